@@ -1,0 +1,59 @@
+package twill_test
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// 2.2.7.2: what stops a handler is the failure of its own future, and of no other.
+func TestAPlusPanics(t *testing.T) {
+	stops := map[string]struct {
+		stop func()
+		want func(t *testing.T, err error)
+	}{
+		"panic with an error": {func() { panic(errSecond) }, func(t *testing.T, err error) {
+			require.ErrorIs(t, err, errSecond)
+			var panicked *twill.PanicError
+			require.ErrorAs(t, err, &panicked)
+		}},
+		"panic with a value": {func() { panic(42) }, func(t *testing.T, err error) {
+			var panicked *twill.PanicError
+			require.ErrorAs(t, err, &panicked)
+			require.Equal(t, 42, panicked.Value)
+			require.Contains(t, string(panicked.Stack), "conformance_aplus_panic_test.go")
+		}},
+		"Goexit": {runtime.Goexit, func(t *testing.T, err error) { require.ErrorIs(t, err, twill.ErrGoexit) }},
+	}
+	for _, link := range aplusLinks() {
+		for name, stop := range stops {
+			t.Run(link.name+", "+name, func(t *testing.T) {
+				p := twill.NewPromise[int]()
+				child := link.add(p.Future(), func() (int, error) { stop.stop(); return 0, nil })
+				sibling := p.Future().Finally(func() {})
+				grandchild := child.Catch(func(error) (int, error) { return 6, nil })
+				settle := aplusOutcomes["failure"]
+				if link.onValue {
+					settle = aplusOutcomes["value"]
+				}
+				go settle(p) // Goexit may take the settler's goroutine with it
+
+				_, err := child.Await(t.Context())
+				stop.want(t, err)
+				v, err := grandchild.Await(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, 6, v)
+				v, err = sibling.Await(t.Context())
+				if link.onValue {
+					require.NoError(t, err)
+					require.Equal(t, 1, v)
+				} else {
+					require.Same(t, errFirst, err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package twill_test
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// reports collects what OnUnhandled is told during one test.
+type reports struct {
+	mu   sync.Mutex
+	errs []error
+}
+
+// collectReports installs a collector for the length of the test.
+func collectReports(t *testing.T) *reports {
+	t.Helper()
+	r := new(reports)
+	previous := twill.OnUnhandled(func(err error) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.errs = append(r.errs, err)
+	})
+	t.Cleanup(func() { twill.OnUnhandled(previous) })
+	return r
+}
+
+// of returns the reports of that error so far.
+func (r *reports) of(target error) (found []error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, err := range r.errs {
+		if errors.Is(err, target) {
+			found = append(found, err)
+		}
+	}
+	return found
+}
+
+// await collects garbage until marker was reported. Cleanups run in no
+// particular order, so it goes on a little for others of the same collection.
+func (r *reports) await(t *testing.T, target error) {
+	t.Helper()
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return len(r.of(target)) > 0
+	}, 10*time.Second, time.Millisecond, "not reported: %v", target)
+}
+
+// settleGarbage makes sure that whatever became unreachable before was
+// collected and its report made: a later failure, dropped on purpose, was
+// reported three times over.
+func (r *reports) settleGarbage(t *testing.T) {
+	t.Helper()
+	for i := range 3 {
+		marker := fmt.Errorf("marker %d", i)
+		drop(func() { twill.Rejected[int](marker) })
+		r.await(t, marker)
+	}
+}
+
+// drop runs fn in a frame of its own, so that no stack slot keeps what it made.
+//
+//go:noinline
+func drop(fn func()) { fn() }
+
+func TestUnhandled(t *testing.T) {
+	t.Run("errorLog: a failure nobody took is reported, once", func(t *testing.T) {
+		r := collectReports(t)
+		failure := errors.New("nobody took this")
+		drop(func() {
+			p := twill.NewPromise[int]()
+			p.Reject(failure)
+		})
+		r.await(t, failure)
+		r.settleGarbage(t)
+		require.Len(t, r.of(failure), 1)
+	})
+	t.Run("errorLogWithInnerFrameRef: the failure of a chain is reported at its end only", func(t *testing.T) {
+		r := collectReports(t)
+		failure := errors.New("nobody took this")
+		drop(func() {
+			p := twill.NewPromise[int]()
+			twill.Then(twill.Then(p.Future(), add(1)), add(1))
+			p.Reject(failure)
+		})
+		r.await(t, failure)
+		r.settleGarbage(t)
+		require.Len(t, r.of(failure), 1)
+	})
+	t.Run("errorLogDebugInfo: the report shows where it was made", func(t *testing.T) {
+		withDebug(t, true)
+		r := collectReports(t)
+		failure := errors.New("nobody took this")
+		drop(func() { twill.NewPromise[int]().Reject(failure) })
+		r.await(t, failure)
+		require.Contains(t, fmt.Sprintf("%+v", r.of(failure)[0]), "conformance_unhandled_test.go")
+	})
+	t.Run("chainedErrorCleanup: a failure that the outer future handled is not reported", func(t *testing.T) {
+		r := collectReports(t)
+		failure := errors.New("taken")
+		drop(func() {
+			inner := twill.NewPromise[int]()
+			outer := twill.ThenFuture(twill.Resolved(0), returning(inner.Future()))
+			outer.Catch(func(error) (int, error) { return 0, nil })
+			inner.Reject(failure)
+		})
+		r.settleGarbage(t)
+		require.Empty(t, r.of(failure))
+	})
+	t.Run("errorClearedByChaining: a failure that passed to an outer future is reported there only", func(t *testing.T) {
+		r := collectReports(t)
+		failure := errors.New("passed on")
+		drop(func() {
+			inner := twill.Rejected[int](failure)
+			twill.ThenFuture(twill.Resolved(0), returning(inner))
+		})
+		r.await(t, failure)
+		r.settleGarbage(t)
+		require.Len(t, r.of(failure), 1)
+	})
+	t.Run("a failure that was awaited, read or handled is not reported", func(t *testing.T) {
+		r := collectReports(t)
+		failure := errors.New("taken")
+		drop(func() {
+			_, err := twill.Rejected[int](failure).Await(t.Context())
+			require.Same(t, failure, err)
+			twill.Rejected[int](failure).Poll()
+			twill.Rejected[int](failure).Tap(func(int, error) {}).Catch(func(error) (int, error) { return 0, nil })
+		})
+		r.settleGarbage(t)
+		require.Empty(t, r.of(failure))
+	})
+	t.Run("a cancel that nobody took is no incident", func(t *testing.T) {
+		r := collectReports(t)
+		drop(func() { twill.NewPromise[int]().Future().Cancel(nil) })
+		r.settleGarbage(t)
+		require.Empty(t, r.of(twill.ErrCanceled))
+	})
+}

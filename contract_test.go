@@ -1,0 +1,514 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// One test for each promise in the documentation of Future and Promise.
+
+var errBoom = errors.New("boom")
+
+func same[T any](v T) (T, error) { return v, nil }
+
+func TestContractSettlesOnce(t *testing.T) {
+	for round := range 500 {
+		p := twill.NewPromise[int]()
+		if round%2 == 1 {
+			p.OnCancel(func(error) {})
+		}
+		var wins atomic.Int32
+		var won [3]atomic.Bool
+		var wg sync.WaitGroup
+		for i, try := range []func() bool{
+			func() bool { return p.Resolve(1) },
+			func() bool { return p.Reject(errBoom) },
+			func() bool { return p.Future().Cancel(nil) },
+		} {
+			for range 3 {
+				wg.Go(func() {
+					if try() {
+						wins.Add(1)
+						won[i].Store(true)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, wins.Load())
+		v, err := p.Future().Await(t.Context())
+		require.Equal(t, won[0].Load(), v == 1)
+		require.Equal(t, won[1].Load(), errors.Is(err, errBoom))
+		require.Equal(t, won[2].Load(), errors.Is(err, twill.ErrCanceled))
+		require.False(t, p.Settle(2, nil))
+		again, err2 := p.Future().Await(t.Context())
+		require.Equal(t, v, again)
+		require.Equal(t, err, err2)
+	}
+}
+
+func TestContractChainsAreNewFutures(t *testing.T) {
+	p := twill.NewPromise[int]()
+	f := p.Future()
+	double := twill.Then(f, func(v int) (int, error) { return 2 * v, nil })
+	text := twill.Then(f, func(v int) (string, error) { return fmt.Sprint(v), nil })
+	fails := twill.Then(f, func(int) (int, error) { return 0, errBoom })
+	p.Resolve(21)
+	awaitValue(t, double, 42)
+	awaitValue(t, text, "21")
+	awaitError(t, fails, errBoom)
+	awaitValue(t, f, 21)
+}
+
+func TestContractHandlersRunOnceInOrder(t *testing.T) {
+	p := twill.NewPromise[int]()
+	f := p.Future()
+	var order []int
+	add := func(n int) { f.Tap(func(int, error) { order = append(order, n) }) }
+	add(0)
+	f.Tap(func(int, error) {
+		order = append(order, 1)
+		add(4) // while others run
+		add(5)
+	})
+	add(2)
+	twill.Then(f.Tap(func(int, error) { order = append(order, 3) }), same[int])
+	p.Resolve(1)
+	add(6)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, order)
+}
+
+// Handlers added by other goroutines while the settler runs them join its
+// queue: each goroutine's own are run in its order, by one goroutine at a time.
+func TestContractHandlersAddedWhileOthersRun(t *testing.T) {
+	const goroutines, each = 4, 200
+	p := twill.NewPromise[int]()
+	f := p.Future()
+	var order [goroutines][]int
+	var wg, started sync.WaitGroup
+	started.Add(goroutines)
+	f.Tap(func(int, error) { started.Wait() })
+	for g := range goroutines {
+		wg.Go(func() {
+			for i := range each {
+				f.Tap(func(int, error) { order[g] = append(order[g], i) })
+				if i == each/2 {
+					started.Done()
+				}
+			}
+		})
+	}
+	p.Resolve(1)
+	wg.Wait()
+	for g := range goroutines {
+		require.Len(t, order[g], each)
+		for i, got := range order[g] {
+			require.Equal(t, i, got)
+		}
+	}
+}
+
+func TestContractHandlersRunOnSettlingOrAddingGoroutine(t *testing.T) {
+	p := twill.NewPromise[int]()
+	var settler, adder, handler int
+	twill.Then(p.Future(), func(int) (int, error) { handler = goid(); return 0, nil })
+	var wg sync.WaitGroup
+	wg.Go(func() { settler = goid(); p.Resolve(1) })
+	wg.Wait()
+	require.Equal(t, settler, handler)
+	wg.Go(func() {
+		adder = goid()
+		twill.Then(p.Future(), func(int) (int, error) { handler = goid(); return 0, nil })
+	})
+	wg.Wait()
+	require.Equal(t, adder, handler)
+}
+
+// In a handler everything is allowed: if a lock of ours were held, this would
+// hang.
+func TestContractHandlersRunUnderNoLock(t *testing.T) {
+	p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+	f := p.Future()
+	ran := 0
+	f.Tap(func(int, error) {
+		require.False(t, p.Resolve(2))
+		require.False(t, f.Cancel(nil))
+		p.OnCancel(func(error) {})
+		require.False(t, p.Follow(q.Future()))
+		q.Resolve(3)
+		f.Done()
+		_, _ = f.Await(t.Context())
+		_, ok := f.Poll()
+		require.True(t, ok)
+		twill.Then(f, func(int) (int, error) { ran++; return 0, nil })
+		ran++
+	})
+	c := twill.NewPromise[int]()
+	c.OnCancel(func(error) { c.Future().Tap(func(int, error) { ran++ }); c.Resolve(1) })
+	watchdog(t, func() {
+		p.Resolve(1)
+		c.Future().Cancel(nil)
+	})
+	require.Equal(t, 3, ran)
+}
+
+func TestContractHandlersMoveToAnExecutor(t *testing.T) {
+	var queue []func()
+	loop := twill.ExecutorFunc(func(f func()) { queue = append(queue, f) })
+	p := twill.NewPromise[int]()
+	var ran []int
+	f := p.Future().Via(loop)
+	last := twill.Then(f, func(v int) (int, error) { ran = append(ran, v); return v + 1, nil })
+	p.Resolve(1)
+	require.Empty(t, ran)
+	require.Len(t, queue, 1)
+	queue[0]()
+	queue[0]() // an executor that runs it again does no harm
+	require.Equal(t, []int{1}, ran)
+	awaitValue(t, last, 2)
+	awaitError(t, twill.Rejected[int](errBoom).Via(twill.Goroutines), errBoom)
+	var wg sync.WaitGroup
+	awaitValue(t, twill.Resolved(4).Via(&wg), 4)
+	broken := twill.ExecutorFunc(func(func()) { panic(errBoom) })
+	awaitError(t, twill.Resolved(4).Via(broken), errBoom)
+}
+
+func TestContractHandlerFailuresAreContained(t *testing.T) {
+	for name, stop := range map[string]struct {
+		fn   func() (int, error)
+		want error
+	}{
+		"error":  {func() (int, error) { return 0, errBoom }, errBoom},
+		"panic":  {func() (int, error) { panic(errBoom) }, errBoom},
+		"goexit": {func() (int, error) { runtime.Goexit(); return 0, nil }, twill.ErrGoexit},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := twill.NewPromise[int]()
+			f := p.Future()
+			before := twill.Then(f, same[int])
+			bad := twill.Then(f, func(int) (int, error) { return stop.fn() })
+			below := twill.Then(bad, same[int])
+			also := twill.Handle(f, func(int, error) (int, error) { return stop.fn() })
+			caught := twill.Rejected[int](errBoom).Catch(func(error) (int, error) { return 1, nil })
+			inner := twill.ThenFuture(f, func(int) *twill.Future[int] {
+				v, err := stop.fn()
+				_ = v
+				return twill.Rejected[int](err)
+			})
+			after := twill.Then(f, same[int])
+			var wg sync.WaitGroup
+			wg.Go(func() { p.Resolve(7) })
+			wg.Wait()
+			awaitValue(t, before, 7)
+			awaitError(t, bad, stop.want)
+			awaitError(t, below, stop.want)
+			awaitError(t, also, stop.want)
+			awaitError(t, inner, stop.want)
+			awaitValue(t, caught, 1)
+			awaitValue(t, after, 7)
+		})
+	}
+	_, err := twill.Then(twill.Resolved(1), func(int) (int, error) { panic("stone") }).Await(t.Context())
+	var p *twill.PanicError
+	require.ErrorAs(t, err, &p)
+	require.Equal(t, "stone", p.Value)
+	require.Contains(t, string(p.Stack), "TestContractHandlerFailuresAreContained")
+}
+
+// More handlers that exit the goroutine than a drain goes on with inside of it.
+func TestContractManyGoexits(t *testing.T) {
+	const n = 2500
+	p := twill.NewPromise[int]()
+	var fs [n]*twill.Future[int]
+	for i := range fs {
+		fs[i] = twill.Then(p.Future(), func(int) (int, error) { runtime.Goexit(); return 0, nil })
+	}
+	last := twill.Then(p.Future(), same[int])
+	go p.Resolve(1)
+	awaitValue(t, last, 1)
+	for _, f := range fs {
+		awaitError(t, f, twill.ErrGoexit)
+	}
+}
+
+func TestContractCancelGoesUpAndComesDown(t *testing.T) {
+	p := twill.NewPromise[int]()
+	var log []string
+	p.OnCancel(func(cause error) { log = append(log, "canceller: "+cause.Error()) })
+	a := twill.Then(p.Future(), same[int])
+	b := a.Catch(func(err error) (int, error) {
+		require.ErrorIs(t, err, context.Canceled)
+		log = append(log, "handler")
+		return 0, err
+	})
+	tip := b.Finally(func() { log = append(log, "cleanup") })
+	require.True(t, tip.Cancel(errBoom))
+	require.False(t, tip.Cancel(errBoom))
+	require.Equal(t, []string{"canceller: boom", "handler", "cleanup"}, log)
+	for _, f := range []*twill.Future[int]{p.Future(), a, b, tip} {
+		_, err := f.Await(t.Context())
+		var ce *twill.CanceledError
+		require.ErrorAs(t, err, &ce)
+		require.Equal(t, errBoom, ce.Cause)
+		require.ErrorIs(t, err, twill.ErrCanceled)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, errBoom)
+	}
+	require.False(t, p.Resolve(1))
+}
+
+func TestContractCancellerMaySettle(t *testing.T) {
+	p := twill.NewPromise[int]()
+	p.OnCancel(func(error) { p.Resolve(5) })
+	tip := twill.Then(p.Future(), same[int])
+	require.False(t, tip.Cancel(nil), "it was the canceller's Resolve that won")
+	awaitValue(t, tip, 5)
+}
+
+func TestContractCancelGoesToTheInnerFuture(t *testing.T) {
+	outer, inner := twill.NewPromise[int](), twill.NewPromise[int]()
+	canceled := 0
+	inner.OnCancel(func(error) { canceled++ })
+	tip := twill.ThenFuture(outer.Future(), func(int) *twill.Future[int] { return inner.Future() })
+	outer.Resolve(1)
+	require.True(t, tip.Cancel(nil))
+	require.Equal(t, 1, canceled)
+	awaitError(t, inner.Future(), twill.ErrCanceled)
+	awaitError(t, tip, twill.ErrCanceled)
+	awaitValue(t, outer.Future(), 1)
+}
+
+// A cancel that comes while the handler runs is passed on to what it returns.
+func TestContractCancelDuringTheHandlerReachesTheInnerFuture(t *testing.T) {
+	outer, inner := twill.NewPromise[int](), twill.NewPromise[int]()
+	var tip *twill.Future[int]
+	tip = twill.ThenFuture(outer.Future(), func(int) *twill.Future[int] {
+		require.False(t, tip.Cancel(errBoom))
+		return inner.Future()
+	})
+	outer.Resolve(1)
+	awaitError(t, inner.Future(), errBoom)
+	awaitError(t, tip, errBoom)
+}
+
+func TestContractSharedFuturesAreNotCancelled(t *testing.T) {
+	p := twill.NewPromise[int]()
+	canceled := 0
+	p.OnCancel(func(error) { canceled++ })
+	a := twill.Then(p.Future(), same[int])
+	b := twill.Then(p.Future(), same[int])
+	c := p.Future().Catch(func(error) (int, error) { return 9, nil })
+	require.True(t, a.Cancel(errBoom))
+	awaitError(t, a, errBoom)
+	require.Zero(t, canceled)
+	require.True(t, c.Cancel(nil))
+	awaitValue(t, c, 9) // its handler saw the error, and recovers
+	_, ok := b.Poll()
+	require.False(t, ok)
+	require.True(t, b.Cancel(nil), "the last to leave")
+	require.Equal(t, 1, canceled)
+	awaitError(t, p.Future(), twill.ErrCanceled)
+}
+
+func TestContractAwaitIsInterest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		tip := twill.Then(p.Future(), same[int])
+		go func() { _, _ = p.Future().Await(t.Context()) }()
+		synctest.Wait()
+		require.True(t, tip.Cancel(nil))
+		_, ok := p.Future().Poll()
+		require.False(t, ok, "somebody waits for it")
+		p.Resolve(1)
+	})
+}
+
+func TestContractShieldRefusesCancel(t *testing.T) {
+	p := twill.NewPromise[int]()
+	s := p.Future().Shield()
+	tip := twill.Then(s, same[int])
+	require.True(t, tip.Cancel(errBoom))
+	awaitError(t, s, errBoom)
+	awaitError(t, tip, errBoom)
+	require.True(t, p.Resolve(1))
+	awaitValue(t, p.Future().Shield(), 1)
+	awaitError(t, twill.Rejected[int](errBoom).Shield(), errBoom)
+}
+
+func TestContractPanickingCancellerIsContained(t *testing.T) {
+	p := twill.NewPromise[int]()
+	ran := false
+	p.OnCancel(func(error) { panic("stone") })
+	p.OnCancel(func(error) { ran = true })
+	cause := errors.New("cause")
+	require.True(t, p.Future().Cancel(cause))
+	require.True(t, ran, "the others still run")
+	_, err := p.Future().Await(t.Context())
+	require.ErrorIs(t, err, twill.ErrCanceled)
+	require.ErrorIs(t, err, cause)
+	var pe *twill.PanicError
+	require.ErrorAs(t, err, &pe)
+	require.Equal(t, "stone", pe.Value)
+
+	q := twill.NewPromise[int]()
+	q.OnCancel(func(error) { runtime.Goexit() })
+	var wg sync.WaitGroup
+	wg.Go(func() { q.Future().Cancel(nil) })
+	wg.Wait()
+	awaitError(t, q.Future(), twill.ErrCanceled)
+	awaitError(t, q.Future(), twill.ErrGoexit)
+}
+
+func TestContractAwaitBoundsTheWaiting(t *testing.T) {
+	p := twill.NewPromise[int]()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBoom)
+	_, err := p.Future().Await(ctx)
+	require.Equal(t, errBoom, err)
+	require.Zero(t, twill.Listeners(p.Future()))
+	require.Zero(t, twill.Users(p.Future()))
+	require.True(t, p.Resolve(1), "the work goes on")
+	v, err := p.Future().Await(ctx)
+	require.NoError(t, err, "a result that is there wins")
+	require.Equal(t, 1, v)
+}
+
+func TestContractCycleIsAnError(t *testing.T) {
+	t.Run("itself", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		var f *twill.Future[int]
+		f = twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return f })
+		p.Resolve(1)
+		awaitError(t, f, twill.ErrCycle)
+	})
+	t.Run("through a chain", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		var tip *twill.Future[int]
+		f := twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return tip })
+		tip = twill.Then(twill.Then(f, same[int]), same[int])
+		p.Resolve(1)
+		awaitError(t, f, twill.ErrCycle)
+		awaitError(t, tip, twill.ErrCycle)
+	})
+	t.Run("through two chains", func(t *testing.T) {
+		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+		var a, b *twill.Future[int]
+		a = twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return b })
+		b = twill.ThenFuture(q.Future(), func(int) *twill.Future[int] { return a })
+		p.Resolve(1)
+		q.Resolve(1)
+		awaitError(t, a, twill.ErrCycle)
+		awaitError(t, b, twill.ErrCycle)
+	})
+	t.Run("Follow", func(t *testing.T) {
+		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+		require.True(t, p.Follow(twill.Then(q.Future(), same[int])))
+		require.True(t, q.Follow(twill.Then(p.Future(), same[int])))
+		awaitError(t, q.Future(), twill.ErrCycle)
+		awaitError(t, p.Future(), twill.ErrCycle)
+		r := twill.NewPromise[int]()
+		require.True(t, r.Follow(r.Future()))
+		awaitError(t, r.Future(), twill.ErrCycle)
+	})
+	t.Run("closed from both ends at once", func(t *testing.T) {
+		for range 300 {
+			p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+			fp, fq := twill.Then(p.Future(), same[int]), twill.Then(q.Future(), same[int])
+			var wg sync.WaitGroup
+			wg.Go(func() { p.Follow(fq) })
+			wg.Go(func() { q.Follow(fp) })
+			wg.Wait()
+			awaitError(t, fp, twill.ErrCycle)
+			awaitError(t, fq, twill.ErrCycle)
+		}
+	})
+}
+
+func TestContractZeroValueWorks(t *testing.T) {
+	var p twill.Promise[int]
+	f := p.Future()
+	require.True(t, p.Resolve(1))
+	awaitValue(t, f, 1)
+}
+
+func TestContractHandlersAreReleased(t *testing.T) {
+	type big struct{ _ [1 << 10]byte }
+	p := twill.NewPromise[int]()
+	held := make([]weak.Pointer[big], 0, 4)
+	capture := func() *big {
+		v := new(big)
+		held = append(held, weak.Make(v))
+		return v
+	}
+	a, b, c, d := capture(), capture(), capture(), capture()
+	keep := []*twill.Future[int]{
+		twill.Then(p.Future(), func(int) (int, error) { runtime.KeepAlive(a); return 0, nil }),
+		twill.Handle(p.Future(), func(int, error) (int, error) { runtime.KeepAlive(b); return 0, nil }),
+		p.Future().Catch(func(error) (int, error) { runtime.KeepAlive(c); return 0, nil }),
+		twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { runtime.KeepAlive(d); return twill.Resolved(0) }),
+	}
+	p.Resolve(1)
+	a, b, c, d = nil, nil, nil, nil
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		for _, w := range held {
+			if w.Value() != nil {
+				return false
+			}
+		}
+		return true
+	}, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(keep)
+	runtime.KeepAlive(p)
+
+	// A settled future does not keep the one before it.
+	first := twill.NewPromise[*big]()
+	source := weak.Make(first.Future())
+	second := twill.Then(first.Future(), func(*big) (int, error) { return 1, nil })
+	first.Resolve(new(big))
+	first = nil
+	require.Eventually(t, func() bool { runtime.GC(); return source.Value() == nil }, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(second)
+}
+
+// The race detector checks the memory model: the value is written before the
+// settling and read after it, with nothing else between the goroutines.
+func TestContractMemoryModel(t *testing.T) {
+	for range 200 {
+		p := twill.NewPromise[*int]()
+		read := func(v *int) (int, error) { return *v, nil }
+		early := twill.Then(p.Future(), read)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			v := new(int)
+			*v = 42
+			p.Resolve(v)
+		})
+		wg.Go(func() { awaitValue(t, twill.Then(p.Future(), read), 42) })
+		wg.Go(func() {
+			v, _ := p.Future().Await(context.Background())
+			if *v != 42 {
+				t.Error("stale value")
+			}
+		})
+		wg.Go(func() {
+			if r, ok := p.Future().Poll(); ok && *r.Value != 42 {
+				t.Error("stale value")
+			}
+		})
+		wg.Wait()
+		awaitValue(t, early, 42)
+	}
+}

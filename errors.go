@@ -1,0 +1,103 @@
+package twill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/twillgo/twill/internal/settle"
+)
+
+// How a future fails other than by an error of the code it runs.
+var (
+	// ErrCanceled is what a [*CanceledError] Is: the future was cancelled.
+	ErrCanceled = errors.New("twill: canceled")
+
+	// ErrGoexit is the failure of a future whose function or handler ended its
+	// goroutine with [runtime.Goexit], as t.FailNow does.
+	ErrGoexit = errors.New("twill: function called runtime.Goexit")
+
+	// ErrCycle is the failure of a future that was made to wait for itself,
+	// directly or through others.
+	ErrCycle = errors.New("twill: future waits for itself")
+)
+
+// When something is asked of what is no longer open.
+var (
+	// ErrClosed is returned when a pool, a queue or a dictionary has been
+	// closed, and is the failure of what still waited for it.
+	ErrClosed = errors.New("twill: closed")
+)
+
+// CanceledError is the failure of a future that was cancelled.
+// errors.Is(err, ErrCanceled) and errors.Is(err, context.Canceled) hold for it.
+type CanceledError struct {
+	// Cause is what was given to Cancel; it may be nil. If a canceller
+	// panicked, its [*PanicError] is joined to it.
+	Cause error
+}
+
+func (e *CanceledError) Error() string {
+	if e.Cause == nil {
+		return ErrCanceled.Error()
+	}
+	return ErrCanceled.Error() + ": " + e.Cause.Error()
+}
+
+// Is reports whether target is [ErrCanceled] or [context.Canceled].
+func (e *CanceledError) Is(target error) bool {
+	return target == ErrCanceled || target == context.Canceled
+}
+
+// Unwrap returns the cause.
+func (e *CanceledError) Unwrap() error { return e.Cause }
+
+// PanicError is the failure of a future whose function or handler panicked.
+type PanicError struct {
+	Value any    // what was given to panic
+	Stack []byte // the stack of the goroutine, as [debug.Stack] formats it
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("twill: panic: %v", e.Value) }
+
+// Unwrap returns the value of the panic if that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// TimeoutError is the failure of a future that [Future.Timeout] ended.
+// errors.Is(err, context.DeadlineExceeded) holds for it.
+type TimeoutError struct {
+	After time.Duration // the time it was given
+}
+
+func (e *TimeoutError) Error() string { return "twill: timed out after " + e.After.String() }
+
+// Is reports whether target is [context.DeadlineExceeded].
+func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+// Timeout reports true, as the errors of package net do.
+func (e *TimeoutError) Timeout() bool { return true }
+
+// errNoFuture is the failure of a chain whose handler returned a nil future.
+var errNoFuture = errors.New("twill: handler returned a nil future")
+
+// caught is what a panic with v, or an exit of the goroutine if v is nil, is
+// as an error. It is called by the function that recovers, where the stack of the
+// panic is still there.
+func caught(v any) error {
+	if v == nil {
+		return ErrGoexit
+	}
+	return &PanicError{Value: v, Stack: debug.Stack()}
+}
+
+func init() { settle.Caught = caught }
+
+// canceled is the failure that a cancel for cause makes.
+func canceled(cause error) *settle.Failure {
+	return settle.NewCancel(&CanceledError{Cause: cause})
+}

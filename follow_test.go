@@ -1,0 +1,167 @@
+package twill_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// The five examples that Terry Jones gave for chainDeferred, with what Follow
+// does where chainDeferred raises AlreadyCalledError, loses the cancel or
+// swallows the result.
+func TestFollowExamples(t *testing.T) {
+	t.Run("boom1: the target was cancelled, then the source is resolved", func(t *testing.T) {
+		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
+		runs := countCancels(target)
+		kept := twill.Then(source.Future(), func(v string) (string, error) { return v, nil })
+		require.True(t, target.Follow(source.Future()))
+		target.Future().Cancel(nil)
+		require.Equal(t, 1, *runs)
+		require.True(t, source.Resolve("hey"))
+		requireCanceled(t, nil, target.Future())
+		requireValue(t, "hey", source.Future())
+		requireValue(t, "hey", kept)
+	})
+	t.Run("boom1, nobody else needs the source: it is cancelled with its last follower", func(t *testing.T) {
+		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
+		runs := countCancels(source)
+		target.Follow(source.Future())
+		target.Future().Cancel(errFirst)
+		require.Equal(t, 1, *runs)
+		requireCanceled(t, errFirst, source.Future())
+		requireCanceled(t, errFirst, target.Future())
+		require.False(t, source.Resolve("hey"))
+	})
+	t.Run("boom2: the target was resolved by hand, then the source is", func(t *testing.T) {
+		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
+		target.Follow(source.Future())
+		require.True(t, target.Resolve("hey"))
+		requirePending(t, source.Future())
+		require.True(t, source.Resolve("you"))
+		requireValue(t, "hey", target.Future())
+		requireValue(t, "you", source.Future())
+	})
+	t.Run("uncalled: cancelling the source runs both cancellers", func(t *testing.T) {
+		var order []string
+		make := func(name string) (*twill.Promise[string], *twill.Future[string]) {
+			p := twill.NewPromise[string]()
+			p.OnCancel(func(error) { order = append(order, "cancel "+name) })
+			return p, p.Future().Catch(func(err error) (string, error) {
+				require.ErrorIs(t, err, twill.ErrCanceled)
+				order = append(order, "cancelled "+name)
+				return "", err
+			})
+		}
+		_, one := make("one")
+		target, two := make("two")
+		target.Follow(one)
+		one.Cancel(nil)
+		require.ElementsMatch(t, []string{"cancel one", "cancelled one", "cancel two", "cancelled two"}, order)
+		requireBefore(t, order, "cancel one", "cancelled one")
+		requireBefore(t, order, "cancel two", "cancelled two")
+		requireCanceled(t, nil, one)
+		requireCanceled(t, nil, two)
+	})
+	t.Run("unexpected1: a handler added after the follower sees the value", func(t *testing.T) {
+		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
+		target.Follow(source.Future())
+		after := twill.Then(source.Future(), func(v string) (string, error) { return v + "!", nil })
+		source.Resolve("hey")
+		requireValue(t, "hey!", after)
+		requireValue(t, "hey", target.Future())
+	})
+	t.Run("unexpected2: two followers both get the value", func(t *testing.T) {
+		source, second, third := twill.NewPromise[string](), twill.NewPromise[string](), twill.NewPromise[string]()
+		second.Follow(source.Future())
+		third.Follow(source.Future())
+		source.Resolve("hey")
+		requireValue(t, "hey", second.Future())
+		requireValue(t, "hey", third.Future())
+	})
+}
+
+// requireBefore fails the test unless first comes before second in order.
+func requireBefore(t *testing.T, order []string, first, second string) {
+	t.Helper()
+	at := map[string]int{}
+	for i, name := range order {
+		at[name] = i
+	}
+	require.Contains(t, order, first)
+	require.Contains(t, order, second)
+	require.Less(t, at[first], at[second], "%v", order)
+}
+
+func TestFollow(t *testing.T) {
+	t.Run("a failure, of which each follower has its own copy", func(t *testing.T) {
+		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
+		target.Follow(source.Future())
+		source.Reject(errFirst)
+		requireFailure(t, errFirst, source.Future())
+		requireFailure(t, errFirst, target.Future())
+	})
+	t.Run("a source that is settled", func(t *testing.T) {
+		value, failure := twill.NewPromise[int](), twill.NewPromise[int]()
+		require.True(t, value.Follow(twill.Resolved(1)))
+		require.True(t, failure.Follow(twill.Rejected[int](errFirst)))
+		requireValue(t, 1, value.Future())
+		requireFailure(t, errFirst, failure.Future())
+	})
+	t.Run("a target that is settled", func(t *testing.T) {
+		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
+		target.Resolve(1)
+		require.False(t, target.Follow(source.Future()))
+		source.Resolve(2)
+		requireValue(t, 1, target.Future())
+	})
+	t.Run("a source cancelled before the follower came only hands on its failure", func(t *testing.T) {
+		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
+		runs := countCancels(target)
+		source.Future().Cancel(errFirst)
+		target.Follow(source.Future())
+		requireCanceled(t, errFirst, target.Future())
+		require.Zero(t, *runs)
+	})
+	t.Run("the canceller of a target that follows a cancelled source may decide", func(t *testing.T) {
+		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
+		target.OnCancel(func(error) { target.Resolve(4) })
+		target.Follow(source.Future())
+		source.Future().Cancel(nil)
+		requireFailure(t, twill.ErrCanceled, source.Future())
+		requireValue(t, 4, target.Future())
+	})
+	t.Run("a target that was settled by hand has no canceller to run", func(t *testing.T) {
+		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
+		runs := countCancels(target)
+		target.Follow(source.Future())
+		target.Resolve(1)
+		source.Future().Cancel(nil)
+		require.Zero(t, *runs)
+		requireValue(t, 1, target.Future())
+	})
+	t.Run("itself", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		p.Follow(p.Future())
+		requireFailure(t, twill.ErrCycle, p.Future())
+	})
+	t.Run("each other", func(t *testing.T) {
+		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+		p.Follow(q.Future())
+		q.Follow(p.Future())
+		requireFailure(t, twill.ErrCycle, p.Future())
+		requireFailure(t, twill.ErrCycle, q.Future())
+	})
+	t.Run("a thousand in a row", func(t *testing.T) {
+		first := twill.NewPromise[int]()
+		last := first.Future()
+		for range 1000 {
+			next := twill.NewPromise[int]()
+			next.Follow(last)
+			last = next.Future()
+		}
+		first.Resolve(1)
+		requireValue(t, 1, last)
+	})
+}

@@ -1,0 +1,291 @@
+// Package settle is the mechanism under a future: it settles once, runs the
+// listeners in order by a loop, and carries a cancel upstream. It knows
+// nothing of types: the values live in the generic structs around it.
+//
+// # Invariants
+//
+//   - A [Core] changes only while its lock bit is held. Nobody holds two of
+//     these locks, allocates, or calls user code while holding one.
+//   - The lists of listeners are intrusive, circular and doubly linked, so
+//     that removing any listener is O(1) and costs no memory.
+//   - A [Link] is ever on the list of one core only. While that core is
+//     unsettled, the core's lock guards the link; from the moment it settles,
+//     the goroutine that took the list owns its links alone. So a listener
+//     that a cancel takes off and one that the settler runs are never the
+//     same.
+//   - After the settled bit is set, the outcome never changes and is read
+//     without the lock.
+package settle
+
+import (
+	"runtime"
+	"sync/atomic"
+)
+
+// The bits of a core's word.
+const (
+	locked   uint32 = 1 << iota // somebody holds the lock
+	settled                     // the outcome is there, for good
+	draining                    // a goroutine runs the listeners
+	late                        // listeners were added meanwhile
+	asked                       // a cancel came by
+	stuck                       // a cancel could not go on from here yet
+	underway                    // the canceller was started
+	canceled                    // settled by a cancel, not by hand
+	bridged                     // the first listener is the bridge
+)
+
+// Core is the untyped part of a future. Its zero value is pending.
+type Core struct {
+	word  atomic.Uint32
+	users int32 // listeners that depend on the outcome; guarded by the lock
+	head  *Link // first listener; guarded by the lock
+	// up is, until the core settles, the link by which it listens to its
+	// source or by which its canceller is found (nil: neither); guarded by the
+	// lock. From then on it is the link inside the [Failure], nil on success.
+	up *Link
+}
+
+// spins is how often lock tries before it lets other goroutines run: the
+// lock is held for a few instructions, so the holder is running or was
+// preempted.
+const spins = 4
+
+// Lock takes the lock and returns the word as it was.
+func (c *Core) Lock() uint32 {
+	yield()
+	for i := 0; ; i++ {
+		w := c.word.Load()
+		if w&locked == 0 && c.word.CompareAndSwap(w, w|locked) {
+			return w
+		}
+		if i >= spins {
+			runtime.Gosched()
+		}
+	}
+}
+
+// Unlock stores w and gives the lock back.
+func (c *Core) Unlock(w uint32) {
+	c.word.Store(w)
+	yield()
+}
+
+// Settled reports whether the outcome is there.
+func (c *Core) Settled() bool { return c.word.Load()&settled != 0 }
+
+// Asked reports whether a cancel came by.
+func (c *Core) Asked() bool { return c.word.Load()&asked != 0 }
+
+// Stuck reports whether a cancel came by that found no link to go on by.
+func (c *Core) Stuck() bool { return c.word.Load()&stuck != 0 }
+
+// Canceled reports whether it was a cancel that settled c.
+func (c *Core) Canceled() bool { return c.word.Load()&canceled != 0 }
+
+// SetUp names the link by which c listens or is cancelled. The lock must be
+// held and c be unsettled, or c be known to no other goroutine yet.
+func (c *Core) SetUp(l *Link) { c.up = l }
+
+// Up is the link set by SetUp; the lock must be held and c be unsettled.
+func (c *Core) Up() *Link { return c.up }
+
+// Underway reports whether w, the word that Lock or Begin gave, is that of a
+// core whose canceller was started.
+func Underway(w uint32) bool { return w&underway != 0 }
+
+// Preset settles c, which no other goroutine has seen yet.
+func (c *Core) Preset(fail *Failure) {
+	if fail != nil {
+		c.up = &fail.Link
+		fail.arm(c)
+	}
+	c.word.Store(settled)
+}
+
+// Begin takes the lock if c is unsettled, and reports whether it did. It must
+// be followed by Publish or Unlock.
+func (c *Core) Begin() (w uint32, ok bool) {
+	if c.word.Load()&settled != 0 {
+		return 0, false
+	}
+	w = c.Lock()
+	if w&settled != 0 {
+		c.Unlock(w)
+		return 0, false
+	}
+	return w, true
+}
+
+// Publish settles c, whose lock is held with word w, gives the lock back and
+// returns the listeners to run, if any: the caller passes them to [Drain], or
+// returns them from [Node.Fire]. A nil failure is success. One that nobody waits
+// for is armed, to be reported if nobody ever takes it.
+func (c *Core) Publish(w uint32, fail *Failure) *Link {
+	list, alone := c.head, c.users == 0
+	if fail == nil {
+		c.up = nil
+	} else {
+		c.up = &fail.Link
+		if fail.Canceled {
+			w |= canceled
+		}
+	}
+	c.release(w|settled, list)
+	if fail != nil && alone {
+		fail.arm(c)
+	}
+	return list
+}
+
+// LockToFail takes the lock of a core that only the caller may settle, to
+// publish fail. A record that belongs to the source is copied for a core that
+// nobody waits for, which may have to report it; outside the lock, as all that
+// allocates.
+func (c *Core) LockToFail(fail *Failure) (uint32, *Failure) {
+	w := c.Lock()
+	if c.users == 0 && !fail.Canceled && fail.taken.Load() {
+		c.Unlock(w)
+		fail = fail.Clone()
+		w = c.Lock()
+	}
+	return w, fail
+}
+
+// release gives the lock of a core that was just settled back, with list,
+// taken off it, cut open.
+func (c *Core) release(w uint32, list *Link) {
+	if list != nil {
+		c.head = nil
+		list.prev.next = nil
+		w |= draining
+	}
+	c.Unlock(w)
+	if Tracing.Load() {
+		Trace(c, "settled")
+	}
+}
+
+// publishFailure is the failing half of Publish. A failure that nobody waits
+// for is armed, to be reported if nobody ever takes it.
+func (c *Core) publishFailure(w uint32, fail *Failure) *Link {
+	alone := c.users == 0
+	if alone && !fail.Canceled && fail.taken.Load() {
+		// The record belongs to the source, from which it was taken. It is
+		// copied outside the lock: a core that passes on the record of its
+		// source is settled by nobody else, so nothing but a new listener
+		// can come between.
+		c.Unlock(w)
+		fail = fail.Clone()
+		w = c.Lock()
+		alone = c.users == 0
+	}
+	list := c.head
+	c.up = &fail.Link
+	w |= settled
+	if fail.Canceled {
+		w |= canceled
+	}
+	c.release(w, list)
+	if alone {
+		fail.arm(c)
+	}
+	return list
+}
+
+// Failure is how c failed, nil if it did not; c must be settled.
+func (c *Core) Failure() *Failure {
+	if c.up == nil {
+		return nil
+	}
+	return c.up.Do.(*Failure)
+}
+
+// Add puts l at the end of the listeners. interest is 1 if the owner of l
+// depends on the outcome, so that a cancel by another owner leaves c alone,
+// and 0 for a mere observer. It reports false, and adds nothing, if c is settled
+// and no goroutine is running its listeners: then the caller does, with [Run].
+func (c *Core) Add(l *Link, interest int32) bool {
+	if c.word.Load()&(settled|draining) == settled {
+		return false
+	}
+	w := c.Lock()
+	if w&settled != 0 {
+		if w&draining == 0 {
+			c.Unlock(w)
+			return false
+		}
+		w |= late
+	}
+	c.push(l)
+	c.users += interest
+	c.Unlock(w)
+	return true
+}
+
+// AddPending is Add for those who take the outcome at once where it is there,
+// instead of waiting their turn: it reports false if c is settled.
+func (c *Core) AddPending(l *Link, interest int32) bool {
+	w, ok := c.Begin()
+	if !ok {
+		return false
+	}
+	c.push(l)
+	c.users += interest
+	c.Unlock(w)
+	return true
+}
+
+// Remove takes l, added with the same interest, off the listeners, and reports
+// whether it was there: if not, c has settled and l was run or is about to be.
+func (c *Core) Remove(l *Link, interest int32) bool {
+	w := c.Lock()
+	if w&settled != 0 || l.next == nil {
+		c.Unlock(w)
+		return false
+	}
+	c.unlink(l)
+	c.users -= interest
+	c.Unlock(w)
+	return true
+}
+
+// finish ends the running of c's listeners, or returns those that were added
+// meanwhile.
+func (c *Core) finish() *Link {
+	w := c.word.Load()
+	if w&(late|locked) == 0 && c.word.CompareAndSwap(w, w&^draining) {
+		return nil
+	}
+	w = c.Lock()
+	list := c.head
+	if list == nil {
+		c.Unlock(w &^ (draining | late))
+		return nil
+	}
+	c.head = nil
+	list.prev.next = nil
+	c.Unlock(w &^ late)
+	return list
+}
+
+// Users is the number of listeners that depend on the outcome, Listeners that
+// of all; they are for tests and walk the list.
+func (c *Core) Users() int {
+	w := c.Lock()
+	n := c.users
+	c.Unlock(w)
+	return int(n)
+}
+
+// Listeners counts the links on c's list.
+func (c *Core) Listeners() (n int) {
+	w := c.Lock()
+	if l := c.head; l != nil {
+		for n = 1; l.next != c.head; n++ {
+			l = l.next
+		}
+	}
+	c.Unlock(w)
+	return n
+}

@@ -1,0 +1,72 @@
+package settle
+
+// Many is a node that listens to several cores, such as that of a list.
+type Many interface {
+	Sources() []*Core
+}
+
+// Depends reports whether c waits for itself, after its link was put on src:
+// whether a way up from src leads to c. Links are made before they are
+// checked, so that of two goroutines that close a cycle together at least one
+// sees it. A cycle of others is noticed by Brent's method, and is theirs.
+func (c *Core) Depends(src *Core) bool {
+	w := c.Lock()
+	leaf := c.head == nil
+	c.Unlock(w)
+	if leaf {
+		return false // nothing waits for c
+	}
+	turtle, steps, limit := src, 0, 64
+	for src != nil {
+		if src == c {
+			return true
+		}
+		next, many := src.above()
+		if many != nil {
+			return c.dependsAny(many)
+		}
+		if src = next; src == turtle {
+			return false
+		}
+		if steps++; steps == limit {
+			turtle, steps, limit = src, 0, limit*2
+		}
+	}
+	return false
+}
+
+// dependsAny goes on where the way up forks.
+func (c *Core) dependsAny(m Many) bool {
+	seen := map[*Core]bool{nil: true}
+	for todo := m.Sources(); len(todo) > 0; {
+		src := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if src == c {
+			return true
+		}
+		if seen[src] {
+			continue
+		}
+		seen[src] = true
+		next, many := src.above()
+		if many != nil {
+			todo = append(todo, many.Sources()...)
+		}
+		todo = append(todo, next)
+	}
+	return false
+}
+
+// above is what c waits for: one core, several, or none.
+func (c *Core) above() (next *Core, many Many) {
+	w := c.Lock()
+	if w&settled == 0 && c.up != nil {
+		if m, ok := c.up.Do.(Many); ok {
+			many = m
+		} else {
+			next, _ = c.up.Do.Source(nil)
+		}
+	}
+	c.Unlock(w)
+	return next, many
+}

@@ -1,0 +1,331 @@
+package settle_test
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill/internal/settle"
+)
+
+var (
+	errTest   = errors.New("test")
+	errPanic  = errors.New("panic")
+	errGoexit = errors.New("goexit")
+)
+
+func TestMain(m *testing.M) {
+	settle.Caught = func(v any) error {
+		if v == nil {
+			return errGoexit
+		}
+		return errPanic
+	}
+	settle.Unhandled = func(*settle.Core, *settle.Failure) bool { return false }
+	settle.Report = func(*settle.Failure) {}
+	os.Exit(m.Run())
+}
+
+// node is a core that settles when its source does, after calling fn.
+type node struct {
+	core settle.Core
+	link settle.Link
+	src  *settle.Core
+	hold bool
+	fn   func()
+	err  error // what Abort was given
+	left bool
+}
+
+func (n *node) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	n.left = left != nil
+	if n.fn != nil {
+		n.fn()
+	}
+	return n.end(left)
+}
+
+func (n *node) Abort(err error) (*settle.Core, *settle.Link) {
+	n.err = err
+	return n.end(nil)
+}
+
+func (n *node) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
+	w, ok := n.core.Begin()
+	if !ok {
+		return nil, nil
+	}
+	return &n.core, n.core.Publish(w, fail)
+}
+
+func (n *node) Source(*settle.Failure) (*settle.Core, bool) { return n.src, n.hold }
+
+func on(src *settle.Core, fn func()) *node {
+	n := &node{src: src, fn: fn}
+	n.link.Do = n
+	n.core.SetUp(&n.link)
+	if !src.Add(&n.link, 1) {
+		settle.Run(n, nil)
+	}
+	return n
+}
+
+func finish(c *settle.Core, fail *settle.Failure) bool {
+	w, ok := c.Begin()
+	if !ok {
+		return false
+	}
+	if list := c.Publish(w, fail); list != nil {
+		settle.Drain(c, list)
+	}
+	return true
+}
+
+func TestListenersLeaveFromAnywhere(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		var c settle.Core
+		var order, want []int
+		var nodes []*node
+		for i := range rnd.IntN(12) {
+			nodes = append(nodes, on(&c, func() { order = append(order, i) }))
+			want = append(want, i)
+		}
+		for range rnd.IntN(8) {
+			if len(nodes) == 0 {
+				break
+			}
+			i := rnd.IntN(len(nodes))
+			gone := c.Remove(&nodes[i].link, 1)
+			at := slices.Index(want, i)
+			require.Equal(t, at >= 0, gone)
+			if at >= 0 {
+				want = slices.Delete(want, at, at+1)
+			}
+			require.Equal(t, len(want), c.Listeners())
+			require.Equal(t, len(want), c.Users())
+		}
+		require.True(t, finish(&c, nil))
+		require.False(t, finish(&c, nil))
+		require.ElementsMatch(t, want, order)
+		require.True(t, slices.IsSorted(order))
+	}
+}
+
+func TestDrainIsDepthFirst(t *testing.T) {
+	var c settle.Core
+	var order []string
+	log := func(s string) func() { return func() { order = append(order, s) } }
+	a := on(&c, log("a"))
+	on(&c, log("b"))
+	a1 := on(&a.core, log("a1"))
+	on(&a.core, log("a2"))
+	on(&a1.core, log("a11"))
+	finish(&c, nil)
+	require.Equal(t, []string{"a", "a1", "a11", "a2", "b"}, order)
+}
+
+func TestDrainTakesListenersThatCome(t *testing.T) {
+	var c settle.Core
+	var order []int
+	var add func(i int)
+	add = func(i int) {
+		on(&c, func() {
+			order = append(order, i)
+			if i < 5 {
+				add(i + 2)
+			}
+		})
+	}
+	add(0)
+	add(1)
+	finish(&c, nil)
+	require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, order)
+}
+
+func TestDrainContainsWhatStopsAListener(t *testing.T) {
+	var c settle.Core
+	first := on(&c, func() { panic(1) })
+	second := on(&first.core, func() { runtime.Goexit() })
+	third := on(&second.core, nil)
+	last := on(&c, nil)
+	var wg sync.WaitGroup
+	wg.Go(func() { finish(&c, nil) })
+	wg.Wait()
+	require.Equal(t, errPanic, first.err)
+	require.Equal(t, errGoexit, second.err)
+	require.True(t, third.core.Settled())
+	require.True(t, last.core.Settled())
+}
+
+func TestCancelGoesToTheOnlySource(t *testing.T) {
+	var c settle.Core
+	a := on(&c, nil)
+	b := on(&a.core, nil)
+	fail := settle.NewCancel(errTest)
+	require.True(t, b.core.Cancel(fail))
+	require.True(t, c.Canceled())
+	require.Equal(t, fail, c.Failure())
+	require.False(t, a.left)
+	require.False(t, b.core.Cancel(fail))
+}
+
+func TestCancelLeavesASharedSource(t *testing.T) {
+	var c settle.Core
+	a, b := on(&c, nil), on(&c, nil)
+	require.True(t, a.core.Cancel(settle.NewCancel(errTest)))
+	require.True(t, a.left)
+	require.False(t, c.Settled())
+	require.Equal(t, 1, c.Users())
+	b.hold = true
+	require.True(t, b.core.Cancel(settle.NewCancel(errTest)))
+	require.True(t, b.left)
+	require.False(t, c.Settled())
+}
+
+func TestLeaveTakesTheLastOneDown(t *testing.T) {
+	var c settle.Core
+	a, b := on(&c, nil), on(&c, nil)
+	c.Leave(&a.link, settle.NewCancel(errTest))
+	c.Leave(&a.link, settle.NewCancel(errTest))
+	require.False(t, c.Settled())
+	c.Leave(&b.link, settle.NewCancel(errTest))
+	require.True(t, c.Canceled())
+}
+
+// A cancel that meets a core between two sources leaves its mark.
+func TestCancelDuringAHandlerIsStuck(t *testing.T) {
+	var c settle.Core
+	var a *node
+	a = on(&c, func() {
+		require.False(t, a.core.Cancel(settle.NewCancel(errTest)))
+		require.True(t, a.core.Stuck())
+	})
+	finish(&c, nil)
+	require.False(t, a.core.Canceled())
+}
+
+func TestDepends(t *testing.T) {
+	var c settle.Core
+	a := on(&c, nil)
+	b := on(&a.core, nil)
+	require.True(t, c.Depends(&b.core))
+	require.True(t, a.core.Depends(&b.core))
+	require.False(t, b.core.Depends(&c), "nothing waits for b")
+	on(&b.core, nil)
+	require.False(t, b.core.Depends(&c))
+	require.False(t, b.core.Depends(new(settle.Core)))
+
+	// A circle of others is left alone.
+	x, y := &node{}, &node{}
+	for _, n := range []*node{x, y} {
+		n.link.Do = n
+		n.core.SetUp(&n.link)
+	}
+	x.src, y.src = &y.core, &x.core
+	require.False(t, b.core.Depends(&x.core))
+}
+
+type fork struct {
+	node
+	all []*settle.Core
+}
+
+func (f *fork) Sources() []*settle.Core { return f.all }
+
+func TestDependsLooksAtAllSources(t *testing.T) {
+	var c, other settle.Core
+	a := on(&c, nil)
+	f := &fork{all: []*settle.Core{&other, &a.core, &a.core}}
+	f.link.Do = f
+	f.core.SetUp(&f.link)
+	require.True(t, c.Depends(&f.core))
+	on(&other, nil)
+	require.True(t, other.Depends(&f.core))
+	b := on(&c, nil)
+	on(&b.core, nil)
+	require.False(t, b.core.Depends(&f.core))
+}
+
+func TestWait(t *testing.T) {
+	var c settle.Core
+	cause := errors.New("cause")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	require.Equal(t, cause, c.Wait(ctx))
+	require.Zero(t, c.Listeners())
+	go finish(&c, nil)
+	require.NoError(t, c.Wait(t.Context()))
+	require.NoError(t, c.Wait(t.Context()))
+}
+
+func TestBridgeIsOne(t *testing.T) {
+	var c settle.Core
+	var order []int
+	on(&c, func() { order = append(order, 2) })
+	require.Nil(t, c.Bridged())
+	first := &node{fn: func() { order = append(order, 1) }}
+	first.link.Do = first
+	n, ok := c.Bridge(&first.link)
+	require.True(t, ok)
+	require.Equal(t, settle.Node(first), n)
+	second := &node{}
+	second.link.Do = second
+	n, ok = c.Bridge(&second.link)
+	require.True(t, ok)
+	require.Equal(t, settle.Node(first), n)
+	require.Equal(t, settle.Node(first), c.Bridged())
+	finish(&c, nil)
+	require.Equal(t, []int{1, 2}, order)
+	_, ok = c.Bridge(&second.link)
+	require.False(t, ok)
+}
+
+// Adding, removing, cancelling and settling at once: each listener is fired
+// once or removed, never both.
+func TestConcurrentUse(t *testing.T) {
+	for range 300 {
+		var c settle.Core
+		const n = 6
+		var fired [n]int
+		var removed [n]bool
+		var nodes [n]*node
+		var wg sync.WaitGroup
+		for i := range n {
+			nodes[i] = &node{src: &c, fn: func() { fired[i]++ }}
+			nodes[i].link.Do = nodes[i]
+			nodes[i].core.SetUp(&nodes[i].link)
+			wg.Go(func() {
+				if !c.Add(&nodes[i].link, 1) {
+					settle.Run(nodes[i], nil)
+					return
+				}
+				switch i % 3 {
+				case 0:
+					removed[i] = c.Remove(&nodes[i].link, 1)
+				case 1:
+					nodes[i].core.Cancel(settle.NewCancel(errTest))
+				}
+			})
+		}
+		wg.Go(func() { finish(&c, nil) })
+		wg.Wait()
+		require.True(t, c.Settled())
+		require.NoError(t, c.Wait(t.Context()))
+		// A listener added while another goroutine drained is run by that one.
+		for i := range n {
+			if removed[i] {
+				require.Zero(t, fired[i])
+			} else {
+				require.Equal(t, 1, fired[i])
+			}
+		}
+	}
+}

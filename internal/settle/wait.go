@@ -1,0 +1,74 @@
+package settle
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// waiter is one blocked Wait.
+type waiter struct {
+	link Link
+	ch   chan struct{} // capacity 1: Fire never blocks
+}
+
+// Fire wakes the one who waits.
+func (w *waiter) Fire(*Failure) (*Core, *Link) {
+	w.ch <- struct{}{}
+	return nil, nil
+}
+
+// Abort is never called: Fire does not panic.
+func (w *waiter) Abort(error) (*Core, *Link) { return nil, nil }
+
+// Source is nil: a waiter has no core of its own to cancel.
+func (w *waiter) Source(*Failure) (*Core, bool) { return nil, false }
+
+func newWaiter() *waiter {
+	w := &waiter{ch: make(chan struct{}, 1)}
+	w.link.Do = w
+	return w
+}
+
+// waiters keeps them for the next Wait: a blocked wait allocates nothing.
+var waiters = sync.Pool{New: func() any { return newWaiter() }}
+
+// Wait blocks until c is settled and returns nil, or until ctx ends and
+// returns its cause. Nothing is left on c in either case.
+func (c *Core) Wait(ctx context.Context) error {
+	pooled := !inBubble()
+	var w *waiter
+	if pooled {
+		w = waiters.Get().(*waiter)
+	} else {
+		w = newWaiter()
+	}
+	if c.AddPending(&w.link, 1) {
+		select {
+		case <-w.ch:
+		case <-ctx.Done():
+			if !c.Remove(&w.link, 1) {
+				return nil // settled, and w belongs to the settler now
+			}
+			if pooled {
+				waiters.Put(w)
+			}
+			return context.Cause(ctx)
+		}
+	}
+	if pooled {
+		waiters.Put(w)
+	}
+	return nil
+}
+
+var started = time.Now()
+
+// inBubble reports whether the caller runs in a bubble of testing/synctest,
+// whose channels must stay in it. There is no call that tells; but a bubble's
+// clock, also the monotonic one, starts at the year 2000, decades away from
+// one that counts from the start of the machine.
+func inBubble() bool {
+	d := time.Since(started)
+	return d > 20*365*24*time.Hour || d < 0
+}

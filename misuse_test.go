@@ -1,0 +1,63 @@
+package twill_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// Misuse panics at once, with a message that names what was wrong; nothing
+// hangs and nothing is changed by it.
+func TestMisuse(t *testing.T) {
+	p := twill.NewPromise[int]()
+	f := p.Future()
+	var noFuture *twill.Future[int]
+	var noContext context.Context
+	for what, fn := range map[string]func(){
+		"Then with a nil function":         func() { twill.Then[int, int](f, nil) },
+		"Handle with a nil function":       func() { twill.Handle[int, int](f, nil) },
+		"ThenFuture with a nil function":   func() { twill.ThenFuture[int, int](f, nil) },
+		"HandleFuture with a nil function": func() { twill.HandleFuture[int, int](f, nil) },
+		"Catch with a nil function":        func() { f.Catch(nil) },
+		"CatchFuture with a nil function":  func() { f.CatchFuture(nil) },
+		"Finally with a nil function":      func() { f.Finally(nil) },
+		"Tap with a nil function":          func() { f.Tap(nil) },
+		"OnCancel with a nil function":     func() { p.OnCancel(nil) },
+		"Go with a nil function":           func() { twill.Go[int](t.Context(), nil) },
+		"Call with a nil function":         func() { twill.Call[int](nil) },
+		"Reject with a nil error":          func() { p.Reject(nil) },
+		"Rejected with a nil error":        func() { twill.Rejected[int](nil) },
+		"Await with a nil context":         func() { _, _ = f.Await(noContext) },
+		"WithContext with a nil context":   func() { f.WithContext(noContext) },
+		"FromContext with a nil context":   func() { twill.FromContext(noContext) },
+		"Go with a nil context": func() {
+			twill.Go(noContext, func(context.Context) (int, error) { return 0, nil })
+		},
+		"FromChan with a nil channel": func() { twill.FromChan[int](nil) },
+		"Via with a nil executor":     func() { f.Via(nil) },
+		"Follow of a nil future":      func() { p.Follow(nil) },
+		"nil future":                  func() { twill.Then(noFuture, same[int]) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			defer func() {
+				v, ok := recover().(string)
+				require.True(t, ok, "a panic with a string")
+				require.True(t, strings.HasPrefix(v, "twill: "+what), "%q", v)
+				requirePending(t, f)
+				require.Zero(t, twill.Listeners(f))
+			}()
+			fn()
+		})
+	}
+	require.True(t, p.Resolve(1))
+}
+
+func TestNilFutureFromAHandler(t *testing.T) {
+	f := twill.ThenFuture(twill.Resolved(1), func(int) *twill.Future[int] { return nil })
+	_, err := awaitSoon(f)
+	require.ErrorContains(t, err, "nil future")
+}

@@ -1,0 +1,251 @@
+package twill_test
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+func TestPoolIsEmptyAtFirst(t *testing.T) {
+	var p twill.Pool
+	require.Zero(t, p.Len())
+	_, ok := p.Empty().Poll()
+	require.True(t, ok)
+	next := p.NextEmpty()
+	requirePending(t, next)
+	require.Equal(t, 1, p.Stats().Waiting)
+}
+
+func TestPoolTellsWhenItEmpties(t *testing.T) {
+	var p twill.Pool
+	a, b, c := twill.NewPromise[int](), twill.NewPromise[string](), twill.NewPromise[int]()
+	for _, f := range []twill.AnyFuture{a.Future(), b.Future(), c.Future()} {
+		require.NoError(t, p.Add(f))
+	}
+	require.Equal(t, 3, p.Len())
+	var order []string
+	p.Empty().Tap(func(struct{}, error) { order = append(order, "empty") })
+	p.NextEmpty().Tap(func(struct{}, error) { order = append(order, "next") })
+	a.Resolve(1)
+	b.Reject(errBoom)
+	require.Equal(t, 1, p.Len())
+	require.Empty(t, order)
+	c.Future().Cancel(nil)
+	require.Zero(t, p.Len())
+	require.Equal(t, []string{"empty", "next"}, order)
+}
+
+func TestPoolLeavesResultsAlone(t *testing.T) {
+	reports := collectReports(t)
+	var p twill.Pool
+	func() {
+		a, b := twill.NewPromise[int](), twill.NewPromise[int]()
+		require.NoError(t, p.Add(a.Future()))
+		require.NoError(t, p.Add(b.Future()))
+		a.Resolve(1)
+		b.Reject(errFirst)
+		awaitValue(t, a.Future(), 1)
+	}()
+	reports.await(t, errFirst) // the pool did not take it
+}
+
+// Bug of the original: such a future made the pool never empty.
+func TestPoolAddOfASettledFuture(t *testing.T) {
+	var p twill.Pool
+	require.NoError(t, p.Add(twill.Resolved(1)))
+	require.NoError(t, p.Add(twill.Rejected[int](errBoom)))
+	require.Zero(t, p.Len())
+	_, ok := p.Empty().Poll()
+	require.True(t, ok)
+}
+
+// Bug of the original: a KeyError went into the future.
+func TestPoolAddTwice(t *testing.T) {
+	var p twill.Pool
+	a := twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	require.NoError(t, p.Add(a.Future()))
+	require.Equal(t, 1, p.Len())
+	empty := p.Empty()
+	a.Resolve(1)
+	require.Zero(t, p.Len())
+	_, ok := empty.Poll()
+	require.True(t, ok)
+	awaitValue(t, a.Future(), 1)
+}
+
+func TestPoolIsReusable(t *testing.T) {
+	var p twill.Pool
+	for round := range 3 {
+		a := twill.NewPromise[int]()
+		require.NoError(t, p.Add(a.Future()))
+		next := p.NextEmpty()
+		a.Resolve(round)
+		_, ok := next.Poll()
+		require.True(t, ok)
+	}
+	require.EqualValues(t, 3, p.Stats().Added)
+	require.Equal(t, 1, p.Stats().Peak)
+}
+
+func TestPoolWaiterMayAddAndAskAgain(t *testing.T) {
+	var p twill.Pool
+	a, b := twill.NewPromise[int](), twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	var again *twill.Future[struct{}]
+	p.Empty().Tap(func(struct{}, error) {
+		require.NoError(t, p.Add(b.Future()))
+		again = p.Empty()
+	})
+	watchdog(t, func() { a.Resolve(1) })
+	requirePending(t, again)
+	b.Resolve(2)
+	_, ok := again.Poll()
+	require.True(t, ok)
+}
+
+func TestPoolCancelledWaiterLeaves(t *testing.T) {
+	var p twill.Pool
+	a := twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	one, two := p.Empty(), p.Empty()
+	require.True(t, one.Cancel(nil))
+	require.Equal(t, 1, p.Stats().Waiting)
+	awaitError(t, one, twill.ErrCanceled)
+	a.Resolve(1)
+	awaitValue(t, two, struct{}{})
+}
+
+func TestPoolCancelAll(t *testing.T) {
+	var p twill.Pool
+	a, b := twill.NewPromise[int](), twill.NewPromise[string]()
+	var order []string
+	a.OnCancel(func(error) { order = append(order, "a") })
+	b.OnCancel(func(error) { order = append(order, "b") })
+	require.NoError(t, p.Add(a.Future()))
+	require.NoError(t, p.Add(twill.Then(b.Future(), same[string])))
+	p.CancelAll(errBoom)
+	require.Equal(t, []string{"a", "b"}, order)
+	require.Zero(t, p.Len())
+	awaitError(t, a.Future(), errBoom)
+	awaitError(t, b.Future(), errBoom)
+}
+
+func TestPoolIsNoInterest(t *testing.T) {
+	var p twill.Pool
+	a := twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	require.True(t, twill.Then(a.Future(), same[int]).Cancel(nil))
+	awaitError(t, a.Future(), twill.ErrCanceled)
+}
+
+func TestPoolClose(t *testing.T) {
+	var p twill.Pool
+	a := twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	p.Close()
+	p.Close()
+	require.ErrorIs(t, p.Add(twill.NewPromise[int]().Future()), twill.ErrClosed)
+	require.Equal(t, 1, p.Len())
+	empty := p.Empty()
+	a.Resolve(1)
+	awaitValue(t, empty, struct{}{})
+}
+
+func TestPoolWaterMarks(t *testing.T) {
+	var log []int
+	p := twill.NewPool(&twill.PoolOptions{
+		High: 3, OnHigh: func(n int) { log = append(log, n) },
+		Low: 1, OnLow: func(n int) { log = append(log, -n) },
+	})
+	var promises []*twill.Promise[int]
+	add := func() {
+		a := twill.NewPromise[int]()
+		promises = append(promises, a)
+		require.NoError(t, p.Add(a.Future()))
+	}
+	settle := func() {
+		promises[0].Resolve(1)
+		promises = promises[1:]
+	}
+	add()
+	add()
+	settle()
+	require.Empty(t, log, "the low mark means nothing before the high one")
+	add()
+	add()
+	add()
+	require.Equal(t, []int{3}, log)
+	settle()
+	settle()
+	settle()
+	require.Equal(t, []int{3, -1}, log)
+	add()
+	add()
+	require.Equal(t, []int{3, -1, 3}, log)
+}
+
+func TestPoolPanickingWaterMark(t *testing.T) {
+	reports := collectReports(t)
+	p := twill.NewPool(&twill.PoolOptions{High: 1, OnLow: func(int) { panic(errSecond) }})
+	a := twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	empty := p.Empty()
+	require.True(t, a.Resolve(1))
+	awaitValue(t, empty, struct{}{})
+	reports.await(t, errSecond)
+}
+
+func TestPoolAges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p twill.Pool
+		a, b := twill.NewPromise[int](), twill.NewPromise[int]()
+		require.NoError(t, p.Add(a.Future()))
+		time.Sleep(time.Minute)
+		require.NoError(t, p.Add(b.Future()))
+		time.Sleep(time.Second)
+		require.Equal(t, []time.Duration{time.Minute + time.Second, time.Second}, p.Stats().Ages)
+		a.Resolve(1)
+		require.Equal(t, []time.Duration{time.Second}, p.Stats().Ages)
+	})
+}
+
+func TestPoolFromManyGoroutines(t *testing.T) {
+	var p twill.Pool
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 300 {
+				a := twill.NewPromise[int]()
+				if err := p.Add(a.Future()); err != nil {
+					t.Error(err)
+				}
+				if i%3 == 0 {
+					p.Empty().Cancel(nil)
+				}
+				go a.Resolve(1)
+			}
+		})
+	}
+	wg.Wait()
+	awaitValue(t, p.Empty(), struct{}{})
+	require.EqualValues(t, 2400, p.Stats().Added)
+	runtime.KeepAlive(&p)
+}
+
+func TestPoolMisuse(t *testing.T) {
+	var p twill.Pool
+	require.PanicsWithValue(t, "twill: Add of a nil future", func() { _ = p.Add(nil) })
+	for _, o := range []twill.PoolOptions{{High: 1, Low: 1}, {High: 2, Low: -1}, {Low: 1}} {
+		require.Panics(t, func() { twill.NewPool(&o) })
+	}
+	require.NotNil(t, twill.NewPool(nil))
+	require.False(t, errors.Is(twill.ErrClosed, twill.ErrCanceled))
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package twill_test
+
+const raceEnabled = false
