@@ -19,6 +19,14 @@ var (
 	// goroutine with [runtime.Goexit], as t.FailNow does.
 	ErrGoexit = errors.New("twill: function called runtime.Goexit")
 
+	// ErrEmpty is the failure of [Any], [First] and a [DeferredList] with
+	// FireOnOneCallback that have no members.
+	ErrEmpty = errors.New("twill: no futures")
+
+	// ErrNotNeeded is the cause of the cancel of a future whose result a list no
+	// longer needs.
+	ErrNotNeeded = errors.New("twill: result no longer needed")
+
 	// ErrCycle is the failure of a future that was made to wait for itself,
 	// directly or through others.
 	ErrCycle = errors.New("twill: future waits for itself")

@@ -115,6 +115,9 @@ func oracleText(v any) string {
 
 // oraclePayload is a value or error in the form of the recordings.
 func oraclePayload(v any) any {
+	if payload, ok := oracleList(v); ok {
+		return payload
+	}
 	err, failed := v.(error)
 	if !failed {
 		return v

@@ -101,7 +101,7 @@ func (s *stress) once() func() {
 func (s *stress) step(rnd *rand.Rand) {
 	f := s.pick(rnd)
 	p := &s.promises[rnd.IntN(len(s.promises))]
-	switch rnd.IntN(16) {
+	switch rnd.IntN(19) {
 	case 0, 1:
 		ran := s.once()
 		s.keep(twill.Handle(f, func(v int, err error) (int, error) { ran(); return v, err }))
@@ -133,6 +133,12 @@ func (s *stress) step(rnd *rand.Rand) {
 	case 14:
 		s.keep(f.Via(twill.Goroutines))
 	case 15:
+		s.keep(twill.Any(f, s.pick(rnd)))
+	case 16:
+		s.keep(twill.Then(twill.All(f, s.pick(rnd), f), func(v []int) (int, error) { return v[0], nil }))
+	case 17:
+		s.keep(twill.Then(twill.Settled(f, s.pick(rnd)), func([]twill.Result[int]) (int, error) { return 0, nil }))
+	case 18:
 		if rnd.IntN(3) == 0 {
 			p.Settle(3, errors.New("rejected"))
 		}

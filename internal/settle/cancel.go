@@ -10,16 +10,53 @@ package settle
 //     below, the link leaves the source, and its node fires with fail;
 //   - at a core whose handler is running it leaves only a mark: one that waits
 //     for the future its handler returns passes the request on to that one.
+//   - at a core that waits for several it asks them all, in their order, and
+//     then fires the node with fail.
 func (c *Core) Cancel(fail *Failure) bool {
 	if Tracing.Load() {
 		Trace(c, "canceled")
 	}
+	won, many := c.climb(fail)
+	if many == nil {
+		return won
+	}
+	type cursor struct {
+		m Many
+		i int
+	}
+	for todo := []cursor{{m: many}}; len(todo) > 0; {
+		top := &todo[len(todo)-1]
+		src, l := top.m.Member(top.i)
+		top.i++
+		if src == nil {
+			many, todo = top.m, todo[:len(todo)-1]
+			Run(many, fail)
+			continue
+		}
+		switch src.release(l, false) {
+		case left:
+			Run(l.Do, fail)
+			won = true
+		case kept:
+			w, m := src.climb(fail)
+			won = won || w
+			if m != nil {
+				todo = append(todo, cursor{m: m})
+			}
+		}
+	}
+	return won
+}
+
+// climb is Cancel up to a core that waits for several others, whose node it
+// returns.
+func (c *Core) climb(fail *Failure) (won bool, many Many) {
 	var between *Core // was found between two sources
 	for {
 		w := c.Lock()
 		if w&settled != 0 {
 			c.Unlock(w)
-			return false
+			return false, nil
 		}
 		w |= asked
 		if c == between {
@@ -32,31 +69,53 @@ func (c *Core) Cancel(fail *Failure) bool {
 		var hold bool
 		if up != nil {
 			src, hold = up.Do.Source(fail)
+			if m, ok := up.Do.(Many); ok {
+				c.Unlock(w)
+				return false, m
+			}
 		}
 		if src == nil {
-			return c.cancelRoot(w, up, fail)
+			return c.cancelRoot(w, up, fail), nil
 		}
 		c.Unlock(w)
 
-		w = src.Lock()
-		if w&settled != 0 || up.next == nil {
-			src.Unlock(w)
+		switch src.release(up, hold) {
+		case left:
+			Run(up.Do, fail)
+			return true, nil
+		case kept:
+			c = src
+		case off:
 			if c == between {
-				return false
+				return false, nil
 			}
 			between = c
-			continue
 		}
-		if hold || src.users > 1 {
-			src.unlink(up)
-			src.users--
-			src.Unlock(w)
-			Run(up.Do, fail)
-			return true
-		}
-		src.Unlock(w)
-		c = src
 	}
+}
+
+// What became of a link when its owner was cancelled.
+type released int
+
+const (
+	off  released = iota // it is not on the list, or c has settled
+	left                 // it was taken off
+	kept                 // it stays: c is to be cancelled, as nobody else needs it
+)
+
+// release takes l off c if others depend on c, or if hold is true.
+func (c *Core) release(l *Link, hold bool) released {
+	w := c.Lock()
+	defer c.Unlock(w)
+	if w&settled != 0 || l.next == nil {
+		return off
+	}
+	if !hold && c.users <= 1 {
+		return kept
+	}
+	c.unlink(l)
+	c.users--
+	return left
 }
 
 // cancelRoot ends a core that has no source; its lock is held.
@@ -89,8 +148,8 @@ func (c *Core) Starts() bool {
 }
 
 // Leave takes l off c, of which its owner loses interest: the last to leave
-// takes c down with fail. It does nothing if c has settled.
-func (c *Core) Leave(l *Link, fail *Failure) {
+// cancels c with err. It does nothing if c has settled.
+func (c *Core) Leave(l *Link, err error) {
 	w := c.Lock()
 	if w&settled != 0 || l.next == nil {
 		c.Unlock(w)
@@ -101,6 +160,6 @@ func (c *Core) Leave(l *Link, fail *Failure) {
 	last := c.users == 0
 	c.Unlock(w)
 	if last {
-		c.Cancel(fail)
+		c.Cancel(NewCancel(err))
 	}
 }

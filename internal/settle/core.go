@@ -32,6 +32,7 @@ const (
 	stuck                       // a cancel could not go on from here yet
 	underway                    // the canceller was started
 	canceled                    // settled by a cancel, not by hand
+	observed                    // a listener depends on c, but takes no failure
 	bridged                     // the first listener is the bridge
 )
 
@@ -122,7 +123,7 @@ func (c *Core) Begin() (w uint32, ok bool) {
 // returns them from [Node.Fire]. A nil failure is success. One that nobody waits
 // for is armed, to be reported if nobody ever takes it.
 func (c *Core) Publish(w uint32, fail *Failure) *Link {
-	list, alone := c.head, c.users == 0
+	list, alone := c.head, fail != nil && c.alone(w)
 	if fail == nil {
 		c.up = nil
 	} else {
@@ -131,8 +132,8 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 			w |= canceled
 		}
 	}
-	c.release(w|settled, list)
-	if fail != nil && alone {
+	c.publish(w|settled, list)
+	if alone {
 		fail.arm(c)
 	}
 	return list
@@ -144,7 +145,7 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 // allocates.
 func (c *Core) LockToFail(fail *Failure) (uint32, *Failure) {
 	w := c.Lock()
-	if c.users == 0 && !fail.Canceled && fail.taken.Load() {
+	if !fail.Canceled && fail.taken.Load() && c.alone(w) {
 		c.Unlock(w)
 		fail = fail.Clone()
 		w = c.Lock()
@@ -152,9 +153,9 @@ func (c *Core) LockToFail(fail *Failure) (uint32, *Failure) {
 	return w, fail
 }
 
-// release gives the lock of a core that was just settled back, with list,
+// publish gives the lock of a core that was just settled back, with list,
 // taken off it, cut open.
-func (c *Core) release(w uint32, list *Link) {
+func (c *Core) publish(w uint32, list *Link) {
 	if list != nil {
 		c.head = nil
 		list.prev.next = nil
@@ -164,33 +165,6 @@ func (c *Core) release(w uint32, list *Link) {
 	if Tracing.Load() {
 		Trace(c, "settled")
 	}
-}
-
-// publishFailure is the failing half of Publish. A failure that nobody waits
-// for is armed, to be reported if nobody ever takes it.
-func (c *Core) publishFailure(w uint32, fail *Failure) *Link {
-	alone := c.users == 0
-	if alone && !fail.Canceled && fail.taken.Load() {
-		// The record belongs to the source, from which it was taken. It is
-		// copied outside the lock: a core that passes on the record of its
-		// source is settled by nobody else, so nothing but a new listener
-		// can come between.
-		c.Unlock(w)
-		fail = fail.Clone()
-		w = c.Lock()
-		alone = c.users == 0
-	}
-	list := c.head
-	c.up = &fail.Link
-	w |= settled
-	if fail.Canceled {
-		w |= canceled
-	}
-	c.release(w, list)
-	if alone {
-		fail.arm(c)
-	}
-	return list
 }
 
 // Failure is how c failed, nil if it did not; c must be settled.
@@ -205,7 +179,12 @@ func (c *Core) Failure() *Failure {
 // depends on the outcome, so that a cancel by another owner leaves c alone,
 // and 0 for a mere observer. It reports false, and adds nothing, if c is settled
 // and no goroutine is running its listeners: then the caller does, with [Run].
-func (c *Core) Add(l *Link, interest int32) bool {
+func (c *Core) Add(l *Link, interest int32) bool { return c.add(l, interest, 0) }
+
+// AddPassive is Add with an interest of 1 for a [Passive] node.
+func (c *Core) AddPassive(l *Link) bool { return c.add(l, 1, observed) }
+
+func (c *Core) add(l *Link, interest int32, bits uint32) bool {
 	if c.word.Load()&(settled|draining) == settled {
 		return false
 	}
@@ -219,8 +198,32 @@ func (c *Core) Add(l *Link, interest int32) bool {
 	}
 	c.push(l)
 	c.users += interest
-	c.Unlock(w)
+	c.Unlock(w | bits)
 	return true
+}
+
+// Passive is a node that may leave a failure to be reported as unhandled.
+type Passive interface{ Passive() bool }
+
+// alone reports whether nobody would take a failure of c: nobody depends on c,
+// or only observers do.
+func (c *Core) alone(w uint32) bool {
+	if c.users == 0 {
+		return true
+	}
+	if w&observed == 0 {
+		return false
+	}
+	takers := c.users
+	for l := c.head; l != nil; {
+		if p, ok := l.Do.(Passive); ok && p.Passive() {
+			takers--
+		}
+		if l = l.next; l == c.head {
+			break
+		}
+	}
+	return takers == 0
 }
 
 // AddPending is Add for those who take the outcome at once where it is there,

@@ -2,7 +2,10 @@ package settle
 
 // Many is a node that listens to several cores, such as that of a list.
 type Many interface {
-	Sources() []*Core
+	Node
+	// Member is the core number i and the link on it, nil after the last. It
+	// may be called at any time.
+	Member(i int) (*Core, *Link)
 }
 
 // Depends reports whether c waits for itself, after its link was put on src:
@@ -38,7 +41,7 @@ func (c *Core) Depends(src *Core) bool {
 // dependsAny goes on where the way up forks.
 func (c *Core) dependsAny(m Many) bool {
 	seen := map[*Core]bool{nil: true}
-	for todo := m.Sources(); len(todo) > 0; {
+	for todo := sources(nil, m); len(todo) > 0; {
 		src := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if src == c {
@@ -50,11 +53,21 @@ func (c *Core) dependsAny(m Many) bool {
 		seen[src] = true
 		next, many := src.above()
 		if many != nil {
-			todo = append(todo, many.Sources()...)
+			todo = sources(todo, many)
 		}
 		todo = append(todo, next)
 	}
 	return false
+}
+
+func sources(to []*Core, m Many) []*Core {
+	for i := 0; ; i++ {
+		src, _ := m.Member(i)
+		if src == nil {
+			return to
+		}
+		to = append(to, src)
+	}
 }
 
 // above is what c waits for: one core, several, or none.

@@ -193,10 +193,10 @@ func TestCancelLeavesASharedSource(t *testing.T) {
 func TestLeaveTakesTheLastOneDown(t *testing.T) {
 	var c settle.Core
 	a, b := on(&c, nil), on(&c, nil)
-	c.Leave(&a.link, settle.NewCancel(errTest))
-	c.Leave(&a.link, settle.NewCancel(errTest))
+	c.Leave(&a.link, errTest)
+	c.Leave(&a.link, errTest)
 	require.False(t, c.Settled())
-	c.Leave(&b.link, settle.NewCancel(errTest))
+	c.Leave(&b.link, errTest)
 	require.True(t, c.Canceled())
 }
 
@@ -238,7 +238,12 @@ type fork struct {
 	all []*settle.Core
 }
 
-func (f *fork) Sources() []*settle.Core { return f.all }
+func (f *fork) Member(i int) (*settle.Core, *settle.Link) {
+	if i == len(f.all) {
+		return nil, nil
+	}
+	return f.all[i], nil
+}
 
 func TestDependsLooksAtAllSources(t *testing.T) {
 	var c, other settle.Core
