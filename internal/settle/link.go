@@ -52,32 +52,3 @@ func (c *Core) unlink(l *Link) {
 	}
 	l.next, l.prev = nil, nil
 }
-
-// Bridge returns the node installed by an earlier Bridge on c, or installs l
-// as the first listener. It reports false if c is settled.
-func (c *Core) Bridge(l *Link) (Node, bool) {
-	w := c.Lock()
-	if w&settled != 0 {
-		c.Unlock(w)
-		return nil, false
-	}
-	if w&bridged == 0 {
-		c.push(l)
-		c.head = l
-		w |= bridged
-	}
-	do := c.head.Do
-	c.Unlock(w)
-	return do, true
-}
-
-// Bridged is the node installed by Bridge, if there is one and c is pending.
-func (c *Core) Bridged() Node {
-	w := c.Lock()
-	var do Node
-	if w&(bridged|settled) == bridged {
-		do = c.head.Do
-	}
-	c.Unlock(w)
-	return do
-}

@@ -1,0 +1,129 @@
+package settle
+
+// Add puts l at the end of the listeners. interest is 1 if the owner of l
+// depends on the outcome, so that a cancel by another owner leaves c alone,
+// and 0 for a mere observer. It reports false, and adds nothing, if c is settled
+// and no goroutine is running its listeners: then the caller does, with [Run].
+func (c *Core) Add(l *Link, interest int32) bool { return c.add(l, interest, 0) }
+
+// AddPassive is Add with an interest of 1 for a [Passive] node.
+func (c *Core) AddPassive(l *Link) bool { return c.add(l, 1, observed) }
+
+func (c *Core) add(l *Link, interest int32, bits uint32) bool {
+	if c.word.Load()&(settled|draining) == settled {
+		return false
+	}
+	w := c.Lock()
+	if w&settled != 0 {
+		if w&draining == 0 {
+			c.Unlock(w)
+			return false
+		}
+		w |= late
+	}
+	c.push(l)
+	c.users += interest
+	c.Unlock(w | bits)
+	return true
+}
+
+// Passive is a node that may leave a failure to be reported as unhandled.
+type Passive interface{ Passive() bool }
+
+// alone reports whether nobody would take a failure of c: nobody depends on c,
+// or only observers do.
+func (c *Core) alone(w uint32) bool {
+	if c.users == 0 {
+		return true
+	}
+	if w&observed == 0 {
+		return false
+	}
+	takers := c.users
+	for l := c.head; l != nil; {
+		if p, ok := l.Do.(Passive); ok && p.Passive() {
+			takers--
+		}
+		if l = l.next; l == c.head {
+			break
+		}
+	}
+	return takers == 0
+}
+
+// AddPending is Add for those who take the outcome at once where it is there,
+// instead of waiting their turn: it reports false if c is settled.
+func (c *Core) AddPending(l *Link, interest int32) bool {
+	w, ok := c.Begin()
+	if !ok {
+		return false
+	}
+	c.push(l)
+	c.users += interest
+	c.Unlock(w)
+	return true
+}
+
+// Remove takes l, added with the same interest, off the listeners, and reports
+// whether it was there: if not, c has settled and l was run or is about to be.
+func (c *Core) Remove(l *Link, interest int32) bool {
+	w := c.Lock()
+	if w&settled != 0 || l.next == nil {
+		c.Unlock(w)
+		return false
+	}
+	c.unlink(l)
+	c.users -= interest
+	c.Unlock(w)
+	return true
+}
+
+// Bridge returns the node installed by an earlier Bridge on c, or installs l
+// as the first listener. It reports false if c is settled.
+func (c *Core) Bridge(l *Link) (Node, bool) {
+	w := c.Lock()
+	if w&settled != 0 {
+		c.Unlock(w)
+		return nil, false
+	}
+	if w&bridged == 0 {
+		c.push(l)
+		c.head = l
+		w |= bridged
+	}
+	do := c.head.Do
+	c.Unlock(w)
+	return do, true
+}
+
+// Bridged is the node installed by Bridge, if there is one and c is pending.
+func (c *Core) Bridged() Node {
+	w := c.Lock()
+	var do Node
+	if w&(bridged|settled) == bridged {
+		do = c.head.Do
+	}
+	c.Unlock(w)
+	return do
+}
+
+// Users is the number of listeners that depend on the outcome, Listeners that
+// of all; they are for tests and walk the list.
+func (c *Core) Users() int {
+	w := c.Lock()
+	n := c.users
+	c.Unlock(w)
+	return int(n)
+}
+
+// Listeners counts the links on c's list.
+func (c *Core) Listeners() (n int) {
+	w := c.Lock()
+	if l := c.head; l != nil {
+		for n = 1; l.next != c.head; n++ {
+			l = l.next
+		}
+	}
+	c.Unlock(w)
+	return n
+}
