@@ -179,6 +179,11 @@ func TestAddTimeout(t *testing.T) {
 			sleep(second)
 			requireTimedOut(t, second, f)
 		},
+		"no time at all": func(t *testing.T, p *twill.Promise[int]) {
+			requireValue(t, 1, twill.Resolved(1).Timeout(0))
+			requireTimedOut(t, 0, p.Future().Timeout(0))
+			requireTimedOut(t, -second, twill.NewPromise[int]().Future().Timeout(-second))
+		},
 		"one who gives up leaves a future that others need": func(t *testing.T, p *twill.Promise[int]) {
 			other := twill.Then(p.Future(), add(1))
 			f := p.Future().Timeout(second)

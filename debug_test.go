@@ -55,7 +55,8 @@ func TestUnhandledIsLoggedByDefault(t *testing.T) {
 	old := slog.Default()
 	slog.SetDefault(slog.New(slog.NewTextHandler(&out, nil)))
 	defer slog.SetDefault(old)
-	defer twill.OnUnhandled(twill.OnUnhandled(twill.LogUnhandled))
+	previous := twill.OnUnhandled(twill.LogUnhandled)
+	defer func() { twill.OnUnhandled(previous) }()
 	func() { makePromise().Reject(errSecond) }()
 	require.Eventually(t, func() bool {
 		runtime.GC()

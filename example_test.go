@@ -290,5 +290,5 @@ func ExamplePool() {
 
 func ExampleOnUnhandled() {
 	previous := twill.OnUnhandled(func(err error) { fmt.Println("nobody looked at:", err) })
-	defer twill.OnUnhandled(previous)
+	defer func() { twill.OnUnhandled(previous) }()
 }

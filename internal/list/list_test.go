@@ -13,11 +13,8 @@ import (
 	"github.com/twillgo/twill/internal/list"
 )
 
-// links is embedded under a name of its own, as the users of the package do.
-type links[T any] = list.Links[T]
-
 type node struct {
-	links[*node]
+	list.Links[*node]
 	name int
 }
 

@@ -1,0 +1,86 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// resource is something whose release a test can see.
+type resource struct{ _ [64]byte }
+
+// released reports whether what w points to was collected.
+func released(w weak.Pointer[resource]) bool {
+	for range 10 {
+		runtime.GC()
+		if w.Value() == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// A canceller, and what it holds, is let go as soon as its future is settled.
+func TestCancellerIsReleased(t *testing.T) {
+	install := func(p *twill.Promise[int]) weak.Pointer[resource] {
+		held := new(resource)
+		p.OnCancel(func(error) { runtime.KeepAlive(held) })
+		return weak.Make(held)
+	}
+	settle := map[string]func(p *twill.Promise[int]){
+		"canceller_circular_reference_callback": func(p *twill.Promise[int]) { p.Resolve(1) },
+		"canceller_circular_reference_errback":  func(p *twill.Promise[int]) { p.Reject(errors.New("failure")) },
+		"cancelled":                             func(p *twill.Promise[int]) { p.Future().Cancel(nil) },
+	}
+	for name, settle := range settle {
+		t.Run(name, func(t *testing.T) {
+			p := twill.NewPromise[int]()
+			w := install(p)
+			require.False(t, released(w), "still pending")
+			settle(p)
+			require.True(t, released(w))
+			runtime.KeepAlive(p)
+		})
+	}
+	t.Run("canceller_circular_reference_non_final: also while the chain goes on", func(t *testing.T) {
+		p, inner := twill.NewPromise[int](), twill.NewPromise[int]()
+		w := install(p)
+		tip := twill.ThenFuture(p.Future(), returning(inner.Future()))
+		p.Resolve(1)
+		requirePending(t, tip)
+		require.True(t, released(w))
+		runtime.KeepAlive(p)
+		runtime.KeepAlive(inner)
+	})
+}
+
+// A timer or context that has yet to end does not keep a future that is settled.
+func TestSettledLeavesTimersAndContexts(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for name, wrap := range map[string]func(f *twill.Future[*resource]) *twill.Future[*resource]{
+		"Timeout":     func(f *twill.Future[*resource]) *twill.Future[*resource] { return f.Timeout(time.Hour) },
+		"WithContext": func(f *twill.Future[*resource]) *twill.Future[*resource] { return f.WithContext(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w weak.Pointer[resource]
+			drop(func() {
+				p := twill.NewPromise[*resource]()
+				f := wrap(p.Future())
+				held := new(resource)
+				w = weak.Make(held)
+				p.Resolve(held)
+				requireValue(t, held, f)
+			})
+			require.True(t, released(w))
+		})
+	}
+	require.NoError(t, ctx.Err())
+}

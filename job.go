@@ -1,0 +1,160 @@
+package twill
+
+import (
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/twillgo/twill/internal/settle"
+)
+
+// JobState is where a job is in its life.
+type JobState uint8
+
+// A job is pending, then underway, then has finished or failed; it can be
+// cancelled when pending or underway. The last three are final.
+const (
+	JobPending  JobState = iota // waits for a slot
+	JobUnderway                 // its call was started
+	JobFinished                 // its call returned a value
+	JobFailed                   // its call returned an error, panicked or exited
+	JobCanceled                 // it was cancelled before its call returned, if that was started
+)
+
+// String returns the name in capitals, as in "PENDING".
+func (s JobState) String() string {
+	switch s {
+	case JobPending:
+		return "PENDING"
+	case JobUnderway:
+		return "UNDERWAY"
+	case JobFinished:
+		return "FINISHED"
+	case JobFailed:
+		return "FAILED"
+	case JobCanceled:
+		return "CANCELED"
+	}
+	return "JobState(" + strconv.Itoa(int(s)) + ")"
+}
+
+// Job is one call of a [ResizableDispatchQueue] and the future of its result.
+// It is made by Put. Its methods may be called by several goroutines.
+//
+// Cancel takes a pending job out of the queue, and tells one that is underway
+// to end by its context; either way the future fails at once, with a
+// [*CanceledError], and what the call returns later is dropped. A chain that
+// hangs on the future cancels the job too if it is the only one that depends on it.
+//
+// State is set before the future settles: who has the result sees it.
+type Job[A, R any] struct {
+	Future[R]
+
+	link settle.Link // leads a cancel to jobHook
+	q    *ResizableDispatchQueue[A, R]
+
+	arg A
+
+	// Guarded by q.mu.
+	priority int
+	queued   int64 // these three as q.now gives them, 0 for not yet
+	started  int64
+	stopped  int64
+	//lint:ignore U1000 internal/list uses it
+	links[*Job[A, R]] //nolint:unused // in q.underway
+	//lint:ignore U1000 internal/heap uses it
+	place //nolint:unused // in q.pending
+	state JobState
+
+	// ctx is made when the call asks for it; see jobContext. It is read
+	// without the lock, and changed with it.
+	ctx atomic.Pointer[realContext]
+}
+
+func newJob[A, R any](q *ResizableDispatchQueue[A, R], arg A, priority int, now int64) *Job[A, R] {
+	j := &Job[A, R]{q: q, arg: arg, priority: priority, queued: now}
+	j.link.Do = jobHook[A, R]{j}
+	j.core.SetUp(&j.link)
+	made(&j.core)
+	return j
+}
+
+// Arg returns the argument given to Put. The job keeps it, also when ended.
+func (j *Job[A, R]) Arg() A { return j.arg }
+
+// Priority returns the priority that j has or, once it was started, had.
+func (j *Job[A, R]) Priority() int {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	return j.priority
+}
+
+// State returns where j is in its life.
+func (j *Job[A, R]) State() JobState {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	return j.state
+}
+
+// Queued returns when j was put.
+func (j *Job[A, R]) Queued() time.Time { return j.time(&j.queued) }
+
+// Started returns when j's call was started, the zero time if it was not.
+func (j *Job[A, R]) Started() time.Time { return j.time(&j.started) }
+
+// Stopped returns when j finished, failed or was cancelled, the zero time if it
+// has not yet. The call of a cancelled job may have returned later.
+func (j *Job[A, R]) Stopped() time.Time { return j.time(&j.stopped) }
+
+func (j *Job[A, R]) time(at *int64) time.Time {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	if *at == 0 {
+		return time.Time{}
+	}
+	return j.q.born.Add(time.Duration(*at - 1))
+}
+
+// jobHook is a Job as a [settle.Node]: its canceller. One pointer wide, it
+// fits an interface without an allocation.
+type jobHook[A, R any] struct{ j *Job[A, R] }
+
+// Source is nil: a job is cancelled itself.
+func (h jobHook[A, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Fire is called when the job is cancelled. The lock under which jobs are
+// started and ended decides whether that comes in time.
+func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	j, q := h.j, h.j.q
+	now := q.now()
+	q.mu.Lock()
+	switch j.state {
+	case JobPending:
+		q.pending.Remove(j)
+		j.state, j.stopped = JobCanceled, now
+		q.mu.Unlock()
+	case JobUnderway:
+		q.cancelUnderway(j, left, now)
+		q.mu.Unlock()
+		j.ctx.Load().end(causeOf(left.Err))
+	default:
+		q.mu.Unlock()
+		return nil, nil // whoever ended the job settles its future
+	}
+	return h.end(left)
+}
+
+// Abort is called if ending the context panics, which takes one of the user's
+// own make.
+func (h jobHook[A, R]) Abort(err error) (*settle.Core, *settle.Link) {
+	return h.end(settle.NewFailure(err))
+}
+
+func (h jobHook[A, R]) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
+	c := &h.j.core
+	w, ok := c.Begin()
+	if !ok {
+		return nil, nil
+	}
+	return c, c.Publish(w, fail)
+}

@@ -1,0 +1,298 @@
+package twill_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+func pqPut[T any](t testing.TB, q *twill.PriorityQueue[T], v T, priority int) *twill.Item[T] {
+	t.Helper()
+	x, err := q.Put(v, priority)
+	require.NoError(t, err)
+	return x
+}
+
+// pqDrain takes out all there is.
+func pqDrain[T any](q *twill.PriorityQueue[T]) []T {
+	values := []T{}
+	for v, ok := q.TryGet(); ok; v, ok = q.TryGet() {
+		values = append(values, v)
+	}
+	return values
+}
+
+func TestPriorityQueueEmpty(t *testing.T) {
+	var q twill.PriorityQueue[int]
+	require.Zero(t, q.Len())
+	require.Zero(t, q.Waiting())
+	require.Empty(t, q.Snapshot())
+	_, ok := q.TryGet()
+	require.False(t, ok)
+}
+
+func TestPriorityQueueSimplePriorities(t *testing.T) {
+	var q twill.PriorityQueue[string]
+	pqPut(t, &q, "a", 20)
+	pqPut(t, &q, "b", 10)
+	pqPut(t, &q, "c", 15)
+	require.Equal(t, 3, q.Len())
+	require.Equal(t, []string{"b", "c", "a"}, q.Snapshot())
+	require.Equal(t, 3, q.Len(), "a snapshot takes nothing")
+	for _, want := range []string{"b", "c", "a"} {
+		requireValue(t, want, q.Get())
+	}
+}
+
+func TestPriorityQueueSameValueTwice(t *testing.T) {
+	var q twill.PriorityQueue[string]
+	pqPut(t, &q, "a", 1)
+	pqPut(t, &q, "a", 0)
+	require.Equal(t, []string{"a", "a"}, pqDrain(&q))
+}
+
+func TestPriorityQueueStable(t *testing.T) {
+	var q twill.PriorityQueue[int]
+	values := rand.Perm(100)
+	for _, v := range values {
+		pqPut(t, &q, v, 5)
+	}
+	require.Equal(t, values, q.Snapshot())
+	require.Equal(t, values, pqDrain(&q))
+}
+
+func TestPriorityQueueReprioritize(t *testing.T) {
+	var q twill.PriorityQueue[string]
+	a, b, c := pqPut(t, &q, "a", 20), pqPut(t, &q, "b", 10), pqPut(t, &q, "c", 15)
+	require.True(t, c.Reprioritize(7))
+	require.True(t, a.Reprioritize(8))
+	require.Equal(t, 8, a.Priority())
+	require.Equal(t, []string{"c", "a", "b"}, q.Snapshot())
+
+	require.True(t, a.Reprioritize(10))
+	require.True(t, c.Reprioritize(10))
+	require.Equal(t, []string{"a", "b", "c"}, q.Snapshot(), "among equals, the order of putting")
+	require.True(t, b.Reprioritize(10))
+	require.Equal(t, []string{"a", "b", "c"}, q.Snapshot(), "the same priority changes nothing")
+
+	require.True(t, b.Remove())
+	require.False(t, b.Remove())
+	require.False(t, b.Reprioritize(1))
+	requireValue(t, "a", q.Get())
+	require.False(t, a.Remove())
+	require.False(t, a.Reprioritize(1))
+	require.Equal(t, 10, a.Priority())
+	require.Equal(t, []string{"c"}, pqDrain(&q))
+}
+
+func TestPriorityQueueRemove(t *testing.T) {
+	var q twill.PriorityQueue[string]
+	a := pqPut(t, &q, "a", 0)
+	require.True(t, a.Remove())
+	pqPut(t, &q, "b", 0)
+	requireValue(t, "b", q.Get())
+	require.Zero(t, q.Len())
+}
+
+func TestPriorityQueueItemSpeaksOfWhatIsQueued(t *testing.T) {
+	var q twill.PriorityQueue[string]
+	a := pqPut(t, &q, "a", 3)
+	v, queued := a.Value()
+	require.True(t, queued)
+	require.Equal(t, "a", v)
+	requireValue(t, "a", q.Get())
+	v, queued = a.Value()
+	require.False(t, queued)
+	require.Empty(t, v)
+
+	get := q.Get()
+	handed := pqPut(t, &q, "b", 4)
+	requireValue(t, "b", get)
+	_, queued = handed.Value()
+	require.False(t, queued, "it never waited")
+	require.False(t, handed.Remove())
+	require.False(t, handed.Reprioritize(1))
+	require.Equal(t, 4, handed.Priority())
+}
+
+// TestPriorityQueueLimits is testQueue of the original.
+func TestPriorityQueueLimits(t *testing.T) {
+	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 2, Backlog: 2})
+	first, second := q.Get(), q.Get()
+	requireFailure(t, twill.ErrQueueUnderflow, q.Get())
+	require.Equal(t, 2, q.Waiting())
+	pqPut(t, q, 1, 9)
+	requireValue(t, 1, first)
+	requirePending(t, second)
+	pqPut(t, q, 2, 0)
+	requireValue(t, 2, second)
+
+	pqPut(t, q, 3, 9)
+	pqPut(t, q, 4, 9)
+	_, err := q.Put(5, 0)
+	require.ErrorIs(t, err, twill.ErrQueueOverflow)
+	require.Equal(t, []int{3, 4}, pqDrain(q))
+
+	unlimited := twill.NewPriorityQueue[int](nil)
+	for n := range 100 {
+		unlimited.Get()
+		require.Equal(t, n+1, unlimited.Waiting())
+	}
+}
+
+func TestPriorityQueueNegativeLimits(t *testing.T) {
+	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: -1})
+	_, err := q.Put(1, 0)
+	require.ErrorIs(t, err, twill.ErrQueueOverflow)
+	get := q.Get()
+	pqPut(t, q, 2, 0)
+	requireValue(t, 2, get)
+
+	q = twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1})
+	requireFailure(t, twill.ErrQueueUnderflow, q.Get())
+	pqPut(t, q, 3, 0)
+	requireValue(t, 3, q.Get())
+}
+
+func TestPriorityQueueHandlersMayUseIt(t *testing.T) {
+	q := twill.NewPriorityQueue[int](nil)
+	watchdog(t, func() {
+		var got []int
+		for range 3 {
+			q.Get().Tap(func(v int, _ error) {
+				got = append(got, v)
+				q.Put(v+1, 0)
+				q.Len()
+				q.Snapshot()
+			})
+		}
+		pqPut(t, q, 1, 0)
+		require.Equal(t, []int{1, 2, 3}, got)
+		requireValue(t, 4, q.Get())
+		q.Get().Tap(func(int, error) { q.Close() })
+		q.Get().Tap(func(int, error) { q.Close() })
+		pqPut(t, q, 1, 0)
+	})
+}
+
+// TestPriorityQueueHandlerThatEndsTheGoroutine: it is the one that puts or
+// closes, and no lock goes with it.
+func TestPriorityQueueHandlerThatEndsTheGoroutine(t *testing.T) {
+	q := twill.NewPriorityQueue[int](nil)
+	var others []*twill.Future[int]
+	exiting := func() {
+		q.Get().Tap(func(int, error) { runtime.Goexit() })
+		others = append(others, q.Get())
+	}
+	watchdog(t, func() {
+		exiting()
+		var puts sync.WaitGroup
+		puts.Go(func() { q.Put(1, 0) })
+		puts.Wait()
+		q.Put(2, 0)
+		requireValue(t, 2, others[0])
+		exiting()
+		puts.Go(q.Close)
+		_, err := others[1].Await(context.Background())
+		require.ErrorIs(t, err, twill.ErrClosed)
+	})
+}
+
+// TestPriorityQueueReleases: neither the queue nor a handle keeps a value that
+// has left it.
+func TestPriorityQueueReleases(t *testing.T) {
+	type big struct{ _ [1 << 10]byte }
+	q := twill.NewPriorityQueue[*big](nil)
+	var gone []weak.Pointer[big]
+	var handles []*twill.Item[*big]
+	func() {
+		waiting := q.Get()
+		for n := range 100 {
+			v := new(big)
+			gone = append(gone, weak.Make(v))
+			handles = append(handles, pqPut(t, q, v, n%3))
+		}
+		waiting.Poll()
+		for _, x := range handles[:50] {
+			x.Remove()
+		}
+		require.Len(t, pqDrain(q), 50)
+	}()
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return !slices.ContainsFunc(gone, func(w weak.Pointer[big]) bool { return w.Value() != nil })
+	}, 10*time.Second, time.Millisecond)
+	runtime.KeepAlive(q)
+	runtime.KeepAlive(handles)
+}
+
+// TestPriorityQueueAgainstModel compares with a sorted slice.
+func TestPriorityQueueAgainstModel(t *testing.T) {
+	type entry struct {
+		priority, seq int
+		item          *twill.Item[string]
+	}
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 3))
+		size := random.IntN(8)
+		q := twill.NewPriorityQueue[string](&twill.QueueOptions{Size: size})
+		var m []entry
+		sorted := func() (values []string) {
+			slices.SortFunc(m, func(a, b entry) int {
+				if a.priority != b.priority {
+					return a.priority - b.priority
+				}
+				return a.seq - b.seq
+			})
+			values = []string{}
+			for _, e := range m {
+				values = append(values, strconv.Itoa(e.seq))
+			}
+			return values
+		}
+		for seq := range 300 {
+			switch random.IntN(5) {
+			case 0, 1:
+				priority := random.IntN(4)
+				item, err := q.Put(strconv.Itoa(seq), priority)
+				if size > 0 && len(m) == size {
+					require.ErrorIs(t, err, twill.ErrQueueOverflow)
+					continue
+				}
+				require.NoError(t, err)
+				m = append(m, entry{priority, seq, item})
+			case 2:
+				v, ok := q.TryGet()
+				require.Equal(t, len(m) > 0, ok)
+				if ok {
+					require.Equal(t, sorted()[0], v)
+					m = m[1:]
+				}
+			case 3:
+				if len(m) > 0 {
+					k := random.IntN(len(m))
+					m[k].priority = random.IntN(4)
+					require.True(t, m[k].item.Reprioritize(m[k].priority))
+				}
+			case 4:
+				if len(m) > 0 && random.IntN(3) == 0 {
+					k := random.IntN(len(m))
+					require.True(t, m[k].item.Remove())
+					m = slices.Delete(m, k, k+1)
+				}
+			}
+			require.Equal(t, sorted(), q.Snapshot())
+			require.Equal(t, len(m), q.Len())
+		}
+	}
+}
