@@ -121,9 +121,14 @@ func (d *derived[T, U]) conclude(v U, err error) (*settle.Core, *settle.Link) {
 	if err != nil {
 		return d.fail(settle.NewFailure(err))
 	}
+	// Nobody else may settle d, and nobody reads the value before that is done.
+	d.f.val = v
+	if d.f.core.Succeed() {
+		d.src = nil
+		return nil, nil
+	}
 	w := d.f.core.Lock()
 	d.src = nil
-	d.f.val = v
 	return &d.f.core, d.f.core.Publish(w, nil)
 }
 

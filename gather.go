@@ -101,9 +101,9 @@ func (m *member[T, R]) part() {
 	ask := m.g.asked.Load()
 	switch {
 	case m.g.leaves && ask != nil:
-		c.Leave(&m.link, ask.Err)
+		c.Leave(&m.link, settle.NewCancel(ask.Err))
 	case m.g.leaves:
-		c.Leave(&m.link, errNotNeeded)
+		c.Leave(&m.link, notNeeded)
 	case ask != nil:
 		// The cancel is still to come by; Fire parts from what it leaves.
 	case c.Remove(&m.link, 1) && m.g.takes:
@@ -111,8 +111,11 @@ func (m *member[T, R]) part() {
 	}
 }
 
-// errNotNeeded is why the losers of a list are cancelled.
-var errNotNeeded error = &CanceledError{Cause: ErrNotNeeded}
+// notNeeded is how the losers of a list are cancelled: one record for all of
+// them, since it is never to be reported.
+var notNeeded = settle.NewCancel(&CanceledError{Cause: ErrNotNeeded})
+
+func init() { notNeeded.Take() }
 
 // Fire notes the result of a member, or that it was left to a cancel.
 func (m *member[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {

@@ -159,8 +159,7 @@ func isCancel(err error) bool { return errors.Is(err, ErrCanceled) }
 
 // causeOf is what a canceller is told.
 func causeOf(err error) error {
-	var ce *CanceledError
-	if errors.As(err, &ce) && ce.Cause != nil {
+	if ce, ok := errors.AsType[*CanceledError](err); ok && ce.Cause != nil {
 		return ce.Cause
 	}
 	return ErrCanceled

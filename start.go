@@ -23,44 +23,44 @@ func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Fu
 		panic("twill: Go with a nil function")
 	}
 	n := &goNode[T]{}
+	n.base = ctx
 	made(&n.f.core)
-	ctx, n.cancel = context.WithCancelCause(ctx)
 	n.link.Do = n
 	n.f.core.SetUp(&n.link)
-	go n.run(ctx, fn)
+	go n.run(fn)
 	return &n.f
 }
 
 type goNode[T any] struct {
 	root[T]
-	cancel context.CancelCauseFunc
+	lazyContext
 }
 
-func (n *goNode[T]) run(ctx context.Context, fn func(context.Context) (T, error)) {
+func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
 	done := false
 	defer func() {
 		if !done {
 			err := caught(recover())
-			n.cancel(err)
+			n.lazyContext.end(err)
 			var zero T
 			if !n.f.settle(zero, settle.NewFailure(err)) && err != ErrGoexit {
 				report(err)
 			}
 		}
 	}()
-	v, err := fn(ctx)
+	v, err := fn(&n.lazyContext)
 	done = true
-	n.cancel(nil)
+	n.lazyContext.end(nil)
 	n.f.settleResult(v, err)
 }
 
 // Fire cancels fn's context, when fn can no longer come first with a result.
 func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	core, list := n.end(left)
+	core, list := n.root.end(left)
 	if ce, ok := left.Err.(*CanceledError); ok && ce.Cause != nil {
-		n.cancel(ce.Cause)
+		n.lazyContext.end(ce.Cause)
 	} else {
-		n.cancel(left.Err)
+		n.lazyContext.end(left.Err)
 	}
 	return core, list
 }

@@ -64,8 +64,7 @@ func isIncident(c *settle.Core, fail *settle.Failure) bool {
 		return false
 	}
 	if errors.Is(fail.Err, context.Canceled) {
-		var p *PanicError
-		if !errors.As(fail.Err, &p) {
+		if _, ok := errors.AsType[*PanicError](fail.Err); !ok {
 			return false
 		}
 	}

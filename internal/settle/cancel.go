@@ -1,5 +1,7 @@
 package settle
 
+import "runtime"
+
 // Cancel asks for c to end with fail. The request travels up, core by core,
 // as long as the one below is the only one that depends on the next. It
 // reports whether it settled something with fail:
@@ -51,12 +53,19 @@ func (c *Core) Cancel(fail *Failure) bool {
 // climb is Cancel up to a core that waits for several others, whose node it
 // returns.
 func (c *Core) climb(fail *Failure) (won bool, many Many) {
+	start := c
 	var between *Core // was found between two sources
 	for {
 		w := c.Lock()
 		if w&settled != 0 {
 			c.Unlock(w)
-			return false, nil
+			if c == start {
+				return false, nil
+			}
+			// It settled before the cancel was there, and what hung on it may
+			// hang on something else by now: that one is to hear of the cancel.
+			c = start
+			continue
 		}
 		w |= asked
 		if c == between {
@@ -84,7 +93,9 @@ func (c *Core) climb(fail *Failure) (won bool, many Many) {
 			Run(up.Do, fail)
 			return true, nil
 		case kept:
-			c = src
+			if c = src; c == start {
+				runtime.Gosched() // a cycle, which somebody else is about to open
+			}
 		case off:
 			if c == between {
 				return false, nil
@@ -149,7 +160,7 @@ func (c *Core) Starts() bool {
 
 // Leave takes l off c, of which its owner loses interest: the last to leave
 // cancels c with err. It does nothing if c has settled.
-func (c *Core) Leave(l *Link, err error) {
+func (c *Core) Leave(l *Link, fail *Failure) {
 	w := c.Lock()
 	if w&settled != 0 || l.next == nil {
 		c.Unlock(w)
@@ -157,9 +168,13 @@ func (c *Core) Leave(l *Link, err error) {
 	}
 	c.unlink(l)
 	c.users--
+	if c.users == 0 && c.up == nil { // a promise without a canceller, as most losers are
+		c.cancelRoot(w|asked, nil, fail)
+		return
+	}
 	last := c.users == 0
 	c.Unlock(w)
 	if last {
-		c.Cancel(NewCancel(err))
+		c.Cancel(fail)
 	}
 }

@@ -34,6 +34,8 @@ const (
 	canceled                    // settled by a cancel, not by hand
 	observed                    // a listener depends on c, but takes no failure
 	bridged                     // the first listener is the bridge
+	failed                      // settled with a failure
+	listened                    // somebody listens, or did
 )
 
 // Core is the untyped part of a future. Its zero value is pending.
@@ -54,7 +56,7 @@ const spins = 4
 
 // Lock takes the lock and returns the word as it was.
 func (c *Core) Lock() uint32 {
-	yield()
+	atLock(c)
 	for i := 0; ; i++ {
 		w := c.word.Load()
 		if w&locked == 0 && c.word.CompareAndSwap(w, w|locked) {
@@ -69,20 +71,26 @@ func (c *Core) Lock() uint32 {
 // Unlock stores w and gives the lock back.
 func (c *Core) Unlock(w uint32) {
 	c.word.Store(w)
-	yield()
+	atUnlock(c)
+}
+
+// look is the word, read without the lock.
+func (c *Core) look() uint32 {
+	atLook(c)
+	return c.word.Load()
 }
 
 // Settled reports whether the outcome is there.
-func (c *Core) Settled() bool { return c.word.Load()&settled != 0 }
+func (c *Core) Settled() bool { return c.look()&settled != 0 }
 
 // Asked reports whether a cancel came by.
-func (c *Core) Asked() bool { return c.word.Load()&asked != 0 }
+func (c *Core) Asked() bool { return c.look()&asked != 0 }
 
 // Stuck reports whether a cancel came by that found no link to go on by.
-func (c *Core) Stuck() bool { return c.word.Load()&stuck != 0 }
+func (c *Core) Stuck() bool { return c.look()&stuck != 0 }
 
 // Canceled reports whether it was a cancel that settled c.
-func (c *Core) Canceled() bool { return c.word.Load()&canceled != 0 }
+func (c *Core) Canceled() bool { return c.look()&canceled != 0 }
 
 // SetUp names the link by which c listens or is cancelled. The lock must be
 // held and c be unsettled, or c be known to no other goroutine yet.
@@ -97,17 +105,29 @@ func Underway(w uint32) bool { return w&underway != 0 }
 
 // Preset settles c, which no other goroutine has seen yet.
 func (c *Core) Preset(fail *Failure) {
+	w := settled
 	if fail != nil {
 		c.up = &fail.Link
 		fail.arm(c)
+		w |= failed
 	}
-	c.word.Store(settled)
+	c.word.Store(w)
+}
+
+// Succeed settles c, which only the caller may settle and whose value is in
+// place, and reports whether it did: not if somebody listens, or looks at c
+// right now. Most futures at the end of a chain have no listener, and need no
+// lock for this. Up stays as it is, for nobody looks at it afterwards.
+func (c *Core) Succeed() bool {
+	atSwap(c)
+	w := c.word.Load()
+	return w&(locked|listened) == 0 && !Tracing.Load() && c.word.CompareAndSwap(w, w|settled)
 }
 
 // Begin takes the lock if c is unsettled, and reports whether it did. It must
 // be followed by Publish or Unlock.
 func (c *Core) Begin() (w uint32, ok bool) {
-	if c.word.Load()&settled != 0 {
+	if c.look()&settled != 0 {
 		return 0, false
 	}
 	w = c.Lock()
@@ -128,6 +148,7 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 		c.up = nil
 	} else {
 		c.up = &fail.Link
+		w |= failed
 		if fail.Canceled {
 			w |= canceled
 		}
@@ -169,7 +190,7 @@ func (c *Core) publish(w uint32, list *Link) {
 
 // Failure is how c failed, nil if it did not; c must be settled.
 func (c *Core) Failure() *Failure {
-	if c.up == nil {
+	if c.word.Load()&failed == 0 {
 		return nil
 	}
 	return c.up.Do.(*Failure)
@@ -178,6 +199,7 @@ func (c *Core) Failure() *Failure {
 // finish ends the running of c's listeners, or returns those that were added
 // meanwhile.
 func (c *Core) finish() *Link {
+	atSwap(c)
 	w := c.word.Load()
 	if w&(late|locked) == 0 && c.word.CompareAndSwap(w, w&^draining) {
 		return nil

@@ -55,7 +55,7 @@ var (
 
 // arm has f reported when c becomes unreachable before f was taken.
 func (f *Failure) arm(c *Core) {
-	if Unhandled(c, f) {
+	if !f.taken.Load() && Unhandled(c, f) {
 		runtime.AddCleanup(c, report, f)
 	}
 }

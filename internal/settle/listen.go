@@ -10,7 +10,7 @@ func (c *Core) Add(l *Link, interest int32) bool { return c.add(l, interest, 0) 
 func (c *Core) AddPassive(l *Link) bool { return c.add(l, 1, observed) }
 
 func (c *Core) add(l *Link, interest int32, bits uint32) bool {
-	if c.word.Load()&(settled|draining) == settled {
+	if c.look()&(settled|draining) == settled {
 		return false
 	}
 	w := c.Lock()
@@ -23,7 +23,7 @@ func (c *Core) add(l *Link, interest int32, bits uint32) bool {
 	}
 	c.push(l)
 	c.users += interest
-	c.Unlock(w | bits)
+	c.Unlock(w | bits | listened)
 	return true
 }
 
@@ -60,7 +60,7 @@ func (c *Core) AddPending(l *Link, interest int32) bool {
 	}
 	c.push(l)
 	c.users += interest
-	c.Unlock(w)
+	c.Unlock(w | listened)
 	return true
 }
 
@@ -89,7 +89,7 @@ func (c *Core) Bridge(l *Link) (Node, bool) {
 	if w&bridged == 0 {
 		c.push(l)
 		c.head = l
-		w |= bridged
+		w |= bridged | listened
 	}
 	do := c.head.Do
 	c.Unlock(w)

@@ -193,10 +193,10 @@ func TestCancelLeavesASharedSource(t *testing.T) {
 func TestLeaveTakesTheLastOneDown(t *testing.T) {
 	var c settle.Core
 	a, b := on(&c, nil), on(&c, nil)
-	c.Leave(&a.link, errTest)
-	c.Leave(&a.link, errTest)
+	c.Leave(&a.link, settle.NewCancel(errTest))
+	c.Leave(&a.link, settle.NewCancel(errTest))
 	require.False(t, c.Settled())
-	c.Leave(&b.link, errTest)
+	c.Leave(&b.link, settle.NewCancel(errTest))
 	require.True(t, c.Canceled())
 }
 

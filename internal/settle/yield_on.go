@@ -1,8 +1,9 @@
-//go:build yield
+//go:build yield && !explore
 
 package settle
 
 import (
+	"context"
 	"math/rand/v2"
 	"runtime"
 )
@@ -14,3 +15,13 @@ func yield() {
 		runtime.Gosched()
 	}
 }
+
+func atLock(*Core) { yield() }
+
+func atUnlock(*Core) { yield() }
+
+func atLook(*Core) { yield() }
+
+func atSwap(*Core) { yield() }
+
+func atPark(_ *Core, _ <-chan struct{}, ctx context.Context) context.Context { return ctx }
