@@ -22,7 +22,6 @@ type rdqReplay struct {
 	finish   map[int]chan bool
 	jobs     map[int]*twill.Job[int, int]
 	priority map[int]int
-	width    int // the most that may run
 
 	mu      sync.Mutex
 	running int

@@ -1,0 +1,354 @@
+package twill_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// gated is an Init that becomes ready with the value, or the error, that is
+// sent.
+func gated(t *testing.T) (*twill.Init[int], chan any) {
+	gate := make(chan any)
+	return twill.NewInit(t.Context(), func(ctx context.Context) (int, error) {
+		select {
+		case v := <-gate:
+			if err, failed := v.(error); failed {
+				return 0, err
+			}
+			return v.(int), nil
+		case <-ctx.Done():
+			return 0, context.Cause(ctx)
+		}
+	}), gate
+}
+
+func TestInitCallsWaitInTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, gate := gated(t)
+		var order []int
+		var fs []*twill.Future[string]
+		for i := range 5 {
+			fs = append(fs, twill.Do(in, func(v int) (string, error) {
+				order = append(order, i)
+				return fmt.Sprint(v, i), nil
+			}))
+		}
+		ready := in.Ready()
+		synctest.Wait()
+		require.Empty(t, order)
+		gate <- 7
+		synctest.Wait()
+		require.Equal(t, []int{0, 1, 2, 3, 4}, order)
+		requireValue(t, "7 3", fs[3])
+		requireValue(t, 7, ready)
+
+		// Once ready, a call runs at once, on the caller's goroutine.
+		caller := goid()
+		requireValue(t, caller, twill.Do(in, func(int) (int, error) { return goid(), nil }))
+	})
+}
+
+// Bug of the original: a call made while the queued ones ran went before them.
+func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, gate := gated(t)
+		var order []string
+		call := func(name string, more ...func()) *twill.Future[int] {
+			return twill.Do(in, func(int) (int, error) {
+				order = append(order, name)
+				for _, fn := range more {
+					fn()
+				}
+				return 0, nil
+			})
+		}
+		call("first", func() { call("inner", func() { call("innermost") }) })
+		call("second").Tap(func(int, error) { call("handler") })
+		call("third")
+		gate <- 1
+		synctest.Wait()
+		require.Equal(t, []string{"first", "second", "third", "inner", "handler", "innermost"}, order)
+	})
+}
+
+// Bug of the original: callers hung for ever.
+func TestInitFailureFailsAllCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, gate := gated(t)
+		before := twill.Do(in, unexpected[int](t))
+		future := twill.DoFuture(in, func(int) *twill.Future[int] { t.Error("called"); return nil })
+		gate <- errBoom
+		synctest.Wait()
+		requireFailure(t, errBoom, before)
+		requireFailure(t, errBoom, future)
+		requireFailure(t, errBoom, twill.Do(in, unexpected[int](t)))
+		requireFailure(t, errBoom, in.Ready())
+	})
+}
+
+func TestInitPanicAndExitFailAllCalls(t *testing.T) {
+	in := twill.NewInit(t.Context(), func(context.Context) (int, error) { panic(errBoom) })
+	awaitError(t, twill.Do(in, unexpected[int](t)), errBoom)
+	in = twill.NewInit(t.Context(), func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
+	awaitError(t, twill.Do(in, unexpected[int](t)), twill.ErrGoexit)
+}
+
+// A failure that nobody asks about is reported.
+func TestInitFailureWithoutCallsIsReported(t *testing.T) {
+	reports := collectReports(t)
+	twill.NewInit(t.Context(), func(context.Context) (int, error) { return 0, errSecond })
+	reports.await(t, errSecond)
+}
+
+func TestInitCancelOfACallIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, gate := gated(t)
+		only := twill.Do(in, unexpected[int](t))
+		require.True(t, only.Cancel(errBoom), "also the only one")
+		requireFailure(t, errBoom, only)
+		ready := in.Ready()
+		require.True(t, ready.Cancel(nil))
+		future := twill.DoFuture(in, func(int) *twill.Future[int] { t.Error("called"); return nil })
+		require.True(t, future.Cancel(nil))
+		tip := twill.Then(twill.Do(in, unexpected[int](t)), same[int])
+		require.True(t, tip.Cancel(nil))
+		timeout := twill.Do(in, unexpected[int](t)).Timeout(time.Second)
+		time.Sleep(2 * time.Second)
+		requireFailure(t, context.DeadlineExceeded, timeout)
+
+		kept := twill.Do(in, same[int])
+		gate <- 3
+		synctest.Wait()
+		requireValue(t, 3, kept)
+	})
+}
+
+// After the wait, a cancel goes to what the function returned.
+func TestInitDoFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, gate := gated(t)
+		var promises [3]twill.Promise[int]
+		var fs [3]*twill.Future[int]
+		for i := range fs {
+			fs[i] = twill.DoFuture(in, func(int) *twill.Future[int] { return promises[i].Future() })
+		}
+		gate <- 1
+		synctest.Wait()
+		requirePending(t, fs[0])
+		promises[1].Resolve(5)
+		requireValue(t, 5, fs[1])
+		require.True(t, fs[0].Cancel(errBoom))
+		requireFailure(t, errBoom, promises[0].Future())
+		requirePending(t, fs[2])
+		late := twill.DoFuture(in, func(int) *twill.Future[int] { return promises[2].Future() })
+		require.True(t, late.Cancel(nil))
+		requirePending(t, fs[2])
+		promises[2].Reject(errFirst)
+		requireFailure(t, errFirst, fs[2])
+		requireValue(t, 1, in.Ready())
+	})
+}
+
+func TestInitCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in, _ := gated(t)
+		f := twill.Do(in, unexpected[int](t))
+		require.True(t, in.Cancel(errBoom))
+		requireFailure(t, errBoom, f)
+		requireFailure(t, twill.ErrCanceled, twill.Do(in, unexpected[int](t)))
+		require.False(t, in.Cancel(nil))
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		in = twill.NewInit(ctx, func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		})
+		f = twill.Do(in, unexpected[int](t))
+		cancel(errFirst)
+		synctest.Wait()
+		requireFailure(t, errFirst, f)
+	})
+}
+
+// A panic, an exit and an error are of one call.
+func TestInitCallsFailAlone(t *testing.T) {
+	in, gate := gated(t)
+	one := twill.Do(in, func(int) (int, error) { panic(errFirst) })
+	two := twill.Do(in, func(int) (int, error) { return 0, errSecond })
+	exit := twill.Do(in, func(int) (int, error) { runtime.Goexit(); return 0, nil })
+	last := twill.Do(in, same[int])
+	gate <- 2
+	awaitError(t, one, errFirst)
+	awaitError(t, two, errSecond)
+	awaitError(t, exit, twill.ErrGoexit)
+	awaitValue(t, last, 2)
+	awaitError(t, twill.Do(in, func(int) (int, error) { panic(errFirst) }), errFirst)
+}
+
+type multiplier struct{ by int }
+
+func (m *multiplier) times(n int) (int, error) {
+	if n < 0 {
+		return 0, errBoom
+	}
+	return m.by * n, nil
+}
+
+func TestInitMethod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		in := twill.NewInit(t.Context(), func(context.Context) (*multiplier, error) {
+			time.Sleep(time.Second)
+			return &multiplier{3}, nil
+		})
+		times := twill.Method(in, (*multiplier).times)
+		one, two := times(2), times(-1)
+		requirePending(t, one)
+		awaitValue(t, one, 6)
+		awaitError(t, two, errBoom)
+		synctest.Wait()
+		requireValue(t, 12, times(4))
+	})
+}
+
+func TestInitRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pauses := slices.Values([]time.Duration{time.Second, 0, -1, 2 * time.Second})
+		began := time.Now()
+		var at []time.Duration
+		try := func(succeed int) func(context.Context) (int, error) {
+			at = nil
+			began = time.Now()
+			return func(context.Context) (int, error) {
+				if at = append(at, time.Since(began)); len(at) == succeed {
+					return succeed, nil
+				}
+				return 0, fmt.Errorf("attempt %d: %w", len(at), errBoom)
+			}
+		}
+		in := twill.NewInitRetry(t.Context(), try(4), pauses)
+		early := twill.Do(in, same[int])
+		awaitValue(t, early, 4)
+		require.Equal(t, []time.Duration{0, time.Second, time.Second, time.Second}, at)
+
+		in = twill.NewInitRetry(t.Context(), try(1), pauses)
+		awaitValue(t, in.Ready(), 1)
+
+		in = twill.NewInitRetry(t.Context(), try(0), pauses)
+		f := twill.Do(in, unexpected[int](t))
+		awaitError(t, f, errBoom)
+		require.ErrorContains(t, poll(t, f), "attempt 5")
+		require.Equal(t, 3*time.Second, at[4])
+
+		in = twill.NewInitRetry(t.Context(), func(context.Context) (int, error) { panic(errFirst) }, pauses)
+		awaitError(t, in.Ready(), errFirst)
+	})
+}
+
+// An end of the context, or a Cancel, ends the pauses too, and the error tells
+// both.
+func TestInitRetryEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		fails := func(context.Context) (int, error) { attempts++; return 0, errBoom }
+		hourly := func(yield func(time.Duration) bool) {
+			for yield(time.Hour) {
+			}
+		}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		in := twill.NewInitRetry(ctx, fails, hourly)
+		f := twill.Do(in, unexpected[int](t))
+		synctest.Wait()
+		cancel(errFirst)
+		synctest.Wait()
+		requireFailure(t, errBoom, f)
+		requireFailure(t, errFirst, f)
+		require.Equal(t, 1, attempts)
+
+		in = twill.NewInitRetry(t.Context(), fails, hourly)
+		synctest.Wait()
+		require.True(t, in.Cancel(nil))
+		requireFailure(t, twill.ErrCanceled, in.Ready())
+		synctest.Wait()
+		require.Equal(t, 2, attempts)
+	})
+}
+
+func TestInitMisuse(t *testing.T) {
+	var noContext context.Context
+	var zero twill.Init[int]
+	in, gate := gated(t)
+	f := in.Ready()
+	fn := func(context.Context) (int, error) { return 1, nil }
+	pauses := slices.Values([]time.Duration{})
+	for what, misuse := range map[string]func(){
+		"NewInit with a nil context":       func() { twill.NewInit(noContext, fn) },
+		"NewInit with a nil function":      func() { twill.NewInit[int](t.Context(), nil) },
+		"NewInitRetry with a nil context":  func() { twill.NewInitRetry(noContext, fn, pauses) },
+		"NewInitRetry with a nil function": func() { twill.NewInitRetry(t.Context(), fn, nil) },
+		"Do with a nil function":           func() { twill.Do[int, int](in, nil) },
+		"DoFuture with a nil function":     func() { twill.DoFuture[int, int](in, nil) },
+		"Method with a nil function":       func() { twill.Method[int, int, int](in, nil) },
+		"an Init is made by NewInit":       func() { zero.Ready() },
+	} {
+		t.Run(what, func(t *testing.T) { require.PanicsWithValue(t, "twill: "+what, misuse) })
+	}
+	gate <- 1
+	awaitValue(t, f, 1)
+}
+
+func TestInitMillionCallsWait(t *testing.T) {
+	waiting := 1_000_000
+	if testing.Short() {
+		waiting = 50_000
+	}
+	smallStack(t)
+	in, gate := gated(t)
+	sum := 0
+	count := func(n int) {
+		for range n {
+			twill.Do(in, func(v int) (int, error) { sum += v; return v, nil })
+		}
+	}
+	count(waiting)
+	last := twill.Do(in, func(int) (int, error) { return sum, nil })
+	gate <- 2
+	awaitValue(t, last, 2*waiting)
+	if !raceEnabled {
+		add := func(v int) (int, error) { return v + 1, nil }
+		require.LessOrEqual(t, testing.AllocsPerRun(200, func() { twill.Do(in, add) }), 1.0, "only the future")
+	}
+}
+
+// Calls that are given up leave nothing on an Init that takes long.
+func TestInitCancelledCallsLeaveNothing(t *testing.T) {
+	in, gate := gated(t)
+	leave := func(n int) {
+		for range n {
+			twill.Do(in, same[int]).Cancel(nil)
+			in.Ready().Cancel(nil)
+		}
+	}
+	leave(100)
+	before := heapInUse()
+	leave(20_000)
+	require.Less(t, float64(heapInUse())-float64(before), 128*1024.0)
+	gate <- 1
+	awaitValue(t, in.Ready(), 1)
+}
+
+// poll is the error with which f has failed.
+func poll[T any](t *testing.T, f *twill.Future[T]) error {
+	t.Helper()
+	r, ok := f.Poll()
+	require.True(t, ok)
+	return r.Err
+}

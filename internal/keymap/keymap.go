@@ -1,0 +1,94 @@
+// Package keymap is a map for keys that come and go. A Go map keeps the memory
+// of the most keys it ever held: this one gives it back when it is empty. And
+// one key alone, the usual case where keys are calls underway, needs no hashing.
+//
+// A Map is not safe for use by several goroutines: its owner holds a lock.
+package keymap
+
+import "iter"
+
+// small is up to how many keys an empty map keeps its memory, so that keys
+// that come a few at a time do not make a new map each.
+const small = 64
+
+// Map is a map. The zero value is empty and ready to use.
+type Map[K comparable, V any] struct {
+	one  bool // key and v are the only entry, and m is empty
+	key  K
+	v    V
+	m    map[K]V
+	peak int // the most keys since m was made
+}
+
+// Len returns the number of keys.
+func (m *Map[K, V]) Len() int {
+	if m.one {
+		return 1
+	}
+	return len(m.m)
+}
+
+// Get returns the value of k, the zero value if there is none. Like all that
+// take a key, it panics, as a map does, if k is an interface whose value cannot be
+// compared.
+func (m *Map[K, V]) Get(k K) V {
+	if m.one && m.key == k {
+		return m.v
+	}
+	return m.m[k]
+}
+
+// Set stores v as the value of k.
+func (m *Map[K, V]) Set(k K, v V) {
+	if m.one && m.key == k || !m.one && len(m.m) == 0 {
+		_ = m.m[k] // panics if k cannot be compared
+		m.one, m.key, m.v = true, k, v
+		return
+	}
+	if m.m == nil {
+		m.m = make(map[K]V)
+	}
+	m.m[k] = v
+	if m.one {
+		m.m[m.key] = m.v
+		m.empty()
+	}
+	m.peak = max(m.peak, len(m.m))
+}
+
+// empty takes the only entry out.
+func (m *Map[K, V]) empty() {
+	var none struct {
+		k K
+		v V
+	}
+	m.one, m.key, m.v = false, none.k, none.v
+}
+
+// Delete takes k out.
+func (m *Map[K, V]) Delete(k K) {
+	if m.one && m.key == k {
+		m.empty()
+		return
+	}
+	delete(m.m, k)
+	if len(m.m) == 0 && m.peak > small {
+		m.m, m.peak = nil, 0
+	}
+}
+
+// All walks the keys and values, in no particular order. The map must not
+// change meanwhile.
+func (m *Map[K, V]) All() iter.Seq2[K, V] {
+	return func(yield func(K, V) bool) {
+		if m.one {
+			yield(m.key, m.v)
+			return
+		}
+		for k, v := range m.m {
+			if !yield(k, v) {
+				return
+			}
+		}
+	}
+}

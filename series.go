@@ -1,0 +1,197 @@
+package twill
+
+import (
+	"iter"
+
+	"github.com/twillgo/twill/internal/settle"
+)
+
+// Series calls the steps one after another: the first with first, and each of
+// the others with the result of the one before, when that has settled. It
+// returns a future of the last result or, without steps, of first. Unlike a
+// chain of [ThenFuture], what follows a step is not looked at before the step has
+// succeeded. Straight code with [Go] and [Future.Await] does the same; a Series needs
+// no goroutine. It mirrors the sequential decorator and inlineCallbacks.
+//
+// The first error ends the series: it fails with it, and the rest is never
+// called. So it does if a step panics, ends its goroutine or returns nil.
+//
+// The first step runs before Series returns, and each of the others on the
+// goroutine that settles the future before; a step should not block. Steps never
+// overlap. However many futures are settled already, the stack does not grow.
+//
+// A Cancel of the series goes to the future of the step that is underway, by
+// the rules of [Future.Cancel], and no step is called after it: if that future
+// succeeds nevertheless and there is a step after it, the series fails with a
+// [*CanceledError].
+func Series[T any](first T, steps ...func(T) *Future[T]) *Future[T] {
+	for _, step := range steps {
+		if step == nil {
+			panic("twill: Series with a nil step")
+		}
+	}
+	n := new(seriesNode[T])
+	n.next = func() (step func(T) *Future[T], ok bool) {
+		if len(steps) == 0 {
+			return nil, false
+		}
+		step, steps = steps[0], steps[1:]
+		return step, true
+	}
+	return n.begin(first)
+}
+
+// SeriesOf is [Series] for steps that are made as they are needed: the one
+// after a step is asked for when that has succeeded. The sequence is ended when
+// the series is; it runs on the goroutines of the steps.
+func SeriesOf[T any](first T, steps iter.Seq[func(T) *Future[T]]) *Future[T] {
+	if steps == nil {
+		panic("twill: SeriesOf with nil steps")
+	}
+	n := new(seriesNode[T])
+	n.next, n.stop = iter.Pull(steps)
+	return n.begin(first)
+}
+
+// seriesNode listens to the future of one step after another, each with the
+// same link: it leaves one for another only when that has settled, where
+// nobody looks at its links any more.
+type seriesNode[T any] struct {
+	f    Future[T]
+	link settle.Link
+	next func() (func(T) *Future[T], bool)
+	stop func()
+	cur  *Future[T]      // of the last step called; set under the lock of f
+	ask  *settle.Failure // the first cancel that came by; under the lock of f
+}
+
+func (n *seriesNode[T]) begin(first T) *Future[T] {
+	made(&n.f.core)
+	n.link.Do = n
+	n.f.core.SetUp(&n.link)
+	start := &seriesStart[T]{n: n, first: first}
+	settle.Run(start, nil)
+	return &n.f
+}
+
+// seriesStart has the first steps run as all others do, their panics contained.
+type seriesStart[T any] struct {
+	n     *seriesNode[T]
+	first T
+}
+
+// Fire takes the first step.
+func (s *seriesStart[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
+	return s.n.advance(s.first)
+}
+
+// Abort fails the series.
+func (s *seriesStart[T]) Abort(err error) (*settle.Core, *settle.Link) { return s.n.Abort(err) }
+
+// Source is nil: this is no future.
+func (s *seriesStart[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Source is the future of the step underway.
+func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
+	if n.ask == nil {
+		n.ask = ask
+	}
+	if n.cur == nil {
+		return nil, false
+	}
+	return &n.cur.core, false
+}
+
+// Fire goes on with the result of a step.
+func (n *seriesNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	switch {
+	case left != nil:
+		return n.fail(left)
+	case n.f.core.Settled():
+		return nil, nil // by Abort, while it was already waiting
+	}
+	return n.taken(n.cur)
+}
+
+// Abort fails the series with what a step did.
+func (n *seriesNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
+	return n.fail(settle.NewFailure(err))
+}
+
+// taken goes on with the result of f.
+func (n *seriesNode[T]) taken(f *Future[T]) (*settle.Core, *settle.Link) {
+	if fail := f.core.Failure(); fail != nil {
+		fail.Take()
+		return n.fail(fail.Clone())
+	}
+	return n.advance(f.val)
+}
+
+// advance takes steps until one has to be waited for.
+func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
+	c := &n.f.core
+	for {
+		step, ok := n.next()
+		if !ok {
+			return n.end(v, nil)
+		}
+		if ask := n.asked(); ask != nil {
+			return n.fail(ask)
+		}
+		if step == nil {
+			panic("twill: SeriesOf with a nil step") // which fails the series
+		}
+		f := step(v)
+		if f == nil {
+			return n.fail(settle.NewFailure(errNoFuture))
+		}
+		w := c.Lock()
+		n.cur = f
+		c.Unlock(w)
+		if f.core.AddPending(&n.link, 1) {
+			// From here on n may be fired by others.
+			if c.Depends(&f.core) && f.core.Remove(&n.link, 1) {
+				return n.fail(settle.NewFailure(ErrCycle))
+			}
+			if ask := n.asked(); ask != nil {
+				c.Cancel(ask) // it came while the step ran, and found nothing to go to
+			}
+			return nil, nil
+		}
+		if f.core.Failure() != nil {
+			return n.taken(f)
+		}
+		v = f.val
+	}
+}
+
+func (n *seriesNode[T]) asked() *settle.Failure {
+	w := n.f.core.Lock()
+	defer n.f.core.Unlock(w)
+	return n.ask
+}
+
+func (n *seriesNode[T]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) {
+	var none T
+	return n.end(none, fail)
+}
+
+func (n *seriesNode[T]) end(v T, fail *settle.Failure) (*settle.Core, *settle.Link) {
+	c := &n.f.core
+	w, ok := c.Begin()
+	if !ok {
+		return nil, nil
+	}
+	stop := n.stop
+	n.next, n.stop = nil, nil
+	c.Unlock(w)
+	if stop != nil {
+		stop() // runs user code, and may panic
+	}
+	if w, ok = c.Begin(); !ok {
+		return nil, nil
+	}
+	n.cur, n.ask = nil, nil
+	n.f.val = v
+	return c, c.Publish(w, fail)
+}

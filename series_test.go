@@ -1,0 +1,312 @@
+package twill_test
+
+import (
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+	"weak"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// steps are the steps of a series whose futures the test settles.
+type steps struct {
+	promises []*twill.Promise[int]
+	got      []int
+}
+
+func (s *steps) step(v int) *twill.Future[int] {
+	p := twill.NewPromise[int]()
+	s.promises, s.got = append(s.promises, p), append(s.got, v)
+	return p.Future()
+}
+
+func TestSeriesRunsOneAfterAnother(t *testing.T) {
+	var s steps
+	f := twill.Series(1, s.step, s.step, s.step)
+	require.Equal(t, []int{1}, s.got, "the first has begun, the others not")
+	s.promises[0].Resolve(10)
+	require.Equal(t, []int{1, 10}, s.got)
+	s.promises[1].Resolve(20)
+	requirePending(t, f)
+	require.Len(t, s.promises, 3)
+	s.promises[2].Resolve(30)
+	requireValue(t, 30, f)
+	require.Equal(t, []int{1, 10, 20}, s.got)
+}
+
+func TestSeriesWithoutSteps(t *testing.T) {
+	requireValue(t, 5, twill.Series(5))
+	requireValue(t, 5, twill.SeriesOf(5, func(func(func(int) *twill.Future[int]) bool) {}))
+}
+
+func TestSeriesStopsAtTheFirstError(t *testing.T) {
+	var s steps
+	never := func(int) *twill.Future[int] { t.Error("called"); return nil }
+	f := twill.Series(1, s.step, s.step, never)
+	s.promises[0].Resolve(1)
+	s.promises[1].Reject(errBoom)
+	requireFailure(t, errBoom, f)
+
+	requireFailure(t, errBoom, twill.Series(1, func(int) *twill.Future[int] { return twill.Rejected[int](errBoom) }, never))
+	requireFailure(t, errBoom, twill.Series(1, func(int) *twill.Future[int] { panic(errBoom) }, never))
+	_, err := awaitSoon(twill.Series(1, func(int) *twill.Future[int] { return nil }, never))
+	require.ErrorContains(t, err, "nil future")
+
+	panics := twill.Series(1, s.step, func(int) *twill.Future[int] { panic(errFirst) }, never)
+	s.promises[2].Resolve(1)
+	requireFailure(t, errFirst, panics)
+	exits := twill.Series(1, s.step, func(int) *twill.Future[int] { runtime.Goexit(); return nil }, never)
+	var wg sync.WaitGroup
+	wg.Go(func() { s.promises[3].Resolve(1) })
+	wg.Wait()
+	requireFailure(t, twill.ErrGoexit, exits)
+}
+
+func TestSeriesCancelStopsTheCurrentStep(t *testing.T) {
+	var s steps
+	never := func(int) *twill.Future[int] { t.Error("called"); return nil }
+	f := twill.Series(1, s.step, s.step, never)
+	s.promises[0].Resolve(1)
+	require.True(t, f.Cancel(errBoom))
+	requireFailure(t, errBoom, s.promises[1].Future())
+	requireFailure(t, errBoom, f)
+	require.Zero(t, twill.Listeners(s.promises[1].Future()))
+}
+
+// A step that succeeds although it was cancelled: nothing comes after it.
+func TestSeriesCancelThatAStepSurvives(t *testing.T) {
+	survivor := func() (*twill.Promise[int], func(int) *twill.Future[int]) {
+		p := twill.NewPromise[int]()
+		p.OnCancel(func(error) { p.Resolve(7) })
+		return p, func(int) *twill.Future[int] { return p.Future() }
+	}
+	p, step := survivor()
+	f := twill.Series(1, step, func(int) *twill.Future[int] { t.Error("called"); return nil })
+	f.Cancel(errBoom)
+	requireValue(t, 7, p.Future())
+	requireFailure(t, errBoom, f)
+	requireFailure(t, twill.ErrCanceled, f)
+
+	_, step = survivor()
+	f = twill.Series(1, step)
+	f.Cancel(errBoom)
+	requireValue(t, 7, f)
+}
+
+// What others need goes on without the series.
+func TestSeriesCancelLeavesASharedStep(t *testing.T) {
+	var s steps
+	f := twill.Series(1, s.step, s.step)
+	other := twill.Then(s.promises[0].Future(), same[int])
+	require.True(t, f.Cancel(nil))
+	requireFailure(t, twill.ErrCanceled, f)
+	requirePending(t, other)
+	s.promises[0].Resolve(1)
+	requireValue(t, 1, other)
+	require.Len(t, s.promises, 1)
+}
+
+// A cancel that comes while a step function runs goes to the future that it
+// returns.
+func TestSeriesCancelFromWithinAStep(t *testing.T) {
+	var s steps
+	var f *twill.Future[int]
+	never := func(int) *twill.Future[int] { t.Error("called"); return nil }
+	f = twill.Series(1, s.step, func(v int) *twill.Future[int] {
+		f.Cancel(errBoom)
+		return s.step(v)
+	}, never)
+	s.promises[0].Resolve(1)
+	requireFailure(t, errBoom, s.promises[1].Future())
+	requireFailure(t, errBoom, f)
+
+	f = twill.Series(1, s.step, func(v int) *twill.Future[int] {
+		f.Cancel(errBoom)
+		return twill.Resolved(v)
+	}, never)
+	s.promises[2].Resolve(1)
+	requireFailure(t, errBoom, f)
+}
+
+func TestSeriesThatWaitsForItself(t *testing.T) {
+	var s steps
+	var f *twill.Future[int]
+	f = twill.Series(1, s.step, func(int) *twill.Future[int] { return twill.Then(f, same[int]) })
+	s.promises[0].Resolve(1)
+	requireFailure(t, twill.ErrCycle, f)
+}
+
+func TestSeriesFailureIsTakenOverAndReported(t *testing.T) {
+	reports := collectReports(t)
+	func() {
+		twill.Series(1, func(int) *twill.Future[int] { return twill.Rejected[int](errSecond) })
+	}()
+	reports.await(t, errSecond)
+	require.Len(t, reports.of(errSecond), 1)
+}
+
+// stepsOf is n steps that add one, made one by one, and the number made.
+func stepsOf(n int, made *int, ended *bool) iter.Seq[func(int) *twill.Future[int]] {
+	return func(yield func(func(int) *twill.Future[int]) bool) {
+		defer func() { *ended = true }()
+		for range n {
+			*made++
+			if !yield(func(v int) *twill.Future[int] { return twill.Resolved(v + 1) }) {
+				return
+			}
+		}
+	}
+}
+
+func TestSeriesOfMillionsOfSettledSteps(t *testing.T) {
+	n := 1_000_000
+	if testing.Short() {
+		n = 100_000
+	}
+	smallStack(t)
+	made, ended := 0, false
+	requireValue(t, n, twill.SeriesOf(0, stepsOf(n, &made, &ended)))
+	require.Equal(t, n, made)
+	require.True(t, ended)
+
+	p := twill.NewPromise[int]()
+	wait := func(int) *twill.Future[int] { return p.Future() }
+	inc := func(v int) *twill.Future[int] { return twill.Resolved(v + 1) }
+	f := twill.Series(0, append([]func(int) *twill.Future[int]{wait}, slices.Repeat([]func(int) *twill.Future[int]{inc}, n)...)...)
+	p.Resolve(1)
+	requireValue(t, n+1, f)
+}
+
+// One that takes turns with others, each waiting for the one before: nothing
+// nests, nothing is left.
+func TestSeriesOfPendingSteps(t *testing.T) {
+	n := 200_000
+	if testing.Short() {
+		n = 20_000
+	}
+	smallStack(t)
+	var last *twill.Promise[int]
+	f := twill.SeriesOf(0, func(yield func(func(int) *twill.Future[int]) bool) {
+		for range n {
+			step := func(int) *twill.Future[int] {
+				last = twill.NewPromise[int]()
+				return last.Future()
+			}
+			if !yield(step) {
+				return
+			}
+		}
+	})
+	for i := range n {
+		requirePending(t, f)
+		last.Resolve(i)
+	}
+	requireValue(t, n-1, f)
+}
+
+func TestSeriesOfEndsItsSequence(t *testing.T) {
+	for name, end := range map[string]func(s *steps, f *twill.Future[int]){
+		"an error": func(s *steps, _ *twill.Future[int]) { s.promises[0].Reject(errBoom) },
+		"a cancel": func(_ *steps, f *twill.Future[int]) { f.Cancel(errBoom) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s steps
+			made, ended := 0, false
+			f := twill.SeriesOf(1, func(yield func(func(int) *twill.Future[int]) bool) {
+				defer func() { ended = true }()
+				for yield(s.step) {
+					made++
+				}
+			})
+			require.False(t, ended)
+			end(&s, f)
+			requireFailure(t, errBoom, f)
+			require.True(t, ended)
+			require.Zero(t, made, "what follows was not asked for")
+		})
+	}
+	f := twill.SeriesOf(1, func(func(func(int) *twill.Future[int]) bool) { panic(errBoom) })
+	requireFailure(t, errBoom, f)
+}
+
+func TestSeriesLetsGoOfItsSteps(t *testing.T) {
+	p := twill.NewPromise[int]()
+	var gone weak.Pointer[[64]int]
+	var f *twill.Future[int]
+	func() {
+		big := new([64]int)
+		gone = weak.Make(big)
+		f = twill.Series(1, func(int) *twill.Future[int] { return p.Future() }, func(int) *twill.Future[int] { return twill.Resolved(big[0]) })
+	}()
+	p.Resolve(1)
+	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
+	requireValue(t, 0, f)
+}
+
+// A sequence that panics when it is ended fails the series.
+func TestSeriesOfPanicAtItsEnd(t *testing.T) {
+	var s steps
+	f := twill.SeriesOf(1, func(yield func(func(int) *twill.Future[int]) bool) {
+		defer func() { panic(errSecond) }()
+		yield(s.step)
+	})
+	f.Cancel(nil)
+	requireFailure(t, errSecond, f)
+}
+
+// Settle and cancel race: steps never overlap, and none starts after the end.
+func TestSeriesStress(t *testing.T) {
+	for round := range 300 {
+		running, ended := 0, false
+		var mu sync.Mutex
+		step := func(v int) *twill.Future[int] {
+			mu.Lock()
+			defer mu.Unlock()
+			if running++; running > 1 || ended {
+				t.Errorf("round %d: %d underway, ended: %t", round, running, ended)
+			}
+			p := twill.NewPromise[int]()
+			go func() {
+				mu.Lock()
+				running--
+				mu.Unlock()
+				p.Resolve(v + 1)
+			}()
+			return p.Future()
+		}
+		f := twill.Series(0, step, step, step, step)
+		done := make(chan bool)
+		go func() { done <- f.Cancel(nil) }()
+		v, err := awaitSoon(f)
+		mu.Lock()
+		ended = true
+		mu.Unlock()
+		<-done
+		if err == nil {
+			require.Equal(t, 4, v)
+		} else {
+			require.ErrorIs(t, err, twill.ErrCanceled)
+		}
+	}
+}
+
+func TestSeriesMisuse(t *testing.T) {
+	var s steps
+	require.PanicsWithValue(t, "twill: Series with a nil step", func() { twill.Series(1, s.step, nil) })
+	require.PanicsWithValue(t, "twill: SeriesOf with nil steps", func() { twill.SeriesOf[int](1, nil) })
+	require.Empty(t, s.promises)
+	requireFailureText(t, "nil step", twill.SeriesOf(1, slices.Values([]func(int) *twill.Future[int]{nil})))
+}
+
+func requireFailureText[T any](t *testing.T, want string, f *twill.Future[T]) {
+	t.Helper()
+	_, err := awaitSoon(f)
+	require.ErrorContains(t, err, want, fmt.Sprint(f))
+}
