@@ -123,8 +123,11 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	if !ok {
 		return false
 	}
-	up := f.core.Up()
 	f.val = v
+	if fail == nil && f.core.PublishAlone(w) {
+		return true
+	}
+	up := f.core.Up()
 	list := f.core.Publish(w, fail)
 	if up != nil {
 		if h, ok := up.Do.(leaver); ok {

@@ -138,6 +138,17 @@ func (c *Core) Begin() (w uint32, ok bool) {
 	return w, true
 }
 
+// PublishAlone is Publish of a success if nobody listens to c and it has no way
+// up, as is mostly so, and small enough to be compiled into its caller. It
+// reports whether it was so, and has done nothing if not.
+func (c *Core) PublishAlone(w uint32) bool {
+	if w&listened != 0 || c.up != nil || Tracing.Load() {
+		return false
+	}
+	c.Unlock(w | settled)
+	return true
+}
+
 // Publish settles c, whose lock is held with word w, gives the lock back and
 // returns the listeners to run, if any: the caller passes them to [Drain], or
 // returns them from [Node.Fire]. A nil failure is success. One that nobody waits

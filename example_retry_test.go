@@ -1,0 +1,158 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+func ExampleRetry() {
+	attempts := 0
+	dial := func(context.Context) (string, error) {
+		if attempts++; attempts < 3 {
+			return "", errors.New("connection refused")
+		}
+		return "connected", nil
+	}
+	v, err := twill.Retry(context.Background(), dial, &twill.RetryOptions{
+		Backoff: twill.Limit(twill.FullJitter(twill.Cap(twill.Exponential(time.Millisecond, 2), time.Second)), 8),
+		OnRetry: func(e twill.RetryEvent) { fmt.Println("attempt", e.Attempt, "failed:", e.Err) },
+	})
+	fmt.Println(v, err)
+	// Output:
+	// attempt 1 failed: connection refused
+	// attempt 2 failed: connection refused
+	// connected <nil>
+}
+
+func ExampleRetryingCall() {
+	errDown := errors.New("database is down")
+	ping := twill.NewRetryingCall(func(context.Context) (string, error) {
+		return "", errDown
+	}, &twill.RetryOptions{
+		Backoff: twill.Limit(twill.Constant(time.Millisecond), 2),
+	})
+	f := ping.Start(context.Background()) // no goroutine waits through the pauses; f.Cancel ends the call
+	_, err := f.Await(context.Background())
+	var gaveUp *twill.RetryError
+	if errors.As(err, &gaveUp) {
+		fmt.Println(gaveUp.Attempts, "attempts:", gaveUp.Reason)
+	}
+	fmt.Println(errors.Is(err, errDown), errors.Is(err, twill.ErrRetriesExhausted))
+	// Output:
+	// 3 attempts: twill: no retries left
+	// true true
+}
+
+func ExampleNewRetryingCallFuture() {
+	ctx := context.Background()
+	attempts := 0
+	call := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
+		if attempts++; attempts == 1 {
+			return twill.Rejected[int](errors.New("busy"))
+		}
+		return twill.After(time.Millisecond, 42)
+	}, nil)
+	fmt.Println(call.Start(ctx).Await(ctx))
+	// Output: 42 <nil>
+}
+
+func ExampleSimpleBackoff() {
+	for d := range twill.SimpleBackoff() {
+		fmt.Print(d, " ")
+	}
+	// Output: 0s 10ms 20ms 40ms 80ms 160ms 320ms 640ms 1.28s 2.56s
+}
+
+func ExampleRetryAtMost() {
+	errNotFound := errors.New("404 not found") // may be there in a moment, once
+	statuses := []error{errors.New("503 unavailable"), errNotFound, errNotFound}
+	_, err := twill.Retry(context.Background(), func(context.Context) (string, error) {
+		status := statuses[0]
+		statuses = statuses[1:]
+		return "", status
+	}, &twill.RetryOptions{
+		Backoff:   twill.Constant(0),
+		NewTester: twill.RetryAtMost(1, func(err error) bool { return errors.Is(err, errNotFound) }),
+	})
+	fmt.Println(errors.Is(err, twill.ErrNotRetryable), len(statuses))
+	// Output: true 0
+}
+
+// A tester with a state of its own is made for each call.
+func ExampleRetryOptions_newTester() {
+	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
+		return 0, errors.New("syntax error in line 3")
+	}, &twill.RetryOptions{
+		NewTester: func() func(error) error {
+			last := ""
+			return func(err error) error {
+				if err.Error() == last {
+					return errors.New("the same answer twice")
+				}
+				last = err.Error()
+				return nil
+			}
+		},
+	})
+	var gaveUp *twill.RetryError
+	if errors.As(err, &gaveUp) {
+		fmt.Println(gaveUp.Attempts, gaveUp.Reason)
+	}
+	// Output: 2 twill: not to be retried: the same answer twice
+}
+
+func ExampleRetryAfterHeader() {
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) == 1 {
+			w.Header().Set("Retry-After", "120")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	defer server.Close()
+	status, err := twill.Retry(context.Background(), func(ctx context.Context) (string, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		if err != nil {
+			return "", twill.Permanent(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode >= 500 {
+			return "", twill.RetryAfterHeader(resp.Header, errors.New(resp.Status))
+		}
+		return resp.Status, nil
+	}, &twill.RetryOptions{
+		MaxRetryAfter: 10 * time.Millisecond, // two minutes are too long for an example
+		OnRetry:       func(e twill.RetryEvent) { fmt.Println(e.Err, "- retried after", e.Delay) },
+	})
+	fmt.Println(status, err)
+	// Output:
+	// 503 Service Unavailable - retried after 10ms
+	// 200 OK <nil>
+}
+
+func ExampleBudget() {
+	budget := twill.NewBudget(10, 0.1) // one for all calls to a server
+	opts := &twill.RetryOptions{Backoff: twill.Constant(0), Budget: budget}
+	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
+		return 0, errors.New("down")
+	}, opts)
+	var gaveUp *twill.RetryError
+	if errors.As(err, &gaveUp) {
+		fmt.Println(gaveUp.Attempts, gaveUp.Reason)
+	}
+	fmt.Println(budget.Tokens(), "tokens left")
+	// Output:
+	// 5 twill: retry budget used up
+	// 5 tokens left
+}

@@ -1,0 +1,350 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// runner is a function of a race that takes some time and heeds its context.
+type runner struct {
+	after   time.Duration
+	value   int
+	err     error
+	started time.Time
+	cause   error // why its context ended, if it noticed
+}
+
+func (r *runner) run(ctx context.Context, _ string) (int, error) {
+	r.started = time.Now()
+	select {
+	case <-time.After(r.after):
+		return r.value, r.err
+	case <-ctx.Done():
+		r.cause = context.Cause(ctx)
+		return 0, r.cause
+	}
+}
+
+func newRace(opts *twill.RaceOptions[int], runners ...*runner) *twill.Race[string, int] {
+	r := twill.NewRace[string](opts)
+	for _, x := range runners {
+		r.Register(x.run)
+	}
+	return r
+}
+
+func TestRaceFirstSuccessWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := &runner{after: time.Second, err: errBoom}
+		slow := &runner{after: 5 * time.Second, value: 1}
+		fast := &runner{after: 2 * time.Second, value: 2}
+		r := newRace(nil, slow, fails, fast)
+		require.Equal(t, 3, r.Len())
+		begin := time.Now()
+		awaitValue(t, r.Execute(t.Context(), "x"), 2)
+		require.Equal(t, 2*time.Second, time.Since(begin))
+		synctest.Wait()
+		require.Equal(t, twill.ErrLost, slow.cause, "a loser hears why")
+	})
+}
+
+func TestRaceGivesTheArgument(t *testing.T) {
+	var r twill.Race[string, string]
+	r.Register(func(_ context.Context, arg string) (string, error) { return "hello " + arg, nil })
+	awaitValue(t, r.Execute(t.Context(), "Ada"), "hello Ada")
+}
+
+func TestRaceAllFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRace(nil, &runner{after: 2 * time.Second, err: errFirst}, &runner{after: time.Second, err: errSecond})
+		_, err := r.Execute(t.Context(), "").Await(t.Context())
+		var re *twill.RaceError
+		require.ErrorAs(t, err, &re)
+		require.Equal(t, []error{errFirst, errSecond}, re.Errs, "in the order of registration")
+		require.ErrorIs(t, err, errSecond)
+		require.EqualError(t, err, "twill: all 2 functions failed, the first with: first failure")
+	})
+}
+
+// JavaScript's race of nobody never ends.
+func TestRaceWithoutFunctions(t *testing.T) {
+	var r twill.Race[int, int]
+	awaitError(t, r.Execute(t.Context(), 1), twill.ErrNoFunctions)
+	awaitError(t, twill.RaceOf[int](t.Context()), twill.ErrNoFunctions)
+}
+
+// Two Go hedgers let the process die.
+func TestRacePanicAndGoexitAreFailures(t *testing.T) {
+	f := twill.RaceOf(t.Context(),
+		func(context.Context) (int, error) { panic(errBoom) },
+		func(context.Context) (int, error) { runtime.Goexit(); return 0, nil },
+	)
+	awaitError(t, f, errBoom)
+	awaitError(t, f, twill.ErrGoexit)
+	awaitValue(t, twill.RaceOf(t.Context(),
+		func(context.Context) (int, error) { panic(errBoom) },
+		func(context.Context) (int, error) { return 3, nil },
+	), 3)
+}
+
+func TestRaceCancelReturnsAtOnceEvenIfNobodyListens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		deaf := func(context.Context) (int, error) { time.Sleep(time.Hour); return 1, nil }
+		f := twill.RaceOf(t.Context(), deaf, deaf)
+		synctest.Wait()
+		require.True(t, f.Cancel(errBoom))
+		awaitError(t, f, errBoom)
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		f = twill.RaceOf(ctx, deaf, deaf)
+		synctest.Wait()
+		cancel(errFirst)
+		synctest.Wait()
+		r, ok := f.Poll()
+		require.True(t, ok)
+		require.ErrorIs(t, r.Err, errFirst)
+		require.ErrorIs(t, r.Err, twill.ErrCanceled)
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// A peer's hedge ended differently by who noticed the cancel first.
+func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
+	for range 200 {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		heeds := func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, context.Cause(ctx) }
+		f := twill.RaceOf(ctx, heeds, heeds)
+		cancel(errBoom)
+		_, err := awaitSoon(f)
+		require.ErrorIs(t, err, twill.ErrCanceled)
+		require.ErrorIs(t, err, errBoom)
+		var re *twill.RaceError
+		require.False(t, errors.As(err, &re))
+	}
+}
+
+func TestRaceEndedContextStartsNothing(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBoom)
+	f := twill.RaceOf(ctx, func(context.Context) (int, error) { t.Error("started"); return 0, nil })
+	awaitError(t, f, errBoom)
+}
+
+func TestRaceDiscardsLateWinners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		discarded := make(chan int, 3)
+		r := twill.NewRace[int](&twill.RaceOptions[int]{Discard: func(v int) { discarded <- v }})
+		deaf := func(after time.Duration, v int) {
+			r.Register(func(context.Context, int) (int, error) { time.Sleep(after); return v, nil })
+		}
+		deaf(3*time.Second, 3)
+		deaf(time.Second, 1)
+		deaf(2*time.Second, 2)
+		awaitValue(t, r.Execute(t.Context(), 0), 1)
+		require.Equal(t, 2, <-discarded)
+		require.Equal(t, 3, <-discarded)
+
+		f := r.Execute(t.Context(), 0)
+		f.Cancel(nil) // then everybody is late
+		for want := 1; want <= 3; want++ {
+			require.Equal(t, want, <-discarded)
+		}
+	})
+}
+
+func TestRacePanickingDiscardIsReported(t *testing.T) {
+	reports := collectReports(t)
+	r := twill.NewRace[int](&twill.RaceOptions[int]{Discard: func(int) { panic(errSecond) }})
+	release := make(chan struct{})
+	r.Register(func(context.Context, int) (int, error) { <-release; return 1, nil })
+	r.Register(func(context.Context, int) (int, error) { return 2, nil })
+	awaitValue(t, r.Execute(t.Context(), 0), 2)
+	close(release)
+	reports.await(t, errSecond)
+}
+
+func TestRaceStagger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &runner{after: 10 * time.Second, value: 1}
+		b := &runner{after: 2500 * time.Millisecond, value: 2}
+		c := &runner{after: 10 * time.Second, value: 3}
+		d := &runner{after: 10 * time.Second, value: 4}
+		r := newRace(&twill.RaceOptions[int]{Stagger: time.Second}, a, b, c, d)
+		begin := time.Now()
+		awaitValue(t, r.Execute(t.Context(), ""), 2)
+		require.Equal(t, 3500*time.Millisecond, time.Since(begin))
+		synctest.Wait()
+		for i, x := range []*runner{a, b, c, d} {
+			require.Equal(t, time.Duration(i)*time.Second, x.started.Sub(begin))
+		}
+		require.Equal(t, twill.ErrLost, d.cause)
+	})
+}
+
+func TestRaceStaggerStartsTheNextAtOnceAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &runner{after: time.Second, err: errFirst}
+		b := &runner{after: time.Second, err: errSecond}
+		c := &runner{after: time.Second, value: 3}
+		r := newRace(&twill.RaceOptions[int]{Stagger: time.Hour}, a, b, c)
+		begin := time.Now()
+		awaitValue(t, r.Execute(t.Context(), ""), 3)
+		require.Equal(t, 3*time.Second, time.Since(begin))
+		c.err = errBoom
+		_, err := r.Execute(t.Context(), "").Await(t.Context())
+		require.ErrorIs(t, err, errBoom)
+	})
+}
+
+func TestRaceStopsStartingWhenItIsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &runner{after: time.Second, value: 1}, &runner{}
+		r := newRace(&twill.RaceOptions[int]{Stagger: 2 * time.Second}, a, b)
+		awaitValue(t, r.Execute(t.Context(), ""), 1)
+		f := r.Execute(t.Context(), "")
+		f.Cancel(nil)
+		time.Sleep(time.Minute)
+		require.Zero(t, b.started)
+	})
+}
+
+// An empty budget stops only new hedges: one that comes after a failure starts.
+func TestRaceBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := twill.NewBudget(4, 0.1)
+		a := &runner{after: 3 * time.Second, value: 1}
+		b := &runner{after: 6 * time.Second, value: 2}
+		r := newRace(&twill.RaceOptions[int]{Stagger: time.Second, Budget: budget}, a, b)
+		hedged := 0
+		for range 20 {
+			b.started = time.Time{}
+			awaitValue(t, r.Execute(t.Context(), ""), 1)
+			synctest.Wait()
+			if !b.started.IsZero() {
+				hedged++
+			}
+		}
+		require.Positive(t, hedged)
+		require.Less(t, hedged, 10)
+
+		a.err = errBoom
+		awaitValue(t, r.Execute(t.Context(), ""), 2)
+	})
+}
+
+func TestRacePercentile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &runner{value: 1}, &runner{after: time.Hour, value: 2}
+		r := newRace(&twill.RaceOptions[int]{Stagger: time.Hour, Percentile: 90}, a, b)
+		for i := range 20 {
+			a.after = time.Duration(i+1) * 100 * time.Millisecond
+			awaitValue(t, r.Execute(t.Context(), ""), 1)
+			synctest.Wait()
+		}
+		b.after = 0
+		a.after = time.Minute
+		begin := time.Now()
+		awaitValue(t, r.Execute(t.Context(), ""), 2)
+		synctest.Wait()
+		require.Equal(t, 1800*time.Millisecond, b.started.Sub(begin), "nine tenths of the winners took no longer")
+	})
+}
+
+func TestRaceHeldContextLivesUntilReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r twill.Race[int, context.Context]
+		r.Register(func(ctx context.Context, _ int) (context.Context, error) { return ctx, nil })
+		r.Register(func(ctx context.Context, _ int) (context.Context, error) {
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		})
+		held, err := r.ExecuteHeld(t.Context(), 0).Await(t.Context())
+		require.NoError(t, err)
+		synctest.Wait()
+		require.NoError(t, held.Value.Err())
+		held.Release()
+		held.Release()
+		require.Error(t, held.Value.Err())
+
+		plain, err := r.Execute(t.Context(), 0).Await(t.Context())
+		require.NoError(t, err)
+		require.Error(t, plain.Err(), "without a hold it ends with the race")
+	})
+}
+
+// A peer keeps a context per request in a parent that lives on.
+func TestRaceLeavesNothingInTheParent(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	run := func(n int) {
+		for range n {
+			held, err := heldRace.ExecuteHeld(ctx, 0).Await(ctx)
+			require.NoError(t, err)
+			held.Release()
+			_, err = heldRace.Execute(ctx, 0).Await(ctx)
+			require.NoError(t, err)
+		}
+	}
+	if raceEnabled {
+		t.Skip("too slow under the race detector")
+	}
+	run(20_000)
+	before := heapInUse()
+	run(40_000) // a context kept for each would be several megabytes
+	require.Less(t, float64(heapInUse())-float64(before), 1024*1024.0)
+}
+
+var heldRace = func() *twill.Race[int, int] {
+	r := twill.NewRace[int, int](nil)
+	for i := range 2 {
+		r.Register(func(context.Context, int) (int, error) { return i, nil })
+	}
+	return r
+}()
+
+// The original had an IndexError then.
+func TestRaceRegisterDuringExecute(t *testing.T) {
+	var r twill.Race[int, int]
+	var late atomic.Bool
+	r.Register(func(context.Context, int) (int, error) {
+		r.Register(func(context.Context, int) (int, error) { late.Store(true); return 2, nil })
+		return 0, errBoom
+	})
+	awaitError(t, r.Execute(t.Context(), 0), errBoom)
+	require.False(t, late.Load())
+	awaitValue(t, r.Execute(t.Context(), 0), 2)
+}
+
+func TestRaceMisuse(t *testing.T) {
+	var r twill.Race[int, int]
+	var none context.Context
+	for what, fn := range map[string]func(){
+		"twill: Register with a nil function":                           func() { r.Register(nil) },
+		"twill: Execute with a nil context":                             func() { r.Execute(none, 1) },
+		"twill: ExecuteHeld with a nil context":                         func() { r.ExecuteHeld(none, 1) },
+		"twill: RaceOf with a nil context":                              func() { twill.RaceOf[int](none) },
+		"twill: RaceOf with a nil function":                             func() { twill.RaceOf[int](t.Context(), nil) },
+		"twill: NewRace with a negative Stagger":                        func() { newRace(&twill.RaceOptions[int]{Stagger: -1}) },
+		"twill: NewRace with a Percentile of 101":                       func() { newRace(&twill.RaceOptions[int]{Percentile: 101}) },
+		"twill: NewRace with a Percentile and no Stagger to begin with": func() { newRace(&twill.RaceOptions[int]{Percentile: 50}) },
+	} {
+		require.PanicsWithValue(t, what, fn)
+	}
+}
+
+func TestRaceAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx := context.Background()
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = heldRace.Execute(ctx, 0).Await(ctx) }), 10.0)
+}

@@ -1,0 +1,186 @@
+package twill
+
+import (
+	"context"
+	"time"
+
+	"github.com/twillgo/twill/internal/settle"
+)
+
+// RetryingCall is a function that is called again when it fails, and the rules
+// for that. Unlike [Retry], it blocks nobody: a call that pauses is a timer and
+// no goroutine. It mirrors RetryingCall of txretry.
+//
+// Use [NewRetryingCall] or [NewRetryingCallFuture]; the zero value panics. A RetryingCall
+// keeps nothing of its calls: it may be started any number of times, by several
+// goroutines, and copied.
+type RetryingCall[T any] struct {
+	fn     func(context.Context) (T, error) // one of these two
+	future func(context.Context) *Future[T]
+	opts   RetryOptions
+}
+
+// NewRetryingCall returns a RetryingCall of a function that blocks: each attempt
+// is made by [Go], on a goroutine of its own. opts may be nil, and are copied.
+func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *RetryOptions) *RetryingCall[T] {
+	if fn == nil {
+		panic("twill: NewRetryingCall with a nil function")
+	}
+	if opts == nil {
+		opts = &defaultRetry
+	}
+	return &RetryingCall[T]{fn: fn, opts: *opts}
+}
+
+// NewRetryingCallFuture is [NewRetryingCall] of a function that returns a
+// future; it should not block. It runs on the goroutine of Start for the first attempt
+// and later on that of the timer or, without a pause, on the one that settled
+// the attempt before.
+//
+// Its context ends when the attempt is over, also when that succeeded. With an
+// AttemptTimeout the future is given up after that time, as by [Future.Timeout].
+func NewRetryingCallFuture[T any](fn func(ctx context.Context) *Future[T], opts *RetryOptions) *RetryingCall[T] {
+	if fn == nil {
+		panic("twill: NewRetryingCallFuture with a nil function")
+	}
+	if opts == nil {
+		opts = &defaultRetry
+	}
+	return &RetryingCall[T]{future: fn, opts: *opts}
+}
+
+// Start begins a call and returns the future of its value. It fails with a
+// [*RetryError] when there is a reason to give up. If ctx has ended, the function is not
+// called.
+//
+// A Cancel of the future ends the pause or the attempt underway, by the rules
+// of [Future.Cancel]: an attempt whose future others depend on goes on without
+// this call, and one whose canceller gives a value has succeeded. If ctx ends,
+// that ends the pause or, as a Cancel does, the attempt; one of a function that
+// blocks gets its context ended, and the call lasts until it returns.
+func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
+	if ctx == nil {
+		panic("twill: Start with a nil context")
+	}
+	if c == nil || c.fn == nil && c.future == nil {
+		panic("twill: a RetryingCall is made by NewRetryingCall")
+	}
+	n := &retryNode[T]{call: *c}
+	made(&n.f.core)
+	n.state.begin(ctx, &n.call.opts, time.Now())
+	n.state.canceled = n.canceled
+	settle.Run(&retryWait[T]{n: n}, nil)
+	return &n.f
+}
+
+// retryNode is one call. It is used by the goroutine on which it goes on, which
+// is one at a time; only a cancel looks in from outside.
+type retryNode[T any] struct {
+	f       Future[T]
+	call    RetryingCall[T]
+	state   retryState
+	pauses  lookahead
+	attempt bool                    // what it waits for is an attempt, not a pause
+	cancel  context.CancelCauseFunc // ends the context of that attempt; may be nil
+	stop    context.CancelFunc      // and its timer; may be nil
+	ask     *settle.Failure         // the first cancel that came by; under the lock of f
+}
+
+// canceled is the reason if a cancel came by.
+func (n *retryNode[T]) canceled() error {
+	if !n.f.core.Asked() {
+		return nil
+	}
+	w := n.f.core.Lock()
+	ask := n.ask
+	n.f.core.Unlock(w)
+	return ask.Err
+}
+
+// next takes what is over, nil at first, and returns what to wait for next,
+// or the reason to end the call.
+func (n *retryNode[T]) next(over *Future[T]) (*Future[T], error) {
+	if over == nil {
+		if reason := n.state.ended(); reason != nil {
+			return nil, reason
+		}
+		return n.try(), nil
+	}
+	fail := over.core.Failure()
+	if fail != nil {
+		fail.Take()
+	}
+	if n.attempt {
+		n.release(fail.Err)
+		if reason := n.state.failed(fail.Err); reason != nil {
+			return nil, reason
+		}
+		d, ok := n.pauses.next(n.call.opts.backoff())
+		if !ok {
+			return nil, ErrRetriesExhausted
+		}
+		d, reason := n.state.pause(d)
+		if reason != nil {
+			return nil, reason
+		}
+		if d > 0 {
+			var zero T
+			n.attempt = false
+			return n.within(After(d, zero)), nil
+		}
+	}
+	if reason := n.state.resume(); reason != nil {
+		return nil, reason
+	}
+	return n.try(), nil
+}
+
+// try makes an attempt.
+func (n *retryNode[T]) try() *Future[T] {
+	n.attempt = true
+	ctx, d := n.state.ctx, n.call.opts.AttemptTimeout
+	if n.call.fn != nil && d <= 0 {
+		return Go(ctx, n.call.fn)
+	}
+	ctx, n.cancel = context.WithCancelCause(ctx)
+	if d > 0 {
+		ctx, n.stop = context.WithTimeoutCause(ctx, d, &TimeoutError{d})
+	}
+	if n.call.fn != nil {
+		return Go(ctx, n.call.fn)
+	}
+	f := n.call.future(ctx)
+	if f == nil {
+		return Rejected[T](errNoFuture)
+	}
+	if d > 0 {
+		f = f.Timeout(d)
+	}
+	return n.within(f)
+}
+
+// within is f, given up when the context of the call ends.
+func (n *retryNode[T]) within(f *Future[T]) *Future[T] {
+	if n.state.ctx.Done() == nil {
+		return f
+	}
+	return f.WithContext(n.state.ctx)
+}
+
+// release ends the context of the attempt, if there is one, that ended with err.
+func (n *retryNode[T]) release(err error) {
+	if n.cancel == nil {
+		return
+	}
+	var cause error
+	if ask := n.canceled(); ask != nil {
+		cause = causeOf(ask)
+	} else if timeout, ok := err.(*TimeoutError); ok {
+		cause = timeout // the future's timer may go off before the context's
+	}
+	n.cancel(cause)
+	if n.stop != nil {
+		n.stop()
+	}
+	n.cancel, n.stop = nil, nil
+}
