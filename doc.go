@@ -42,8 +42,14 @@
 //   - [Pool] is the set of futures in flight, and says when it is empty.
 //   - [ResizableDispatchQueue] runs jobs by priority through a pipeline whose
 //     width, order and pace change while it runs; each [Job] is a future.
-//   - [PriorityQueue] gives items out by priority; a Get of an empty one is a
-//     future.
+//   - [Queue] and [PriorityQueue] give items out; a Get of an empty one is a
+//     future. A Get from a [Dict] waits for its key.
+//   - [Pooler] merges equal calls that are underway; the last caller to leave
+//     cancels the call.
+//   - [Lock] and [Semaphore] hand out turns; [Init] holds calls back until what
+//     they need is ready; [Series] runs functions one after another.
+//   - [RetryingCall] and [Retry] repeat a call that fails, [Race] takes the first
+//     of several ways that succeeds.
 //
 // # Coming from Twisted
 //
