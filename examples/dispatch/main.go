@@ -1,0 +1,134 @@
+// Command dispatch goes through the listing of the ResizableDispatchQueue, line
+// by line, with a carrier of text messages that hands over a message only when
+// it is told to: so there is something to see at each step.
+//
+//	go run ./examples/dispatch
+//
+// It prints how many messages are underway and pending after each step, and in
+// the end, as JSON, those that were not begun.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "dispatch:", err)
+		os.Exit(1)
+	}
+}
+
+type sms struct {
+	Number, Text string
+}
+
+func run(ctx context.Context, w io.Writer) error {
+	carrier := make(chan struct{}, 100) // each value in it lets one message through
+	letThrough := func(n int) {
+		for range n {
+			carrier <- struct{}{}
+		}
+	}
+	sendSMS := func(ctx context.Context, m sms) (time.Time, error) {
+		select {
+		case <-carrier:
+			return time.Now(), nil
+		case <-ctx.Done():
+			return time.Time{}, context.Cause(ctx)
+		}
+	}
+
+	// A queue that allows 5 jobs to be underway at the same time.
+	queue := twill.NewResizableDispatchQueue(sendSMS, &twill.DispatchOptions{Width: 5, Context: ctx})
+	show := func(step string) {
+		underway, pending := queue.Size()
+		fmt.Fprintf(w, "%-28s underway %2d, pending %2d\n", step, underway, pending)
+	}
+
+	// Send off some messages. Lower numbers go first.
+	var jobs []*twill.Job[sms, time.Time]
+	for i := range 24 {
+		job, err := queue.Put(sms{fmt.Sprintf("+1 212 555 01%02d", i), "Hello..."}, 5)
+		if err != nil {
+			return err
+		}
+		jobs = append(jobs, job)
+	}
+	show("put 24 messages")
+	first, last := jobs[0], jobs[23]
+
+	// A job is a future of its result.
+	sent := twill.Then(&first.Future, func(time.Time) (string, error) { return "sent to " + first.Arg().Number, nil })
+
+	// Cancel one.
+	last.Cancel(errors.New("wrong number"))
+	show("cancel the last: " + last.State().String())
+
+	// Widen the pipeline to 10 jobs.
+	if err := queue.SetWidth(10); err != nil {
+		return err
+	}
+	show("widen to 10")
+
+	// That is too fast, turn it down a little: nobody is interrupted.
+	if err := queue.SetWidth(7); err != nil {
+		return err
+	}
+	show("narrow to 7")
+
+	// Get the list of pending jobs; cancel one, and let another one go first.
+	pending := queue.Pending()
+	pending[0].Cancel(nil)
+	if err := queue.Reprioritize(pending[12], -1); err != nil {
+		return err
+	}
+	show("cancel one, move one up")
+	fmt.Fprintln(w, "next is", queue.Pending()[0].Arg().Number)
+
+	// Arrange for more width in an hour.
+	inAnHour := time.AfterFunc(time.Hour, func() { _ = queue.SetWidth(20) })
+	defer inAnHour.Stop()
+
+	// Pause, until nothing is underway. Jobs can be put meanwhile.
+	paused := queue.Pause()
+	letThrough(10)
+	if _, err := paused.Await(ctx); err != nil {
+		return err
+	}
+	show("paused, 10 let through")
+	text, err := sent.Await(ctx)
+	fmt.Fprintln(w, text, err)
+
+	// Resume, with a new width.
+	if err := queue.ResumeWidth(8); err != nil {
+		return err
+	}
+	show("resume with 8")
+	fmt.Fprintln(w, "one of them is", queue.Underway()[0].Arg().Number)
+
+	// Stop: wait for those underway, and save those that were not begun.
+	stopped := queue.Stop()
+	letThrough(8)
+	left, err := stopped.Await(ctx)
+	if err != nil {
+		return err
+	}
+	show("stopped, 8 let through")
+	var messages []sms         // the next start puts them again
+	for _, job := range left { // in the order in which they would have started
+		messages = append(messages, job.Arg())
+	}
+	return json.NewEncoder(w).Encode(messages)
+}

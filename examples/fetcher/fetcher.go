@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+// fetcher gets a list that a server hands out by pages.
+type fetcher struct {
+	url      string
+	progress func(got, total int) // called after each page
+	repeated func(err error)      // called for each attempt that is repeated
+}
+
+// followers returns a future of all names, in order and each once. It fails
+// with the first error that another attempt cannot help.
+func (f *fetcher) followers(ctx context.Context) *twill.Future[[]string] {
+	options := &twill.RetryOptions{
+		Backoff:        twill.Limit(twill.EqualJitter(twill.Cap(twill.Exponential(5*time.Millisecond, 2), time.Second)), 10),
+		Tester:         twill.RetryIf(worthAnother),
+		NewTester:      twill.RetryAtMost(1, func(err error) bool { return isStatus(err, http.StatusNotFound) }),
+		AttemptTimeout: 10 * time.Second,
+		OnPause:        func(e twill.RetryEvent) { f.repeated(e.Err) },
+	}
+	return twill.Go(ctx, func(ctx context.Context) ([]string, error) {
+		var all []string
+		seen := make(map[string]bool)
+		for cursor := -1; cursor != 0; {
+			p, err := twill.Retry(ctx, func(ctx context.Context) (page, error) { return f.page(ctx, cursor) }, options)
+			if err != nil {
+				return nil, fmt.Errorf("after %d followers: %w", len(all), err)
+			}
+			// Somebody who leaves while we are at it moves the others to the page
+			// before, so that names may come twice.
+			for _, name := range p.Followers {
+				if !seen[name] {
+					seen[name] = true
+					all = append(all, name)
+				}
+			}
+			f.progress(len(all), p.Total)
+			cursor = p.Next
+		}
+		return all, nil
+	})
+}
+
+// worthAnother reports whether a page may be there at the next attempt: if the
+// server says so, or the connection was lost. Anything else, such as a page that
+// is not JSON or a server that is not there, stays as it is.
+func worthAnother(err error) bool {
+	if isStatus(err, 500, 502, 503, 404) {
+		return true
+	}
+	lost, ok := errors.AsType[*net.OpError](err)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded) || ok && lost.Op != "dial"
+}
+
+// statusError is the failure of a request that was answered.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprint("status ", int(e)) }
+
+func isStatus(err error, statuses ...int) bool {
+	status, ok := errors.AsType[statusError](err)
+	return ok && slices.Contains(statuses, int(status))
+}
+
+// page makes one attempt to get a page.
+func (f *fetcher) page(ctx context.Context, cursor int) (p page, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprint(f.url, "?cursor=", cursor), nil)
+	if err != nil {
+		return p, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return p, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return p, statusError(resp.StatusCode)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return p, err
+	}
+	err = json.Unmarshal(body, &p)
+	return p, err
+}

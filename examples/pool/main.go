@@ -1,0 +1,135 @@
+// Command pool shuts down an HTTP server that has requests in flight. Each
+// request is answered, and then a mail goes out, of which the server itself knows
+// nothing. A Pool has that work in it, and says when all is through.
+//
+//	go run ./examples/pool
+//
+// It serves three requests, begins to shut down while they are in flight, turns
+// a late one away, and ends when all is done. It prints the answers and what is
+// left in the pool. An interrupt cancels what is in flight.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "pool:", err)
+		os.Exit(1)
+	}
+}
+
+// server has the futures of its work in a pool.
+type server struct {
+	inFlight twill.Pool
+	begun    chan struct{} // gets a value for each request that is in flight
+	backend  chan struct{} // the slow part: all work waits until it is closed
+}
+
+func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	name := r.FormValue("name")
+	// The work is to outlive the request, so it does not get its context.
+	answer := twill.Go(context.Background(), func(ctx context.Context) (string, error) {
+		return "Hello, " + name, s.slow(ctx)
+	})
+	mail := twill.ThenFuture(answer, func(string) *twill.Future[time.Time] {
+		return twill.Go(context.Background(), func(ctx context.Context) (time.Time, error) { return time.Now(), s.slow(ctx) })
+	})
+	if err := s.inFlight.Add(mail); err != nil { // the pool is closed
+		mail.Cancel(err)
+		http.Error(rw, "shutting down", http.StatusServiceUnavailable)
+		return
+	}
+	s.begun <- struct{}{}
+
+	text, err := answer.Await(r.Context())
+	if err != nil {
+		http.Error(rw, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	fmt.Fprintln(rw, text)
+}
+
+func (s *server) slow(ctx context.Context) error {
+	select {
+	case <-s.backend:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func run(ctx context.Context, w io.Writer) error {
+	s := &server{begun: make(chan struct{}, 3), backend: make(chan struct{})}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	web := &http.Server{Handler: s}
+	defer func() { _ = web.Close() }()
+	served := twill.Go(ctx, func(context.Context) (struct{}, error) { return struct{}{}, web.Serve(listener) })
+	url := "http://" + listener.Addr().String()
+
+	// Three requests at the same time.
+	var answers []*twill.Future[string]
+	for _, name := range []string{"Ada", "Bob", "Cleo"} {
+		answers = append(answers, twill.Go(ctx, func(ctx context.Context) (string, error) { return get(ctx, url, name) }))
+	}
+	for range answers {
+		select {
+		case <-s.begun:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+
+	// Shut down: nothing new from now on, and what is in flight comes to its end.
+	s.inFlight.Close()
+	fmt.Fprintln(w, "shutting down, in the pool:", s.inFlight.Len())
+	late, err := get(ctx, url, "Dora")
+	fmt.Fprintln(w, "late request:", late, err)
+	close(s.backend)
+	for _, answer := range answers {
+		text, err := answer.Await(ctx)
+		fmt.Fprintln(w, "answer:", text, err)
+	}
+	if _, err := s.inFlight.Empty().Timeout(time.Minute).Await(ctx); err != nil {
+		s.inFlight.CancelAll(err) // those that would take too long
+	}
+	fmt.Fprintln(w, "drained, in the pool:", s.inFlight.Len())
+	if err := web.Shutdown(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	if _, err := served.Await(context.WithoutCancel(ctx)); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+func get(ctx context.Context, url, name string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/?name="+name, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	return resp.Status + ": " + strings.TrimSpace(string(text)), err
+}
