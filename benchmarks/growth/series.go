@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+// series is one kind of work at several sizes.
+type series struct {
+	name  string
+	sizes []int
+	// run does it once with n elements, and returns how long that took without
+	// the preparations.
+	run func(n int) time.Duration
+}
+
+var all = []series{
+	{"All over n futures", powers(10, 1_000_000), list},
+	{"a chain of n handlers", powers(10, 1_000_000), chain},
+	{"n handlers on one future", powers(10, 1_000_000), handlers},
+	{"n goroutines in Await", powers(1, 100_000), waiters},
+}
+
+// powers are the powers of ten from first to last.
+func powers(first, last int) (ns []int) {
+	for n := first; n <= last; n *= 10 {
+		ns = append(ns, n)
+	}
+	return ns
+}
+
+// each is what one of n elements costs, in nanoseconds: that of the fastest
+// round, which others on the machine disturbed least.
+func (s series) each(n, rounds int) float64 {
+	// Small sizes are done often enough to be measured at all, and to meet
+	// their share of garbage collections.
+	repeat := max(100_000/n, 1)
+	best := 0.0
+	for range rounds {
+		runtime.GC()
+		var total time.Duration
+		for range repeat {
+			total += s.run(n)
+		}
+		if ns := float64(total) / float64(repeat) / float64(n); best == 0 || ns < best {
+			best = ns
+		}
+	}
+	return best
+}
+
+func same(v int) (int, error) { return v, nil }
+
+// list makes n futures, gathers them with All and resolves each.
+func list(n int) time.Duration {
+	promises := make([]*twill.Promise[int], n)
+	futures := make([]*twill.Future[int], n)
+	began := time.Now()
+	for i := range promises {
+		promises[i] = twill.NewPromise[int]()
+		futures[i] = promises[i].Future()
+	}
+	all := twill.All(futures...)
+	for i, p := range promises {
+		p.Resolve(i)
+	}
+	r, ok := all.Poll()
+	check(ok && len(r.Value) == n)
+	return time.Since(began)
+}
+
+// chain builds n handlers on each other and resolves the first future.
+func chain(n int) time.Duration {
+	began := time.Now()
+	p := twill.NewPromise[int]()
+	f := p.Future()
+	for range n {
+		f = twill.Then(f, same)
+	}
+	p.Resolve(1)
+	_, ok := f.Poll()
+	check(ok)
+	return time.Since(began)
+}
+
+// handlers adds n handlers to one future and resolves it.
+func handlers(n int) time.Duration {
+	ran := 0
+	count := func(v int) (int, error) {
+		ran++
+		return v, nil
+	}
+	began := time.Now()
+	p := twill.NewPromise[int]()
+	for range n {
+		twill.Then(p.Future(), count)
+	}
+	p.Resolve(1)
+	check(ran == n)
+	return time.Since(began)
+}
+
+// waiters has n goroutines wait, resolves, and takes the time until all have
+// returned.
+func waiters(n int) time.Duration {
+	var p twill.Promise[int]
+	var about, done sync.WaitGroup
+	about.Add(n)
+	for range n {
+		done.Go(func() {
+			about.Done()
+			v, err := p.Future().Await(context.Background())
+			check(v == 1 && err == nil)
+		})
+	}
+	about.Wait()
+	// They are about to wait; nothing tells when they do.
+	for range 10 {
+		runtime.Gosched()
+	}
+	time.Sleep(time.Duration(n) * time.Microsecond / 10)
+	began := time.Now()
+	p.Resolve(1)
+	done.Wait()
+	return time.Since(began)
+}
+
+func check(ok bool) {
+	if !ok {
+		panic("growth: the work was not done")
+	}
+}

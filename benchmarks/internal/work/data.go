@@ -1,0 +1,73 @@
+package work
+
+// Data is the table about queues, poolers and dictionaries.
+func Data() []Work {
+	const group = "data"
+	return []Work{
+		{
+			Group: group, Name: "queue: put + get, values",
+			Ours: twillQueueValues,
+			Beside: []Peer{
+				{"buffered channel", chanQueue},
+				{"mutex + slice", sliceQueue},
+			},
+			Goal:   1.5,
+			Limits: []Limit{{Allocs, 0}},
+		},
+		{
+			Group: group, Name: "queue: put + get, a future per get",
+			Ours: twillQueueFutures,
+			Beside: []Peer{
+				{"buffered channel", chanQueue},
+			},
+			Limits: []Limit{{Allocs, 1}},
+		},
+		{
+			Group: group, Name: "queue: hand-off to a waiter and back",
+			Ours: twillPingPong,
+			Beside: []Peer{
+				{"channel", chanPingPong},
+			},
+		},
+		{
+			Group: group, Name: "pooler: miss, the caller runs it",
+			Ours: twillPoolerCaller,
+			Beside: []Peer{
+				{"singleflight.Do", singleflightDo},
+			},
+		},
+		{
+			Group: group, Name: "pooler: miss, a goroutine runs it",
+			Ours: twillPoolerGoroutine,
+			Beside: []Peer{
+				{"singleflight.DoChan", singleflightDoChan},
+				{"resenje", resenjeDo},
+			},
+		},
+		{
+			Group: group, Name: "pooler: 1000 joiners",
+			Ours: twillJoiners,
+			Beside: []Peer{
+				{"singleflight.DoChan", singleflightJoiners},
+			},
+			Goal: 0.38, // 100 us beside the 261 us of DoChan
+		},
+		{
+			Group: group, Name: "dict: get hit",
+			Ours: twillDictHit,
+			Beside: []Peer{
+				{"sync.Map", syncMapHit},
+				{"RWMutex + map", mapHit},
+			},
+			Goal:   1.5,
+			Limits: []Limit{{Allocs, 0}},
+		},
+		{
+			Group: group, Name: "dict: miss, set, fire, 1000 keys",
+			Ours: twillDictMiss,
+			Beside: []Peer{
+				{"sync.Map + chan", syncMapMiss},
+			},
+		},
+	}
+}
