@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -35,8 +37,8 @@ var endless = map[string][]string{
 // An example is there to be copied: each works in a module of its own, which
 // needs nothing but twill and what twill needs.
 func TestEachExampleWorksWhereItIsCopiedTo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds every program")
+	if testing.Short() || underRace() {
+		t.Skip("builds every program, and without the race detector")
 	}
 	programs, err := filepath.Glob(filepath.Join("*", "main.go"))
 	require.NoError(t, err)
@@ -54,6 +56,12 @@ func TestEachExampleWorksWhereItIsCopiedTo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// underRace reports whether the race detector is on.
+func underRace() bool {
+	info, _ := debug.ReadBuildInfo()
+	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // build copies an example to dir, makes that a module, and builds it.

@@ -5,7 +5,8 @@
 //	go run ./examples/dispatch
 //
 // It prints how many messages are underway and pending after each step, and in
-// the end, as JSON, those that were not begun.
+// the end, as JSON, those that were not begun: the next start would put them
+// again.
 package main
 
 import (
@@ -30,28 +31,11 @@ func main() {
 	}
 }
 
-type sms struct {
-	Number, Text string
-}
-
 func run(ctx context.Context, w io.Writer) error {
-	carrier := make(chan struct{}, 100) // each value in it lets one message through
-	letThrough := func(n int) {
-		for range n {
-			carrier <- struct{}{}
-		}
-	}
-	sendSMS := func(ctx context.Context, m sms) (time.Time, error) {
-		select {
-		case <-carrier:
-			return time.Now(), nil
-		case <-ctx.Done():
-			return time.Time{}, context.Cause(ctx)
-		}
-	}
-
-	// A queue that allows 5 jobs to be underway at the same time.
-	queue := twill.NewResizableDispatchQueue(sendSMS, &twill.DispatchOptions{Width: 5, Context: ctx})
+	// A queue that allows 5 jobs to be underway at the same time. Its jobs do not
+	// get ctx: an interrupt ends the waiting below, and not a message halfway.
+	carrier := newCarrier()
+	queue := twill.NewResizableDispatchQueue(carrier.sendSMS, &twill.DispatchOptions{Width: 5})
 	show := func(step string) {
 		underway, pending := queue.Size()
 		fmt.Fprintf(w, "%-28s underway %2d, pending %2d\n", step, underway, pending)
@@ -103,7 +87,7 @@ func run(ctx context.Context, w io.Writer) error {
 
 	// Pause, until nothing is underway. Jobs can be put meanwhile.
 	paused := queue.Pause()
-	letThrough(10)
+	carrier.letThrough(10)
 	if _, err := paused.Await(ctx); err != nil {
 		return err
 	}
@@ -120,14 +104,14 @@ func run(ctx context.Context, w io.Writer) error {
 
 	// Stop: wait for those underway, and save those that were not begun.
 	stopped := queue.Stop()
-	letThrough(8)
+	carrier.letThrough(8)
 	left, err := stopped.Await(ctx)
 	if err != nil {
 		return err
 	}
 	show("stopped, 8 let through")
-	var messages []sms         // the next start puts them again
-	for _, job := range left { // in the order in which they would have started
+	var messages []sms // in the order in which they would have started
+	for _, job := range left {
 		messages = append(messages, job.Arg())
 	}
 	return json.NewEncoder(w).Encode(messages)

@@ -42,9 +42,9 @@ func main() {
 }
 
 func run(ctx context.Context, stdout, stderr io.Writer, s *server, seed uint64) error {
-	ctx, stopServer := context.WithCancel(ctx)
+	serving, stopServer := context.WithCancel(context.Background()) // until the client has ended
 	defer stopServer()
-	url, err := s.start(ctx, seed)
+	url, err := s.start(serving, seed)
 	if err != nil {
 		return err
 	}

@@ -35,9 +35,9 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer, size int, delay time.Duration) error {
-	ctx, stopServers := context.WithCancel(ctx)
+	serving, stopServers := context.WithCancel(context.Background()) // until the client has ended
 	defer stopServers()
-	sources, err := startServers(ctx, size, delay)
+	sources, err := startServers(serving, size, delay)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -33,46 +32,6 @@ func main() {
 	}
 }
 
-// server has the futures of its work in a pool.
-type server struct {
-	inFlight twill.Pool
-	begun    chan struct{} // gets a value for each request that is in flight
-	backend  chan struct{} // the slow part: all work waits until it is closed
-}
-
-func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
-	name := r.FormValue("name")
-	// The work is to outlive the request, so it does not get its context.
-	answer := twill.Go(context.Background(), func(ctx context.Context) (string, error) {
-		return "Hello, " + name, s.slow(ctx)
-	})
-	mail := twill.ThenFuture(answer, func(string) *twill.Future[time.Time] {
-		return twill.Go(context.Background(), func(ctx context.Context) (time.Time, error) { return time.Now(), s.slow(ctx) })
-	})
-	if err := s.inFlight.Add(mail); err != nil { // the pool is closed
-		mail.Cancel(err)
-		http.Error(rw, "shutting down", http.StatusServiceUnavailable)
-		return
-	}
-	s.begun <- struct{}{}
-
-	text, err := answer.Await(r.Context())
-	if err != nil {
-		http.Error(rw, err.Error(), http.StatusInternalServerError)
-		return
-	}
-	fmt.Fprintln(rw, text)
-}
-
-func (s *server) slow(ctx context.Context) error {
-	select {
-	case <-s.backend:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
 func run(ctx context.Context, w io.Writer) error {
 	s := &server{begun: make(chan struct{}, 3), backend: make(chan struct{})}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,8 +39,8 @@ func run(ctx context.Context, w io.Writer) error {
 		return err
 	}
 	web := &http.Server{Handler: s}
+	go func() { _ = web.Serve(listener) }()
 	defer func() { _ = web.Close() }()
-	served := twill.Go(ctx, func(context.Context) (struct{}, error) { return struct{}{}, web.Serve(listener) })
 	url := "http://" + listener.Addr().String()
 
 	// Three requests at the same time.
@@ -112,9 +71,6 @@ func run(ctx context.Context, w io.Writer) error {
 	}
 	fmt.Fprintln(w, "drained, in the pool:", s.inFlight.Len())
 	if err := web.Shutdown(context.WithoutCancel(ctx)); err != nil {
-		return err
-	}
-	if _, err := served.Await(context.WithoutCancel(ctx)); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return context.Cause(ctx)

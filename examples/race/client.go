@@ -36,3 +36,6 @@ func request(ctx context.Context, method, url, body string) (string, error) {
 	}
 	return string(text), err
 }
+
+// valueOf is the computation that all this is about.
+func valueOf(key string) string { return strings.ToUpper(key) }

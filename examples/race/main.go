@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"time"
 
 	"github.com/twillgo/twill"
@@ -54,7 +53,7 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer, c config) error {
-	ctx, stopServices := context.WithCancel(ctx)
+	serving, stopServices := context.WithCancel(context.Background()) // until the last race is over
 	defer stopServices()
 	values := make(map[string]string)
 	cache := &service{
@@ -66,7 +65,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 		delay: c.originDelay, failures: c.originFail,
 		value: func(key string) (string, bool) { return valueOf(key), true },
 	}
-	if err := errors.Join(cache.start(ctx), origin.start(ctx)); err != nil {
+	if err := errors.Join(cache.start(serving), origin.start(serving)); err != nil {
 		return err
 	}
 
@@ -123,6 +122,3 @@ func run(ctx context.Context, w io.Writer, c config) error {
 	fmt.Fprintf(w, "origin saw: %+v\n", seenByOrigin)
 	return nil
 }
-
-// valueOf is the computation that all this is about.
-func valueOf(key string) string { return strings.ToUpper(key) }

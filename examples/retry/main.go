@@ -17,8 +17,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/twillgo/twill"
@@ -30,27 +28,6 @@ func main() {
 	if err := run(ctx, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "retry:", err)
 		os.Exit(1)
-	}
-}
-
-// store answers the requests for each object with the statuses listed, one
-// after another, and with 504 when there are no more.
-type store struct {
-	mu       sync.Mutex // guards statuses
-	statuses map[string][]int
-}
-
-func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name := strings.TrimPrefix(r.URL.Path, "/")
-	s.mu.Lock()
-	status := http.StatusGatewayTimeout
-	if left := s.statuses[name]; len(left) > 0 {
-		status, s.statuses[name] = left[0], left[1:]
-	}
-	s.mu.Unlock()
-	w.WriteHeader(status)
-	if status == http.StatusOK {
-		fmt.Fprintf(w, "the bytes of %s", name)
 	}
 }
 

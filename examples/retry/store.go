@@ -1,0 +1,29 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+)
+
+// store answers the requests for each object with the statuses listed, one
+// after another, and with 504 when there are no more.
+type store struct {
+	mu       sync.Mutex // guards statuses
+	statuses map[string][]int
+}
+
+func (s *store) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name := strings.TrimPrefix(r.URL.Path, "/")
+	s.mu.Lock()
+	status := http.StatusGatewayTimeout
+	if left := s.statuses[name]; len(left) > 0 {
+		status, s.statuses[name] = left[0], left[1:]
+	}
+	s.mu.Unlock()
+	w.WriteHeader(status)
+	if status == http.StatusOK {
+		fmt.Fprintf(w, "the bytes of %s", name)
+	}
+}
