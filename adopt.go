@@ -53,7 +53,7 @@ type adoptNode[T, U any] struct {
 	onBoth  func(T, error) *Future[U]
 	inner   *Future[U]      // set and cleared under the lock of f
 	second  settle.Link     // the one on inner
-	ask     *settle.Failure // the first cancel that came by; under the lock of f
+	ask     *settle.Failure // the first cancel that came by since src answered; under the lock of f
 	ran     bool            // the handler has returned
 }
 
@@ -77,6 +77,11 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 		return n.take()
 	}
 	fail := n.incoming(left)
+	w := n.f.core.Lock()
+	if !n.f.core.Stuck() {
+		n.ask = nil // it went to src, which has answered it
+	}
+	n.f.core.Unlock(w)
 	onValue, onBoth := n.onValue, n.onBoth
 	n.onValue, n.onBoth = nil, nil
 	var inner *Future[U]

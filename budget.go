@@ -13,13 +13,13 @@ import (
 //
 // The bucket is full at first. Each failed attempt that might be repeated takes
 // one token, as long as there are any, and each success brings back a fraction
-// of one, the ratio. A retry is made only if more than half of the tokens remain. So
-// n calls, whatever happens to them, make at most n*ratio retries and, once,
-// half of the tokens more; a server that answers nothing gets that half. A
-// hedge takes a token too.
+// of one, the ratio. A retry is made only if more than half of the tokens remain.
+// So n calls make at most n*ratio retries and, once, half of the tokens more; a
+// server that answers nothing gets no more than that half. A hedge takes a token
+// too.
 //
-// A token cannot get lost: when a call is cancelled or panics before it makes the retry
-// for which it took a token, or the retry itself panics, the token is given back.
+// No token gets lost: when a call is cancelled before the retry for which it took
+// one is made, or it panics before or in that retry, the token is given back.
 //
 // The zero value is NewBudget(100, 0.1). A Budget must not be copied after
 // first use. It may be used by several goroutines.

@@ -175,14 +175,14 @@ func TestDictSetBetweenTheWaitAndTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d twill.Dict[string, int]
 		set := sync.OnceFunc(func() { d.Set("a", 1) })
-		f := d.GetOrCompute(hookContext{t.Context(), set}, "a", func(context.Context) (int, error) {
+		f := d.GetOrCompute(hookContext{context.Background(), set}, "a", func(context.Context) (int, error) {
 			t.Error("called")
 			return 2, nil
 		})
 		requireValue(t, 1, f)
 
 		set = sync.OnceFunc(func() { d.Set("b", 1); d.Delete("b") })
-		f = d.GetOrCompute(hookContext{t.Context(), set}, "b", func(ctx context.Context) (int, error) {
+		f = d.GetOrCompute(hookContext{context.Background(), set}, "b", func(ctx context.Context) (int, error) {
 			<-ctx.Done() // for nobody needs it
 			return 2, nil
 		})

@@ -165,3 +165,32 @@ func TestFollow(t *testing.T) {
 		requireValue(t, 1, last)
 	})
 }
+
+// A future that has left its source by a cancel does not wait for it any more:
+// to follow it from there is no cycle.
+func TestFollowOfOneThatHasLeft(t *testing.T) {
+	var p twill.Promise[int]
+	var later func()
+	left := p.Future().Via(twill.ExecutorFunc(func(fn func()) { later = fn }))
+	twill.Then(p.Future(), add(1)) // another user
+	require.True(t, left.Cancel(nil))
+	require.True(t, p.Follow(left))
+	requirePending(t, p.Future())
+	later()
+	requireFailure(t, twill.ErrCanceled, p.Future())
+}
+
+// A cancel that is passed on has the cause it was made with, not that of an
+// earlier one, which was answered.
+func TestCancelPassedOnKeepsItsCause(t *testing.T) {
+	var p, pending twill.Promise[int]
+	twill.Then(p.Future(), add(1)) // another user
+	var f *twill.Future[int]
+	f = p.Future().CatchFuture(func(error) *twill.Future[int] {
+		f.Cancel(errSecond)
+		return pending.Future()
+	})
+	f.Cancel(errFirst)
+	requireFailure(t, errSecond, pending.Future())
+	requireFailure(t, errSecond, f)
+}

@@ -70,7 +70,7 @@ func NewInitRetry[T any](ctx context.Context, fn func(ctx context.Context) (T, e
 
 // sleep returns after d, or when ctx ends with the cause of that.
 func sleep(ctx context.Context, d time.Duration) error {
-	if d > 0 && ctx.Err() == nil {
+	if d > 0 {
 		timer := time.NewTimer(d)
 		defer timer.Stop()
 		select {
@@ -139,11 +139,12 @@ type initNode[T, R any] struct{ thenNode[T, R] }
 // Source holds the Init.
 func (n *initNode[T, R]) Source(*settle.Failure) (*settle.Core, bool) { return &n.src.core, true }
 
-// initAdoptNode is the same for DoFuture.
+// initAdoptNode is the same for DoFuture, until the function has returned a
+// future: to that one it listens as an adoptNode does.
 type initAdoptNode[T, R any] struct{ adoptNode[T, R] }
 
-// Source holds the Init; the future of the function is not held.
+// Source holds the Init.
 func (n *initAdoptNode[T, R]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	src, _ := n.adoptNode.Source(ask)
-	return src, n.inner == nil
+	return src, true
 }

@@ -13,6 +13,13 @@ import (
 // The recordings of queues. With equal priorities a [twill.PriorityQueue] is a
 // queue too.
 
+func TestOracleQueue(t *testing.T) {
+	replayPrims(t, "queue", func(p *primsProgram, r *primsTrace) primsPlayer {
+		q := twill.NewQueue[int](p.queueOptions())
+		return &queuePlayer{primsTrace: r, put: q.Put, get: q.Get, len: q.Len, waiting: q.Waiting}
+	})
+}
+
 func TestOraclePriorityQueue(t *testing.T) {
 	replayPrims(t, "queue", func(p *primsProgram, r *primsTrace) primsPlayer {
 		q := twill.NewPriorityQueue[int](p.queueOptions())

@@ -85,7 +85,7 @@ func (c *poolerCaller[A, K, V]) deliver(v V, err error) {
 }
 
 // watch has c leave when the caller's context ends.
-func (t *table[A, K, V]) watch(c *poolerCaller[A, K, V], ctx context.Context) {
+func (t *table[A, K, V]) watch(ctx context.Context, c *poolerCaller[A, K, V]) {
 	stop := context.AfterFunc(ctx, func() { c.f.Cancel(context.Cause(ctx)) })
 	t.mu.Lock()
 	late := c.fl == nil || c.fl.finished

@@ -114,8 +114,11 @@ func (t *table[A, K, V]) take(fl *flight[A, K, V]) (next *flight[A, K, V]) {
 // code runs here.
 func (t *table[A, K, V]) land(fl *flight[A, K, V], v V, err error) (next *flight[A, K, V]) {
 	fl.returned.Store(true) // from here on nobody joins
-	next = t.finish(fl)
+	next, idle := t.finish(fl)
 	fl.end(nil)
+	if idle != nil { // told last, and also if a handler ends the goroutine
+		defer each(idle, func(w *idleWaiter[A, K, V]) { w.f.settle(struct{}{}, nil) })
+	}
 	if _, ok := err.(*PanicError); ok && fl.callers.n == 0 {
 		report(err)
 	}

@@ -220,6 +220,31 @@ func TestPoolerFutureLeftAndThenExits(t *testing.T) {
 	})
 }
 
+// endlessContext calls a function when it is asked for its Done: at a moment
+// between the joining and the watching.
+type endlessContext struct {
+	context.Context
+	hook func()
+	done chan struct{}
+}
+
+func (c endlessContext) Done() <-chan struct{} {
+	c.hook()
+	return c.done
+}
+
+// The context of a caller who has been told already is not watched on: the
+// goroutine that would do it is gone.
+func TestPoolerEndsBeforeTheContextIsWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c promised
+		p := twill.NewPoolerFuture(c.fn)
+		p.Call(t.Context(), "a")
+		resolve := func() { c.promises[0].Resolve(1) }
+		requireValue(t, 1, p.Call(endlessContext{context.Background(), resolve, make(chan struct{})}, "a"))
+	})
+}
+
 // What a caller keeps is the result, not what it was made from.
 func TestPoolerLetsGoOfArguments(t *testing.T) {
 	p := twill.NewPoolerFunc(

@@ -163,8 +163,11 @@ func TestPoolerCallersWhoLeaveLeaveNothing(t *testing.T) {
 	var promise twill.Promise[int]
 	p := twill.NewPoolerFuture(func(context.Context, int) *twill.Future[int] { return promise.Future() })
 	stay := p.Call(t.Context(), 1)
+	long, end := context.WithCancel(t.Context())
+	defer end()
 	join := func(n int) {
 		for i := range n {
+			p.Call(long, 1).Cancel(nil)
 			ctx, cancel := context.WithCancel(t.Context())
 			f := p.Call(ctx, 1)
 			if i%2 == 0 {
@@ -172,6 +175,7 @@ func TestPoolerCallersWhoLeaveLeaveNothing(t *testing.T) {
 			}
 			cancel()
 			f.Await(context.Background())
+			p.Empty().Cancel(nil)
 		}
 	}
 	join(100)

@@ -38,7 +38,7 @@ func (t *table[A, K, V]) call(ctx context.Context, arg A) *Future[V] {
 	}
 	made(&c.f.core)
 	if ctx.Done() != nil {
-		t.watch(c, ctx)
+		t.watch(ctx, c)
 	}
 	if first != nil {
 		t.launch(first)
@@ -119,10 +119,12 @@ func (t *table[A, K, V]) begin(fl *flight[A, K, V]) {
 }
 
 // finish takes a flight out whose function has returned. It returns the one
-// that has waited for that, if any, already begun.
-func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V]) {
+// that has waited for that, if any, already begun, and those who have waited
+// for the pooler to be empty.
+func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V], idle []*idleWaiter[A, K, V]) {
 	var none A
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	fl.finished = true
 	fl.arg, fl.inner = none, nil // the first caller's future keeps the flight
 	t.waiting -= fl.callers.n
@@ -132,17 +134,12 @@ func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V]) {
 			t.flights.Delete(fl.key)
 		}
 	}
-	var idle []*idleWaiter[A, K, V]
 	if t.running.Len() == 0 {
 		for w, ok := t.idle.PopFront(); ok; w, ok = t.idle.PopFront() {
 			idle = append(idle, w)
 		}
 	}
-	t.mu.Unlock()
-	if idle != nil {
-		each(idle, func(w *idleWaiter[A, K, V]) { w.f.settle(struct{}{}, nil) })
-	}
-	return next
+	return next, idle
 }
 
 // promote begins the flight that waits for fl, if any; the lock must be held.

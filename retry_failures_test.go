@@ -94,6 +94,13 @@ func TestRetryAfterAPanic(t *testing.T) {
 			require.Equal(t, 1, requireRetryError(t, err).Attempts)
 			require.Zero(t, v)
 		}
+		// Nor is a call inside the function retried that a panic of its hook ended.
+		_, err := retry(t.Context(), func(ctx context.Context) (int, error) {
+			return twill.Retry(ctx, func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
+				OnRetry: func(twill.RetryEvent) { panic("boom") },
+			})
+		}, opts)
+		require.Equal(t, 1, requireRetryError(t, err).Attempts)
 		panics = false
 		v, err := retry(t.Context(), fn, opts)
 		require.NoError(t, err)

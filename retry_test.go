@@ -173,3 +173,21 @@ func TestRetryWithoutRetriesMakesOneAttempt(t *testing.T) {
 		}
 	})
 }
+
+func TestRetryMisuse(t *testing.T) {
+	fn, _ := failing(0)
+	future, _ := promisedAttempts()
+	var noContext context.Context
+	for text, fn := range map[string]func(){
+		"Retry with a nil context":                  func() { _, _ = twill.Retry(noContext, fn, nil) },
+		"Retry with a nil function":                 func() { _, _ = twill.Retry[int](t.Context(), nil, nil) },
+		"NewRetryingCall with a nil function":       func() { twill.NewRetryingCall[int](nil, nil) },
+		"NewRetryingCallFuture with a nil function": func() { twill.NewRetryingCallFuture[int](nil, nil) },
+		"Start with a nil context":                  func() { twill.NewRetryingCallFuture(future, nil).Start(noContext) },
+		"a RetryingCall is made by NewRetryingCall": func() { new(twill.RetryingCall[int]).Start(t.Context()) },
+		"RetryIf with a nil function":               func() { twill.RetryIf(nil) },
+		"RetryAtMost with a nil function":           func() { twill.RetryAtMost(1, nil) },
+	} {
+		require.PanicsWithValue(t, "twill: "+text, fn)
+	}
+}

@@ -84,7 +84,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 			for name, hint := range map[string]error{
 				"bare":    twill.RetryAfter(c.after, io.EOF),
 				"wrapped": fmt.Errorf("upload: %w", &twill.RetryAfterError{c.after, nil}),
-				"joined":  errors.Join(io.EOF, fmt.Errorf("upload: %w", twill.RetryAfter(c.after, io.EOF))),
+				"joined":  errors.Join(io.EOF, fmt.Errorf("upload: %w", twill.RetryAfter(c.after, io.EOF)), twill.RetryAfter(min(c.after, 0), io.EOF)),
 			} {
 				_, err := retry(t.Context(), func(context.Context) (int, error) { return 0, hint }, &twill.RetryOptions{
 					Backoff: twill.Limit(twill.Constant(c.pause), 1), MaxRetryAfter: c.limit,
@@ -110,8 +110,10 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 		_, err := retry(t.Context(), inner, &twill.RetryOptions{Backoff: twill.FromSlice(time.Second, time.Second)})
 		require.Error(t, err)
 		require.Equal(t, time.Minute+time.Second, time.Since(start))
-		// Of a call inside the function, the hint of the last attempt counts.
+		// Of several hints the first counts, and of a call inside the function that
+		// of its last attempt.
 		for after, errs := range map[time.Duration][]error{
+			2 * time.Second: {errors.Join(twill.RetryAfter(2*time.Second, io.EOF), twill.RetryAfter(time.Hour, io.EOF))},
 			time.Second: {twill.RetryAfter(time.Hour, io.EOF), twill.RetryAfter(time.Second, io.EOF)},
 			0:           {twill.RetryAfter(time.Hour, io.EOF), io.EOF},
 		} {

@@ -150,10 +150,12 @@ func (n *retryNode[T]) try() *Future[T] {
 		return Go(ctx, n.call.fn)
 	}
 	f := n.call.future(ctx)
-	if f == nil {
+	switch {
+	case f == nil:
 		return Rejected[T](errNoFuture)
-	}
-	if d > 0 {
+	case f.core.Settled():
+		return f
+	case d > 0:
 		f = f.Timeout(d)
 	}
 	return n.within(f)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -124,6 +125,34 @@ func TestRetryingCallCancel(t *testing.T) {
 				require.ErrorIs(t, r.Err, context.Canceled)
 				require.Equal(t, c.want, e.Attempts)
 			})
+		})
+	}
+}
+
+// A cancel that comes while the function runs goes to the attempt it returns, and
+// whatever the canceller of that does is not the call's concern.
+func TestRetryingCallCancellerExits(t *testing.T) {
+	for name, stop := range map[string]func(){"panic": func() { panic("boom") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			first, second := twill.NewPromise[int](), twill.NewPromise[int]()
+			second.OnCancel(func(error) { stop() })
+			var f *twill.Future[int]
+			f = twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
+				if f == nil {
+					return first.Future()
+				}
+				f.Cancel(errMore)
+				return second.Future()
+			}, &twill.RetryOptions{Backoff: twill.Constant(0)}).Start(t.Context())
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				first.Reject(errOne)
+			}()
+			<-done
+			awaitError(t, f, twill.ErrCanceled)
+			awaitError(t, f, errMore)
+			awaitError(t, f, errOne)
 		})
 	}
 }

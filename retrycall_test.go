@@ -156,20 +156,35 @@ func TestRetryingCallIsReleased(t *testing.T) {
 	awaitValue(t, f, 5)
 }
 
-func TestRetryMisuse(t *testing.T) {
-	fn, _ := failing(0)
-	future, _ := promisedAttempts()
-	var noContext context.Context
-	for text, fn := range map[string]func(){
-		"Retry with a nil context":                  func() { _, _ = twill.Retry(noContext, fn, nil) },
-		"Retry with a nil function":                 func() { _, _ = twill.Retry[int](t.Context(), nil, nil) },
-		"NewRetryingCall with a nil function":       func() { twill.NewRetryingCall[int](nil, nil) },
-		"NewRetryingCallFuture with a nil function": func() { twill.NewRetryingCallFuture[int](nil, nil) },
-		"Start with a nil context":                  func() { twill.NewRetryingCallFuture(future, nil).Start(noContext) },
-		"a RetryingCall is made by NewRetryingCall": func() { new(twill.RetryingCall[int]).Start(t.Context()) },
-		"RetryIf with a nil function":               func() { twill.RetryIf(nil) },
-		"RetryAtMost with a nil function":           func() { twill.RetryAtMost(1, nil) },
-	} {
-		require.PanicsWithValue(t, "twill: "+text, fn)
+// Of failures that nobody takes, that of the call is reported, and not those of
+// its attempts.
+func TestRetryingCallUnhandled(t *testing.T) {
+	r := collectReports(t)
+	start := func(failures int, attempt func(fn func() (int, error)) *twill.Future[int]) {
+		drop(func() {
+			fn, _ := failing(failures)
+			twill.NewRetryingCallFuture(func(ctx context.Context) *twill.Future[int] {
+				return attempt(func() (int, error) { return fn(ctx) })
+			}, &twill.RetryOptions{Backoff: twill.FromSlice(0)}).Start(context.Background())
+		})
 	}
+	start(1, twill.Call[int])
+	var p *twill.Promise[int]
+	start(1, func(fn func() (int, error)) *twill.Future[int] {
+		if p != nil {
+			return twill.Call(fn)
+		}
+		p = twill.NewPromise[int]()
+		_, _ = fn()
+		return p.Future()
+	})
+	p.Reject(errOne)
+	p = nil
+	r.settleGarbage(t)
+	require.Empty(t, r.of(errOne), "both have succeeded in the end")
+	start(2, twill.Call[int])
+	r.await(t, errOne)
+	r.settleGarbage(t)
+	require.Len(t, r.of(errOne), 1)
+	require.ErrorIs(t, r.of(errOne)[0], twill.ErrRetriesExhausted)
 }

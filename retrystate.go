@@ -57,9 +57,8 @@ func (r *retryState) failed(err error) error {
 			reason = &stopError{ErrNotRetryable, unmarked(stop)}
 		}
 	}
-	r.token = false // it was for this attempt, which was made and judged
 	if b := r.opts.Budget; b != nil && reason == nil {
-		r.token = b.fail()
+		r.token = b.fail() // that for this attempt is spent, as it was made
 	}
 	return reason
 }

@@ -62,24 +62,41 @@ func (c *Core) dependsAny(m Many) bool {
 
 func sources(to []*Core, m Many) []*Core {
 	for i := 0; ; i++ {
-		src, _ := m.Member(i)
+		src, l := m.Member(i)
 		if src == nil {
 			return to
 		}
-		to = append(to, src)
+		if src.has(l) {
+			to = append(to, src)
+		}
 	}
 }
 
-// above is what c waits for: one core, several, or none.
+// above is what c waits for: one core, several, or none. One that a cancel has
+// taken c off is not waited for any more.
 func (c *Core) above() (next *Core, many Many) {
 	w := c.Lock()
+	var l *Link
 	if w&settled == 0 && c.up != nil {
-		if m, ok := c.up.Do.(Many); ok {
+		l = c.up
+		if m, ok := l.Do.(Many); ok {
 			many = m
 		} else {
-			next, _ = c.up.Do.Source(nil)
+			next, _ = l.Do.Source(nil)
 		}
 	}
 	c.Unlock(w)
+	if next != nil && !next.has(l) {
+		next = nil
+	}
 	return next, many
+}
+
+// has reports whether l, a link on c or on nothing, is on it, or was when c
+// settled.
+func (c *Core) has(l *Link) bool {
+	w := c.Lock()
+	on := w&settled != 0 || l.next != nil
+	c.Unlock(w)
+	return on
 }

@@ -230,25 +230,32 @@ func TestDepends(t *testing.T) {
 		n.core.SetUp(&n.link)
 	}
 	x.src, y.src = &y.core, &x.core
+	y.core.Add(&x.link, 1)
+	x.core.Add(&y.link, 1)
 	require.False(t, b.core.Depends(&x.core))
 }
 
 type fork struct {
 	node
-	all []*settle.Core
+	all   []*settle.Core
+	links []settle.Link
 }
 
 func (f *fork) Member(i int) (*settle.Core, *settle.Link) {
 	if i == len(f.all) {
 		return nil, nil
 	}
-	return f.all[i], nil
+	return f.all[i], &f.links[i]
 }
 
 func TestDependsLooksAtAllSources(t *testing.T) {
 	var c, other settle.Core
 	a := on(&c, nil)
-	f := &fork{all: []*settle.Core{&other, &a.core, &a.core}}
+	f := &fork{all: []*settle.Core{&other, &a.core, &a.core}, links: make([]settle.Link, 3)}
+	for i, src := range f.all {
+		f.links[i].Do = f
+		src.Add(&f.links[i], 1)
+	}
 	f.link.Do = f
 	f.core.SetUp(&f.link)
 	require.True(t, c.Depends(&f.core))
@@ -257,6 +264,12 @@ func TestDependsLooksAtAllSources(t *testing.T) {
 	b := on(&c, nil)
 	on(&b.core, nil)
 	require.False(t, b.core.Depends(&f.core))
+
+	// What a cancel has left is not waited for.
+	require.True(t, a.core.Remove(&f.links[1], 1))
+	require.True(t, c.Depends(&f.core))
+	require.True(t, a.core.Remove(&f.links[2], 1))
+	require.False(t, c.Depends(&f.core))
 }
 
 func TestWait(t *testing.T) {

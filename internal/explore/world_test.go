@@ -1,0 +1,203 @@
+//go:build explore
+
+package explore_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/explore"
+	"github.com/twillgo/twill/internal/settle"
+)
+
+var errTest = errors.New("test")
+
+// world is one run of the library under the explorer.
+type world struct {
+	*explore.Run
+	fine    bool         // the steps after a lock was given back are choices, too
+	holding *settle.Core // whose lock is held: nobody is to be interrupted then
+	local   int          // what those steps touch
+
+	futures []*settle.Core
+	wrong   []string
+}
+
+// plan is how a scenario is searched.
+type plan struct {
+	explore.Options
+	// large is for what may have too many schedules.
+	large bool
+	// fine is for what shares more than cores, as the members of a list do: then
+	// also what a thread does between two locks is a step, that touches what all
+	// such steps touch.
+	fine bool
+}
+
+// search runs a scenario under all schedules, and returns how many there were.
+// The scenario starts threads and returns a check.
+func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
+	t.Helper()
+	twill.OnUnhandled(nil)
+	t.Cleanup(func() {
+		settle.Hooks.Lock, settle.Hooks.Unlock, settle.Hooks.Look = nil, nil, nil
+		settle.Hooks.Swap, settle.Hooks.Park = nil, nil
+	})
+	if p.large && p.Preemptions == 0 {
+		p.Limit = *tried
+		if p.fine {
+			p.Limit /= 3
+		}
+	}
+	stats, err := explore.All(p.Options, func(r *explore.Run) func() error {
+		w := &world{Run: r, fine: p.fine}
+		w.hook()
+		check := scenario(w)
+		return func() error {
+			check()
+			for _, c := range w.futures {
+				w.require(c.Settled(), "%s is pending in the end", r.NameOf(c))
+				w.require(c.Listeners() == 0, "%s has listeners left", r.NameOf(c))
+			}
+			if len(w.wrong) > 0 {
+				return errors.New(w.wrong[0])
+			}
+			return nil
+		}
+	})
+	if err != explore.ErrLimit || p.Preemptions > 0 {
+		require.NoError(t, err)
+		return stats
+	}
+	t.Logf("more than %d schedules: those with up to %d preemptions only", stats.Schedules, *bounded)
+	p.Preemptions, p.Limit = *bounded, 0
+	return search(t, p, scenario)
+}
+
+// Where there are too many schedules to try them all, those are tried that take
+// the turn from a thread a few times at most.
+var (
+	tried   = flag.Int("schedules", 8_000, "the most schedules to try of a scenario of several futures")
+	bounded = flag.Int("preemptions", 2, "the preemptions in a schedule of a scenario that has more")
+)
+
+// hook makes the locks and looks of the cores choice points of this run.
+func (w *world) hook() {
+	settle.Hooks.Lock = func(c *settle.Core) {
+		w.free()
+		w.Point("lock", c)
+		w.free()
+		w.holding = c
+	}
+	settle.Hooks.Unlock = func(c *settle.Core) {
+		if w.holding != c {
+			panic("explore: gives back a lock it does not hold")
+		}
+		w.holding = nil
+		if w.fine {
+			w.Point("unlocked", &w.local)
+		}
+	}
+	settle.Hooks.Look = func(c *settle.Core) {
+		w.free()
+		w.Look("look at", c)
+	}
+	settle.Hooks.Swap = func(c *settle.Core) {
+		w.free()
+		w.Point("swap", c)
+	}
+	settle.Hooks.Park = func(c *settle.Core, woken <-chan struct{}, ctx context.Context) bool {
+		w.free()
+		w.Block("wait for", c, func() bool { return len(woken) > 0 || ctx.Err() != nil })
+		if len(woken) > 0 && ctx.Err() != nil {
+			return w.Choose(2) == 1
+		}
+		return ctx.Err() != nil
+	}
+}
+
+// free checks the rule that makes a lock here a step, and not something to wait
+// for: whoever holds one does nothing before it is given back.
+func (w *world) free() {
+	if w.holding != nil {
+		panic("explore: a choice under a lock")
+	}
+}
+
+func (w *world) require(ok bool, format string, args ...any) {
+	if !ok {
+		w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+// name has f called so in failures, and checked in the end: that it has settled
+// and that nobody listens any more.
+func name[T any](w *world, f *twill.Future[T], name string) *twill.Future[T] {
+	c := coreOf(f)
+	w.Name(c, name)
+	w.futures = append(w.futures, c)
+	return f
+}
+
+// coreOf is the core in f, its first field.
+func coreOf[T any](f *twill.Future[T]) *settle.Core {
+	return (*settle.Core)(reflect.ValueOf(f).Elem().Field(0).Addr().UnsafePointer())
+}
+
+// canceled reports whether f has settled by a cancel.
+func canceled[T any](f *twill.Future[T]) bool {
+	r, ok := f.Poll()
+	return ok && errors.Is(r.Err, twill.ErrCanceled)
+}
+
+func TestTheCoreIsTheFirstField(t *testing.T) {
+	require.Equal(t, reflect.TypeFor[settle.Core](), reflect.TypeFor[twill.Future[string]]().Field(0).Type)
+}
+
+// totals adds up what several searches have done.
+type totals struct {
+	explore.Stats
+	scenarios int
+}
+
+func (s *totals) String() string {
+	return fmt.Sprintf("%d scenarios, %d schedules (%d more cut short), %d steps, the longest %d",
+		s.scenarios, s.Schedules, s.Cut, s.Steps, s.Longest)
+}
+
+// each searches the scenario for every choice of up to n acts, the same ones
+// too, that make sense together; with -short of up to two.
+func each(t *testing.T, all *totals, p plan, sensible func([]string) bool, scenario func(*world, []string) func(), n int, acts ...string) {
+	if testing.Short() {
+		n = min(n, 2)
+	}
+	var next func(doing []string, acts []string)
+	next = func(doing []string, acts []string) {
+		if len(doing) > 1 && sensible(doing) {
+			t.Run(strings.Join(doing, ","), func(t *testing.T) {
+				s := search(t, p, func(w *world) func() { return scenario(w, doing) })
+				t.Logf("%+v", s)
+				all.scenarios++
+				all.Schedules += s.Schedules
+				all.Cut += s.Cut
+				all.Steps += s.Steps
+				all.Longest = max(all.Longest, s.Longest)
+			})
+		}
+		if len(doing) < n {
+			for i, act := range acts {
+				next(append(slices.Clone(doing), act), acts[i:])
+			}
+		}
+	}
+	next(nil, acts)
+}

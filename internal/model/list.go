@@ -1,0 +1,151 @@
+package model
+
+import "github.com/twillgo/twill"
+
+// list is what stands behind the future of a list.
+type list struct {
+	ListOptions
+	f       *Future
+	members []*member
+	results []twill.Result[int]
+	missing int
+	decided bool
+	asked   *failure // the cancel that goes through the members
+}
+
+// member is a list's place on one future.
+type member struct {
+	list *list
+	i    int
+	src  *Future
+	link *listener
+}
+
+// ListOptions say how a list behaves.
+type ListOptions struct {
+	OnValue bool // the first value decides
+	OnError bool // the first error decides
+	Leaves  bool // it leaves those that it needs no more
+	Takes   bool // it takes their errors, also later
+	Ends    bool // a cancel that changes nothing ends it
+
+	All func([]twill.Result[int]) (int, error) // nil for a list that one result decides, always
+	One func(i, v int) int                     // nil for the value itself
+}
+
+// NewList returns the future of a list.
+func NewList(o ListOptions, fs ...*Future) *Future {
+	l := &list{ListOptions: o, f: &Future{}, results: make([]twill.Result[int], len(fs)), missing: len(fs)}
+	if len(fs) == 0 {
+		if o.OnValue || o.All == nil {
+			return Rejected(twill.ErrEmpty)
+		}
+		v, _ := o.All(nil)
+		return Resolved(v)
+	}
+	l.f.list = l
+	for i, f := range fs {
+		m := &member{list: l, i: i, src: f, link: &listener{depends: true}}
+		m.link.fire = m.fire
+		l.members = append(l.members, m)
+	}
+	for _, m := range l.members {
+		if !m.src.add(m.link) {
+			m.fire(nil)
+		} else if l.decided {
+			m.part()
+		}
+	}
+	return l.f
+}
+
+// fire notes the member's result, or that it was left to a cancel.
+func (m *member) fire(left *failure) *Future {
+	l := m.list
+	if l.decided {
+		return nil
+	}
+	v, fail := m.src.val, m.src.fail
+	if left != nil {
+		v, fail = 0, left
+	}
+	switch {
+	case fail == nil && l.OnValue:
+		l.decided = true
+		if l.One != nil {
+			v = l.One(m.i, v)
+		}
+		return l.conclude(v, nil)
+	case fail != nil && l.OnError:
+		l.decided = true
+		return l.conclude(0, &failure{err: &twill.IndexError{Index: m.i, Err: fail.err}})
+	}
+	l.results[m.i].Value = v
+	if fail != nil {
+		l.results[m.i] = twill.Result[int]{Err: fail.err}
+	}
+	if l.missing--; l.missing > 0 {
+		return nil
+	}
+	l.decided = true
+	return l.f.publish(result(l.All(l.results)))
+}
+
+// conclude leaves the members, and then settles the list.
+func (l *list) conclude(v int, fail *failure) *Future {
+	for _, m := range l.members {
+		m.part()
+	}
+	if l.f.settled {
+		return nil
+	}
+	return l.f.publish(v, fail)
+}
+
+// part ends the listening: the list is decided.
+func (m *member) part() {
+	l := m.list
+	switch {
+	case l.Leaves && l.asked != nil:
+		m.src.leave(m.link, l.asked)
+	case l.Leaves:
+		m.src.leave(m.link, &failure{&twill.CanceledError{Cause: twill.ErrNotNeeded}, true})
+	case l.asked == nil && m.link.on != nil && !m.src.settled:
+		m.link.depends = false
+		if !l.Takes {
+			m.src.remove(m.link)
+			return
+		}
+		m.src.remove(m.link) // it goes to the end
+		m.src.add(m.link)
+	}
+}
+
+// cancel passes a cancel of the list to its members, in their order.
+func (l *list) cancel(fail *failure) bool {
+	l.asked = fail
+	won := false
+	for _, m := range l.members {
+		switch {
+		case m.src.settled || m.link.on == nil:
+		case m.src.Users() > 1:
+			m.src.remove(m.link)
+			m.fire(fail).run()
+			won = true
+		case m.src.cancel(fail):
+			won = true
+		}
+	}
+	l.asked = nil
+	ended := l.Ends && !l.decided
+	if ended || l.decided && !l.Leaves {
+		for _, m := range l.members {
+			m.src.remove(m.link)
+		}
+	}
+	if ended {
+		l.decided = true
+		l.f.publish(0, fail).run()
+	}
+	return won
+}

@@ -1,0 +1,198 @@
+// Package model says slowly what futures do: one goroutine, slices, closures
+// and recursion, instead of locks, links and loops. Tests compare the library
+// with it, run by run and call by call. Values are ints; the errors are the
+// library's.
+//
+// It knows two things that the contract leaves open, because they show in the
+// order of handlers: handlers are run depth first, and a future is done with
+// its listeners before what the last of them settled is gone into.
+package model
+
+import (
+	"errors"
+
+	"github.com/twillgo/twill"
+)
+
+// Future is a result that is not there yet.
+type Future struct {
+	settled bool
+	val     int
+	fail    *failure
+
+	listeners []*listener // in the order in which they are to be run
+	running   bool        // they are being run
+	bridged   bool        // somebody has asked for Done
+	asked     bool        // a cancel came by
+
+	// What a cancel goes to. All are empty for a future that nothing stands
+	// behind.
+	src     *Future   // the future it waits for
+	link    *listener // its place on src
+	hold    bool      // src is not to be cancelled from here
+	missed  *failure  // the first cancel that found src settled, or left
+	list    *list
+	promise *Promise
+}
+
+// failure is how a future failed.
+type failure struct {
+	err      error
+	canceled bool // by a cancel, not by hand
+}
+
+// listener waits for a future.
+type listener struct {
+	on      *Future // nil when it is not, or no longer, on its list
+	depends bool    // its owner needs the result
+	// fire goes on with what the future has become, or with left. It returns
+	// the future that it settled, if that has listeners to be run.
+	fire func(left *failure) *Future
+}
+
+// Result is the value or the error, and whether they are there.
+func (f *Future) Result() (int, error, bool) {
+	if f.fail != nil {
+		return 0, f.fail.err, f.settled
+	}
+	return f.val, nil, f.settled
+}
+
+// Listeners is how many listen to f.
+func (f *Future) Listeners() int {
+	if f.bridged && !f.settled {
+		return len(f.listeners) + 1
+	}
+	return len(f.listeners)
+}
+
+// Users is how many of them depend on it.
+func (f *Future) Users() (n int) {
+	for _, l := range f.listeners {
+		if l.depends {
+			n++
+		}
+	}
+	return n
+}
+
+// Watch asks for Done.
+func (f *Future) Watch() { f.bridged = f.bridged || !f.settled }
+
+// publish settles f, and returns it if it has listeners.
+func (f *Future) publish(val int, fail *failure) *Future {
+	f.settled, f.val, f.fail = true, val, fail
+	if len(f.listeners) == 0 {
+		return nil
+	}
+	f.running = true
+	return f
+}
+
+// run runs the listeners, depth first.
+func (f *Future) run() {
+	if f == nil {
+		return
+	}
+	for len(f.listeners) > 0 {
+		l := f.listeners[0]
+		f.listeners, l.on = f.listeners[1:], nil
+		next := l.fire(nil)
+		if next != nil && len(f.listeners) == 0 {
+			f.running = false
+		}
+		next.run()
+	}
+	f.running = false
+}
+
+// settle settles f by hand.
+func (f *Future) settle(val int, fail *failure) bool {
+	if f.settled {
+		return false
+	}
+	next := f.publish(val, fail)
+	if f.promise != nil {
+		f.promise.leave()
+	}
+	next.run()
+	return true
+}
+
+// add puts l on f's list, and reports whether f will run it; if not, it is the
+// turn of the caller.
+func (f *Future) add(l *listener) bool {
+	if f.settled && !f.running {
+		return false
+	}
+	f.listeners = append(f.listeners, l)
+	l.on = f
+	return true
+}
+
+// remove takes l off f's list, and reports whether it was there and not about
+// to be run.
+func (f *Future) remove(l *listener) bool {
+	if f.settled || l.on != f {
+		return false
+	}
+	l.on = nil
+	for i := range f.listeners {
+		if f.listeners[i] == l {
+			f.listeners = append(f.listeners[:i:i], f.listeners[i+1:]...)
+			break
+		}
+	}
+	return true
+}
+
+// waitsFor reports whether f cannot settle before g does.
+func (f *Future) waitsFor(g *Future) bool {
+	return f.reaches(g, map[*Future]bool{})
+}
+
+func (f *Future) reaches(g *Future, seen map[*Future]bool) bool {
+	if f == g {
+		return true
+	}
+	if f.settled || seen[f] {
+		return false
+	}
+	seen[f] = true
+	if f.list != nil {
+		for _, m := range f.list.members {
+			if m.link.on != nil && m.src.reaches(g, seen) {
+				return true
+			}
+		}
+		return false
+	}
+	return f.link != nil && f.link.on != nil && f.src.reaches(g, seen)
+}
+
+// Resolved is a future that has a value.
+func Resolved(v int) *Future { return &Future{settled: true, val: v} }
+
+// Rejected is a future that has failed.
+func Rejected(err error) *Future { return &Future{settled: true, fail: &failure{err: err}} }
+
+// result makes a failure of an error.
+func result(v int, err error) (int, *failure) {
+	if err != nil {
+		return 0, &failure{err: err}
+	}
+	return v, nil
+}
+
+func isCancel(fail *failure) bool { return fail != nil && errors.Is(fail.err, twill.ErrCanceled) }
+
+// protect calls fn, and makes an error of its panic.
+func protect(fn func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &twill.PanicError{Value: v}
+		}
+	}()
+	fn()
+	return nil
+}

@@ -1,0 +1,102 @@
+package model
+
+import (
+	"errors"
+
+	"github.com/twillgo/twill"
+)
+
+// Promise settles a future.
+type Promise struct {
+	f          Future
+	cancellers []func(error)
+	underway   bool // the cancellers were started
+	stale      bool // what it follows was settled or asked to cancel before
+}
+
+// NewPromise returns a pending promise.
+func NewPromise() *Promise { return new(Promise) }
+
+// Future is what p settles.
+func (p *Promise) Future() *Future { return &p.f }
+
+// Resolve settles it with a value.
+func (p *Promise) Resolve(v int) bool { return p.f.settle(v, nil) }
+
+// Reject settles it with an error.
+func (p *Promise) Reject(err error) bool { return p.f.settle(0, &failure{err: err}) }
+
+// OnCancel adds a canceller.
+func (p *Promise) OnCancel(fn func(cause error)) {
+	if !p.f.settled {
+		p.f.promise = p
+		p.cancellers = append(p.cancellers, fn)
+	}
+}
+
+// Follow has p settle as f does.
+func (p *Promise) Follow(f *Future) bool {
+	if p.f.settled || p.f.src != nil {
+		return false
+	}
+	p.f.promise = p
+	if p.underway {
+		v, err, ok := f.Result()
+		return ok && p.f.settle(result(v, err))
+	}
+	p.stale = f.settled || f.asked
+	if !f.settled && f.waitsFor(&p.f) {
+		p.f.src = f
+		p.f.settle(0, &failure{err: twill.ErrCycle})
+		return true
+	}
+	p.f.follow(f, func(left *failure) *Future {
+		v, fail := p.f.incoming(left)
+		gone := left != nil || !p.stale && (f.asked || isCancel(fail))
+		if gone && !p.f.settled && !p.underway {
+			p.underway = true
+			return p.cancel(v, fail)
+		}
+		return p.end(v, fail)
+	})
+	return true
+}
+
+// cancel runs the cancellers, and settles p if none of them did.
+func (p *Promise) cancel(v int, fail *failure) *Future {
+	cause := twill.ErrCanceled
+	var ce *twill.CanceledError
+	if fail != nil && errors.As(fail.err, &ce) && ce.Cause != nil {
+		cause = ce.Cause
+	}
+	var panics error
+	for len(p.cancellers) > 0 {
+		fn := p.cancellers[0]
+		p.cancellers = p.cancellers[1:]
+		panics = errors.Join(panics, protect(func() { fn(cause) }))
+	}
+	if panics != nil && isCancel(fail) {
+		if cause != twill.ErrCanceled {
+			panics = errors.Join(cause, panics)
+		}
+		fail = &failure{&twill.CanceledError{Cause: panics}, true}
+	}
+	return p.end(v, fail)
+}
+
+func (p *Promise) end(v int, fail *failure) *Future {
+	if p.f.settled {
+		return nil
+	}
+	next := p.f.publish(v, fail)
+	p.leave()
+	return next
+}
+
+// leave ends the following: the future was settled.
+func (p *Promise) leave() {
+	p.cancellers = nil
+	if p.f.src != nil && p.f.link != nil {
+		p.f.src.remove(p.f.link)
+	}
+}

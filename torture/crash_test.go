@@ -1,0 +1,112 @@
+package torture_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// crashVariable tells a child process of this test what to do, as "place/way".
+const crashVariable = "TORTURE_CRASH"
+
+// ways are how user code may stop short.
+var ways = map[string]func(){
+	"panic":       func() { panic("stopped") },
+	"panic error": func() { panic(errStopped) },
+	"panic nil":   func() { panic(nil) }, //nolint:govet // on purpose
+	"exit":        runtime.Goexit,
+}
+
+var errStopped = errors.New("stopped")
+
+// A crash is a place where user code runs. do runs there, on a goroutine of its
+// own, code that calls stop, and check says afterwards whether all is well.
+type crash func(stop func()) (do func(), check func() error)
+
+// In every place where the library calls user code, that may panic or end its
+// goroutine: the process lives, whoever waits is told, and the others go on. A
+// process of its own for each, since a panic that nobody contains ends it.
+func TestCrashes(t *testing.T) {
+	for place := range crashes {
+		for way := range ways {
+			t.Run(place+"/"+way, func(t *testing.T) {
+				t.Parallel()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				cmd := exec.CommandContext(ctx, os.Args[0], "-test.run=^$")
+				cmd.Env = append(os.Environ(), crashVariable+"="+place+"/"+way, "GORACE=atexit_sleep_ms=0")
+				out, err := cmd.CombinedOutput()
+				require.NoError(t, err, "%s", out)
+				require.Contains(t, string(out), "alive")
+			})
+		}
+	}
+}
+
+// crashChild is the child process.
+func crashChild(name string) (code int) {
+	place, way, _ := strings.Cut(name, "/")
+	do, check := crashes[place](ways[way])
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
+	time.Sleep(2 * time.Millisecond) // what runs on other goroutines still may crash
+	if err := check(); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	fmt.Println("alive")
+	return 0
+}
+
+// told is a check: f has failed because of what stopped the code.
+func told[T any](f *twill.Future[T]) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	v, err := f.Await(ctx)
+	var stopped *twill.PanicError
+	if errors.As(err, &stopped) || errors.Is(err, twill.ErrGoexit) {
+		return nil
+	}
+	return fmt.Errorf("the future has %v, %v", v, err)
+}
+
+// gives is a check: f settles with a value.
+func gives[T comparable](f *twill.Future[T], want T) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	v, err := f.Await(ctx)
+	if err != nil || v != want {
+		return fmt.Errorf("the future has %v, %v, not %v", v, err, want)
+	}
+	return nil
+}
+
+// canceled is a check: f was cancelled.
+func canceled[T any](f *twill.Future[T]) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if v, err := f.Await(ctx); !errors.Is(err, twill.ErrCanceled) {
+		return fmt.Errorf("the future has %v, %v, and is not cancelled", v, err)
+	}
+	return nil
+}
+
+// recovered calls fn, whose panic is the caller's own affair.
+func recovered(fn func()) {
+	defer func() { _ = recover() }()
+	fn()
+}

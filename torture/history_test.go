@@ -1,0 +1,90 @@
+package torture_test
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/anishathalye/porcupine"
+	"github.com/stretchr/testify/require"
+)
+
+// history records what clients call and are told, for porcupine to find an
+// order in which a single client could have seen the same. Histories are only worth
+// something if calls overlap, which on few cores they hardly do by themselves:
+// the build tag "yield" has goroutines change places at the library's locks.
+type history struct {
+	clock atomic.Int64
+	mu    sync.Mutex
+	ops   []porcupine.Operation // guarded by mu
+}
+
+// call notes one call.
+func (h *history) call(client int, input any, fn func() any) {
+	began := h.clock.Add(1)
+	output := fn()
+	op := porcupine.Operation{ClientId: client, Input: input, Call: began, Output: output, Return: h.clock.Add(1)}
+	h.mu.Lock()
+	h.ops = append(h.ops, op)
+	h.mu.Unlock()
+}
+
+// overlaps reports whether two calls were underway at a time.
+func (h *history) overlaps() bool {
+	for i, a := range h.ops {
+		for _, b := range h.ops[i+1:] {
+			if a.Call < b.Return && b.Call < a.Return {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// linearizable makes so many histories, of clients that start at once, and
+// checks each against the model.
+func linearizable(t *testing.T, histories, clients int, m porcupine.Model, client func(seed uint64, h *history) func(client int)) {
+	t.Helper()
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
+	overlapping := 0
+	for seed := range uint64(histories) {
+		h := new(history)
+		do := client(seed, h)
+		soon(t, func() { conc(clients, do) })
+		if h.overlaps() {
+			overlapping++
+		}
+		switch porcupine.CheckOperationsTimeout(m, h.ops, time.Minute) {
+		case porcupine.Illegal:
+			for _, op := range h.ops {
+				t.Log(op.Call, op.Return, op.ClientId, m.DescribeOperation(op.Input, op.Output))
+			}
+			t.Fatalf("seed %d: no order explains this", seed)
+		case porcupine.Unknown:
+			t.Fatalf("seed %d: too hard to check", seed)
+		}
+	}
+	t.Logf("in %d of %d histories calls overlap", overlapping, histories)
+	if yields {
+		require.Greater(t, overlapping, histories/4, "the histories prove nothing")
+	}
+}
+
+// conc runs so many clients at once, and waits for them.
+func conc(clients int, do func(client int)) {
+	var ready, wg sync.WaitGroup
+	start := make(chan struct{})
+	for c := range clients {
+		ready.Add(1)
+		wg.Go(func() {
+			ready.Done()
+			<-start
+			do(c)
+		})
+	}
+	ready.Wait()
+	close(start)
+	wg.Wait()
+}

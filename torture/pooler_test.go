@@ -1,0 +1,99 @@
+package torture_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+
+	"github.com/anishathalye/porcupine"
+
+	"github.com/twillgo/twill"
+)
+
+// poolerOp is a call of a Pooler and the number of the run whose result it got,
+// or the beginning or the end of a run.
+type poolerOp struct {
+	what string // "call", "begin", "end"
+	key  int
+	run  int // 0 if the call was given up
+}
+
+// poolerModel has as its state the run that is underway for a key, 0 for none.
+// A call takes place at a moment of the run whose result it gets.
+var poolerModel = porcupine.Model{
+	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
+		keys := make([][]porcupine.Operation, poolerKeys)
+		for _, op := range history {
+			k := op.Output.(poolerOp).key
+			keys[k] = append(keys[k], op)
+		}
+		return keys
+	},
+	Init: func() any { return 0 },
+	Step: func(state, _, output any) (bool, any) {
+		now, op := state.(int), output.(poolerOp)
+		switch op.what {
+		case "begin":
+			return now == 0, op.run
+		case "end":
+			return now == op.run, 0
+		}
+		return op.run == 0 || op.run == now, now
+	},
+	DescribeOperation: func(_, output any) string { return fmt.Sprintf("%+v", output) },
+}
+
+const poolerKeys = 2
+
+// One run at a time for a key, whoever joins and leaves; nobody gets the result
+// of a run that was over when they called, and nobody that of one that was
+// cancelled.
+func TestPoolerIsLinearizable(t *testing.T) {
+	linearizable(t, times(2000, 50), 4, poolerModel, func(seed uint64, h *history) func(int) {
+		var runs atomic.Int32
+		p := twill.NewPooler(func(ctx context.Context, key int) (int, error) {
+			run := int(runs.Add(1))
+			h.mark(poolerOp{"begin", key, run}, 0)
+			for range run % 4 {
+				runtime.Gosched()
+			}
+			// It may be over at any time from now on: when, nobody can see.
+			h.mark(poolerOp{"end", key, run}, math.MaxInt64)
+			if ctx.Err() != nil {
+				return -run, nil
+			}
+			return run, nil
+		})
+		return func(client int) {
+			rnd := rand.New(rand.NewPCG(seed, uint64(client)))
+			for range 4 {
+				key, wait, polite := rnd.IntN(poolerKeys), patience(rnd), rnd.IntN(2) == 0
+				h.call(client, nil, func() any {
+					ctx, cancel := context.WithTimeout(context.Background(), wait)
+					defer cancel()
+					if polite {
+						op := giveUp(p.Call(context.Background(), key), wait)
+						return poolerOp{"call", key, op.value}
+					}
+					v, _ := p.Call(ctx, key).Await(context.Background())
+					return poolerOp{"call", key, v}
+				})
+			}
+			if _, err := p.Empty().Await(context.Background()); err != nil { // what runs still writes
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// mark notes a moment, or something that took place later, but before a time.
+func (h *history) mark(output any, until int64) {
+	now := h.clock.Add(1)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ops = append(h.ops, porcupine.Operation{ClientId: 100 + len(h.ops), Call: now, Output: output, Return: max(until, now)})
+}

@@ -1,0 +1,125 @@
+package torture_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// soaks do one thing over and over, next to something that lives on. What is
+// left behind each time would show as a slope of the heap.
+var soaks = map[string]func(t *testing.T) func(){
+	"abandoned awaits": func(t *testing.T) func() {
+		pending := new(twill.Promise[int])
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		return func() {
+			_, err := pending.Future().Await(ended)
+			require.ErrorIs(t, err, context.Canceled)
+		}
+	},
+	"awaits that time out": func(t *testing.T) func() {
+		pending := new(twill.Promise[int])
+		return func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Nanosecond)
+			defer cancel()
+			_, err := pending.Future().Await(ctx)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+	},
+	"listeners that leave": func(t *testing.T) func() {
+		shared := new(twill.Promise[int])
+		shared.Future().Tap(func(int, error) {})
+		return func() {
+			f := twill.ThenFuture(twill.Then(shared.Future(), double), twill.Resolved[int])
+			require.True(t, f.Cancel(nil))
+		}
+	},
+	"followers that are settled by hand": func(t *testing.T) func() {
+		shared := new(twill.Promise[int])
+		return func() {
+			var p twill.Promise[int]
+			p.OnCancel(func(error) {})
+			require.True(t, p.Follow(shared.Future()))
+			require.True(t, p.Resolve(1))
+		}
+	},
+	"shields that are cancelled": func(t *testing.T) func() {
+		shared := new(twill.Promise[int])
+		return func() { require.True(t, shared.Future().Shield().Cancel(nil)) }
+	},
+	"losers of an Any that live on": func(t *testing.T) func() {
+		shared := new(twill.Promise[int])
+		shared.Future().Tap(func(int, error) {})
+		return func() {
+			var p twill.Promise[int]
+			f := twill.Any(shared.Future(), p.Future())
+			p.Resolve(1)
+			require.NoError(t, failure(f))
+		}
+	},
+	"losers of an All that live on": func(t *testing.T) func() {
+		shared := new(twill.Promise[int])
+		shared.Future().Tap(func(int, error) {})
+		return func() { require.Error(t, failure(twill.All(shared.Future(), twill.Rejected[int](errFailed)))) }
+	},
+	"waits on a context that lives on": func(t *testing.T) func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		return func() {
+			var p twill.Promise[int]
+			f := p.Future().WithContext(ctx)
+			p.Resolve(1)
+			require.NoError(t, failure(f))
+			require.True(t, twill.FromContext(ctx).Cancel(nil))
+		}
+	},
+	"timers that were not needed": func(t *testing.T) func() {
+		return func() {
+			var p twill.Promise[int]
+			f := p.Future().Timeout(time.Hour)
+			p.Resolve(1)
+			require.NoError(t, failure(f))
+			require.True(t, twill.After(time.Hour, 1).Cancel(nil))
+		}
+	},
+	"goroutines that are cancelled": func(t *testing.T) func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		return func() {
+			ended := make(chan struct{})
+			f := twill.Go(ctx, func(ctx context.Context) (int, error) { defer close(ended); <-ctx.Done(); return 0, nil })
+			require.True(t, f.Cancel(nil))
+			<-ended
+		}
+	},
+	"receives that are cancelled": func(t *testing.T) func() {
+		ch := make(chan int)
+		return func() { require.True(t, twill.FromChan(ch).Cancel(nil)) }
+	},
+	"members of a pool": func(t *testing.T) func() {
+		pool := new(twill.Pool)
+		return func() {
+			var p twill.Promise[int]
+			require.NoError(t, pool.Add(p.Future()))
+			next := pool.NextEmpty()
+			pool.CancelAll(nil)
+			require.NoError(t, failure(next))
+			require.True(t, pool.NextEmpty().Cancel(nil))
+		}
+	},
+	"failures nobody takes": func(t *testing.T) func() {
+		previous := twill.OnUnhandled(func(error) {})
+		t.Cleanup(func() { twill.OnUnhandled(previous) })
+		return func() { twill.Rejected[int](errFailed) }
+	},
+	"futures in debug mode": func(t *testing.T) func() {
+		twill.SetDebug(true)
+		t.Cleanup(func() { twill.SetDebug(false) })
+		return func() { twill.Then(twill.Resolved(1), double).Cancel(nil) }
+	},
+}

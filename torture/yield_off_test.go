@@ -1,0 +1,5 @@
+//go:build !yield
+
+package torture_test
+
+const yields = false
