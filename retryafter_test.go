@@ -114,8 +114,8 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 		// of its last attempt.
 		for after, errs := range map[time.Duration][]error{
 			2 * time.Second: {errors.Join(twill.RetryAfter(2*time.Second, io.EOF), twill.RetryAfter(time.Hour, io.EOF))},
-			time.Second: {twill.RetryAfter(time.Hour, io.EOF), twill.RetryAfter(time.Second, io.EOF)},
-			0:           {twill.RetryAfter(time.Hour, io.EOF), io.EOF},
+			time.Second:     {twill.RetryAfter(time.Hour, io.EOF), twill.RetryAfter(time.Second, io.EOF)},
+			0:               {twill.RetryAfter(time.Hour, io.EOF), io.EOF},
 		} {
 			start = time.Now()
 			_, err = retry(t.Context(), func(context.Context) (int, error) {
