@@ -78,7 +78,7 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 	}
 	fail := n.incoming(left)
 	w := n.f.core.Lock()
-	if !n.f.core.Stuck() {
+	if !settle.Stuck(w) {
 		n.ask = nil // it went to src, which has answered it
 	}
 	n.f.core.Unlock(w)

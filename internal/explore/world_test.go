@@ -99,9 +99,7 @@ func (w *world) hook() {
 		w.holding = c
 	}
 	settle.Hooks.Unlock = func(c *settle.Core) {
-		if w.holding != c {
-			panic("explore: gives back a lock it does not hold")
-		}
+		w.require(w.holding == c, "a lock is given back that is not held")
 		w.holding = nil
 		if w.fine {
 			w.Point("unlocked", &w.local)
@@ -128,9 +126,7 @@ func (w *world) hook() {
 // free checks the rule that makes a lock here a step, and not something to wait
 // for: whoever holds one does nothing before it is given back.
 func (w *world) free() {
-	if w.holding != nil {
-		panic("explore: a choice under a lock")
-	}
+	w.require(w.holding == nil, "a choice under a lock") // a panic would be contained, as a handler's
 }
 
 func (w *world) require(ok bool, format string, args ...any) {

@@ -103,6 +103,9 @@ func (c *Core) Up() *Link { return c.up }
 // core whose canceller was started.
 func Underway(w uint32) bool { return w&underway != 0 }
 
+// Stuck is [Core.Stuck] for the word that Lock or Begin gave.
+func Stuck(w uint32) bool { return w&stuck != 0 }
+
 // Preset settles c, which no other goroutine has seen yet.
 func (c *Core) Preset(fail *Failure) {
 	w := settled
