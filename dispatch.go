@@ -1,9 +1,12 @@
 package twill
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twillgo/twill/internal/heap"
@@ -12,13 +15,17 @@ import (
 
 // What a dispatch queue answers when it cannot do what it is asked.
 var (
-	// ErrStopped is returned by Put and Resume once the queue was stopped, and
-	// is the cause with which StopNow cancels.
+	// ErrStopped is returned by Put and Resume once the queue was stopped, or
+	// is about to be by Drain, and is the cause with which StopNow cancels.
 	ErrStopped = errors.New("twill: dispatch queue is stopped")
 
 	// ErrQueueFull is returned by Put when as many jobs are pending as the
 	// queue's Size allows.
 	ErrQueueFull = errors.New("twill: dispatch queue is full")
+
+	// ErrDuplicateJob is returned by Put, with the job that is there, if a job
+	// of the same key is pending or underway and the new one is not to join it.
+	ErrDuplicateJob = errors.New("twill: a job with that key is pending or underway")
 
 	// ErrNotPending is returned by Reprioritize for a job that is not waiting
 	// in that queue.
@@ -60,26 +67,42 @@ var (
 // [runtime.Goexit] with [ErrGoexit]; neither takes a slot away.
 type ResizableDispatchQueue[A, R any] struct {
 	fn   func(context.Context, A) (R, error)
-	size int // as in DispatchOptions
-	base context.Context
-	born time.Time // what the times of jobs are counted from
+	opts DispatchOptions                                              // with the defaults in place
+	born time.Time                                                    // what the times of jobs are counted from
+	run  atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks, if there are any
 
-	mu       sync.Mutex // guards all below, and the jobs' fields; no user code runs under it
-	pending  heap.Heap[*Job[A, R]]
+	mu       sync.Mutex            // guards all below, and the jobs' fields; no user code runs under it
+	pending  heap.Heap[*Job[A, R]] // those that may start when there is a slot
+	delayed  heap.Heap[*Job[A, R]] // those that are not due yet, by the time at which they are
+	alarm    alarm                 // goes off when the first of those is due
 	underway list.List[*Job[A, R]] // those whose calls have not returned, in order of start
 	seq      uint64                // number of the last job
+	restored uint64                // number of the first job of the last Restore
+	keys     map[string]*Job[A, R] // the jobs with a key, pending or underway
 
-	// A job is pending only if there are width workers or more, or the queue is
-	// paused or stopped: whoever changes one of these starts what may start.
+	// A job is in pending only if there are width workers or more, the queue is
+	// paused or stopped, or the rate limit holds it back: whoever changes one of
+	// these starts what may start, by beginAll. A PutWait waits only if there is
+	// no room: whoever makes room calls refill.
 	width   int
 	workers int // goroutines with a job, or between two
 	paused  bool
-	stopped bool
+	stopped bool // by Stop or StopNow
+	closing bool // by Drain: no more jobs are put
+	pace    pacing
+	putters list.List[*jobPutter[A, R]] // the PutWaits that wait, in order
 
 	drained   *Promise[struct{}]     // what Pause returned while there are workers
+	empty     *Promise[struct{}]     // what Empty returned while there are jobs
 	leftovers *Promise[[]*Job[A, R]] // what Stop returned, once it was called
 	killed    []*Job[A, R]           // cancelled by StopNow, in order of start
 	closed    bool                   // stopped, and the last worker has gone
+
+	hooks  []func(context.Context, *Job[A, R], func(context.Context) (R, error)) (R, error)
+	marks  waterMarks
+	stats  dispatchStats
+	events feeds[Event[A, R]]
+	ended  feeds[*Job[A, R]]
 }
 
 // DispatchOptions are the settings of a [ResizableDispatchQueue]. The zero value
@@ -90,19 +113,40 @@ type DispatchOptions struct {
 	Width int
 
 	// Size is how many jobs may be pending: 0 sets no limit, and with a
-	// negative Size none may, so that a Put succeeds only if a slot is free.
+	// negative Size none may, so that a Put succeeds only if a slot is free. A job
+	// that has a slot and waits for the rate limit only does not count.
 	Size int
 
 	// Context is the parent of the jobs' contexts; nil means
 	// [context.Background]. Its end does not stop the queue: the function sees
 	// it and decides.
 	Context context.Context
+
+	// Rate is how fast jobs may start; nil sets no limit. See SetRate.
+	Rate Limiter
+
+	// Timeout and Retry are those of jobs that have none of their own; see
+	// [JobOptions].
+	Timeout time.Duration
+	Retry   *RetryOptions
+
+	// Ageing keeps a stream of urgent jobs from holding the others back for ever:
+	// a job that has waited so long comes before one that was just put with a
+	// priority one lower. 0 lets only priorities count.
+	Ageing time.Duration
+
+	// OnHigh is called when the number of pending jobs reaches High, OnLow when
+	// it is down to Low after that; then OnHigh may be called again. They get the
+	// number, and are called one at a time, in order, on a goroutine of their
+	// own. A High of 0 is none.
+	High, Low     int
+	OnHigh, OnLow func(pending int)
 }
 
 // NewResizableDispatchQueue returns a queue that calls fn for each job. The
 // context that fn is given ends when the job is cancelled, with the cause, and
-// when fn returns. It panics if fn is nil or opts.Width negative; opts may be
-// nil.
+// when fn returns. It panics if fn is nil, opts.Width or opts.Ageing negative,
+// or opts.High not above opts.Low; opts may be nil.
 func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error), opts *DispatchOptions) *ResizableDispatchQueue[A, R] {
 	if fn == nil {
 		panic("twill: NewResizableDispatchQueue with a nil function")
@@ -111,8 +155,13 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	if opts != nil {
 		o = *opts
 	}
-	if o.Width < 0 {
+	switch {
+	case o.Width < 0:
 		panic("twill: NewResizableDispatchQueue with a negative width")
+	case o.Ageing < 0:
+		panic("twill: NewResizableDispatchQueue with a negative ageing")
+	case o.High != 0 && (o.Low < 0 || o.High <= o.Low):
+		panic("twill: NewResizableDispatchQueue: the high mark must be above the low one, and that not negative")
 	}
 	if o.Width == 0 {
 		o.Width = 1
@@ -120,7 +169,30 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	if o.Context == nil {
 		o.Context = context.Background()
 	}
-	return &ResizableDispatchQueue[A, R]{fn: fn, size: o.Size, base: o.Context, width: o.Width, born: time.Now()}
+	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, born: time.Now(), seq: middle, restored: middle}
+	q.pace.limiter = o.Rate
+	return q
+}
+
+// NewResizableDispatchQueueFuture is [NewResizableDispatchQueue] of a function
+// that returns a future. The job settles as that future does, and holds its slot
+// until then. When the job is cancelled or times out, the future is too unless
+// others depend on it. A nil future is an error.
+func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Future[R], opts *DispatchOptions) *ResizableDispatchQueue[A, R] {
+	if fn == nil {
+		panic("twill: NewResizableDispatchQueueFuture with a nil function")
+	}
+	return NewResizableDispatchQueue(func(ctx context.Context, arg A) (R, error) {
+		f := fn(ctx, arg)
+		if f == nil {
+			var none R
+			return none, errNoFuture
+		}
+		f = Handle(f, func(v R, err error) (R, error) { return v, err })
+		stop := context.AfterFunc(ctx, func() { f.Cancel(context.Cause(ctx)) })
+		defer stop()
+		return f.Await(context.Background())
+	}, opts)
 }
 
 // now is a moment as a job keeps it: nanoseconds since just before the queue
@@ -129,33 +201,20 @@ func (q *ResizableDispatchQueue[A, R]) now() int64 {
 	return int64(time.Since(q.born)) + 1
 }
 
-// Put adds a job for arg. Lower priorities run first, equal ones in the order of the
-// calls. If a slot is free the job is underway when Put returns. Put does not
-// block: it returns [ErrStopped] after a stop, [ErrQueueFull] if as many jobs
-// are pending as may be, and has added nothing then.
-func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int) (*Job[A, R], error) {
-	now := q.now()
-	j := newJob(q, arg, priority, now)
-	q.mu.Lock()
-	switch {
-	case q.stopped:
-		q.mu.Unlock()
-		return nil, ErrStopped
-	case q.workers < q.width && !q.paused:
-		q.seq++
-		q.workers++
-		q.begin(j, now)
-		q.mu.Unlock()
-		go q.work(j)
-	case atLimit(q.pending.Len(), q.size):
-		q.mu.Unlock()
-		return nil, ErrQueueFull
-	default:
-		q.seq++
-		q.pending.Push(j, heap.Key{Priority: priority, Seq: q.seq})
-		q.mu.Unlock()
+// moment is t as a job keeps it.
+func (q *ResizableDispatchQueue[A, R]) moment(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
 	}
-	return j, nil
+	return cmp.Or(int64(t.Sub(q.born))+1, 1)
+}
+
+// time is the other way round.
+func (q *ResizableDispatchQueue[A, R]) time(at int64) time.Time {
+	if at == 0 {
+		return time.Time{}
+	}
+	return q.born.Add(time.Duration(at - 1))
 }
 
 // Reprioritize gives a pending job another priority. Among those of the same
@@ -170,7 +229,29 @@ func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) 
 	if j.state != JobPending {
 		return ErrNotPending
 	}
-	q.pending.Reprioritize(j, priority)
-	j.priority = priority
+	q.reprioritize(j, priority)
 	return nil
+}
+
+func (q *ResizableDispatchQueue[A, R]) reprioritize(j *Job[A, R], priority int) {
+	j.priority = priority
+	if q.pending.Has(j) {
+		q.pending.Reprioritize(j, q.rank(j))
+	}
+	q.tell(EventReprioritized, j)
+}
+
+// rank is what pending jobs are ordered by first. With ageing it is the moment
+// at which a job of priority 0 would have to be put to stand in the same place,
+// so that nothing moves as time goes by.
+func (q *ResizableDispatchQueue[A, R]) rank(j *Job[A, R]) int64 {
+	priority := int64(j.priority)
+	age := int64(q.opts.Ageing)
+	if age == 0 {
+		return priority
+	}
+	since := j.since()
+	// Beyond a hundred years nobody waits.
+	const most = math.MaxInt64 / 4
+	return min(max(since, -most), most) + max(min(priority, most/age), -most/age)*age
 }

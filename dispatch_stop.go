@@ -32,32 +32,12 @@ func (q *ResizableDispatchQueue[A, R]) StopNow() *Future[[]*Job[A, R]] {
 func (q *ResizableDispatchQueue[A, R]) stop(kill *settle.Failure) *Future[[]*Job[A, R]] {
 	now := q.now()
 	q.mu.Lock()
-	if !q.stopped {
-		q.stopped = true
-		q.width = 0
-		q.leftovers = NewPromise[[]*Job[A, R]]()
-	}
-	var killed []*Job[A, R]
-	if kill != nil {
-		for j := range q.underway.All() {
-			if j.state == JobUnderway {
-				q.cancelUnderway(j, kill, now)
-				killed = append(killed, j)
-			}
-		}
-		q.killed = append(q.killed, killed...)
-	}
+	killed := q.halt(kill, now)
 	leftovers := q.leftovers
-	rest := q.rest()
+	rest := q.advance(now)
 	q.mu.Unlock()
 
-	for _, j := range killed {
-		j.ctx.Load().end(ErrStopped)
-	}
-	each(killed, func(j *Job[A, R]) {
-		var none R
-		j.settle(none, kill)
-	})
+	q.letGo(killed, kill)
 	rest.settle()
 	// Each caller has a list and a future of its own.
 	return Then(leftovers.Future().Shield(), func(jobs []*Job[A, R]) ([]*Job[A, R], error) {
@@ -65,51 +45,135 @@ func (q *ResizableDispatchQueue[A, R]) stop(kill *settle.Failure) *Future[[]*Job
 	})
 }
 
+// halt stops q and returns the jobs underway that it has given up with kill, if
+// that is not nil; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) halt(kill *settle.Failure, now int64) (killed []*Job[A, R]) {
+	if !q.stopped {
+		q.stopped = true
+		q.width = 0
+		q.leftovers = NewPromise[[]*Job[A, R]]()
+		if t := q.alarm.timer; t != nil {
+			t.Stop()
+		}
+		q.refuseAll(now)
+		q.tell(EventStopped, nil)
+	}
+	if kill == nil {
+		return nil
+	}
+	for j := range q.underway.All() {
+		if j.state == JobUnderway {
+			q.giveUp(j, JobCanceled, kill, now)
+			killed = append(killed, j)
+		}
+	}
+	q.killed = append(q.killed, killed...)
+	return killed
+}
+
+// letGo settles what halt gave up.
+func (q *ResizableDispatchQueue[A, R]) letGo(killed []*Job[A, R], kill *settle.Failure) {
+	for _, j := range killed {
+		j.ctx.Load().end(ErrStopped)
+	}
+	each(killed, func(j *Job[A, R]) {
+		var none R
+		j.settle(none, kill)
+	})
+}
+
 // Clear cancels every pending job, in order, and returns how many there were.
 func (q *ResizableDispatchQueue[A, R]) Clear() int {
 	now := q.now()
 	q.mu.Lock()
-	entries := q.pending.Clear()
-	for _, e := range entries {
-		e.Item.state, e.Item.stopped = JobCanceled, now
+	left := q.waitingJobs()
+	for _, h := range []*heap.Heap[*Job[A, R]]{&q.pending, &q.delayed} {
+		for e := range h.All() {
+			q.over(e.Item, JobCanceled, now)
+		}
+		h.Clear()
 	}
+	rest := q.advance(now)
 	q.mu.Unlock()
+	jobs := left.inOrder()
 	fail := canceled(nil)
-	each(inOrder(entries), func(j *Job[A, R]) {
+	each(jobs, func(j *Job[A, R]) {
+		j.more.release()
+		if ctx := j.ctx.Load(); ctx != nil {
+			ctx.end(ErrCanceled)
+		}
 		var none R
 		j.settle(none, fail)
 	})
-	return len(entries)
+	rest.settle()
+	return len(jobs)
+}
+
+// abandon has the jobs that are left over wait for nothing more, nor keep
+// what is the budget's of their retries; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) abandon() {
+	for _, h := range []*heap.Heap[*Job[A, R]]{&q.pending, &q.delayed} {
+		for e := range h.All() {
+			e.Item.more.release()
+		}
+	}
 }
 
 // rest is what settles when the last worker has gone.
 type rest[A, R any] struct {
 	drained   *Promise[struct{}]
+	empty     *Promise[struct{}]
 	leftovers *Promise[[]*Job[A, R]]
 	killed    []*Job[A, R]
-	pending   []heap.Entry[*Job[A, R]]
+	left      waitingJobs[A, R]
 }
 
 // rest takes what is to be settled, if this is the time; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) rest() (r rest[A, R]) {
+func (q *ResizableDispatchQueue[A, R]) rest() *rest[A, R] {
 	if q.workers > 0 {
-		return r
+		return nil
 	}
-	r.drained, q.drained = q.drained, nil
-	if q.stopped && !q.closed {
+	closes := q.stopped && !q.closed
+	empties := q.empty != nil && (q.waiting() == 0 || closes)
+	if q.drained == nil && !empties && !closes {
+		return nil
+	}
+	r := &rest[A, R]{drained: q.drained}
+	q.drained = nil
+	if empties {
+		r.empty, q.empty = q.empty, nil
+	}
+	if closes {
 		q.closed = true
 		r.leftovers = q.leftovers
 		r.killed, q.killed = q.killed, nil
-		r.pending = q.pending.Entries()
+		r.left = q.waitingJobs()
+		if q.stats.Retries > 0 {
+			q.abandon()
+		}
+		q.events.close()
+		q.ended.close()
 	}
 	return r
 }
 
 // settle is called without the lock.
-func (r rest[A, R]) settle() {
+func (r *rest[A, R]) settle() {
+	if r == nil {
+		return
+	}
 	if r.leftovers != nil {
-		defer func() { // also if a handler of the other ends the goroutine
-			r.leftovers.Resolve(append(r.killed, inOrder(r.pending)...))
+		defer func() { // also if a handler of another ends the goroutine
+			r.leftovers.Resolve(append(r.killed, r.left.inOrder()...))
+		}()
+	}
+	if r.empty != nil {
+		defer func() {
+			var stopped error
+			if r.leftovers != nil && r.left.len() > 0 {
+				stopped = ErrStopped
+			}
+			r.empty.Settle(struct{}{}, stopped)
 		}()
 	}
 	if r.drained != nil {

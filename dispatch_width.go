@@ -9,11 +9,18 @@ func (q *ResizableDispatchQueue[A, R]) SetWidth(n int) error {
 	if n < 0 {
 		return ErrNegativeWidth
 	}
+	now := q.now()
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.width = n
-	q.beginAll()
+	q.setWidth(n)
+	q.unlock(now)
 	return nil
+}
+
+func (q *ResizableDispatchQueue[A, R]) setWidth(n int) {
+	if q.width != n {
+		q.width = n
+		q.tell(EventWidth, nil)
+	}
 }
 
 // Pause keeps q from starting jobs; it may be called again. Jobs that are
@@ -21,17 +28,21 @@ func (q *ResizableDispatchQueue[A, R]) SetWidth(n int) error {
 // their futures have settled. If q is resumed before, it is cancelled with
 // [ErrResumed] as the cause. Cancelling it does nothing to q.
 func (q *ResizableDispatchQueue[A, R]) Pause() *Future[struct{}] {
+	now := q.now()
 	q.mu.Lock()
-	q.paused = true
+	if !q.paused {
+		q.paused = true
+		q.tell(EventPaused, nil)
+	}
 	if q.workers == 0 {
-		q.mu.Unlock()
+		q.unlock(now)
 		return Resolved(struct{}{})
 	}
 	if q.drained == nil {
 		q.drained = NewPromise[struct{}]()
 	}
 	drained := q.drained
-	q.mu.Unlock()
+	q.unlock(now)
 	return drained.Future().Shield()
 }
 
@@ -47,21 +58,24 @@ func (q *ResizableDispatchQueue[A, R]) ResumeWidth(n int) error {
 	if n < 0 {
 		return ErrNegativeWidth
 	}
-	return q.resume(func() { q.width = n })
+	return q.resume(func() { q.setWidth(n) })
 }
 
 func (q *ResizableDispatchQueue[A, R]) resume(change func()) error {
+	now := q.now()
 	q.mu.Lock()
 	if q.stopped {
 		q.mu.Unlock()
 		return ErrStopped
 	}
 	change()
-	q.paused = false
+	if q.paused {
+		q.paused = false
+		q.tell(EventResumed, nil)
+	}
 	drained := q.drained
 	q.drained = nil
-	q.beginAll()
-	q.mu.Unlock()
+	q.unlock(now)
 	if drained != nil {
 		drained.f.settle(struct{}{}, canceled(ErrResumed))
 	}

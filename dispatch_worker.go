@@ -7,27 +7,55 @@ import (
 )
 
 // mayBegin reports whether a worker more, or one of those there are, may take
-// a job; the lock must be held.
+// a job, apart from the rate limit; the lock must be held.
 func (q *ResizableDispatchQueue[A, R]) mayBegin(workers int) bool {
 	return workers <= q.width && !q.paused && !q.stopped && q.pending.Len() > 0
 }
 
-// beginAll starts what may start; the lock must be held. It is called by
-// whatever may have made room, so that nothing waits for a signal.
-func (q *ResizableDispatchQueue[A, R]) beginAll() {
-	for q.mayBegin(q.workers + 1) {
-		j := q.pending.Pop().Item
-		q.workers++
-		q.begin(j, q.now())
-		go q.work(j)
+// advance does what has become possible: it starts jobs, lets PutWaits in, asks the rate
+// limit for the next start, and returns what is to be settled after the lock,
+// which must be held, was given back. Whatever changes the queue ends with it, mostly by unlock,
+// so that nothing waits for a signal.
+func (q *ResizableDispatchQueue[A, R]) advance(now int64) *rest[A, R] {
+	for {
+		for q.mayBegin(q.workers+1) && q.pace.pass() {
+			q.start(q.pending.Pop().Item, now)
+		}
+		if !q.refill(now) {
+			break
+		}
 	}
+	q.keepPace()
+	q.watchMarks()
+	return q.rest()
+}
+
+// unlock ends a change of the queue that somebody from outside has made.
+func (q *ResizableDispatchQueue[A, R]) unlock(now int64) {
+	rest := q.advance(now)
+	q.mu.Unlock()
+	rest.settle()
+}
+
+// start makes j underway, on a goroutine of its own; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) start(j *Job[A, R], now int64) {
+	q.workers++
+	q.begin(j, now)
+	go q.work(j)
 }
 
 // begin makes j, which is on no list, underway; the lock must be held.
 func (q *ResizableDispatchQueue[A, R]) begin(j *Job[A, R], now int64) {
+	if j.started == 0 {
+		q.stats.waited(now - j.since())
+	}
 	j.state = JobUnderway
 	j.started = now
 	q.underway.PushBack(j)
+	if m := j.more; m != nil {
+		m.attempts++
+	}
+	q.tell(EventStarted, j)
 }
 
 // work runs j and then whatever else may start, and ends when nothing may.
@@ -64,32 +92,56 @@ func (q *ResizableDispatchQueue[A, R]) call(j *Job[A, R]) (v R, err error) {
 			err = caught(r)
 		}
 	}()
-	return q.fn(jobContext[A, R]{j}, j.arg)
+	if j.more != nil {
+		return q.callWith(j, j.more)
+	}
+	return q.hooked(jobContext[A, R]{j}, j)
 }
 
-// end notes the outcome of j's call and settles its future. It does nothing if
-// that was done before: a handler of the future may have ended the goroutine.
+// hooked calls the function within its hooks.
+func (q *ResizableDispatchQueue[A, R]) hooked(ctx context.Context, j *Job[A, R]) (R, error) {
+	if run := q.run.Load(); run != nil {
+		return (*run)(ctx, j)
+	}
+	return q.fn(ctx, j.arg)
+}
+
+// end notes the outcome of j's call and settles its future, or has it tried
+// again. It does nothing if that was done before: a handler of the future may
+// have ended the goroutine.
 func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) {
+	again := false
+	if m := j.more; m != nil && m.retry != nil {
+		again, err = m.retry.after(err)
+	}
 	now := q.now()
 	q.mu.Lock()
 	if !q.underway.Remove(j) {
 		q.mu.Unlock()
 		return
 	}
-	ctx := j.ctx.Load()
-	cause := context.Canceled
+	q.stats.ran(now - j.started)
 	var fail *settle.Failure
 	switch {
-	case j.state == JobCanceled:
-		fail = ctx.fail
-		cause = causeOf(fail.Err)
+	case j.state != JobUnderway: // cancelled, or timed out
+		fail = j.ctx.Load().fail
+	case again:
+		q.again(j, now)
+		q.mu.Unlock()
+		return
 	case err != nil:
-		j.state, j.stopped = JobFailed, now
+		q.over(j, JobFailed, now)
 	default:
-		j.state, j.stopped = JobFinished, now
+		q.over(j, JobFinished, now)
 	}
+	ctx := j.ctx.Load()
 	q.mu.Unlock()
 
+	j.more.release()
+	cause := context.Canceled
+	if fail != nil {
+		cause = endCause(fail)
+	}
 	if ctx != nil {
 		ctx.end(cause)
 	}
@@ -109,17 +161,26 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) {
 	j.settle(v, fail)
 }
 
+// over notes that j has reached a state that is final; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) over(j *Job[A, R], state JobState, now int64) {
+	j.state, j.stopped = state, now
+	q.vacate(j)
+	q.stats.over(state, now)
+	q.tell(EventEnded, j)
+	q.ended.push(j)
+}
+
 // next takes the job that a worker runs after the one it has ended. If there is none the
 // worker has left, and settles rest.
-func (q *ResizableDispatchQueue[A, R]) next() (j *Job[A, R], rest rest[A, R]) {
+func (q *ResizableDispatchQueue[A, R]) next() (j *Job[A, R], rest *rest[A, R]) {
 	now := q.now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.mayBegin(q.workers) {
+	if q.mayBegin(q.workers) && q.pace.pass() {
 		j = q.pending.Pop().Item
 		q.begin(j, now)
-		return j, rest
+	} else {
+		q.workers--
 	}
-	q.workers--
-	return nil, q.rest()
+	return j, q.advance(now)
 }

@@ -1,6 +1,7 @@
 package twill
 
 import (
+	"fmt"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ const (
 	JobPending  JobState = iota // waits for a slot
 	JobUnderway                 // its call was started
 	JobFinished                 // its call returned a value
-	JobFailed                   // its call returned an error, panicked or exited
+	JobFailed                   // its call returned an error, panicked or exited, or its time was over
 	JobCanceled                 // it was cancelled before its call returned, if that was started
 )
 
@@ -36,6 +37,20 @@ func (s JobState) String() string {
 		return "CANCELED"
 	}
 	return "JobState(" + strconv.Itoa(int(s)) + ")"
+}
+
+// MarshalText returns the name, so that JSON has it too.
+func (s JobState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads the name.
+func (s *JobState) UnmarshalText(text []byte) error {
+	for state := JobPending; state <= JobCanceled; state++ {
+		if state.String() == string(text) {
+			*s = state
+			return nil
+		}
+	}
+	return fmt.Errorf("twill: unknown job state %q", text)
 }
 
 // Job is one call of a [ResizableDispatchQueue] and the future of its result.
@@ -68,11 +83,12 @@ type Job[A, R any] struct {
 
 	// ctx is made when the call asks for it; see jobContext. It is read
 	// without the lock, and changed with it.
-	ctx atomic.Pointer[realContext]
+	ctx  atomic.Pointer[realContext]
+	more *jobMore // nil for most
 }
 
-func newJob[A, R any](q *ResizableDispatchQueue[A, R], arg A, priority int, now int64) *Job[A, R] {
-	j := &Job[A, R]{q: q, arg: arg, priority: priority, queued: now}
+func newJob[A, R any](q *ResizableDispatchQueue[A, R], arg A, priority int) *Job[A, R] {
+	j := &Job[A, R]{q: q, arg: arg, priority: priority}
 	j.link.Do = jobHook[A, R]{j}
 	j.core.SetUp(&j.link)
 	made(&j.core)
@@ -96,10 +112,59 @@ func (j *Job[A, R]) State() JobState {
 	return j.state
 }
 
+// Key returns the key j was put with.
+func (j *Job[A, R]) Key() string {
+	if j.more == nil {
+		return ""
+	}
+	return j.more.key
+}
+
+// Attempts returns how often j's call was started.
+func (j *Job[A, R]) Attempts() int {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	return j.attempts()
+}
+
+func (j *Job[A, R]) attempts() int {
+	switch {
+	case j.more != nil:
+		return j.more.attempts
+	case j.started != 0:
+		return 1
+	}
+	return 0
+}
+
+// Due returns when j may start, the zero time if it may at any time: the end of
+// its delay or, once it was started, of the pause before the latest attempt.
+func (j *Job[A, R]) Due() time.Time {
+	j.q.mu.Lock()
+	defer j.q.mu.Unlock()
+	return j.q.time(j.due())
+}
+
+func (j *Job[A, R]) due() int64 {
+	if j.more == nil {
+		return 0
+	}
+	return j.more.due
+}
+
+// since is from when on j could have been started.
+func (j *Job[A, R]) since() int64 {
+	if due := j.due(); due > j.queued {
+		return due
+	}
+	return j.queued
+}
+
 // Queued returns when j was put.
 func (j *Job[A, R]) Queued() time.Time { return j.time(&j.queued) }
 
-// Started returns when j's call was started, the zero time if it was not.
+// Started returns when j's call was started, the latest if there were several,
+// the zero time if it was not.
 func (j *Job[A, R]) Started() time.Time { return j.time(&j.started) }
 
 // Stopped returns when j finished, failed or was cancelled, the zero time if it
@@ -109,10 +174,7 @@ func (j *Job[A, R]) Stopped() time.Time { return j.time(&j.stopped) }
 func (j *Job[A, R]) time(at *int64) time.Time {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
-	if *at == 0 {
-		return time.Time{}
-	}
-	return j.q.born.Add(time.Duration(*at - 1))
+	return j.q.time(*at)
 }
 
 // jobHook is a Job as a [settle.Node]: its canceller. One pointer wide, it
@@ -128,20 +190,35 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	j, q := h.j, h.j.q
 	now := q.now()
 	q.mu.Lock()
+	waits := j.state == JobPending
 	switch j.state {
 	case JobPending:
-		q.pending.Remove(j)
-		j.state, j.stopped = JobCanceled, now
-		q.mu.Unlock()
+		q.withdraw(j)
+		q.over(j, JobCanceled, now)
 	case JobUnderway:
-		q.cancelUnderway(j, left, now)
-		q.mu.Unlock()
-		j.ctx.Load().end(causeOf(left.Err))
+		q.giveUp(j, JobCanceled, left, now)
 	default:
 		q.mu.Unlock()
 		return nil, nil // whoever ended the job settles its future
 	}
-	return h.end(left)
+	ctx := j.ctx.Load()
+	rest := q.advance(now)
+	q.mu.Unlock()
+
+	if waits {
+		j.more.release()
+	}
+	if ctx != nil {
+		ctx.end(endCause(left))
+	}
+	if rest == nil {
+		return h.end(left)
+	}
+	// What waits for the queue to be empty is to find no pending job.
+	var none R
+	j.settle(none, left)
+	rest.settle()
+	return nil, nil
 }
 
 // Abort is called if ending the context panics, which takes one of the user's

@@ -2,6 +2,7 @@ package twill
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/twillgo/twill/internal/settle"
@@ -15,9 +16,9 @@ type jobContext[A, R any] struct{ j *Job[A, R] }
 
 // realContext is what stands behind a jobContext from then on.
 type realContext struct {
-	context.Context // nil if the job was cancelled before its call asked
+	context.Context // nil if the job was given up before its call asked
 	cancel          context.CancelCauseFunc
-	fail            *settle.Failure // with which the job was cancelled; guarded by q.mu
+	fail            *settle.Failure // with which the job was given up; guarded by q.mu
 }
 
 // end cancels the context, if there is one. It must be called without the lock:
@@ -28,15 +29,26 @@ func (c *realContext) end(cause error) {
 	}
 }
 
-// cancelUnderway makes j, which is underway, cancelled; the lock must be held.
-// Without it the caller then ends j.ctx and settles j with fail.
-func (q *ResizableDispatchQueue[A, R]) cancelUnderway(j *Job[A, R], fail *settle.Failure, now int64) {
-	j.state, j.stopped = JobCanceled, now
+// giveUp ends j, which is underway, before its call has returned; the lock must be
+// held. Without it the caller then ends j.ctx and settles j with fail.
+func (q *ResizableDispatchQueue[A, R]) giveUp(j *Job[A, R], state JobState, fail *settle.Failure, now int64) {
+	q.over(j, state, now)
 	if c := j.ctx.Load(); c != nil {
 		c.fail = fail
 	} else {
 		j.ctx.Store(&realContext{fail: fail})
 	}
+}
+
+// endCause is the cause with which fail ends a context.
+func endCause(fail *settle.Failure) error {
+	if fail.Canceled {
+		return causeOf(fail.Err)
+	}
+	if e, ok := errors.AsType[*TimeoutError](fail.Err); ok {
+		return e
+	}
+	return fail.Err
 }
 
 // real returns the context behind c, making it if this is the first need.
@@ -45,7 +57,7 @@ func (c jobContext[A, R]) real() context.Context {
 	if r := j.ctx.Load(); r != nil && r.Context != nil {
 		return r.Context
 	}
-	ctx, cancel := context.WithCancelCause(j.q.base) // may be user code: not under the lock
+	ctx, cancel := context.WithCancelCause(j.q.opts.Context) // may be user code: not under the lock
 	r := &realContext{Context: ctx, cancel: cancel}
 
 	j.q.mu.Lock()
@@ -57,7 +69,7 @@ func (c jobContext[A, R]) real() context.Context {
 		}
 		j.ctx.Store(r)
 	}
-	over, fail := j.state != JobUnderway, r.fail
+	over, fail := j.state > JobUnderway, r.fail
 	j.q.mu.Unlock()
 
 	switch {
@@ -65,7 +77,7 @@ func (c jobContext[A, R]) real() context.Context {
 		cancel(nil)
 		return old.Context
 	case fail != nil:
-		cancel(causeOf(fail.Err))
+		cancel(endCause(fail))
 	case over:
 		cancel(nil)
 	}
@@ -73,7 +85,7 @@ func (c jobContext[A, R]) real() context.Context {
 }
 
 // Deadline is that of the queue's context.
-func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.base.Deadline() }
+func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.opts.Context.Deadline() }
 
 // Done ends when the job is cancelled, and when its call has returned.
 func (c jobContext[A, R]) Done() <-chan struct{} { return c.real().Done() }
@@ -85,7 +97,7 @@ func (c jobContext[A, R]) Err() error { return c.real().Err() }
 // should be: [context.Cause] asks for the latter by a key of its own.
 func (c jobContext[A, R]) Value(key any) any {
 	if c.j.ctx.Load() == nil {
-		return c.j.q.base.Value(key)
+		return c.j.q.opts.Context.Value(key)
 	}
 	return c.real().Value(key)
 }

@@ -69,7 +69,7 @@ func (q *PriorityQueue[T]) Put(v T, priority int) (*Item[T], error) {
 // nextKey is the place of a put that comes now; the lock must be held.
 func (q *PriorityQueue[T]) nextKey(priority int) heap.Key {
 	q.seq++
-	return heap.Key{Priority: priority, Seq: q.seq}
+	return heap.Key{Priority: int64(priority), Seq: q.seq}
 }
 
 // hand gives item's value to a get that waits, and reports whether there was

@@ -46,7 +46,7 @@ func (x *Item[T]) Reprioritize(priority int) bool {
 	if !x.q.items.Has(x) {
 		return false
 	}
-	x.q.items.Reprioritize(x, priority)
+	x.q.items.Reprioritize(x, int64(priority))
 	x.priority = priority
 	return true
 }

@@ -179,6 +179,11 @@ func (r *retryState) refund() {
 // gaveUp ends the call.
 func (r *retryState) gaveUp(reason error) *RetryError {
 	r.over = true
+	return r.report(reason)
+}
+
+// report tells of the attempts so far.
+func (r *retryState) report(reason error) *RetryError {
 	errs := slices.Clone(r.errs)
 	if r.attempts > maxRetryErrs {
 		oldest := r.place(r.attempts + 1)

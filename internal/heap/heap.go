@@ -28,7 +28,7 @@ type Item interface {
 
 // Key is what the heap is ordered by.
 type Key struct {
-	Priority int    // lower comes first
+	Priority int64  // lower comes first
 	Seq      uint64 // among equal priorities, lower comes first; unique in a heap
 }
 
@@ -89,7 +89,7 @@ func (h *Heap[T]) Remove(x T) Entry[T] {
 
 // Reprioritize moves x, which must be in this heap, to another priority. It
 // keeps its sequence number.
-func (h *Heap[T]) Reprioritize(x T, priority int) {
+func (h *Heap[T]) Reprioritize(x T, priority int64) {
 	i := int(x.place().at) - 1
 	e := h.slots[i]
 	e.Priority = priority

@@ -44,6 +44,9 @@ func (l *List[T]) PushBack(x T) {
 	l.n++
 }
 
+// Front returns the first item, and reports false if there is none.
+func (l *List[T]) Front() (x T, ok bool) { return l.first, l.n > 0 }
+
 // PopFront takes out the first item, and reports false if there is none.
 func (l *List[T]) PopFront() (x T, ok bool) {
 	if l.n == 0 {
