@@ -74,7 +74,7 @@ func (q *ResizableDispatchQueue[A, R]) Underway() []*Job[A, R] {
 func (q *ResizableDispatchQueue[A, R]) Size() (underway, pending int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.underway.Len(), q.pending.Len()
+	return q.underway.Len(), q.waiting()
 }
 
 // Width returns how many jobs may run at once. It is not changed by a pause,

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,4 +62,22 @@ func goid() int {
 		panic(err)
 	}
 	return n
+}
+
+// record is what several goroutines note, one after the other.
+type record[T any] struct {
+	mu    sync.Mutex
+	notes []T
+}
+
+func (r *record[T]) add(note T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, note)
+}
+
+func (r *record[T]) all() []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.notes)
 }

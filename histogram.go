@@ -45,8 +45,8 @@ func classOf(d time.Duration) int {
 	return 1 + 4*(power-histogramFirst) + quarter
 }
 
-// limit is where class i ends.
-func limit(i int) time.Duration {
+// classEnd is where class i ends.
+func classEnd(i int) time.Duration {
 	power, quarter := histogramFirst+i/4, i%4
 	return 1<<power + time.Duration(quarter)<<(power-2)
 }
@@ -97,7 +97,7 @@ func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 			left -= n
 			to := h.max
 			if i < histogramLen-1 {
-				to = limit(i)
+				to = classEnd(i)
 			}
 			if !yield(to, n) {
 				return

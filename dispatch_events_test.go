@@ -1,0 +1,252 @@
+package twill_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+func TestEventsTellWhatHappens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		rdqPut(t, q, 0, 0)
+		synctest.Wait()
+		start := time.Now()
+		events := q.Events(t.Context())
+		rdqPut(t, q, time.Second, 0)
+		two := rdqPut(t, q, time.Second, 7)
+		gone := rdqPut(t, q, time.Second, 8)
+		require.NoError(t, q.Reprioritize(two, 6))
+		gone.Cancel(nil)
+		q.Pause()
+		q.Pause()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		q.SetRate(nil)
+		require.NoError(t, q.ResumeWidth(2))
+		synctest.Wait()
+		q.StopNow()
+		var got []string
+		for e := range events {
+			text := fmt.Sprint(e.Kind, " ", e.Time.Sub(start), " width ", e.Width)
+			if e.Job != nil {
+				text += fmt.Sprint(" ", e.State, " ", e.Priority)
+			}
+			require.Zero(t, e.Lost)
+			got = append(got, text)
+		}
+		require.Equal(t, []string{
+			"put 0s width 1 PENDING 0",
+			"started 0s width 1 UNDERWAY 0",
+			"put 0s width 1 PENDING 7",
+			"put 0s width 1 PENDING 8",
+			"reprioritized 0s width 1 PENDING 6",
+			"ended 0s width 1 CANCELED 8",
+			"paused 0s width 1",
+			"ended 1s width 1 FINISHED 0",
+			"rate 1s width 1",
+			"width 1s width 2",
+			"resumed 1s width 2",
+			"started 1s width 2 UNDERWAY 6",
+			"stopped 1s width 0",
+			"ended 1s width 0 CANCELED 6",
+		}, got)
+		for range q.Events(t.Context()) {
+			t.Error("an event after the end")
+		}
+		require.Equal(t, "EventKind(99)", twill.EventKind(99).String())
+	})
+}
+
+func TestEventsOfARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Retry: rdqRetry(time.Second)})
+		events := q.Events(t.Context())
+		_, err := rdqPut(t, q, 1, 0).Await(t.Context())
+		require.NoError(t, err)
+		q.Stop()
+		var kinds []string
+		for e := range events {
+			kinds = append(kinds, e.Kind.String())
+		}
+		require.Equal(t, []string{"put", "started", "retry", "started", "ended", "stopped"}, kinds)
+	})
+}
+
+// TestSlowReaderOfEventsHoldsNothingUp: it loses the oldest, and is told.
+func TestSlowReaderOfEventsHoldsNothingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q.Pause()
+		events := q.Events(t.Context())
+		for n := range 2000 {
+			rdqPut(t, q, time.Duration(n), 0)
+		}
+		n, lost := 0, 0
+		for e := range events {
+			if n++; n == 1 {
+				require.Equal(t, time.Duration(2000-1024), e.Job.Arg())
+				lost = e.Lost
+				rdqPut(t, q, 0, 0) // there is room again
+			} else {
+				require.Zero(t, e.Lost)
+			}
+			if n == 1025 {
+				break
+			}
+		}
+		require.Equal(t, 2000-1024, lost)
+	})
+}
+
+func TestEventsEndWithTheirContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		ctx, cancel := context.WithCancel(t.Context())
+		var ended atomic.Int32
+		for range 2 {
+			go func() {
+				for range q.Events(ctx) {
+				}
+				ended.Add(1)
+			}()
+			go func() {
+				for range q.Results(ctx) {
+				}
+				ended.Add(1)
+			}()
+		}
+		never := q.Results(ctx)
+		synctest.Wait()
+		require.Zero(t, ended.Load())
+		cancel()
+		synctest.Wait()
+		require.EqualValues(t, 4, ended.Load())
+		for range never {
+			t.Error("a result after the end")
+		}
+		require.Panics(t, func() { q.Events(nil) })  //nolint:staticcheck // that is what is tested
+		require.Panics(t, func() { q.Results(nil) }) //nolint:staticcheck // that is what is tested
+	})
+}
+
+func TestResultsComeInOrderOfCompletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 10})
+		results := q.Results(t.Context())
+		_, err := q.PutAll([]time.Duration{30, 10, 20}, 0)
+		require.NoError(t, err)
+		gone := rdqPut(t, q, time.Hour, 0)
+		timed, err := q.Put(time.Hour, 0, twill.JobOptions{Timeout: 15})
+		require.NoError(t, err)
+		synctest.Wait()
+		gone.Cancel(nil)
+		for range 5000 {
+			rdqPut(t, q, 40, 0)
+		}
+		var order []time.Duration
+		for j := range results {
+			r, ok := j.Poll()
+			require.True(t, ok, "settled")
+			order = append(order, j.Arg())
+			switch j {
+			case gone:
+				require.ErrorIs(t, r.Err, twill.ErrCanceled)
+			case timed:
+				require.ErrorIs(t, r.Err, context.DeadlineExceeded)
+			default:
+				require.NoError(t, r.Err)
+			}
+			if len(order) == 5005 {
+				q.Stop()
+			}
+		}
+		require.Equal(t, []time.Duration{time.Hour, 10, time.Hour, 20, 30, 40, 40}, order[:7])
+	})
+}
+
+// TestResultsBreak: who stops reading is forgotten, others are not.
+func TestResultsBreak(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		one, two := q.Results(t.Context()), q.Results(t.Context())
+		for n := range 3 {
+			rdqPut(t, q, time.Duration(n+1), 0)
+		}
+		for j := range one {
+			require.Equal(t, time.Duration(1), j.Arg())
+			break
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		q.Stop()
+		n := 0
+		for range two {
+			n++
+		}
+		require.Equal(t, 3, n)
+		for range one {
+			t.Error("it can be read once")
+		}
+	})
+}
+
+func TestWaterMarks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told record[string]
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{
+			High: 4, Low: 1,
+			OnHigh: func(n int) { told.add(fmt.Sprint("high ", n)) },
+			OnLow:  func(n int) { told.add(fmt.Sprint("low ", n)) },
+		})
+		for range 6 {
+			rdqPut(t, q, time.Second, 0)
+			synctest.Wait()
+		}
+		require.Equal(t, []string{"high 4"}, told.all(), "once, not for each job above it")
+		time.Sleep(3500 * time.Millisecond)
+		synctest.Wait()
+		require.Equal(t, []string{"high 4"}, told.all())
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []string{"high 4", "low 1"}, told.all())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		_, err := q.PutAll(make([]time.Duration, 9), 0)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, []string{"high 4", "low 1", "high 8", "low 1"}, told.all())
+		q.Pause()
+		_, err = q.PutAll(make([]time.Duration, 9), 0)
+		require.NoError(t, err)
+		q.Clear()
+		synctest.Wait()
+		require.Equal(t, []string{"high 9", "low 0"}, told.all()[4:])
+	})
+	for _, o := range []twill.DispatchOptions{{High: 1, Low: 1}, {High: 1, Low: -1}, {High: -1}} {
+		require.Panics(t, func() { twill.NewResizableDispatchQueue(rdqSame, &o) }, "%+v", o)
+	}
+}
+
+// TestWaterMarkThatPanics: it is reported, and the next one is told.
+func TestWaterMarkThatPanics(t *testing.T) {
+	reported := make(chan error, 9)
+	defer twill.OnUnhandled(twill.OnUnhandled(func(err error) { reported <- err }))
+	low := make(chan int, 9)
+	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{
+		High: 2, OnHigh: func(int) { panic("high") }, OnLow: func(n int) { low <- n },
+	})
+	q.Pause()
+	_, err := q.PutAll([]int{1, 2}, 0)
+	require.NoError(t, err)
+	q.Clear()
+	require.Zero(t, <-low)
+	require.ErrorContains(t, <-reported, "high")
+}
