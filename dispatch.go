@@ -52,14 +52,26 @@ var (
 // whatever the width. The lists it returns belong to the caller, and it keeps
 // no job that has ended. A Put synchronizes before the call for its job.
 //
+// What may start, starts in this order: the lower priority first and, among equals,
+// who was put first. Reasons not to start are that the width is used up, the queue
+// paused or stopped, the job not due, or the rate limit.
+//
 // # Slots
 //
 // Width bounds the calls that really run. Cancelling a job that is underway
 // ends its future and its context at once, but its slot is free only when the
 // function has returned. A job holds its slot also while the handlers of its
 // future run, on the goroutine that ran it; [Future.Via] moves slow ones
-// elsewhere. Goroutines exist only while they have jobs to run: a queue that
+// elsewhere. A job that is to be tried again has no slot in the pause.
+// Goroutines exist only while they have jobs to run, or a rate limit to wait for: a queue that
 // is idle, paused or stopped has none, and needs no closing to be collected.
+//
+// # The next day
+//
+// Stop gives the jobs that were not run, in order. They are saved as JSON, and
+// [ResizableDispatchQueue.Restore] puts them back into the queue of the next
+// process. [ResizableDispatchQueue.Drain] ends a queue after its work instead, within a
+// time.
 //
 // # Failures
 //
@@ -206,7 +218,15 @@ func (q *ResizableDispatchQueue[A, R]) moment(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return cmp.Or(int64(t.Sub(q.born))+1, 1)
+	return cmp.Or(later(1, t.Sub(q.born)), 1)
+}
+
+// later is d after a moment, or the last moment there is.
+func later(at int64, d time.Duration) int64 {
+	if at > 0 && int64(d) > math.MaxInt64-at {
+		return math.MaxInt64
+	}
+	return at + int64(d)
 }
 
 // time is the other way round.

@@ -220,3 +220,34 @@ func TestAgeingOrder(t *testing.T) {
 		twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Ageing: -1})
 	})
 }
+
+func TestDelayWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		for _, o := range []twill.JobOptions{{After: 1<<63 - 1}, {At: time.Now().AddDate(9000, 0, 0)}} {
+			j, err := q.Put(1, 0, o)
+			require.NoError(t, err)
+			time.Sleep(1000 * time.Hour)
+			require.Equal(t, twill.JobPending, j.State())
+			j.Cancel(nil)
+		}
+		early, err := q.Put(1, 0, twill.JobOptions{At: time.Now().AddDate(-9000, 0, 0)})
+		require.NoError(t, err)
+		_, err = early.Await(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// TestRetriedJobKeepsItsAge: with ageing, too, it keeps its place.
+func TestRetriedJobKeepsItsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Second)})
+		rdqPut(t, q, 1, 3)
+		synctest.Wait()
+		q.Pause()
+		rdqPut(t, q, 0, 3)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int{1, 0}, rdqArgs(q.Pending()))
+	})
+}

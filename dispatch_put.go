@@ -159,7 +159,7 @@ func (q *ResizableDispatchQueue[A, R]) make(arg A, priority int, opts []JobOptio
 	case !o.At.IsZero():
 		j.more.due = q.moment(o.At)
 	case o.After > 0:
-		j.more.due = q.now() + int64(o.After)
+		j.more.due = later(q.now(), o.After)
 	}
 	return j
 }
@@ -225,7 +225,7 @@ func (q *ResizableDispatchQueue[A, R]) accept(j *Job[A, R], seq uint64, now int6
 		j.queued = now
 	}
 	if m := j.more; m != nil {
-		m.seq = seq
+		m.seq, m.since = seq, max(j.queued, m.due)
 		q.reserve(j)
 	}
 	q.stats.Put++

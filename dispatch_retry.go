@@ -10,6 +10,7 @@ type jobMore struct {
 	// Guarded by the queue's lock.
 	seq      uint64 // number among equals, for a job that is pending again
 	due      int64  // not to be started before; 0 is at any time
+	since    int64  // waits from then on for its first start
 	attempts int
 	soFar    *RetryError // the attempts that have failed, while there may be others
 
@@ -60,7 +61,7 @@ func (q *ResizableDispatchQueue[A, R]) callWith(j *Job[A, R], m *jobMore) (v R, 
 // must be held. If the queue was stopped meanwhile, that is where it stays.
 func (q *ResizableDispatchQueue[A, R]) again(j *Job[A, R], now int64) {
 	m := j.more
-	m.due = now + int64(m.retry.state.delay)
+	m.due = later(now, m.retry.state.delay)
 	m.soFar = m.retry.soFar
 	j.state = JobPending
 	q.stats.Retries++

@@ -38,6 +38,7 @@ func (q *ResizableDispatchQueue[A, R]) join(old, j *Job[A, R], now int64) error 
 	if m := old.more; old.started == 0 && j.due() < m.due && q.delayed.Has(old) {
 		q.delayed.Remove(old)
 		m.due = j.due()
+		m.since = max(old.queued, m.due)
 		q.enqueue(old, now)
 	}
 	return nil

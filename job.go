@@ -154,10 +154,10 @@ func (j *Job[A, R]) due() int64 {
 
 // since is from when on j could have been started.
 func (j *Job[A, R]) since() int64 {
-	if due := j.due(); due > j.queued {
-		return due
+	if j.more == nil {
+		return j.queued
 	}
-	return j.queued
+	return j.more.since
 }
 
 // Queued returns when j was put.
