@@ -49,6 +49,7 @@ func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R],
 		left, _ := q.Stop().Await(context.Background())
 		return left, err
 	}
+	empty.Catch(func(error) (struct{}, error) { return struct{}{}, nil }) // nobody waits for it any more
 	kill := canceled(ErrStopped)
 	now = q.now()
 	q.mu.Lock()

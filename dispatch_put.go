@@ -77,9 +77,15 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 		q.unlock(now)
 		return j, err
 	}
+	q.stats.Refused-- // not yet
 	w.done = make(chan struct{})
 	q.putters.PushBack(w)
+	delay := w.j.due() - now
 	q.mu.Unlock()
+	if delay > 0 { // after that it may use a free slot
+		timer := time.AfterFunc(time.Duration(delay), q.ring)
+		defer timer.Stop()
+	}
 	select {
 	case <-w.done:
 		return w.j, w.err
@@ -258,11 +264,25 @@ func (q *ResizableDispatchQueue[A, R]) withdraw(j *Job[A, R]) {
 // refill lets PutWaits in while there is room; the lock must be held. It
 // reports whether it did.
 func (q *ResizableDispatchQueue[A, R]) refill(now int64) (any bool) {
-	for w, ok := q.putters.Front(); ok && q.room(w.j.due() <= now) > 0; w, ok = q.putters.Front() {
+	for w := q.nextPutter(now); w != nil; w = q.nextPutter(now) {
 		q.letIn(w, now)
 		any = true
 	}
 	return any
+}
+
+// nextPutter is the first PutWait for which there is room, if any: one with a
+// delay may not use a free slot, and does not keep those behind it from that.
+func (q *ResizableDispatchQueue[A, R]) nextPutter(now int64) *jobPutter[A, R] {
+	for w := range q.putters.All() {
+		if q.room(w.j.due() <= now) > 0 {
+			return w
+		}
+		if q.room(true) == 0 {
+			break
+		}
+	}
+	return nil
 }
 
 // refuseAll lets no PutWait in any more; the lock must be held.

@@ -135,11 +135,14 @@ func (q *ResizableDispatchQueue[A, R]) permit(p *pacer, err error) (on bool) {
 	on = on && q.pace.pacer == p
 	q.mu.Unlock()
 
+	defer rest.settle() // also if a handler ends the goroutine
 	if failed != nil {
 		failed.more.release()
+		if ctx := failed.ctx.Load(); ctx != nil {
+			ctx.end(context.Canceled)
+		}
 		var none R
 		failed.settleResult(none, fmt.Errorf("twill: rate limit: %w", err))
 	}
-	rest.settle()
 	return on
 }

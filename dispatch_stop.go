@@ -97,6 +97,7 @@ func (q *ResizableDispatchQueue[A, R]) Clear() int {
 	q.mu.Unlock()
 	jobs := left.inOrder()
 	fail := canceled(nil)
+	defer rest.settle() // also if a handler ends the goroutine
 	each(jobs, func(j *Job[A, R]) {
 		j.more.release()
 		if ctx := j.ctx.Load(); ctx != nil {
@@ -105,7 +106,6 @@ func (q *ResizableDispatchQueue[A, R]) Clear() int {
 		var none R
 		j.settle(none, fail)
 	})
-	rest.settle()
 	return len(jobs)
 }
 

@@ -44,9 +44,9 @@ func (q *ResizableDispatchQueue[A, R]) expire(j *Job[A, R]) {
 	if ctx != nil {
 		ctx.end(timeout)
 	}
+	defer rest.settle() // also if a handler ends the goroutine
 	var none R
 	j.settle(none, fail)
-	rest.settle()
 }
 
 // delay keeps j out of the way until it is due; the lock must be held.

@@ -1,0 +1,210 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// The traps into which this queue fell once.
+
+func rdqPutOpts[A, R any](t testing.TB, q *twill.ResizableDispatchQueue[A, R], arg A, priority int, o twill.JobOptions) *twill.Job[A, R] {
+	t.Helper()
+	j, err := q.Put(arg, priority, o)
+	require.NoError(t, err)
+	return j
+}
+
+// The size leaves out what is delayed.
+func TestTrapSizeCountsDelayedJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{After: time.Hour})
+		requireSize(t, q, 0, 1)
+	})
+}
+
+// A time beyond all bounds becomes one long ago.
+func TestTrapDelaysThatOverflow(t *testing.T) {
+	for name, o := range map[string]twill.JobOptions{
+		"After": {After: math.MaxInt64},
+		"At":    {At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"Retry": {Retry: &twill.RetryOptions{Backoff: twill.Constant(math.MaxInt64)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+					time.Sleep(time.Minute)
+					return 0, errFirst
+				}, nil)
+				time.Sleep(time.Second)
+				j := rdqPutOpts(t, q, 1, 0, o)
+				time.Sleep(time.Hour)
+				require.Equal(t, twill.JobPending, j.State())
+				require.Greater(t, time.Until(j.Due()), 200*365*24*time.Hour)
+			})
+		})
+	}
+}
+
+// A delayed put waits for room, and nobody wakes it when its time has come.
+func TestTrapDelayedPutWaitFindsASlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Size: -1})
+		start := time.Now()
+		j, err := q.PutWait(t.Context(), 1, 0, twill.JobOptions{After: time.Second})
+		require.NoError(t, err)
+		require.Equal(t, time.Second, time.Since(start))
+		awaitValue(t, &j.Future, 1)
+	})
+}
+
+// A delayed put that waits for room holds up those behind it, for which there
+// is a slot.
+func TestTrapDelayedPutWaitHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
+		rdqPut(t, q, time.Second, 0)
+		starts := make(chan time.Duration, 2)
+		began := time.Now()
+		for _, o := range []twill.JobOptions{{After: time.Minute}, {}} {
+			go func() {
+				j, err := q.PutWait(t.Context(), time.Second, 0, o)
+				require.NoError(t, err)
+				starts <- j.Started().Sub(began)
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(time.Hour)
+		require.Equal(t, time.Second, <-starts)
+		require.Equal(t, time.Minute, <-starts)
+	})
+}
+
+// A put that waits is counted as one that was refused.
+func TestTrapPutWaitThatWaitsIsNotRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
+		rdqPut(t, q, time.Second, 0)
+		_, err := q.PutWait(t.Context(), time.Second, 0)
+		require.NoError(t, err)
+		require.Zero(t, q.Stats().Refused)
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		_, err = q.PutWait(ctx, time.Second, 0)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, uint64(1), q.Stats().Refused)
+		_, err = q.Empty().Await(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// With ageing, a job that is tried again has lost its place.
+func TestTrapRetryKeepsItsPlaceAlsoWithAgeing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []int
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			order = append(order, n)
+			time.Sleep(time.Second)
+			if len(order) == 1 {
+				return 0, errFirst
+			}
+			return n, nil
+		}, &twill.DispatchOptions{Ageing: time.Minute, Retry: &twill.RetryOptions{Backoff: twill.Constant(0)}})
+		for n := range 3 {
+			rdqPut(t, q, n, 0)
+		}
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{0, 0, 1, 2}, order)
+	})
+}
+
+// A handler that ends its goroutine takes what was to be settled next with it.
+func TestTrapHandlerThatExitsLosesNoWaiter(t *testing.T) {
+	for name, end := range map[string]func(*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]){
+		"cancel": func(_ *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) { j.Cancel(nil) },
+		"clear":  func(q *twill.ResizableDispatchQueue[int, int], _ *twill.Job[int, int]) { q.Clear() },
+		"limiter": func(q *twill.ResizableDispatchQueue[int, int], _ *twill.Job[int, int]) {
+			q.SetRate(noLimiter{})
+			q.Resume()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(rdqSame, nil)
+				q.Pause()
+				j := rdqPut(t, q, 1, 0)
+				j.Tap(func(int, error) { runtime.Goexit() })
+				empty := q.Empty()
+				go end(q, j)
+				synctest.Wait()
+				requireValue(t, struct{}{}, empty)
+			})
+		})
+	}
+}
+
+// noLimiter lets nothing pass.
+type noLimiter struct{}
+
+func (noLimiter) Wait(context.Context) error { return errors.New("no more today") }
+
+// A job that fails between two attempts leaves its context behind.
+func TestTrapJobFailedByTheLimiterReleasesItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &countingContext{Context: t.Context()}
+		var q *twill.ResizableDispatchQueue[int, int]
+		q = twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+			require.Equal(t, 1, base.children)
+			q.SetRate(noLimiter{})
+			return 0, errFirst
+		}, &twill.DispatchOptions{Context: base})
+		j := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Second)}})
+		_, err := j.Await(t.Context())
+		require.ErrorContains(t, err, "no more today")
+		synctest.Wait()
+		require.Zero(t, base.children)
+	})
+}
+
+// countingContext counts the contexts that wait for its end.
+type countingContext struct {
+	context.Context
+	children int
+}
+
+func (c *countingContext) Done() <-chan struct{} { return make(chan struct{}) }
+
+func (c *countingContext) AfterFunc(func()) (stop func() bool) {
+	c.children++
+	return func() bool { c.children--; return true }
+}
+
+// A drain that has given up is told of as a failure that nobody looked at.
+func TestTrapDrainThatGaveUpIsNotUnhandled(t *testing.T) {
+	r := collectReports(t)
+	func() {
+		fn, gate := rdqGated()
+		q := twill.NewResizableDispatchQueue(fn, nil)
+		rdqPutAll(1, 2)(t, q)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		left, err := q.Drain(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Equal(t, []int{1, 2}, rdqArgs(left))
+		gate <- nil
+		_, err = q.Stop().Await(t.Context())
+		require.NoError(t, err)
+	}()
+	r.settleGarbage(t)
+	require.Empty(t, r.of(twill.ErrStopped))
+}
