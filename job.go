@@ -215,9 +215,9 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		return h.end(left)
 	}
 	// What waits for the queue to be empty is to find no pending job.
+	defer rest.settle() // also if a handler ends the goroutine
 	var none R
 	j.settle(none, left)
-	rest.settle()
 	return nil, nil
 }
 
