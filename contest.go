@@ -2,9 +2,9 @@ package twill
 
 import (
 	"context"
-	"sync"
 	"time"
 
+	"github.com/twillgo/twill/internal/lock"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -23,7 +23,7 @@ type contest[A, T, R any] struct {
 	stop   func() bool     // ends the watch on ctx
 	delay  time.Duration
 
-	mu      sync.Mutex // guards all below
+	mu      lock.Mutex // guards all below
 	cancels []context.CancelCauseFunc
 	errs    []error
 	started int

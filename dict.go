@@ -2,9 +2,9 @@ package twill
 
 import (
 	"iter"
-	"sync"
 
 	"github.com/twillgo/twill/internal/keymap"
+	"github.com/twillgo/twill/internal/lock"
 )
 
 // Dict is a map in which a get of a missing key is a future: it is settled
@@ -25,7 +25,7 @@ import (
 type Dict[K comparable, V any] struct {
 	// mu guards the fields below. Under it are map accesses and list
 	// operations; futures are settled and functions called without it.
-	mu      sync.RWMutex
+	mu      lock.RWMutex
 	slots   keymap.Map[K, dictSlot[K, V]]
 	n       int    // slots that hold a value; the others are waited for
 	waiting int    // waiters, on all lines

@@ -2,10 +2,10 @@ package twill
 
 import (
 	"context"
-	"sync"
 
 	"github.com/twillgo/twill/internal/keymap"
 	"github.com/twillgo/twill/internal/list"
+	"github.com/twillgo/twill/internal/lock"
 )
 
 // table is the calls of a [Pooler]. In flights is, for each key, the call that
@@ -18,7 +18,7 @@ type table[A any, K comparable, V any] struct {
 
 	// mu guards the fields below, and the fields of flights and callers that
 	// say so. Functions are called, contexts ended and futures settled without it.
-	mu      sync.Mutex
+	mu      lock.Mutex
 	flights keymap.Map[K, *flight[A, K, V]]
 	running list.List[*flight[A, K, V]]
 	idle    list.List[*idleWaiter[A, K, V]]

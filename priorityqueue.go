@@ -2,10 +2,10 @@ package twill
 
 import (
 	"slices"
-	"sync"
 
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
+	"github.com/twillgo/twill/internal/lock"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -25,7 +25,7 @@ import (
 type PriorityQueue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	mu      sync.Mutex // guards the five below
+	mu      lock.Mutex // guards the five below
 	items   heap.Heap[*Item[T]]
 	putters heap.Heap[*putter[T]] // the PutWaits that wait; empty unless items is full
 	getters list.List[*getter[T]] // the gets that wait; empty unless items and putters are

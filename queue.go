@@ -1,12 +1,12 @@
 package twill
 
 import (
-	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sync/semaphore"
 
 	"github.com/twillgo/twill/internal/list"
+	"github.com/twillgo/twill/internal/lock"
 	"github.com/twillgo/twill/internal/ring"
 )
 
@@ -25,7 +25,7 @@ import (
 type Queue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	mu      sync.Mutex // guards the four below
+	mu      lock.Mutex // guards the four below
 	items   ring.Buffer[T]
 	getters list.List[*queueGetter[T]] // the gets that wait; empty unless items is, and first nil
 	first   *queuePutter[T]            // the PutWait whose turn it is; nil unless items is full

@@ -1,0 +1,39 @@
+package lock_test
+
+import (
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill/internal/lock"
+)
+
+// Whatever happens at its boundaries, a lock is held by one at a time; the race
+// detector sees it if not.
+func TestOneAtATime(t *testing.T) {
+	var m lock.Mutex
+	var rw lock.RWMutex
+	one, two, seen := 0, 0, 0
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 1000 {
+				m.Lock()
+				one++
+				m.Unlock()
+				rw.Lock()
+				two++
+				rw.Unlock()
+				rw.RLock()
+				last := two
+				rw.RUnlock()
+				m.Lock()
+				seen = max(seen, last)
+				m.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Equal(t, []int{4000, 4000, 4000}, []int{one, two, seen})
+}
