@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/list"
+	"github.com/twillgo/twill/internal/settle"
 )
 
 // flight is one call of the function, and the context it is given.
@@ -25,7 +26,8 @@ type flight[A any, K comparable, V any] struct {
 	callers  poolerCallers[A, K, V]
 	next     *flight[A, K, V]  // begins when this one, deserted, has returned; has callers
 	before   *flight[A, K, V]  // the one whose next this is
-	inner    *Future[struct{}] // of a function that returns futures: hangs on its future
+	source   *settle.Core      // of a function that returns futures: that of its future
+	inner    *Future[struct{}] // hangs on it
 	cause    *error            // why it was deserted; set if inner is not there yet
 }
 
@@ -39,6 +41,13 @@ func (fl *flight[A, K, V]) Value(key any) any {
 
 // String keeps fmt from reading the fields.
 func (fl *flight[A, K, V]) String() string { return "twill.Pooler context" }
+
+// over reports whether the result is there, so that nobody joins any more: from
+// when the function's future settled on, not only from when the handlers that it has
+// itself put there have run. The table's lock must be held.
+func (fl *flight[A, K, V]) over() bool {
+	return fl.returned.Load() || fl.source != nil && fl.source.Peek()
+}
 
 // launch starts a flight that was begun.
 func (t *table[A, K, V]) launch(fl *flight[A, K, V]) {
@@ -100,7 +109,7 @@ func (t *table[A, K, V]) take(fl *flight[A, K, V]) (next *flight[A, K, V]) {
 		return struct{}{}, nil
 	})
 	t.mu.Lock()
-	fl.inner = inner
+	fl.source, fl.inner = &f.core, inner
 	cause := fl.cause
 	t.mu.Unlock()
 	if cause != nil { // deserted before there was a future to cancel
@@ -113,7 +122,7 @@ func (t *table[A, K, V]) take(fl *flight[A, K, V]) (next *flight[A, K, V]) {
 // that another one waits for has no callers any more: where there is a next, no user
 // code runs here.
 func (t *table[A, K, V]) land(fl *flight[A, K, V], v V, err error) (next *flight[A, K, V]) {
-	fl.returned.Store(true) // from here on nobody joins
+	fl.returned.Store(true) // from here on at the latest nobody joins
 	next, idle := t.finish(fl)
 	fl.end(nil)
 	if idle != nil { // told last, and also if a handler ends the goroutine

@@ -48,6 +48,30 @@ func TestPoolerFutureShares(t *testing.T) {
 	require.Zero(t, p.Stats().Underway)
 }
 
+// A result is never handed to a caller who asked after it was computed, not even
+// to a handler that hears of it before the pooler does.
+func TestPoolerFutureIsNotJoinedOnceItsFutureHasSettled(t *testing.T) {
+	var again *twill.Future[int]
+	var promises []*twill.Promise[int]
+	var p *twill.Pooler[string, int]
+	p = twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
+		made := twill.NewPromise[int]()
+		if promises = append(promises, made); len(promises) == 1 {
+			made.Future().Tap(func(int, error) { again = p.Call(t.Context(), "a") })
+		}
+		return made.Future()
+	})
+	first := p.Call(t.Context(), "a")
+	promises[0].Resolve(1)
+	requireValue(t, 1, first)
+	requirePending(t, again)
+	require.Len(t, promises, 2)
+	require.Equal(t, twill.PoolerStats{Calls: 2, Underway: 1, Waiting: 1}, p.Stats())
+	promises[1].Resolve(2)
+	requireValue(t, 2, again)
+	require.Zero(t, p.Len())
+}
+
 // Such calls cannot be shared: they have ended when they return.
 func TestPoolerFutureOfASettledFuture(t *testing.T) {
 	n := 0

@@ -65,7 +65,7 @@ func (t *table[A, K, V]) join(ctx context.Context, arg A, key K, within *flight[
 	t.mu.Lock()
 	defer t.mu.Unlock() // also if the key cannot be compared
 	fl := t.flights.Get(key)
-	if fl != nil && fl == within && !fl.returned.Load() {
+	if fl != nil && fl == within && !fl.over() {
 		return nil, nil
 	}
 	t.calls++
@@ -78,7 +78,7 @@ func (t *table[A, K, V]) join(ctx context.Context, arg A, key K, within *flight[
 		fl.next.before = fl
 		fl = fl.next
 		c = &fl.first
-	case fl != nil && !fl.returned.Load():
+	case fl != nil && !fl.over():
 		c = t.board(fl)
 	default: // there is none, or one too late to join
 		first = t.newFlight(ctx, arg, key)
@@ -126,7 +126,7 @@ func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V], idl
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	fl.finished = true
-	fl.arg, fl.inner = none, nil // the first caller's future keeps the flight
+	fl.arg, fl.source, fl.inner = none, nil, nil // the first caller's future keeps the flight
 	t.waiting -= fl.callers.n
 	t.running.Remove(fl)
 	if t.flights.Get(fl.key) == fl {

@@ -83,6 +83,9 @@ func (c *Core) look() uint32 {
 // Settled reports whether the outcome is there.
 func (c *Core) Settled() bool { return c.look()&settled != 0 }
 
+// Peek is Settled for one who holds a lock other than c's.
+func (c *Core) Peek() bool { return c.word.Load()&settled != 0 }
+
 // Asked reports whether a cancel came by.
 func (c *Core) Asked() bool { return c.look()&asked != 0 }
 
