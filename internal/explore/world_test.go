@@ -16,6 +16,7 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/internal/explore"
+	"github.com/twillgo/twill/internal/lock"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -24,9 +25,9 @@ var errTest = errors.New("test")
 // world is one run of the library under the explorer.
 type world struct {
 	*explore.Run
-	fine    bool         // the steps after a lock was given back are choices, too
-	holding *settle.Core // whose lock is held: nobody is to be interrupted then
-	local   int          // what those steps touch
+	fine    bool // the steps after a lock was given back are choices, too
+	holding any  // the lock held, or the core whose is: nobody is to be interrupted then
+	local   int  // what those steps touch
 
 	futures []*settle.Core
 	wrong   []string
@@ -51,6 +52,7 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	t.Cleanup(func() {
 		settle.Hooks.Lock, settle.Hooks.Unlock, settle.Hooks.Look = nil, nil, nil
 		settle.Hooks.Swap, settle.Hooks.Park = nil, nil
+		lock.Hooks.Before, lock.Hooks.After = nil, nil
 	})
 	if p.large && p.Preemptions == 0 {
 		p.Limit = *tried
@@ -90,7 +92,8 @@ var (
 	bounded = flag.Int("preemptions", 2, "the preemptions in a schedule of a scenario that has more")
 )
 
-// hook makes the locks and looks of the cores choice points of this run.
+// hook makes the locks, those of the cores and others, and the looks at cores
+// choice points of this run.
 func (w *world) hook() {
 	settle.Hooks.Lock = func(c *settle.Core) {
 		w.free()
@@ -98,13 +101,18 @@ func (w *world) hook() {
 		w.free()
 		w.holding = c
 	}
-	settle.Hooks.Unlock = func(c *settle.Core) {
-		w.require(w.holding == c, "a lock is given back that is not held")
-		w.holding = nil
-		if w.fine {
-			w.Point("unlocked", &w.local)
+	settle.Hooks.Unlock = func(c *settle.Core) { w.unlocked(c) }
+	lock.Hooks.Before = func(lock any, read bool) {
+		w.free()
+		if read {
+			w.Look("read", lock)
+		} else {
+			w.Point("lock", lock)
 		}
+		w.free()
+		w.holding = lock
 	}
+	lock.Hooks.After = w.unlocked
 	settle.Hooks.Look = func(c *settle.Core) {
 		w.free()
 		w.Look("look at", c)
@@ -120,6 +128,14 @@ func (w *world) hook() {
 			return w.Choose(2) == 1
 		}
 		return ctx.Err() != nil
+	}
+}
+
+func (w *world) unlocked(lock any) {
+	w.require(w.holding == lock, "a lock is given back that is not held")
+	w.holding = nil
+	if w.fine {
+		w.Point("unlocked", &w.local)
 	}
 }
 
