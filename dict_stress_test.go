@@ -74,9 +74,7 @@ func TestDictAllocations(t *testing.T) {
 }
 
 // Everything at once, against what must hold in the end: every get is settled,
-
 // with a value that was set for its key, or was cancelled.
-
 func TestDictStress(t *testing.T) {
 	for seed := range uint64(40) {
 		var d twill.Dict[int, int]

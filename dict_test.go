@@ -43,9 +43,7 @@ func TestDictGetOfAKeyThatIsThere(t *testing.T) {
 }
 
 // Bug of the original: the value was stored after the waiters had been told,
-
 // and a waiter that asked again broke the telling.
-
 func TestDictStoresBeforeItTells(t *testing.T) {
 	var d twill.Dict[string, int]
 	var again []*twill.Future[int]
@@ -67,7 +65,6 @@ func TestDictStoresBeforeItTells(t *testing.T) {
 }
 
 // Bug of the original: a set of waiters has no order.
-
 func TestDictTellsInTheOrderOfGets(t *testing.T) {
 	var d twill.Dict[int, int]
 	var order, want []int
@@ -80,9 +77,7 @@ func TestDictTellsInTheOrderOfGets(t *testing.T) {
 }
 
 // A handler that changes the key while others are still to be told: they get
-
 // the value that was set when they waited, and new gets the newer state.
-
 func TestDictHandlersMaySetDeleteAndGetAgain(t *testing.T) {
 	var d twill.Dict[string, int]
 	var log []int
@@ -108,7 +103,6 @@ func TestDictHandlersMaySetDeleteAndGetAgain(t *testing.T) {
 }
 
 // Bug of the original: update, setdefault and the constructor told nobody.
-
 func TestDictUpdateTellsThoseWhoWait(t *testing.T) {
 	var d twill.Dict[string, int]
 	f := d.Get("a")
@@ -159,8 +153,6 @@ func TestDictUpdateSeesEveryChange(t *testing.T) {
 	requireValue(t, 2000, d.Get("n"))
 }
 
-// Bug of the original: a get that was given up stayed until the key was set.
-
 func TestDictAll(t *testing.T) {
 	var d twill.Dict[string, int]
 	want := map[string]int{"a": 1, "b": 2, "c": 3}
@@ -183,7 +175,3 @@ func TestDictAll(t *testing.T) {
 		break
 	}
 }
-
-// A handler that panics, or ends the goroutine of the Set, does not keep the
-
-// others from being told.

@@ -40,6 +40,7 @@ func TestDictDeleteLeavesThoseWhoWait(t *testing.T) {
 	requirePending(t, d.Get("a"))
 }
 
+// Bug of the original: a get that was given up stayed until the key was set.
 func TestDictCancelledGetLeavesNoTrace(t *testing.T) {
 	var d twill.Dict[string, int]
 	one, two := d.Get("a"), d.Get("a")
@@ -90,6 +91,8 @@ func TestDictClose(t *testing.T) {
 	requireFailure(t, twill.ErrClosed, f)
 }
 
+// A handler that panics, or ends the goroutine of the Set, does not keep the
+// others from being told.
 func TestDictTellsAllWhateverHandlersDo(t *testing.T) {
 	var d twill.Dict[string, int]
 	twill.Then(d.Get("a"), func(int) (int, error) { panic(errBoom) })

@@ -47,6 +47,8 @@ func TestInitRetry(t *testing.T) {
 	})
 }
 
+// An end of the context, or a Cancel, ends the pauses too, and the error tells
+// both.
 func TestInitRetryEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
@@ -120,6 +122,7 @@ func TestInitMillionCallsWait(t *testing.T) {
 	}
 }
 
+// Calls that are given up leave nothing on an Init that takes long.
 func TestInitCancelledCallsLeaveNothing(t *testing.T) {
 	in, gate := gated(t)
 	leave := func(n int) {

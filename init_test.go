@@ -14,9 +14,7 @@ import (
 )
 
 // gated is an Init that becomes ready with the value, or the error, that is
-
 // sent.
-
 func gated(t *testing.T) (*twill.Init[int], chan any) {
 	gate := make(chan any)
 	return twill.NewInit(t.Context(), func(ctx context.Context) (int, error) {
@@ -59,7 +57,6 @@ func TestInitCallsWaitInTheirOrder(t *testing.T) {
 }
 
 // Bug of the original: a call made while the queued ones ran went before them.
-
 func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -83,7 +80,6 @@ func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 }
 
 // Bug of the original: callers hung for ever.
-
 func TestInitFailureFailsAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -106,7 +102,6 @@ func TestInitPanicAndExitFailAllCalls(t *testing.T) {
 }
 
 // A failure that nobody asks about is reported.
-
 func TestInitFailureWithoutCallsIsReported(t *testing.T) {
 	reports := collectReports(t)
 	twill.NewInit(t.Context(), func(context.Context) (int, error) { return 0, errSecond })
@@ -137,7 +132,6 @@ func TestInitCancelOfACallIsItsOwn(t *testing.T) {
 }
 
 // After the wait, a cancel goes to what the function returned.
-
 func TestInitDoFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -185,7 +179,6 @@ func TestInitCancel(t *testing.T) {
 }
 
 // A panic, an exit and an error are of one call.
-
 func TestInitCallsFailAlone(t *testing.T) {
 	in, gate := gated(t)
 	one := twill.Do(in, func(int) (int, error) { panic(errFirst) })
@@ -224,11 +217,5 @@ func TestInitMethod(t *testing.T) {
 		requireValue(t, 12, times(4))
 	})
 }
-
-// An end of the context, or a Cancel, ends the pauses too, and the error tells
-
-// both.
-
-// Calls that are given up leave nothing on an Init that takes long.
 
 // poll is the error with which f has failed.

@@ -15,6 +15,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
+// golang/go#33519, #67087 and others: all callers hear of it, and the key is
+// free.
 func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 	for name, do := range map[string]func(){
 		"panic": func() { panic(errBoom) },
@@ -48,7 +50,6 @@ func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 }
 
 // The same for a call that others wait for.
-
 func TestPoolerPanicOfACancelledCallStartsTheNext(t *testing.T) {
 	reports := collectReports(t)
 	for _, do := range []func(){func() { panic(errBoom) }, runtime.Goexit} {
@@ -70,7 +71,6 @@ func TestPoolerPanicOfACancelledCallStartsTheNext(t *testing.T) {
 }
 
 // A handler that ends the goroutine keeps nobody from being told.
-
 func TestPoolerTellsAllWhateverHandlersDo(t *testing.T) {
 	gate := make(chan struct{})
 	p := twill.NewPooler(func(context.Context, string) (int, error) { <-gate; return 1, nil })
@@ -85,7 +85,6 @@ func TestPoolerTellsAllWhateverHandlersDo(t *testing.T) {
 }
 
 // singleflight.Do deadlocks.
-
 func TestPoolerReentrantCallFails(t *testing.T) {
 	var p *twill.Pooler[string, string]
 	p = twill.NewPooler(func(ctx context.Context, key string) (string, error) {
@@ -122,9 +121,7 @@ func TestPoolerReentrantCallFails(t *testing.T) {
 }
 
 // A context that outlived its call, or a call that was forgotten, is no
-
 // reason to fail.
-
 func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 	var kept context.Context
 	n := 0
@@ -150,7 +147,6 @@ func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 }
 
 // A cancelled call that waits for the next one of its key would wait for itself.
-
 func TestPoolerReentrantCallOfACancelledCall(t *testing.T) {
 	started := make(chan struct{})
 	failed := make(chan error, 1)

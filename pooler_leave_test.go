@@ -12,6 +12,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
+// singleflight gives the first caller's cancel to everybody; so did the
+// original.
 func TestPoolerOnlyTheLastCallerToLeaveEndsTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -53,6 +55,7 @@ func TestPoolerCallWithAnEndedContext(t *testing.T) {
 
 type contextKey string
 
+// The values are the first caller's; the deadline and the end are not.
 func TestPoolerContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -83,6 +86,7 @@ func TestPoolerContext(t *testing.T) {
 	})
 }
 
+// A function that asks for the end of its context only when it is over.
 func TestPoolerContextAskedLate(t *testing.T) {
 	var late context.Context
 	p := twill.NewPooler(func(ctx context.Context, _ int) (int, error) {
@@ -95,6 +99,8 @@ func TestPoolerContextAskedLate(t *testing.T) {
 	require.ErrorIs(t, context.Cause(late), context.Canceled)
 }
 
+// janos/singleflight#4 and tailscale#18924: not twice at a time, and nobody
+// joins a call that was cancelled.
 func TestPoolerCallAfterACancelledOneWaitsForItToReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := calls{stubborn: true}

@@ -13,9 +13,7 @@ import (
 )
 
 // calls is a function to pool: every call of it waits for a result, or for the
-
 // end of its context, and is counted.
-
 type calls struct {
 	mu       sync.Mutex
 	results  map[string]chan int
@@ -95,20 +93,7 @@ func TestPoolerSharesTheCallUnderway(t *testing.T) {
 	})
 }
 
-// singleflight gives the first caller's cancel to everybody; so did the
-
-// original.
-
-// The values are the first caller's; the deadline and the end are not.
-
-// A function that asks for the end of its context only when it is over.
-
-// janos/singleflight#4 and tailscale#18924: not twice at a time, and nobody
-
-// joins a call that was cancelled.
-
 // The end of a forgotten call leaves the new one alone.
-
 func TestPoolerForgottenCallEndsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c promised
@@ -125,9 +110,7 @@ func TestPoolerForgottenCallEndsFirst(t *testing.T) {
 }
 
 // Bug of the original: a follower that asked again when it was told got the
-
 // old value, for ever.
-
 func TestPoolerKeyIsFreeBeforeResultsAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -149,7 +132,6 @@ func TestPoolerKeyIsFreeBeforeResultsAreDelivered(t *testing.T) {
 }
 
 // Bug of the original: the first caller was told last.
-
 func TestPoolerTellsInTheOrderOfCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -169,10 +151,6 @@ func TestPoolerTellsInTheOrderOfCalls(t *testing.T) {
 		require.Equal(t, []int{0, 1, 2, 3, 5, 6, 7, 8, 9}, order)
 	})
 }
-
-// golang/go#33519, #67087 and others: all callers hear of it, and the key is
-
-// free.
 
 type request struct {
 	user string
