@@ -57,3 +57,39 @@ func TestAPlusPanics(t *testing.T) {
 		}
 	}
 }
+
+// A handler that stops short does so alike whether it was added before its future
+// settled, while the others ran, or after: whoever adds or settles is not hurt.
+// (Python's futures raise in the one case and log in the other.)
+func TestAPlusPanicsAlikeWheneverAdded(t *testing.T) {
+	for _, link := range aplusLinks() {
+		for _, added := range []string{"before", "during", "after"} {
+			t.Run(link.name+", added "+added, func(t *testing.T) {
+				var child, sibling *twill.Future[int]
+				p := twill.NewPromise[int]()
+				attach := func() {
+					child = link.add(p.Future(), func() (int, error) { panic(errSecond) })
+					sibling = p.Future().Finally(func() {})
+				}
+				switch added {
+				case "before":
+					attach()
+				case "during":
+					p.Future().Tap(func(int, error) { attach() })
+				}
+				settle := aplusOutcomes["failure"]
+				if link.onValue {
+					settle = aplusOutcomes["value"]
+				}
+				require.True(t, settle(p))
+				if added == "after" {
+					attach()
+				}
+				requireFailure(t, errSecond, child)
+				r, ok := sibling.Poll()
+				require.True(t, ok)
+				require.NotErrorIs(t, r.Err, errSecond)
+			})
+		}
+	}
+}

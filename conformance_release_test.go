@@ -61,26 +61,45 @@ func TestCancellerIsReleased(t *testing.T) {
 	})
 }
 
-// A timer or context that has yet to end does not keep a future that is settled.
+// A timer or context that has yet to end does not keep a future that is settled,
+// whichever way that was.
 func TestSettledLeavesTimersAndContexts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	for name, wrap := range map[string]func(f *twill.Future[*resource]) *twill.Future[*resource]{
-		"Timeout":     func(f *twill.Future[*resource]) *twill.Future[*resource] { return f.Timeout(time.Hour) },
-		"WithContext": func(f *twill.Future[*resource]) *twill.Future[*resource] { return f.WithContext(ctx) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			var w weak.Pointer[resource]
-			drop(func() {
-				p := twill.NewPromise[*resource]()
-				f := wrap(p.Future())
-				held := new(resource)
-				w = weak.Make(held)
-				p.Resolve(held)
-				requireValue(t, held, f)
+	type fut = *twill.Future[*resource]
+	wraps := map[string]func(f fut) fut{
+		"Timeout":     func(f fut) fut { return f.Timeout(time.Hour) },
+		"WithContext": func(f fut) fut { return f.WithContext(ctx) },
+	}
+	settles := map[string]func(p *twill.Promise[*resource], f fut, held *resource) bool{
+		"resolved": func(p *twill.Promise[*resource], f fut, held *resource) bool { return p.Resolve(held) },
+		"rejected": func(p *twill.Promise[*resource], f fut, held *resource) bool { return p.Reject(holding{held}) },
+		"cancelled": func(p *twill.Promise[*resource], f fut, held *resource) bool {
+			return f.Cancel(holding{held})
+		},
+	}
+	for name, wrap := range wraps {
+		for how, settle := range settles {
+			t.Run(name+", "+how, func(t *testing.T) {
+				var w weak.Pointer[resource]
+				drop(func() {
+					p := twill.NewPromise[*resource]()
+					f := wrap(p.Future())
+					held := new(resource)
+					w = weak.Make(held)
+					require.True(t, settle(p, f, held))
+					r, ok := f.Poll()
+					require.True(t, ok)
+					require.Equal(t, how == "resolved", r.Err == nil)
+				})
+				require.True(t, released(w))
 			})
-			require.True(t, released(w))
-		})
+		}
 	}
 	require.NoError(t, ctx.Err())
 }
+
+// holding is an error that keeps something.
+type holding struct{ held *resource }
+
+func (holding) Error() string { return "holding" }

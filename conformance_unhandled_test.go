@@ -145,3 +145,38 @@ func TestUnhandled(t *testing.T) {
 		require.Empty(t, r.of(twill.ErrCanceled))
 	})
 }
+
+// Who is told may take their time: neither those who settle nor the reports of
+// others wait for them.
+func TestUnhandledReportThatBlocksHoldsUpNobody(t *testing.T) {
+	first, second := errors.New("first"), errors.New("second")
+	entered, others, release := make(chan error, 1), make(chan error, 1), make(chan struct{})
+	previous := twill.OnUnhandled(func(err error) {
+		switch {
+		case errors.Is(err, first):
+			entered <- err
+			<-release
+		case errors.Is(err, second):
+			others <- err
+		}
+	})
+	defer twill.OnUnhandled(previous)
+	defer close(release)
+	watchdog(t, func() {
+		for _, told := range []struct {
+			err error
+			by  chan error
+		}{{first, entered}, {second, others}} {
+			drop(func() { require.True(t, twill.NewPromise[int]().Reject(told.err)) })
+			for done := false; !done; {
+				runtime.GC()
+				select {
+				case err := <-told.by:
+					require.ErrorIs(t, err, told.err)
+					done = true
+				case <-time.After(time.Millisecond):
+				}
+			}
+		}
+	})
+}

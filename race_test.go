@@ -132,6 +132,18 @@ func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
 	}
 }
 
+// One whose own context ended has failed; that is not a cancel of the race.
+func TestRaceCancelOfAFunctionIsItsOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := &runner{after: time.Second, err: context.Canceled}
+		awaitValue(t, newRace(nil, own, &runner{after: 2 * time.Second, value: 2}).Execute(t.Context(), ""), 2)
+		_, err := newRace(nil, own, &runner{after: 2 * time.Second, err: errBoom}).Execute(t.Context(), "").Await(t.Context())
+		var all *twill.RaceError
+		require.ErrorAs(t, err, &all)
+		require.Equal(t, []error{context.Canceled, errBoom}, all.Errs)
+	})
+}
+
 func TestRaceEndedContextStartsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(errBoom)

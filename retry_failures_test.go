@@ -128,6 +128,24 @@ func TestRetrySuccessAfterTheContextEnded(t *testing.T) {
 	require.Equal(t, 5, v)
 }
 
+// Failure 37: an attempt that was cancelled by itself, not with the call, is a
+// failure like any other.
+func TestRetryOfACancelThatIsNotTheCalls(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for _, own := range []error{context.Canceled, context.DeadlineExceeded, &twill.CanceledError{Cause: errOne}} {
+			calls := 0
+			v, err := retry(t.Context(), func(context.Context) (int, error) {
+				if calls++; calls < 3 {
+					return 0, own
+				}
+				return 5, nil
+			}, nil)
+			require.NoError(t, err)
+			require.Equal(t, []int{5, 3}, []int{v, calls})
+		}
+	})
+}
+
 // Y6: hooks and testers run under no lock, and may use what calls them.
 func TestRetryHooksMayRetry(t *testing.T) {
 	budget := twill.NewBudget(1000, 1)
