@@ -139,6 +139,7 @@ func TestInitCancelledCallsLeaveNothing(t *testing.T) {
 	awaitValue(t, in.Ready(), 1)
 }
 
+// poll is the error with which f has failed.
 func poll[T any](t *testing.T, f *twill.Future[T]) error {
 	t.Helper()
 	r, ok := f.Poll()

@@ -218,4 +218,26 @@ func TestInitMethod(t *testing.T) {
 	})
 }
 
-// poll is the error with which f has failed.
+// Bugs of the original: the result of the making was lost, each use made the value anew,
+// and a second wrapped method took the place of the first.
+func TestInitMakesTheValueOnceForAllMethods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		made := 0
+		in := twill.NewInit(t.Context(), func(context.Context) (*multiplier, error) {
+			time.Sleep(time.Second)
+			made++
+			return &multiplier{3}, nil
+		})
+		times := twill.Method(in, (*multiplier).times)
+		self := twill.Method(in, func(m *multiplier, _ struct{}) (*multiplier, error) { return m, nil })
+		first, second := times(2), self(struct{}{})
+		time.Sleep(time.Minute)
+		requireValue(t, 6, first)
+		value, err := in.Ready().Await(t.Context())
+		require.NoError(t, err)
+		requireValue(t, value, second)
+		requireValue(t, value, self(struct{}{}))
+		requireValue(t, 9, times(3))
+		require.Equal(t, 1, made)
+	})
+}

@@ -174,3 +174,26 @@ func TestPoolerFunc(t *testing.T) {
 		awaitValue(t, three, 0)
 	})
 }
+
+// Bugs of the original: two objects with a method of the same name shared their
+// calls, and so did arguments whose hashes were equal.
+func TestPoolersShareOnlyEqualKeysOfTheirOwn(t *testing.T) {
+	type key struct{ user, tag string }
+	gate := make(chan struct{})
+	fn := func(by string) func(context.Context, key) (string, error) {
+		return func(_ context.Context, k key) (string, error) { <-gate; return by + k.user + k.tag, nil }
+	}
+	one, two := twill.NewPooler(fn("1")), twill.NewPooler(fn("2"))
+	var fs []*twill.Future[string]
+	for _, p := range []*twill.Pooler[key, string]{one, two} {
+		for _, k := range []key{{"a", "b"}, {"ab", ""}, {"", "ab"}, {"a", "b"}} {
+			fs = append(fs, p.Call(t.Context(), k))
+		}
+	}
+	require.Equal(t, twill.PoolerStats{Calls: 4, Merged: 1, Underway: 3, Waiting: 4}, one.Stats())
+	require.Equal(t, one.Stats(), two.Stats())
+	close(gate)
+	for i, f := range fs {
+		awaitValue(t, f, []string{"1ab", "2ab"}[i/4])
+	}
+}

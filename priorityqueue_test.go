@@ -88,6 +88,29 @@ func TestPriorityQueueReprioritize(t *testing.T) {
 	require.Equal(t, []string{"c"}, pqDrain(&q))
 }
 
+// Bugs of the original: moving an item left its old place behind, so that the
+// count was one too high and a later get failed; and in a full queue the item was
+// lost, for want of room for itself.
+func TestPriorityQueueReprioritizeKeepsTheCountAlsoWhenFull(t *testing.T) {
+	q := twill.NewPriorityQueue[string](&twill.QueueOptions{Size: 2})
+	a, b := pqPut(t, q, "a", 1), pqPut(t, q, "b", 2)
+	for range 10 {
+		require.True(t, a.Reprioritize(3))
+		require.Equal(t, []string{"b", "a"}, q.Snapshot())
+		require.True(t, a.Reprioritize(1))
+		require.Equal(t, []string{"a", "b"}, q.Snapshot())
+		require.Equal(t, 2, q.Len())
+	}
+	require.True(t, a.Reprioritize(9))
+	_, err := q.Put("c", 0)
+	require.Equal(t, twill.ErrQueueOverflow, err, "it is as full as before")
+	require.True(t, b.Remove())
+	pqPut(t, q, "b", 10) // the same again
+	requireValue(t, "a", q.Get())
+	requireValue(t, "b", q.Get())
+	requirePending(t, q.Get())
+}
+
 func TestPriorityQueueRemove(t *testing.T) {
 	var q twill.PriorityQueue[string]
 	a := pqPut(t, &q, "a", 0)

@@ -97,6 +97,15 @@ var soaks = map[string]func(t *testing.T) func(){
 			<-ended
 		}
 	},
+	"goroutines that succeed under one parent": func(t *testing.T) func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		return func() {
+			v, err := twill.Go(ctx, func(ctx context.Context) (int, error) { return 1, ctx.Err() }).Await(context.Background())
+			require.NoError(t, err)
+			require.Equal(t, 1, v)
+		}
+	},
 	"receives that are cancelled": func(t *testing.T) func() {
 		ch := make(chan int)
 		return func() { require.True(t, twill.FromChan(ch).Cancel(nil)) }

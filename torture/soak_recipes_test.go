@@ -62,6 +62,33 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 			require.NoError(t, err)
 		}
 	},
+	"calls of a pooler under one parent": func(t *testing.T) func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		t.Cleanup(cancel)
+		p := twill.NewPooler(func(ctx context.Context, k int) (int, error) { return k, ctx.Err() })
+		return func() {
+			v, err := p.Call(ctx, 1).Await(context.Background())
+			require.NoError(t, err)
+			require.Equal(t, 1, v)
+			_, err = p.Empty().Await(context.Background())
+			require.NoError(t, err)
+		}
+	},
+	"puts that wait and give up": func(t *testing.T) func() {
+		q, pq := twill.NewQueue[int](&twill.QueueOptions{Size: 1}), twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 1})
+		require.NoError(t, q.Put(1))
+		_, err := pq.Put(1, 0)
+		require.NoError(t, err)
+		return func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Nanosecond)
+			defer cancel()
+			require.ErrorIs(t, q.PutWait(ctx, 2), context.DeadlineExceeded)
+			ctx, cancel = context.WithTimeout(context.Background(), time.Microsecond)
+			defer cancel()
+			_, err := pq.PutWait(ctx, 2, 0)
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+	},
 	"gets of a queue that are cancelled": func(t *testing.T) func() {
 		q, pq := new(twill.Queue[int]), new(twill.PriorityQueue[int])
 		return func() {
