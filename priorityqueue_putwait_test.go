@@ -98,6 +98,13 @@ func TestPriorityQueuePutWaitWithAnEndedContext(t *testing.T) {
 	require.Zero(t, q.Len())
 }
 
+func TestPriorityQueueMisuse(t *testing.T) {
+	var q twill.PriorityQueue[int]
+	var none context.Context
+	require.PanicsWithValue(t, "twill: PutWait with a nil context", func() { _, _ = q.PutWait(none, 1, 0) })
+	require.PanicsWithValue(t, "twill: All with a nil context", func() { q.All(none) })
+}
+
 // TestPriorityQueueStress moves numbers through a queue from and to several
 // goroutines, with gets that are given up: each arrives once.
 func TestPriorityQueueStress(t *testing.T) {

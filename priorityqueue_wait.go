@@ -61,6 +61,9 @@ func (g *getter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 // with the lowest priority comes in first. It returns [context.Cause] of ctx if that
 // ends first, and [ErrClosed] if the queue is closed; then nothing was put.
 func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*Item[T], error) {
+	if ctx == nil {
+		panic("twill: PutWait with a nil context")
+	}
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
@@ -123,30 +126,8 @@ func (q *PriorityQueue[T]) admit() {
 // not count towards Backlog and loses no item. Several loops may share a
 // queue; each item goes to one of them.
 func (q *PriorityQueue[T]) All(ctx context.Context) iter.Seq[T] {
-	return func(yield func(T) bool) {
-		for ctx.Err() == nil {
-			v, ok := q.TryGet()
-			if !ok {
-				if v, ok = q.wait(ctx); !ok {
-					return
-				}
-			}
-			if !yield(v) {
-				return
-			}
-		}
+	if ctx == nil {
+		panic("twill: All with a nil context")
 	}
-}
-
-// wait gets one item, and reports false if there will be none or ctx ended
-// before it came.
-func (q *PriorityQueue[T]) wait(ctx context.Context) (T, bool) {
-	get := q.get(0)
-	v, err := get.Await(ctx)
-	if err == nil || !get.Cancel(context.Cause(ctx)) {
-		// Settled: with what Await returned, or at the moment ctx ended. An
-		// item that came then must not be lost.
-		v, err = get.Await(context.Background())
-	}
-	return v, err == nil
+	return takeAll(ctx, q.TryGet, func() *Future[T] { return q.get(0) })
 }
