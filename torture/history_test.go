@@ -21,10 +21,14 @@ type history struct {
 	ops   []porcupine.Operation // guarded by mu
 }
 
-// call notes one call.
+// call notes one call, unless it returns nil: then it may have been made at any
+// time or never, and would only make the search longer.
 func (h *history) call(client int, input any, fn func() any) {
 	began := h.clock.Add(1)
 	output := fn()
+	if output == nil {
+		return
+	}
 	op := porcupine.Operation{ClientId: client, Input: input, Call: began, Output: output, Return: h.clock.Add(1)}
 	h.mu.Lock()
 	h.ops = append(h.ops, op)

@@ -19,7 +19,7 @@ import (
 type poolerOp struct {
 	what string // "call", "begin", "end"
 	key  int
-	run  int // 0 if the call was given up
+	run  int
 }
 
 // poolerModel has as its state the run that is underway for a key, 0 for none.
@@ -42,7 +42,7 @@ var poolerModel = porcupine.Model{
 		case "end":
 			return now == op.run, 0
 		}
-		return op.run == 0 || op.run == now, now
+		return op.run == now, now
 	},
 	DescribeOperation: func(_, output any) string { return fmt.Sprintf("%+v", output) },
 }
@@ -75,12 +75,16 @@ func TestPoolerIsLinearizable(t *testing.T) {
 				h.call(client, nil, func() any {
 					ctx, cancel := context.WithTimeout(context.Background(), wait)
 					defer cancel()
+					var run int
 					if polite {
-						op := giveUp(p.Call(context.Background(), key), wait)
-						return poolerOp{"call", key, op.value}
+						run = giveUp(p.Call(context.Background(), key), wait).value
+					} else {
+						run, _ = p.Call(ctx, key).Await(context.Background())
 					}
-					v, _ := p.Call(ctx, key).Await(context.Background())
-					return poolerOp{"call", key, v}
+					if run == 0 {
+						return nil // given up
+					}
+					return poolerOp{"call", key, run}
 				})
 			}
 			if _, err := p.Empty().Await(context.Background()); err != nil { // what runs still writes
