@@ -34,6 +34,7 @@ type dictMachine struct {
 	gets      []*modelGet
 	told      []int // those who waited, as their handlers ran
 	tell      []int // as they should
+	early     bool  // one was told a value that was not there yet
 	version   int
 }
 
@@ -186,7 +187,12 @@ func (m *dictMachine) add(g *modelGet, f *twill.Future[int]) {
 		g.done, g.err = true, errLeft
 	default:
 		m.lines[g.key] = append(m.lines[g.key], g)
-		f.Tap(func(int, error) { m.told = append(m.told, g.n) })
+		f.Tap(func(v int, err error) {
+			m.told = append(m.told, g.n)
+			if now, ok := m.d.Lookup(g.key); err == nil && (!ok || now != v) {
+				m.early = true
+			}
+		})
 	}
 }
 
@@ -273,6 +279,9 @@ func (m *dictMachine) Check(rt *rapid.T) {
 		if ok != g.done || r.Value != g.value || !errors.Is(r.Err, g.err) {
 			rt.Fatalf("get %d: %v, %t, the model: %d, %v, %t", i, r, ok, g.value, g.err, g.done)
 		}
+	}
+	if m.early {
+		rt.Fatal("a get was told of a value that was not there yet")
 	}
 	if fmt.Sprint(m.told) != fmt.Sprint(m.tell) {
 		rt.Fatalf("told were %v, the model: %v", m.told, m.tell)
