@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/twillgo/twill/benchmarks/internal/plot"
 )
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -22,20 +24,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}
-	var lines []line
+	chart := plot.Chart{
+		Cost: "time for each element", Unit: plot.Duration, Least: 10, Most: 10_000,
+		Sizes: plot.Range{First: 1, Last: 1_000_000},
+	}
 	for _, s := range all {
-		l := line{name: s.name}
-		for _, n := range s.sizes {
+		l := plot.Line{Name: s.name}
+		for _, n := range s.sizes.Powers() {
 			if n > *most {
 				break
 			}
 			ns := s.each(n, *rounds)
-			l.points = append(l.points, point{n, ns})
+			l.Points = append(l.Points, plot.Point{N: n, Cost: ns})
 			fmt.Fprintf(stdout, "%-32s %9d  %7.0f ns each\n", s.name, n, ns)
 		}
-		lines = append(lines, l)
+		chart.Lines = append(chart.Lines, l)
 	}
-	if err := os.WriteFile(*file, plot(lines), 0o644); err != nil {
+	if err := os.WriteFile(*file, plot.SVG("Cost of one element as work grows", chart), 0o644); err != nil {
 		fmt.Fprintf(stderr, "growth: %v\n", err)
 		return 1
 	}

@@ -29,9 +29,3 @@ func TestWritesAPlot(t *testing.T) {
 	}
 	require.Equal(t, 3*2+3, elements["circle"], "three sizes up to 100, or two")
 }
-
-func TestPart(t *testing.T) {
-	require.InDelta(t, 0.5, part(1000, 1, 1_000_000), 1e-9)
-	require.Zero(t, part(0.1, 1, 10), "what lies outside is drawn at the edge")
-	require.Equal(t, 1.0, part(100, 1, 10))
-}

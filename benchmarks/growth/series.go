@@ -7,30 +7,23 @@ import (
 	"time"
 
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/benchmarks/internal/plot"
 )
 
 // series is one kind of work at several sizes.
 type series struct {
 	name  string
-	sizes []int
+	sizes plot.Range
 	// run does it once with n elements, and returns how long that took without
 	// the preparations.
 	run func(n int) time.Duration
 }
 
 var all = []series{
-	{"All over n futures", powers(10, 1_000_000), list},
-	{"a chain of n handlers", powers(10, 1_000_000), chain},
-	{"n handlers on one future", powers(10, 1_000_000), handlers},
-	{"n goroutines in Await", powers(1, 100_000), waiters},
-}
-
-// powers are the powers of ten from first to last.
-func powers(first, last int) (ns []int) {
-	for n := first; n <= last; n *= 10 {
-		ns = append(ns, n)
-	}
-	return ns
+	{"All over n futures", plot.Range{First: 10, Last: 1_000_000}, list},
+	{"a chain of n handlers", plot.Range{First: 10, Last: 1_000_000}, chain},
+	{"n handlers on one future", plot.Range{First: 10, Last: 1_000_000}, handlers},
+	{"n goroutines in Await", plot.Range{First: 1, Last: 100_000}, waiters},
 }
 
 // each is what one of n elements costs, in nanoseconds: that of the fastest
