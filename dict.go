@@ -4,6 +4,7 @@ import (
 	"iter"
 
 	"github.com/twillgo/twill/internal/keymap"
+	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/lock"
 )
 
@@ -26,7 +27,7 @@ type Dict[K comparable, V any] struct {
 	// mu guards the fields below. Under it are map accesses and list
 	// operations; futures are settled and functions called without it.
 	mu      lock.RWMutex
-	slots   keymap.Map[K, dictSlot[K, V]]
+	slots   keymap.Map[K, *dictSlot[K, V]]
 	n       int    // slots that hold a value; the others are waited for
 	waiting int    // waiters, on all lines
 	came    uint64 // waiters that ever came
@@ -36,8 +37,8 @@ type Dict[K comparable, V any] struct {
 
 // dictSlot is what there is of a key: one of the two.
 type dictSlot[K comparable, V any] struct {
-	value *Future[V] // settled, and shared by all who get it
-	line  *dictLine[K, V]
+	value *Future[V]                   // settled, and shared by all who get it
+	line  list.List[*dictWaiter[K, V]] // those who wait
 }
 
 // Get returns a future of the value of k: a settled one if k is there, and else
@@ -62,7 +63,15 @@ func (d *Dict[K, V]) Get(k K) *Future[V] {
 func (d *Dict[K, V]) value(k K) *Future[V] {
 	d.mu.RLock()
 	defer d.mu.RUnlock() // also if k cannot be compared
-	return d.slots.Get(k).value
+	return d.slots.Get(k).future()
+}
+
+// future is that of the value; nil if there is none, or no slot.
+func (s *dictSlot[K, V]) future() *Future[V] {
+	if s == nil {
+		return nil
+	}
+	return s.value
 }
 
 // Lookup returns the value of k, and whether k is there. It never waits.
@@ -78,27 +87,32 @@ func (d *Dict[K, V]) Lookup(k K) (V, bool) {
 // gives it to all who wait for k. After Close it returns [ErrClosed].
 func (d *Dict[K, V]) Set(k K, v V) error {
 	_, waiters, err := d.store(k, Resolved(v), func(*Future[V]) bool { return true })
-	each(waiters, func(w *dictWaiter[K, V]) { w.f.settle(v, nil) })
+	tell(waiters, v, nil)
 	return err
 }
 
 // store makes f the value of k if what is there now, nil for nothing, is right.
 // It returns what is there afterwards, and those to be told of f.
-func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (*Future[V], []*dictWaiter[K, V], error) {
+func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (now *Future[V], waiters list.List[*dictWaiter[K, V]], err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	slot := d.slots.Get(k)
+	now = slot.future()
 	if d.closed != nil {
-		return slot.value, nil, ErrClosed
+		return now, waiters, ErrClosed
 	}
-	if !right(slot.value) {
-		return slot.value, nil, nil
+	if !right(now) {
+		return now, waiters, nil
 	}
-	if slot.value == nil {
+	if now == nil {
 		d.n++
 	}
-	d.slots.Set(k, dictSlot[K, V]{value: f})
-	return f, d.take(slot.line), nil
+	if slot == nil {
+		d.slots.Set(k, &dictSlot[K, V]{value: f})
+		return f, waiters, nil
+	}
+	slot.value = f
+	return f, d.take(slot), nil
 }
 
 // Fail has those who wait for k now fail with err. Nothing is stored: the next
@@ -108,18 +122,20 @@ func (d *Dict[K, V]) Fail(k K, err error) {
 	if err == nil {
 		panic("twill: Fail with a nil error")
 	}
-	each(d.remove(k), func(w *dictWaiter[K, V]) { w.fail(err) })
+	var none V
+	tell(d.remove(k), none, err)
 }
 
 // remove takes those who wait for k out.
-func (d *Dict[K, V]) remove(k K) []*dictWaiter[K, V] {
+func (d *Dict[K, V]) remove(k K) (waiters list.List[*dictWaiter[K, V]]) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	line := d.slots.Get(k).line
-	if line != nil {
-		d.slots.Delete(k)
+	slot := d.slots.Get(k)
+	if slot == nil || slot.value != nil {
+		return waiters
 	}
-	return d.take(line)
+	d.slots.Delete(k)
+	return d.take(slot)
 }
 
 // Delete takes k out, and reports whether it was there. Those who wait for k, as
@@ -127,7 +143,7 @@ func (d *Dict[K, V]) remove(k K) []*dictWaiter[K, V] {
 func (d *Dict[K, V]) Delete(k K) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.slots.Get(k).value == nil {
+	if d.slots.Get(k).future() == nil {
 		return false
 	}
 	d.n--
@@ -156,13 +172,13 @@ func (d *Dict[K, V]) Update(k K, fn func(old V, ok bool) (V, error)) (V, error) 
 			return none, err
 		}
 		f, seen := Resolved(v), now
-		var waiters []*dictWaiter[K, V]
+		var waiters list.List[*dictWaiter[K, V]]
 		now, waiters, err = d.store(k, f, func(now *Future[V]) bool { return now == seen })
 		if err != nil {
 			return none, err
 		}
 		if now == f {
-			each(waiters, func(w *dictWaiter[K, V]) { w.f.settle(v, nil) })
+			tell(waiters, v, nil)
 			return v, nil
 		}
 	}

@@ -79,7 +79,7 @@ func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (V, error
 		return v, err
 	}
 	now, waiters, err := d.store(c.k, Resolved(v), func(now *Future[V]) bool { return now == nil })
-	each(waiters, func(w *dictWaiter[K, V]) { w.f.settle(v, nil) })
+	tell(waiters, v, nil)
 	if err != nil {
 		return v, err
 	}

@@ -20,8 +20,8 @@ func (d *Dict[K, V]) Waiting() int {
 func (d *Dict[K, V]) WaitingFor(k K) int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if line := d.slots.Get(k).line; line != nil {
-		return line.Len()
+	if slot := d.slots.Get(k); slot != nil {
+		return slot.line.Len()
 	}
 	return 0
 }
@@ -48,9 +48,13 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	all := make([]*dictWaiter[K, V], 0, d.waiting)
 	var keys []K
 	for k, slot := range d.slots.All() {
-		if slot.line != nil {
-			keys = append(keys, k)
-			all = append(all, d.take(slot.line)...)
+		if slot.value != nil {
+			continue
+		}
+		keys = append(keys, k)
+		line := d.take(slot)
+		for w, ok := line.PopFront(); ok; w, ok = line.PopFront() {
+			all = append(all, w)
 		}
 	}
 	for _, k := range keys {
@@ -60,19 +64,13 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	return all
 }
 
-// dictLine is those who wait for one key. It is in the key's slot while it is
-// not empty.
-type dictLine[K comparable, V any] struct {
-	list.List[*dictWaiter[K, V]]
-}
-
 // dictWaiter is the future of a get of a missing key.
 type dictWaiter[K comparable, V any] struct {
 	root[V]
 	list.Links[*dictWaiter[K, V]]
 	d    *Dict[K, V]
 	k    K
-	line *dictLine[K, V] // nil when it is on none; guarded by d.mu
+	slot *dictSlot[K, V] // on whose line it is, nil if on none; guarded by d.mu
 	came uint64
 }
 
@@ -82,36 +80,47 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	slot := d.slots.Get(w.k)
-	if slot.value != nil {
-		return slot.value, nil
+	if f := slot.future(); f != nil {
+		return f, nil
 	}
 	if d.closed != nil {
 		return nil, d.closed
 	}
-	if slot.line == nil {
-		slot.line = new(dictLine[K, V])
+	if slot == nil {
+		slot = new(dictSlot[K, V])
 		d.slots.Set(w.k, slot)
 	}
-	w.line = slot.line
-	w.line.PushBack(w)
+	w.slot = slot
+	slot.line.PushBack(w)
 	d.came++
 	w.came = d.came
 	d.waiting++
 	return &w.f, nil
 }
 
-// take empties a line, which may be nil; the lock must be held.
-func (d *Dict[K, V]) take(line *dictLine[K, V]) []*dictWaiter[K, V] {
-	if line == nil {
-		return nil
+// take empties the line of a slot; the lock must be held. From then on the
+// waiters' links are the caller's alone.
+func (d *Dict[K, V]) take(slot *dictSlot[K, V]) list.List[*dictWaiter[K, V]] {
+	line := slot.line
+	for w := range line.All() {
+		w.slot = nil
 	}
-	all := make([]*dictWaiter[K, V], 0, line.Len())
-	for w, ok := line.PopFront(); ok; w, ok = line.PopFront() {
-		w.line = nil
-		all = append(all, w)
+	d.waiting -= line.Len()
+	slot.line = list.List[*dictWaiter[K, V]]{}
+	return line
+}
+
+// tell settles the futures of those who waited. If a handler ends the
+// goroutine, a fresh one goes on.
+func tell[K comparable, V any](waiters list.List[*dictWaiter[K, V]], v V, err error) {
+	defer func() {
+		if waiters.Len() > 0 {
+			go tell(waiters, v, err)
+		}
+	}()
+	for w, ok := waiters.PopFront(); ok; w, ok = waiters.PopFront() {
+		w.f.settleResult(v, err)
 	}
-	d.waiting -= len(all)
-	return all
 }
 
 // part takes w out of its line, if it is there. The last one takes the line
@@ -120,14 +129,14 @@ func (w *dictWaiter[K, V]) part() {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	line := w.line
-	if line == nil {
+	slot := w.slot
+	if slot == nil {
 		return
 	}
-	line.Remove(w)
-	w.line = nil
+	slot.line.Remove(w)
+	w.slot = nil
 	d.waiting--
-	if line.Len() == 0 {
+	if slot.line.Len() == 0 {
 		d.slots.Delete(w.k)
 	}
 }
@@ -136,7 +145,7 @@ func (w *dictWaiter[K, V]) part() {
 func (w *dictWaiter[K, V]) waits() bool {
 	w.d.mu.RLock()
 	defer w.d.mu.RUnlock()
-	return w.line != nil
+	return w.slot != nil
 }
 
 func (w *dictWaiter[K, V]) fail(err error) {
