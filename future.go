@@ -124,8 +124,16 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 		return false
 	}
 	f.val = v
-	if fail == nil && f.core.PublishAlone(w) {
-		return true
+	if fail == nil {
+		if f.core.PublishAlone(w) {
+			return true
+		}
+		if n := f.core.PublishQuiet(w); n != nil {
+			if c, list := n.Fire(nil); list != nil {
+				settle.Drain(c, list)
+			}
+			return true
+		}
 	}
 	up := f.core.Up()
 	list := f.core.Publish(w, fail)

@@ -81,14 +81,15 @@ func (g *gather[T, R]) empty() {
 // join begins to listen to the member's future.
 func (m *member[T, R]) join() {
 	c := &m.src.core
-	added := false
-	if m.g.takes {
-		added = c.Add(&m.link, 1)
-	} else {
-		added = c.AddPassive(&m.link)
+	var manner settle.Manner
+	if !m.g.takes {
+		manner |= settle.Observing
+	}
+	if !m.g.onValue { // a value is only counted, and the last leaves nobody
+		manner |= settle.Quiet
 	}
 	switch {
-	case !added:
+	case !c.AddAs(&m.link, manner):
 		m.Fire(nil)
 	case m.g.decided.Load():
 		m.part() // whoever decided may have come by before the link was there

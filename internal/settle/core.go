@@ -36,6 +36,7 @@ const (
 	bridged                     // the first listener is the bridge
 	failed                      // settled with a failure
 	listened                    // somebody listens, or did
+	quiet                       // nobody listens but a quiet one, if at all
 )
 
 // Core is the untyped part of a future. Its zero value is pending.
@@ -153,6 +154,21 @@ func (c *Core) PublishAlone(w uint32) bool {
 	}
 	c.Unlock(w | settled)
 	return true
+}
+
+// PublishQuiet is PublishAlone if only a quiet listener is there: it needs no
+// loop that keeps the order of listeners and catches panics, which would cost as
+// much as all the rest. It returns the node, for the caller to fire, or nil if it
+// was not so.
+func (c *Core) PublishQuiet(w uint32) Node {
+	l := c.head
+	if w&quiet == 0 || l == nil || c.up != nil || Tracing.Load() {
+		return nil
+	}
+	c.head = nil
+	l.next, l.prev = nil, nil
+	c.Unlock(w | settled)
+	return l.Do
 }
 
 // Publish settles c, whose lock is held with word w, gives the lock back and

@@ -6,8 +6,19 @@ package settle
 // and no goroutine is running its listeners: then the caller does, with [Run].
 func (c *Core) Add(l *Link, interest int32) bool { return c.add(l, interest, 0) }
 
-// AddPassive is Add with an interest of 1 for a [Passive] node.
-func (c *Core) AddPassive(l *Link) bool { return c.add(l, 1, observed) }
+// Manner is how a listener listens.
+type Manner uint32
+
+const (
+	// Observing is the manner of a [Passive] node.
+	Observing = Manner(observed)
+	// Quiet is that of a node that, fired with a success, runs no user code but
+	// by way of the list it returns.
+	Quiet = Manner(quiet)
+)
+
+// AddAs is Add with an interest of 1.
+func (c *Core) AddAs(l *Link, m Manner) bool { return c.add(l, 1, uint32(m)) }
 
 func (c *Core) add(l *Link, interest int32, bits uint32) bool {
 	if c.look()&(settled|draining) == settled {
@@ -20,6 +31,10 @@ func (c *Core) add(l *Link, interest int32, bits uint32) bool {
 			return false
 		}
 		w |= late
+	}
+	w &^= quiet
+	if c.head != nil {
+		bits &^= quiet
 	}
 	c.push(l)
 	c.users += interest
@@ -60,7 +75,7 @@ func (c *Core) AddPending(l *Link, interest int32) bool {
 	}
 	c.push(l)
 	c.users += interest
-	c.Unlock(w | listened)
+	c.Unlock(w&^quiet | listened)
 	return true
 }
 
@@ -89,7 +104,7 @@ func (c *Core) Bridge(l *Link) (Node, bool) {
 	if w&bridged == 0 {
 		c.push(l)
 		c.head = l
-		w |= bridged | listened
+		w = w&^quiet | bridged | listened
 	}
 	do := c.head.Do
 	c.Unlock(w)

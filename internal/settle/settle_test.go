@@ -119,6 +119,69 @@ func TestListenersLeaveFromAnywhere(t *testing.T) {
 	}
 }
 
+// However listeners come and go, the short way is taken by a quiet one that is
+// alone, and by nobody else.
+func TestAQuietListenerAloneIsFiredAtOnce(t *testing.T) {
+	type listener struct {
+		node
+		quiet, fired bool
+	}
+	short := 0
+	for seed := range uint64(500) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		var c settle.Core
+		var all []*listener
+		bridged := false
+		for range 1 + rnd.IntN(6) {
+			if len(all) > 0 && rnd.IntN(2) == 0 {
+				i := rnd.IntN(len(all))
+				if all[i].hold { // the bridge stays
+					continue
+				}
+				require.True(t, c.Remove(&all[i].link, 1))
+				all = slices.Delete(all, i, i+1)
+				continue
+			}
+			l := new(listener)
+			l.link.Do = &l.node
+			l.fn = func() { l.fired = true }
+			switch rnd.IntN(5) {
+			case 0:
+				require.True(t, c.Add(&l.link, 1))
+			case 1:
+				require.True(t, c.AddPending(&l.link, 1))
+			case 2:
+				if bridged {
+					continue
+				}
+				bridged, l.hold = true, true
+				_, ok := c.Bridge(&l.link)
+				require.True(t, ok)
+			default:
+				l.quiet = true
+				require.True(t, c.AddAs(&l.link, settle.Quiet))
+			}
+			all = append(all, l)
+		}
+		w, ok := c.Begin()
+		require.True(t, ok)
+		if n := c.PublishQuiet(w); n != nil {
+			require.Len(t, all, 1)
+			require.True(t, all[0].quiet)
+			n.Fire(nil)
+			short++
+		} else if list := c.Publish(w, nil); list != nil {
+			settle.Drain(&c, list)
+		}
+		require.True(t, c.Settled())
+		for _, l := range all {
+			require.True(t, l.fired)
+		}
+		require.False(t, c.Add(&new(listener).link, 1), "nobody runs listeners any more")
+	}
+	require.Positive(t, short)
+}
+
 func TestDrainIsDepthFirst(t *testing.T) {
 	var c settle.Core
 	var order []string
