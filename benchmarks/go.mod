@@ -7,6 +7,7 @@ require (
 	github.com/avast/retry-go/v5 v5.1.1
 	github.com/bytedance/gopkg v0.1.4
 	github.com/cenkalti/backoff/v5 v5.0.3
+	github.com/cristalhq/hedgedhttp v0.9.1
 	github.com/eapache/go-resiliency v1.7.0
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/fanliao/go-promise v0.0.0-20141029170127-1890db352a72

@@ -35,14 +35,16 @@ func Data() []Work {
 			Beside: []Peer{
 				{"singleflight.Do", singleflightDo},
 			},
+			Goal: 1,
 		},
 		{
 			Group: group, Name: "pooler: miss, a goroutine runs it",
 			Ours: twillPoolerGoroutine,
 			Beside: []Peer{
-				{"singleflight.DoChan", singleflightDoChan},
 				{"resenje", resenjeDo},
+				{"singleflight.DoChan", singleflightDoChan},
 			},
+			Goal: 1,
 		},
 		{
 			Group: group, Name: "pooler: 1000 joiners",
@@ -68,6 +70,7 @@ func Data() []Work {
 			Beside: []Peer{
 				{"sync.Map + chan", syncMapMiss},
 			},
+			Goal: 1,
 		},
 	}
 }

@@ -2,8 +2,10 @@ package work
 
 import (
 	"context"
+	"net/http"
 	"testing"
 
+	"github.com/cristalhq/hedgedhttp"
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/hedgepolicy"
 
@@ -50,3 +52,24 @@ func failsafeRace(b *testing.B) {
 		Sink = v
 	}
 }
+
+// It knows requests of HTTP alone. This one goes nowhere: the status is the
+// result. The second starts a nanosecond after the first.
+func hedgedhttpRace(b *testing.B) {
+	req, err := http.NewRequest(http.MethodGet, "http://localhost", nil)
+	must(b, err)
+	client, err := hedgedhttp.New(hedgedhttp.Config{Upto: 2, Transport: transport(func(req *http.Request) (*http.Response, error) {
+		v, err := echo(req.Context(), http.StatusOK)
+		return &http.Response{StatusCode: v, Body: http.NoBody}, err
+	})})
+	must(b, err)
+	for range b.N {
+		resp, err := client.Do(req)
+		must(b, err)
+		Sink = resp.StatusCode
+	}
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (t transport) RoundTrip(req *http.Request) (*http.Response, error) { return t(req) }

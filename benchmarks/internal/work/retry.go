@@ -55,6 +55,7 @@ func Retry() []Work {
 			Beside: []Peer{
 				{"chan + 2 goroutines", chanRace},
 				{"failsafe-go hedge", failsafeRace},
+				{"hedgedhttp", hedgedhttpRace},
 			},
 			Goal:   1.34, // 2.5 us beside the 1.86 us of plain Go
 			Limits: []Limit{{Allocs, 10}},
