@@ -47,9 +47,9 @@ func NewBudget(tokens int, ratio float64) *Budget {
 	if !(ratio > 0) {
 		panic(fmt.Sprintf("twill: NewBudget with a ratio of %v", ratio))
 	}
-	tokens = min(tokens, maxTokens)
-	ratio = min(ratio, float64(tokens))
-	return &Budget{tokens: int64(tokens) * oneToken, ratio: max(1, int64(ratio*oneToken))}
+	size := min(int64(tokens), maxTokens)
+	ratio = min(ratio, float64(size))
+	return &Budget{tokens: size * oneToken, ratio: max(1, int64(ratio*oneToken))}
 }
 
 // Tokens returns the number of tokens that are there.
