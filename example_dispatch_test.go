@@ -2,6 +2,7 @@ package twill_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -83,4 +84,57 @@ func ExampleResizableDispatchQueue_Stop() {
 	// Output:
 	// second 0 PENDING <nil>
 	// third 0 PENDING <nil>
+}
+
+// A job knows what it is about and where it is in its life, and is the future
+// of its result.
+func ExampleJob() {
+	ctx := context.Background()
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, word string) (int, error) {
+		return len(word), nil
+	}, nil)
+	q.Pause()
+	job, _ := q.Put("twill", 3)
+	fmt.Println(job.Arg(), job.Priority(), job.State())
+
+	length := twill.Then(&job.Future, func(n int) (string, error) { return fmt.Sprint(n, " letters"), nil })
+	q.Resume()
+	fmt.Println(length.Await(ctx))
+	fmt.Println(job.State(), !job.Stopped().Before(job.Started()))
+	// Output:
+	// twill 3 PENDING
+	// 5 letters <nil>
+	// FINISHED true
+}
+
+func ExampleJobState() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+		return 0, errors.New("no such thing")
+	}, nil)
+	q.Pause()
+	tried, _ := q.Put(1, 0)
+	withdrawn, _ := q.Put(2, 0)
+	withdrawn.Cancel(nil)
+	q.Resume()
+	tried.Await(context.Background())
+	fmt.Println(tried.State(), withdrawn.State())
+	fmt.Println(tried.State() == twill.JobFailed)
+	// Output:
+	// FAILED CANCELED
+	// true
+}
+
+// A bound on what waits turns a Put away.
+func ExampleDispatchOptions() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ string) (int, error) {
+		<-ctx.Done()
+		return 0, context.Cause(ctx)
+	}, &twill.DispatchOptions{Width: 2, Size: 1})
+	for _, name := range []string{"underway", "underway too", "pending", "one too many"} {
+		if _, err := q.Put(name, 0); err != nil {
+			fmt.Println(name, "-", err)
+		}
+	}
+	q.StopNow().Await(context.Background())
+	// Output: one too many - twill: dispatch queue is full
 }

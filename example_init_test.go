@@ -105,3 +105,33 @@ func ExampleNewInitRetry() {
 	// a from orders <nil>
 	// 3 attempts
 }
+
+func ExampleDo() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	rows := twill.Do(init, func(db *DB) (string, error) { return db.Query("a") })
+	fmt.Println(rows.Await(ctx))
+	// Output: a from orders <nil>
+}
+
+// What blocks is started by Go, so that the calls behind it need not wait.
+func ExampleDoFuture() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	query := func(q string) *twill.Future[string] {
+		return twill.DoFuture(init, func(db *DB) *twill.Future[string] {
+			return twill.Go(ctx, func(context.Context) (string, error) { return db.Query(q) })
+		})
+	}
+	fmt.Println(twill.All(query("a"), query("b")).Await(ctx))
+	// Output: [a from orders b from orders] <nil>
+}
+
+// A method that works from the start.
+func ExampleMethod() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	query := twill.Method(init, (*DB).Query)
+	fmt.Println(query("a").Await(ctx))
+	// Output: a from orders <nil>
+}

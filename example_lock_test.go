@@ -87,3 +87,41 @@ func ExampleRunWithFuture() {
 	// Future[string](failed: twill: canceled)
 	// free: 1
 }
+
+// The token is held while the function runs, and not a moment longer.
+func ExampleRunWith() {
+	ctx := context.Background()
+	var printer twill.Lock
+	page := twill.RunWith(ctx, &printer, func(context.Context) (string, error) {
+		return fmt.Sprint("printed while locked: ", printer.Locked()), nil
+	})
+	fmt.Println(page.Await(ctx))
+	fmt.Println(printer.Locked())
+	// Output:
+	// printed while locked: true <nil>
+	// false
+}
+
+// counted is a semaphore that counts who asks for it: an Acquirer.
+type counted struct {
+	*twill.Semaphore
+	asked int
+}
+
+// Acquire asks the semaphore.
+func (c *counted) Acquire() *twill.Future[func()] {
+	c.asked++
+	return c.Semaphore.Acquire()
+}
+
+// Whatever gives a release when its turn comes can be run with.
+func ExampleAcquirer() {
+	ctx := context.Background()
+	slots := &counted{Semaphore: twill.NewSemaphore(2)}
+	greet := func(context.Context) (string, error) { return "hello", nil }
+	fmt.Println(twill.All(twill.RunWith(ctx, slots, greet), twill.RunWith(ctx, slots, greet)).Await(ctx))
+	fmt.Println("asked", slots.asked, "times")
+	// Output:
+	// [hello hello] <nil>
+	// asked 2 times
+}

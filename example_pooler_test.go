@@ -88,3 +88,16 @@ func ExampleNewPoolerFuture() {
 	// Output:
 	// Future[int](42) Future[int](42) 1
 }
+
+// How many calls were saved?
+func ExamplePoolerStats() {
+	ctx := context.Background()
+	reply := twill.NewPromise[string]()
+	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[string] { return reply.Future() })
+	for range 5 {
+		p.Call(ctx, "/home")
+	}
+	reply.Resolve("page")
+	fmt.Printf("%+v\n", p.Stats())
+	// Output: {Calls:5 Merged:4 Underway:0 Waiting:0}
+}

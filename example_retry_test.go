@@ -156,3 +156,99 @@ func ExampleBudget() {
 	// 5 twill: retry budget used up
 	// 5 tokens left
 }
+
+func ExamplePermanent() {
+	errSyntax := errors.New("syntax error")
+	attempts := 0
+	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
+		attempts++
+		return 0, twill.Permanent(errSyntax) // no attempt will make it better
+	}, nil)
+	fmt.Println(attempts, errors.Is(err, errSyntax), errors.Is(err, twill.ErrNotRetryable))
+	// Output: 1 true true
+}
+
+func ExampleRetryIf() {
+	errBusy, errSyntax := errors.New("busy"), errors.New("syntax error")
+	answers := []error{errBusy, errSyntax, nil}
+	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
+		answer := answers[0]
+		answers = answers[1:]
+		return 0, answer
+	}, &twill.RetryOptions{
+		Backoff: twill.Constant(0),
+		Tester:  twill.RetryIf(func(err error) bool { return errors.Is(err, errBusy) }),
+	})
+	fmt.Println(errors.Is(err, errSyntax), len(answers))
+	// Output: true 1
+}
+
+// A server that says when to come back is asked at that time, not before.
+func ExampleRetryAfter() {
+	attempts := 0
+	v, err := twill.Retry(context.Background(), func(context.Context) (string, error) {
+		if attempts++; attempts == 1 {
+			return "", twill.RetryAfter(20*time.Millisecond, errors.New("slow down"))
+		}
+		return "served", nil
+	}, &twill.RetryOptions{
+		OnPause: func(e twill.RetryEvent) { fmt.Println(e.Err, "- again in", e.Delay) },
+	})
+	fmt.Println(v, err)
+	// Output:
+	// slow down - again in 20ms
+	// served <nil>
+}
+
+// A client of a protocol of its own says in its errors when to come back.
+func ExampleRetryAfterError() {
+	errQuota := errors.New("quota used up")
+	var err error = &twill.RetryAfterError{After: time.Minute, Err: errQuota}
+	if hint, ok := errors.AsType[*twill.RetryAfterError](err); ok {
+		fmt.Println("not before", hint.After)
+	}
+	fmt.Println(errors.Is(err, errQuota))
+	// Output:
+	// not before 1m0s
+	// true
+}
+
+// The error answers for the reason and for the attempts.
+func ExampleRetryError() {
+	errFirst, errLast := errors.New("connection refused"), errors.New("no route")
+	attempts := 0
+	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
+		if attempts++; attempts == 1 {
+			return 0, errFirst
+		}
+		return 0, errLast
+	}, &twill.RetryOptions{Backoff: twill.FromSlice(0)})
+	if gaveUp, ok := errors.AsType[*twill.RetryError](err); ok {
+		fmt.Println(gaveUp.Attempts, "attempts, first:", gaveUp.First(), "- last:", gaveUp.Last())
+		fmt.Println(gaveUp.Reason)
+	}
+	fmt.Println(errors.Is(err, errFirst), errors.Is(err, errLast), errors.Is(err, twill.ErrRetriesExhausted))
+	// Output:
+	// 2 attempts, first: connection refused - last: no route
+	// twill: no retries left
+	// true true true
+}
+
+// Hooks are the place for logs and metrics.
+func ExampleRetryEvent() {
+	attempts := 0
+	_, _ = twill.Retry(context.Background(), func(context.Context) (int, error) {
+		if attempts++; attempts < 3 {
+			return 0, errors.New("busy")
+		}
+		return attempts, nil
+	}, &twill.RetryOptions{
+		Backoff: twill.Linear(0, time.Millisecond),
+		OnPause: func(e twill.RetryEvent) {
+			fmt.Printf("attempt %d: %v, pause of %v\n", e.Attempt, e.Err, e.Delay)
+		},
+	})
+	// Output:
+	// attempt 1: busy, pause of 0s
+	// attempt 2: busy, pause of 1ms
+}

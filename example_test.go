@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/twillgo/twill"
@@ -199,96 +201,153 @@ func ExampleFromChan() {
 	// Output: first <nil>
 }
 
-func ExampleAll() {
+// One result, two consumers: neither takes it from the other.
+func ExampleFuture() {
 	ctx := context.Background()
-	fmt.Println(twill.All(twill.Resolved(1), twill.After(time.Millisecond, 2)).Await(ctx))
-	_, err := twill.All(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(ctx)
-	fmt.Println(err)
+	page := twill.After(time.Millisecond, "Twill weaves.")
+	title := twill.Then(page, func(s string) (string, error) { return strings.ToUpper(s), nil })
+	size := twill.Then(page, func(s string) (int, error) { return len(s), nil })
+	fmt.Println(title.Await(ctx))
+	fmt.Println(size.Await(ctx))
 	// Output:
-	// [1 2] <nil>
-	// twill: future 1: sold out
+	// TWILL WEAVES. <nil>
+	// 13 <nil>
 }
 
-func ExampleSettled() {
-	results, _ := twill.Settled(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(context.Background())
-	for _, r := range results {
-		fmt.Println(r.Value, r.Err)
-	}
+func ExampleFuture_CatchFuture() {
+	ctx := context.Background()
+	primary := twill.Rejected[string](errors.New("primary is down"))
+	answer := primary.CatchFuture(func(error) *twill.Future[string] {
+		return twill.Go(ctx, func(context.Context) (string, error) { return "from the replica", nil })
+	})
+	fmt.Println(answer.Await(ctx))
+	// Output: from the replica <nil>
+}
+
+func ExampleFuture_Finally() {
+	f := twill.Rejected[int](errSoldOut).Finally(func() { fmt.Println("connection closed") })
+	fmt.Println(f.Await(context.Background()))
 	// Output:
-	// 1 <nil>
+	// connection closed
 	// 0 sold out
 }
 
-func ExampleAny() {
-	slow := twill.After(time.Hour, "slow")
-	winner := twill.Any(twill.Rejected[string](errSoldOut), slow, twill.Resolved("fast"))
-	fmt.Println(winner.Await(context.Background()))
-	_, err := slow.Await(context.Background())
+func ExampleFuture_Tap() {
+	f := twill.Resolved(42).Tap(func(n int, err error) { fmt.Println("log:", n, err) })
+	fmt.Println(f.Await(context.Background()))
+	// Output:
+	// log: 42 <nil>
+	// 42 <nil>
+}
+
+func ExampleFuture_Poll() {
+	p := twill.NewPromise[string]()
+	_, settled := p.Future().Poll()
+	fmt.Println(settled)
+	p.Resolve("done")
+	r, settled := p.Future().Poll()
+	fmt.Println(r.Value, settled)
+	// Output:
+	// false
+	// done true
+}
+
+// The work ends with the context. Await would only end the waiting.
+func ExampleFuture_WithContext() {
+	ctx, leave := context.WithCancelCause(context.Background())
+	p := twill.NewPromise[string]()
+	p.OnCancel(func(cause error) { fmt.Println("stop the work:", cause) })
+	f := p.Future().WithContext(ctx)
+	leave(errors.New("the client has left"))
+	_, err := f.Await(context.Background())
 	fmt.Println(err)
 	// Output:
-	// fast <nil>
-	// twill: canceled: twill: result no longer needed
+	// stop the work: the client has left
+	// twill: canceled: the client has left
 }
 
-func ExampleFirst() {
-	fmt.Println(twill.First(twill.After(time.Hour, "tea"), twill.After(time.Millisecond, "coffee")).Await(context.Background()))
-	// Output: coffee <nil>
+// Code that knows contexts, and not futures, hears of a failure by the cause.
+func ExampleFuture_Context() {
+	p := twill.NewPromise[int]()
+	ctx := p.Future().Context()
+	p.Reject(errSoldOut)
+	<-ctx.Done()
+	fmt.Println(context.Cause(ctx))
+	// Output: sold out
 }
 
-func ExampleAllMap() {
-	weather := map[string]*twill.Future[string]{"Oslo": twill.Resolved("snow"), "Rome": twill.Resolved("sun")}
-	fmt.Println(twill.AllMap(weather).Await(context.Background()))
-	// Output: map[Oslo:snow Rome:sun] <nil>
+func ExampleAfter() {
+	fmt.Println(twill.After(time.Millisecond, "tea is ready").Await(context.Background()))
+	// Output: tea is ready <nil>
 }
 
-func ExampleNewDeferredList() {
-	l := twill.NewDeferredList([]*twill.Future[int]{
-		twill.Rejected[int](errSoldOut), twill.Resolved(5),
-	}, twill.FireOnOneCallback)
-	r, _ := l.Await(context.Background())
-	fmt.Println(r.Index, r.Value)
-	// Output: 1 5
-}
-
-func ExampleAsCompleted() {
-	fs := []*twill.Future[string]{twill.After(20*time.Millisecond, "slow"), twill.Resolved("fast")}
-	for i, r := range twill.AsCompleted(context.Background(), fs...) {
-		fmt.Println(i, r.Value)
-	}
-	// Output:
-	// 1 fast
-	// 0 slow
-}
-
-func ExampleMap() {
-	ids := func(yield func(int) bool) {
-		for id := 1; id <= 3 && yield(id); id++ {
+// A function that may have its answer at once, or know at once that there is
+// none, still returns a future.
+func ExampleResolved() {
+	stock := map[string]int{"tea": 3}
+	count := func(item string) *twill.Future[int] {
+		if n, ok := stock[item]; ok {
+			return twill.Resolved(n)
 		}
+		return twill.Rejected[int](errSoldOut)
 	}
-	load := func(_ context.Context, id int) (string, error) { return fmt.Sprint("user ", id), nil }
-	for user, err := range twill.Map(context.Background(), ids, 2, load) {
-		fmt.Println(user, err)
-	}
+	fmt.Println(count("tea"))
+	fmt.Println(count("cake"))
 	// Output:
-	// user 1 <nil>
-	// user 2 <nil>
-	// user 3 <nil>
+	// Future[int](3)
+	// Future[int](failed: sold out)
 }
 
-func ExamplePool() {
-	var pool twill.Pool // of everything that must end before the program does
-	pool.Add(twill.After(time.Millisecond, "a mail"))
-	pool.Add(twill.After(2*time.Millisecond, 42))
-	pool.Close()
-	fmt.Println(pool.Len())
-	pool.Empty().Await(context.Background())
-	fmt.Println(pool.Len())
+func ExampleRejected() {
+	f := twill.Rejected[int](errSoldOut)
+	fmt.Println(f)
+	fmt.Println(f.Catch(func(error) (int, error) { return 0, nil }))
 	// Output:
-	// 2
-	// 0
+	// Future[int](failed: sold out)
+	// Future[int](0)
 }
 
-func ExampleOnUnhandled() {
-	previous := twill.OnUnhandled(func(err error) { fmt.Println("nobody looked at:", err) })
-	defer func() { twill.OnUnhandled(previous) }()
+func ExampleFromContext() {
+	ctx, shutDown := context.WithCancelCause(context.Background())
+	ended := twill.FromContext(ctx)
+	fmt.Println(ended)
+	shutDown(errors.New("shutting down"))
+	_, err := ended.Await(context.Background())
+	fmt.Println(err)
+	// Output:
+	// Future[struct {}](pending)
+	// shutting down
+}
+
+// A sync.WaitGroup is an Executor: it waits for the handlers it runs.
+func ExampleExecutor() {
+	var handlers sync.WaitGroup
+	p := twill.NewPromise[string]()
+	p.Future().Via(&handlers).Tap(func(s string, _ error) { fmt.Println("stored", s) })
+	p.Resolve("a page") // does not wait for the handler
+	handlers.Wait()
+	// Output: stored a page
+}
+
+// An event loop is a channel of functions.
+func ExampleExecutorFunc() {
+	events := make(chan func(), 1)
+	loop := twill.ExecutorFunc(func(f func()) { events <- f })
+	twill.Resolved("click").Via(loop).Tap(func(s string, _ error) { fmt.Println("on the loop:", s) })
+	handle := <-events
+	handle()
+	// Output: on the loop: click
+}
+
+// Futures of different types in one collection.
+func ExampleAnyFuture() {
+	page, size := twill.NewPromise[string](), twill.NewPromise[int]()
+	for _, f := range []twill.AnyFuture{page.Future(), size.Future()} {
+		f.Cancel(errors.New("shutting down"))
+	}
+	fmt.Println(page.Future())
+	fmt.Println(size.Future())
+	// Output:
+	// Future[string](failed: twill: canceled: shutting down)
+	// Future[int](failed: twill: canceled: shutting down)
 }
