@@ -32,12 +32,10 @@ var (
 	ErrCycle = errors.New("twill: future waits for itself")
 )
 
-// When something is asked of what is no longer open.
-var (
-	// ErrClosed is returned when a pool, a queue or a dictionary has been
-	// closed, and is the failure of what still waited for it.
-	ErrClosed = errors.New("twill: closed")
-)
+// ErrClosed is returned by what adds to a pool, a queue or a dictionary that was
+// closed, and is the failure of what still waited for one, and of [FromChan]
+// when its channel is closed.
+var ErrClosed = errors.New("twill: closed")
 
 // CanceledError is the failure of a future that was cancelled.
 // errors.Is(err, ErrCanceled) and errors.Is(err, context.Canceled) hold for it.

@@ -41,7 +41,9 @@ import (
 //
 // Futures are made by [Go], [Call], a [Promise], [Resolved], [Rejected],
 // [After], [FromChan], [FromContext], and from other futures by [Then], [Handle]
-// and their like. A Future must not be copied; it is always used as *Future[T].
+// and their like. The zero value is of no use: nothing settles it. A Future must not
+// be copied; it is always used as *Future[T], by any number of goroutines. Its
+// value is shared by all who see it.
 //
 // # Handlers
 //
@@ -70,7 +72,8 @@ type Result[T any] struct {
 	Err   error
 }
 
-// AnyFuture is a future of any type: every *Future[T] is one, and nothing else.
+// AnyFuture is a future of any type: every *Future[T] is one, and nothing else
+// but what embeds one, such as a [*Job]. Its methods are those of [Future].
 type AnyFuture interface {
 	Done() <-chan struct{}
 	Context() context.Context
@@ -84,7 +87,7 @@ func (f *Future[T]) base() *settle.Core { return &f.core }
 // returns [context.Cause] of it. A result that is there wins over a context
 // that has ended. The context bounds the waiting, not the work: to end that, use
 // [Future.Cancel] or [Future.WithContext]. A wait that is given up leaves
-// nothing behind.
+// nothing behind. Await panics if ctx is nil.
 func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	if ctx == nil {
 		panic("twill: Await with a nil context")

@@ -6,8 +6,9 @@ import (
 	"iter"
 )
 
-// ErrReentrant is the failure of a call of a [Pooler] that was made from within
-// the call that it would have to wait for.
+// ErrReentrant is the failure of a call of a [Pooler], or of a
+// [Dict.GetOrCompute], that was made from within the call that it would have to
+// wait for.
 var ErrReentrant = errors.New("twill: call waits for itself")
 
 // Pooler calls a function once for all who ask for the same thing at the same

@@ -14,8 +14,7 @@ var (
 	// ErrNoFunctions is the failure of a race in which nobody takes part.
 	ErrNoFunctions = errors.New("twill: no functions to race")
 
-	// ErrLost is the cause with which the contexts of those end that somebody
-	// else was faster than.
+	// ErrLost is the cause with which the contexts of the losers end.
 	ErrLost = errors.New("twill: lost the race")
 )
 
@@ -39,7 +38,8 @@ type Race[A, T any] struct {
 	won latencies
 }
 
-// RaceOptions are the settings of a [Race]. The zero value is that of each.
+// RaceOptions are the settings of a [Race]. The zero value starts all functions at
+// once and drops what comes too late.
 type RaceOptions[T any] struct {
 	// Stagger is the delay after which the next function is started if none has
 	// succeeded: hedging. One is started at once when another fails. 0 starts
@@ -62,7 +62,8 @@ type RaceOptions[T any] struct {
 }
 
 // NewRace returns a race without functions; opts may be nil. It panics if Stagger
-// is negative, or Percentile is not as it has to be.
+// is negative, if Percentile is above 100 or below 0, and if there is a Percentile
+// and no Stagger to begin with.
 func NewRace[A, T any](opts *RaceOptions[T]) *Race[A, T] {
 	r := new(Race[A, T])
 	if opts == nil {
@@ -129,8 +130,8 @@ type Held[T any] struct {
 	cancel context.CancelCauseFunc
 }
 
-// Release ends the context. It may be called more than once, and must be called
-// once: until then the context is kept by its parent.
+// Release ends the context. It must be called, as the parent keeps the context
+// until then; another call of it does nothing.
 func (h Held[T]) Release() {
 	if h.cancel != nil {
 		h.cancel(nil)

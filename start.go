@@ -10,7 +10,8 @@ import (
 // Go starts fn on a goroutine of its own and returns the future of its result.
 // A Cancel of that future ends fn's context with the cause and fails the
 // future at once; what fn returns after that is dropped. If ctx ends, fn's context
-// ends too, and the future settles when fn returns.
+// ends too, and the future settles when fn returns: an Await with the same ctx
+// does not wait for that, and may return while fn still runs.
 //
 // A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; a panic
 // that comes too late for the future goes to [OnUnhandled]. With Await inside
