@@ -28,8 +28,8 @@
 // [Then], [Future.Catch], [Handle] and their kin return a new future, that of
 // the handler's result, and leave the old one as it is. A handler runs exactly
 // once, and the handlers of one future run in the order in which they were added:
-// on the goroutine that settles it or, if it is settled already, on the one
-// that adds the handler, before the call that adds it returns. They never run
+// on the goroutine that settles it or, if it is settled and they have run, on the
+// one that adds the handler, before the call that adds it returns. They never run
 // under a lock of this package, and may call anything in it. They should not
 // block, because others wait for them; [Future.Via] moves what follows to another
 // goroutine, a bounded group or an event loop.

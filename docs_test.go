@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -97,6 +98,29 @@ func TestDocumentsLink(t *testing.T) {
 			}
 			if anchor != "" && !markdown.Anchors(texts[file])[anchor] {
 				t.Errorf("%s: link to %s: no such heading", path, link)
+			}
+		}
+	}
+}
+
+var testName = regexp.MustCompile("\\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*\\b")
+
+// Each test that a document names is there.
+func TestDocumentsNameTests(t *testing.T) {
+	var code strings.Builder
+	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		code.Write(text)
+		return err
+	}))
+	for path, text := range documents(t) {
+		for _, name := range testName.FindAllString(text, -1) {
+			// A name in a command is the beginning of several.
+			if !strings.Contains(code.String(), "func "+name) {
+				t.Errorf("%s: there is no %s", path, name)
 			}
 		}
 	}

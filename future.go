@@ -50,8 +50,8 @@ import (
 // Any number of handlers may be added, before and after the future settles,
 // and from any goroutine. Each sees the same result, runs exactly once, and in
 // the order of adding. A handler runs on the goroutine that settles the future or, if it
-// is settled already, on the one that adds the handler, before the call that
-// adds it returns; [Future.Via] moves it elsewhere. It never runs under a lock of
+// is settled and its handlers have run, on the one that adds the handler, before
+// the call that adds it returns; [Future.Via] moves it elsewhere. It never runs under a lock of
 // this package, and may call anything here, but it should not block: others wait for
 // it. In particular it must not wait for another handler of the same future.
 // If it panics or ends its goroutine, the future it was to give fails with a
