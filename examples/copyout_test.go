@@ -3,6 +3,8 @@ package examples_test
 import (
 	"bytes"
 	"context"
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -55,6 +57,37 @@ func TestEachExampleWorksWhereItIsCopiedTo(t *testing.T) {
 				interrupt(t, binary, args)
 			}
 		})
+	}
+}
+
+// Each program is short, says how to run it and what it prints, and is in the
+// list.
+func TestEachExampleIsIntroduced(t *testing.T) {
+	list, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	programs, err := filepath.Glob(filepath.Join("*", "main.go"))
+	require.NoError(t, err)
+	require.NotEmpty(t, programs)
+	for _, program := range programs {
+		name := filepath.Dir(program)
+		require.Contains(t, string(list), "| ["+name+"]("+name+") |")
+
+		fset := token.NewFileSet()
+		files, err := filepath.Glob(filepath.Join(name, "*.go"))
+		require.NoError(t, err)
+		introduction := ""
+		for _, file := range files {
+			f, err := parser.ParseFile(fset, file, nil, parser.ParseComments|parser.PackageClauseOnly)
+			require.NoError(t, err)
+			introduction += f.Doc.Text()
+		}
+		require.True(t, strings.HasPrefix(introduction, "Command "+name+" "), name)
+		require.Contains(t, introduction, "go run ./examples/"+name, name)
+		require.Regexp(t, "prints?|serve", introduction, name)
+
+		code, err := os.ReadFile(program)
+		require.NoError(t, err)
+		require.LessOrEqual(t, bytes.Count(code, []byte("\n")), 130, "lines of %s", program)
 	}
 }
 

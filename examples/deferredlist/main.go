@@ -24,31 +24,27 @@ func main() {
 }
 
 func run(w io.Writer) {
-	empty(w)
-	one(w)
-	two(w)
-	order(w)
-	consumed(w)
-	unhandled(w)
-	handled(w)
+	for _, program := range []func(io.Writer){empty, one, two, order, consumed, unhandled, handled} {
+		program(w)
+	}
 }
 
 func empty(w io.Writer) {
 	fmt.Fprintln(w, "1. No members: the list is settled from the start.")
-	printResults(w, twill.NewDeferredList([]*twill.Future[string]{}, 0))
+	printResults(w, 0)
 }
 
 func one(w io.Writer) {
 	fmt.Fprintln(w, "2. One member: the list settles when that does.")
 	a := twill.NewPromise[string]()
-	printResults(w, twill.NewDeferredList([]*twill.Future[string]{a.Future()}, 0))
+	printResults(w, 0, a.Future())
 	resolve(w, a, "a")
 }
 
 func two(w io.Writer) {
 	fmt.Fprintln(w, "3. Two members: the list settles with the last of them.")
 	a, b := twill.NewPromise[string](), twill.NewPromise[string]()
-	printResults(w, twill.NewDeferredList([]*twill.Future[string]{a.Future(), b.Future()}, 0))
+	printResults(w, 0, a.Future(), b.Future())
 	resolve(w, a, "a")
 	resolve(w, b, "b")
 }
@@ -56,7 +52,7 @@ func two(w io.Writer) {
 func order(w io.Writer) {
 	fmt.Fprintln(w, "4. The results are in the order of the members, whoever settles first.")
 	a, b := twill.NewPromise[string](), twill.NewPromise[string]()
-	printResults(w, twill.NewDeferredList([]*twill.Future[string]{a.Future(), b.Future()}, 0))
+	printResults(w, 0, a.Future(), b.Future())
 	resolve(w, b, "b")
 	resolve(w, a, "a")
 }
@@ -64,7 +60,7 @@ func order(w io.Writer) {
 func consumed(w io.Writer) {
 	fmt.Fprintln(w, "5. A failure is a result like others, and ConsumeErrors takes it.")
 	a, b := twill.NewPromise[string](), twill.NewPromise[string]()
-	printResults(w, twill.NewDeferredList([]*twill.Future[string]{a.Future(), b.Future()}, twill.ConsumeErrors))
+	printResults(w, twill.ConsumeErrors, a.Future(), b.Future())
 	resolve(w, a, "a")
 	reject(w, b, "b is broken")
 }
@@ -77,7 +73,7 @@ func unhandled(w io.Writer) {
 
 	func() {
 		a, b := twill.NewPromise[string](), twill.NewPromise[string]()
-		printResults(w, twill.NewDeferredList([]*twill.Future[string]{a.Future(), b.Future()}, 0))
+		printResults(w, 0, a.Future(), b.Future())
 		resolve(w, a, "a")
 		reject(w, b, "b is broken")
 	}()
@@ -99,15 +95,16 @@ func unhandled(w io.Writer) {
 func handled(w io.Writer) {
 	fmt.Fprintln(w, "7. A failure handled before the list sees it is none.")
 	a, b := twill.NewPromise[string](), twill.NewPromise[string]()
-	safe := b.Future().Catch(func(err error) (string, error) { return "instead of b", nil })
-	printResults(w, twill.NewDeferredList([]*twill.Future[string]{a.Future(), safe}, 0))
+	safe := b.Future().Catch(func(error) (string, error) { return "instead of b", nil })
+	printResults(w, 0, a.Future(), safe)
 	resolve(w, a, "a")
 	reject(w, b, "b is broken")
 }
 
-// printResults prints what the list settles with, at the moment it does.
-func printResults(w io.Writer, list *twill.DeferredList[string]) {
-	list.Tap(func(l twill.ListResult[string], _ error) {
+// printResults makes a list of the members, and prints what it settles with, at
+// the moment it does.
+func printResults(w io.Writer, flags twill.ListFlags, members ...*twill.Future[string]) {
+	twill.NewDeferredList(members, flags).Tap(func(l twill.ListResult[string], _ error) {
 		words := make([]string, len(l.Results))
 		for i, r := range l.Results {
 			words[i] = r.Value
