@@ -103,7 +103,7 @@ func TestDocumentsLink(t *testing.T) {
 	}
 }
 
-var testName = regexp.MustCompile("\\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*\\b")
+var testName = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*\b`)
 
 // Each test that a document names is there.
 func TestDocumentsNameTests(t *testing.T) {
