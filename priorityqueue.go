@@ -159,7 +159,7 @@ func (q *PriorityQueue[T]) Close() {
 	}
 	putters := q.putters.Clear()
 	q.mu.Unlock()
-	for _, p := range putters {
+	for p := range putters.All() {
 		p.Item.admitted <- ErrClosed
 	}
 	each(getters, func(g *getter[T]) {

@@ -18,6 +18,7 @@ import (
 type node struct {
 	heap.Place
 	name int
+	_    *int // alone in its block of memory, however short a word is
 }
 
 // model is the slow truth: a slice sorted at every look.
@@ -29,6 +30,10 @@ func (m model) sorted() model {
 		return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.Seq, b.Seq))
 	})
 	return m
+}
+
+func (m model) first() heap.Entry[*node] {
+	return slices.MinFunc(m, func(a, b heap.Entry[*node]) int { return a.Compare(b.Key) })
 }
 
 func (m model) items() []*node {
@@ -61,8 +66,8 @@ func TestEmpty(t *testing.T) {
 	var h heap.Heap[*node]
 	require.Zero(t, h.Len())
 	require.Empty(t, h.First(3))
-	require.Empty(t, h.Entries())
-	require.Empty(t, h.Clear())
+	require.Empty(t, h.Snapshot().Sorted())
+	require.Empty(t, h.Clear().Sorted())
 	require.False(t, h.Has(&node{}))
 	for range h.InOrder() {
 		t.Fatal("an empty heap has nothing to walk")
@@ -104,14 +109,14 @@ func TestHasTellsHeapsApart(t *testing.T) {
 // TestAgainstModel drives a heap and a sorted slice with the same random calls.
 func TestAgainstModel(t *testing.T) {
 	for seed := range uint64(200) {
-		levels := []int{1, 3, 8, 1 << 30}[seed%4]
+		levels := []int64{1, 3, 8, 1 << 30}[seed%4]
 		script := make([]byte, 1500)
 		random := rand.New(rand.NewPCG(seed, 1))
 		for i := range script {
 			script[i] = byte(random.Uint32())
 		}
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
-			runScript(t, script, func() int { return random.IntN(levels) - levels/2 })
+			runScript(t, script, func() int64 { return random.Int64N(levels) - levels/2 })
 		})
 	}
 }
@@ -120,15 +125,18 @@ func FuzzAgainstModel(f *testing.F) {
 	f.Add([]byte{0, 0, 0, 128, 200, 0, 0, 250})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		random := rand.New(rand.NewPCG(uint64(len(script)), 2))
-		runScript(t, script, func() int { return random.IntN(5) })
+		runScript(t, script, func() int64 { return random.Int64N(5) })
 	})
 }
 
-// runScript reads one call out of each byte.
-func runScript(t *testing.T, script []byte, priority func() int) {
+// runScript reads one call out of each byte. Some take a snapshot, which is
+// looked at again only after all of them.
+func runScript(t *testing.T, script []byte, priority func() int64) {
 	t.Helper()
 	var h heap.Heap[*node]
 	var m model
+	var snapshots snapshots
+	defer func() { snapshots.check(t) }()
 	for seq, b := range script {
 		pick := seq * 7919
 		switch {
@@ -148,23 +156,25 @@ func runScript(t *testing.T, script []byte, priority func() int) {
 			e := &m[pick%len(m)]
 			e.Priority = priority()
 			h.Reprioritize(e.Item, e.Priority)
-		case b < 254:
+		case b < 250:
 			n := pick % (len(m) + 3)
 			require.Equal(t, m.sorted()[:min(n, len(m))].items(), append([]*node{}, h.First(n)...))
+		case b < 254:
+			snapshots.take(&h, m)
 		default:
-			entries := h.Clear()
-			heap.Sort(entries)
-			require.Equal(t, m.sorted(), model(entries))
+			require.Equal(t, m.sorted(), model(h.Clear().Sorted()))
 			m = nil
+		}
+		if len(m) > 0 {
+			require.Equal(t, m.first(), h.Peek())
 		}
 		require.Equal(t, len(m), h.Len())
 	}
 	for _, e := range m {
 		require.True(t, h.Has(e.Item))
 	}
-	entries := h.Entries()
-	heap.Sort(entries)
-	require.True(t, slices.Equal(m.sorted(), entries), "Entries and Sort")
+	entries := h.Snapshot().Sorted()
+	require.True(t, slices.Equal(m.sorted(), entries), "Snapshot")
 	require.ElementsMatch(t, entries, slices.Collect(h.All()))
 	require.True(t, slices.Equal(m.sorted(), slices.Collect(h.InOrder())), "InOrder")
 	for _, want := range m.sorted() {
@@ -181,7 +191,7 @@ func TestWhatLeftIsReleased(t *testing.T) {
 		var nodes []*node
 		for i := range n {
 			x := &node{name: i}
-			h.Push(x, heap.Key{Priority: i % 3, Seq: uint64(i)})
+			h.Push(x, heap.Key{Priority: int64(i % 3), Seq: uint64(i)})
 			nodes = append(nodes, x)
 		}
 		for i, x := range nodes {
@@ -215,19 +225,20 @@ func TestArrayShrinks(t *testing.T) {
 		h.Push(&node{}, heap.Key{Seq: uint64(i)})
 	}
 	require.GreaterOrEqual(t, heap.Cap(&h), n)
+	require.LessOrEqual(t, heap.Cap(&h), n+heap.ChunkSize)
 	for h.Len() > 0 {
-		require.LessOrEqual(t, heap.Cap(&h), max(64, 8*h.Len()+8))
+		require.LessOrEqual(t, heap.Cap(&h), max(64, min(8*h.Len()+8, h.Len()+2*heap.ChunkSize)))
 		h.Pop()
 	}
 	require.LessOrEqual(t, heap.Cap(&h), 64)
 }
 
-// TestNoCopyingAboutABoundary pushes and pops at every length about the powers
-// of two: growing and shrinking must not alternate.
+// TestNoCopyingAboutABoundary pushes and pops at every length, about the powers
+// of two and about whole chunks: growing and shrinking must not alternate.
 func TestNoCopyingAboutABoundary(t *testing.T) {
 	var h heap.Heap[*node]
 	x := &node{}
-	for i := range 1 << 12 {
+	for i := range 2*heap.ChunkSize + 10 {
 		h.Push(&node{}, heap.Key{Seq: uint64(i)})
 		h.Push(x, heap.Key{Priority: -1})
 		h.Pop()

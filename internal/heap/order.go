@@ -1,45 +1,52 @@
 package heap
 
 import (
+	"cmp"
 	"iter"
-	"slices"
 )
 
-// Sort puts entries into the order in which a heap gives them out.
-func Sort[T any](entries []Entry[T]) {
-	slices.SortFunc(entries, func(a, b Entry[T]) int { return a.Compare(b.Key) })
+// Key is what the heap is ordered by.
+type Key struct {
+	Priority int64  // lower comes first
+	Seq      uint64 // among equal priorities, lower comes first; unique in a heap
 }
 
-// Entries returns a copy of what is in the heap, in no order. A caller that
-// holds a lock sorts it, with [Sort], after giving the lock back.
-func (h *Heap[T]) Entries() []Entry[T] {
-	return slices.Clone(h.slots)
+// Before reports whether k comes out before l.
+func (k Key) Before(l Key) bool {
+	return k.Priority < l.Priority || k.Priority == l.Priority && k.Seq < l.Seq
 }
 
-// All walks the heap in no order. The heap must not change meanwhile.
-func (h *Heap[T]) All() iter.Seq[Entry[T]] {
-	return slices.Values(h.slots)
+// Compare is negative if k comes out before l, positive if after.
+func (k Key) Compare(l Key) int {
+	return cmp.Or(cmp.Compare(k.Priority, l.Priority), cmp.Compare(k.Seq, l.Seq))
 }
 
-// Clear empties the heap and returns what was in it, in no order.
-func (h *Heap[T]) Clear() []Entry[T] {
-	entries := h.slots
-	h.slots = nil
-	for _, e := range entries {
-		e.Item.place().at = 0
+// least returns the index of the entry that comes out first; there must be one.
+func least[T any](entries []Entry[T]) int {
+	l, key := 0, entries[0].Key
+	for i := 1; i < len(entries); i++ {
+		if k := entries[i].Key; k.Before(key) {
+			l, key = i, k
+		}
 	}
-	return entries
+	return l
 }
+
+// first is the slot of the entry that comes out first; there must be one.
+func (s *slots[T]) first() int { return least(s.children(-1)) }
+
+// Peek returns what Pop would take out. There must be an entry.
+func (s *slots[T]) Peek() Entry[T] { return *s.at(s.first()) }
 
 // First returns the n items that come out first, in order, or all if there are
-// fewer. It takes O(n log n) however many items the heap holds.
-func (h *Heap[T]) First(n int) []T {
-	n = min(n, h.Len())
+// fewer. It takes O(n log n) however many items there are.
+func (s *slots[T]) First(n int) []T {
+	n = min(n, s.n)
 	if n <= 0 {
 		return nil
 	}
 	first := make([]T, 0, n)
-	for e := range h.InOrder() {
+	for e := range s.InOrder() {
 		first = append(first, e.Item)
 		if len(first) == n {
 			break
@@ -48,70 +55,72 @@ func (h *Heap[T]) First(n int) []T {
 	return first
 }
 
-// InOrder walks the heap in the order in which it would be emptied and leaves
-// it as it is. The first n steps take O(n log n). The heap must not change
+// InOrder walks the entries in the order in which a heap gives them out, and
+// takes none out. The first n steps take O(n log n). A heap must not change
 // meanwhile.
 //
 // It keeps a frontier, the slots whose parent has been given out but not they
 // themselves: the next entry is always the first of those.
-func (h *Heap[T]) InOrder() iter.Seq[Entry[T]] {
+func (s *slots[T]) InOrder() iter.Seq[Entry[T]] {
 	return func(yield func(Entry[T]) bool) {
-		if len(h.slots) == 0 {
-			return
+		f := make(frontier, 0, 256) // enough for a page
+		open := func(i int) {
+			for c, e := range s.children(i) {
+				f.push(e.Key, child(i)+c)
+			}
 		}
-		f := frontier[T]{slots: h.slots}
-		f.push(0)
-		for len(f.open) > 0 {
+		for open(-1); len(f) > 0; {
 			i := f.pop()
-			if !yield(h.slots[i]) {
+			if !yield(*s.at(i)) {
 				return
 			}
-			for child := i*arity + 1; child < min(i*arity+1+arity, len(h.slots)); child++ {
-				f.push(child)
-			}
+			open(i)
 		}
 	}
 }
 
-// frontier is a binary min-heap of slots, by index.
-type frontier[T any] struct {
-	slots []Entry[T]
-	open  []int
+// frontier is a binary min-heap of slots.
+type frontier []struct {
+	Key
+	slot int
 }
 
-func (f *frontier[T]) before(i, j int) bool {
-	return f.slots[f.open[i]].Before(f.slots[f.open[j]].Key)
-}
-
-func (f *frontier[T]) push(slot int) {
-	f.open = append(f.open, slot)
-	for i := len(f.open) - 1; i > 0; {
+func (f *frontier) push(k Key, slot int) {
+	*f = append(*f, struct {
+		Key
+		slot int
+	}{k, slot})
+	open := *f
+	for i := len(open) - 1; i > 0; {
 		parent := (i - 1) / 2
-		if !f.before(i, parent) {
+		if !open[i].Before(open[parent].Key) {
 			break
 		}
-		f.open[i], f.open[parent] = f.open[parent], f.open[i]
+		open[i], open[parent] = open[parent], open[i]
 		i = parent
 	}
 }
 
-func (f *frontier[T]) pop() int {
-	first, n := f.open[0], len(f.open)-1
-	f.open[0] = f.open[n]
-	f.open = f.open[:n]
+func (f *frontier) pop() (slot int) {
+	open := *f
+	n := len(open) - 1
+	slot = open[0].slot
+	open[0] = open[n]
+	open = open[:n]
+	*f = open
 	for i := 0; ; {
 		child := 2*i + 1
 		if child >= n {
 			break
 		}
-		if child+1 < n && f.before(child+1, child) {
+		if child+1 < n && open[child+1].Before(open[child].Key) {
 			child++
 		}
-		if !f.before(child, i) {
+		if !open[child].Before(open[i].Key) {
 			break
 		}
-		f.open[i], f.open[child] = f.open[child], f.open[i]
+		open[i], open[child] = open[child], open[i]
 		i = child
 	}
-	return first
+	return slot
 }
