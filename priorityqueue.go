@@ -25,12 +25,17 @@ import (
 type PriorityQueue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	mu      lock.Mutex // guards the five below
+	snapshot lock.Mutex // held, before mu, while a Snapshot reads values
+
+	mu      lock.Mutex // guards the seven below
 	items   heap.Heap[*Item[T]]
 	putters heap.Heap[*putter[T]] // the PutWaits that wait; empty unless items is full
 	getters list.List[*getter[T]] // the gets that wait; empty unless items and putters are
 	seq     uint64                // number of the last put
 	closed  bool
+
+	reading bool       // a Snapshot reads values, without mu
+	left    []*Item[T] // what has left since it began, and has its value still
 }
 
 // NewPriorityQueue returns an empty queue with the limits in opts. If opts is
@@ -87,7 +92,7 @@ func (q *PriorityQueue[T]) hand(item *Item[T]) (handed bool, err error) {
 		handed = g.f.settle(item.value, nil)
 		q.mu.Lock()
 		if handed {
-			item.release()
+			q.release(item)
 			return true, nil
 		}
 	}
@@ -108,7 +113,19 @@ func (q *PriorityQueue[T]) take() (v T, ok bool) {
 	if q.items.Len() == 0 {
 		return v, false
 	}
-	return q.items.Pop().Item.release(), true
+	return q.release(q.items.Pop().Item), true
+}
+
+// release returns the value of an item that is queued no longer and forgets it,
+// unless a Snapshot may be about to read it; the lock must be held.
+func (q *PriorityQueue[T]) release(x *Item[T]) T {
+	v := x.value
+	if q.reading {
+		q.left = append(q.left, x)
+	} else {
+		x.forget()
+	}
+	return v
 }
 
 // Len returns the number of items queued.
@@ -126,18 +143,34 @@ func (q *PriorityQueue[T]) Waiting() int {
 }
 
 // Snapshot returns the values queued, in the order in which they would be got
-// now.
+// now. The queue can be used meanwhile, however long it is; a second Snapshot
+// waits for the first.
 func (q *PriorityQueue[T]) Snapshot() []T {
 	type entry struct {
 		heap.Key
 		value T
 	}
+	q.snapshot.Lock()
 	q.mu.Lock()
-	entries := make([]entry, 0, q.items.Len())
-	for e := range q.items.All() {
+	items := q.items.Snapshot()
+	q.reading = true
+	q.mu.Unlock()
+
+	entries := make([]entry, 0, items.Len())
+	for e := range items.All() {
 		entries = append(entries, entry{e.Key, e.Item.value})
 	}
-	q.mu.Unlock() // sorting may take long and needs no lock
+
+	q.mu.Lock()
+	q.reading = false
+	left := q.left
+	q.left = nil
+	q.mu.Unlock()
+	for _, x := range left {
+		x.forget()
+	}
+	q.snapshot.Unlock()
+
 	slices.SortFunc(entries, func(a, b entry) int { return a.Compare(b.Key) })
 	values := make([]T, len(entries))
 	for i, e := range entries {

@@ -10,23 +10,24 @@ type Item[T any] struct {
 	// Guarded by q.mu.
 	//lint:ignore U1000 internal/heap uses it
 	place      //nolint:unused // in q.items
-	value    T // zero unless queued
+	value    T // not written while queued, nor read when not
 	priority int
 }
 
-// release returns the item's value and forgets it; the lock must be held.
-func (x *Item[T]) release() T {
+// forget lets go of the value of an item that is queued no longer.
+func (x *Item[T]) forget() {
 	var none T
-	v := x.value
 	x.value = none
-	return v
 }
 
 // Value returns the value and true while it is queued.
 func (x *Item[T]) Value() (v T, queued bool) {
 	x.q.mu.Lock()
 	defer x.q.mu.Unlock()
-	return x.value, x.q.items.Has(x)
+	if x.q.items.Has(x) {
+		return x.value, true
+	}
+	return v, false
 }
 
 // Priority returns the priority that the value has or, if it is no longer
@@ -60,7 +61,7 @@ func (x *Item[T]) Remove() bool {
 		return false
 	}
 	x.q.items.Remove(x)
-	x.release()
+	x.q.release(x)
 	x.q.admit()
 	return true
 }

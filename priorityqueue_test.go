@@ -2,7 +2,12 @@ package twill_test
 
 import (
 	"math/rand/v2"
+	"runtime"
+	"slices"
+	"sync"
 	"testing"
+	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -178,4 +183,42 @@ func TestPriorityQueueNegativeLimits(t *testing.T) {
 	requireFailure(t, twill.ErrQueueUnderflow, q.Get())
 	pqPut(t, q, 3, 0)
 	requireValue(t, 3, q.Get())
+}
+
+// TestPriorityQueueSnapshotWhileItIsEmptied: what is got while a Snapshot reads
+// is in it all the same, whole, and is not kept afterwards.
+func TestPriorityQueueSnapshotWhileItIsEmptied(t *testing.T) {
+	var q twill.PriorityQueue[*int]
+	const n = 4000
+	items := make([]*twill.Item[*int], n)
+	gone := make([]weak.Pointer[int], n)
+	for i := range n {
+		v := new(int)
+		*v = i
+		gone[i] = weak.Make(v)
+		items[i], _ = q.Put(v, 0)
+	}
+	var emptying sync.WaitGroup
+	emptying.Go(func() {
+		for i := 0; i < n; i += 2 {
+			_, ok := q.TryGet()
+			if !ok || !items[n-1-i/2].Remove() {
+				t.Error("half are got, half removed")
+				return
+			}
+		}
+	})
+	for q.Len() > 0 {
+		values := q.Snapshot()
+		for i, v := range values {
+			require.Equal(t, *values[0]+i, *v, "a snapshot is of one moment")
+		}
+	}
+	emptying.Wait()
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return !slices.ContainsFunc(gone, func(w weak.Pointer[int]) bool { return w.Value() != nil })
+	}, 10*time.Second, time.Millisecond, "an item keeps no value that has left")
+	runtime.KeepAlive(items)
+	runtime.KeepAlive(&q)
 }
