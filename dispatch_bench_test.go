@@ -98,3 +98,18 @@ func BenchmarkPriorityQueue(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkDispatchPendingPage reads the first hundred of a million jobs.
+func BenchmarkDispatchPendingPage(b *testing.B) {
+	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q.Pause()
+	for n := range 1_000_000 {
+		q.Put(n, n*7919%8)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(q.PendingPage(0, 100)) != 100 {
+			b.Fatal("not a page")
+		}
+	}
+}
