@@ -4,7 +4,7 @@
 //
 // Usage: go run ./scale [-o scale.svg] [-max 10000000]
 //
-// The largest size takes about five gigabytes of memory, less with a GOMEMLIMIT.
+// The largest size takes about two gigabytes of memory.
 package main
 
 import (
