@@ -56,7 +56,8 @@
 //
 // [Future.Await] blocks until the future settles or its context ends. The context
 // bounds the waiting, not the work: who gives up leaves nothing behind, and the
-// work goes on. A result that is there wins over a context that has
+// work goes on. So an Await may return before the function of a [Go] with the
+// same context has. A result that is there wins over a context that has
 // ended. [Future.Poll] never blocks, and [Future.Done] and [Future.Context] are
 // for select and for code that speaks contexts. Where a context has ended, what
 // is returned is [context.Cause] of it.

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/panjf2000/ants/v2"
 	"github.com/sourcegraph/conc"
@@ -59,7 +60,6 @@ func TestMovingIsRightAboutPeers(t *testing.T) {
 			out, err := child.CombinedOutput()
 			require.Error(t, err)
 			require.Contains(t, string(out), "panic: ")
-			require.NotContains(t, string(out), "survived")
 		})
 	}
 }
@@ -86,7 +86,7 @@ var fatal = map[string]func(){
 func TestMovingFatal(t *testing.T) {
 	if call := fatal[os.Getenv("MOVING_FATAL")]; call != nil {
 		call()
-		fmt.Println("survived")
+		time.Sleep(10 * time.Second) // the panic is another goroutine's, and ends this one
 	} else {
 		t.Skip("for a process of its own")
 	}
