@@ -4,7 +4,6 @@ package twill_test
 
 import (
 	"errors"
-	"fmt"
 	"strconv"
 	"testing"
 
@@ -38,13 +37,4 @@ func TestFluentHandle(t *testing.T) {
 	})
 	awaitError(t, f, errBoom)
 	awaitError(t, f, errFirst)
-}
-
-func ExampleFuture_Then() {
-	f := twill.Resolved("21").
-		Then(strconv.Atoi).
-		Then(func(n int) (int, error) { return 2 * n, nil })
-	r, _ := f.Poll()
-	fmt.Println(r.Value)
-	// Output: 42
 }
