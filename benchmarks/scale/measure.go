@@ -19,12 +19,15 @@ type row struct {
 	finish       float64 // likewise, from pending to settled
 	cancel       float64 // of a job somewhere among all
 	reprioritize float64 // likewise
+	page         float64 // to list the first hundred in their order
 	kept         int64   // bytes on the heap after the last job
 }
 
 const (
 	levels = 8    // of priority: few are the common case
 	picked = 1000 // jobs at random, half of them to cancel and half to move
+	paged  = 100  // jobs on a page of the list
+	pages  = 50
 )
 
 // measure returns the least of each cost: that of the round which others on the
@@ -39,6 +42,7 @@ func measure(n, rounds int) row {
 		r.finish = min(r.finish, next.finish)
 		r.cancel = min(r.cancel, next.cancel)
 		r.reprioritize = min(r.reprioritize, next.reprioritize)
+		r.page = min(r.page, next.page)
 		r.kept = min(r.kept, next.kept)
 	}
 	return r
@@ -91,6 +95,11 @@ func once(n int) row {
 		check(j.Cancel(nil))
 	}
 	r.cancel = each(began, len(canceled))
+	began = time.Now()
+	for range pages {
+		check(len(q.PendingPage(0, paged)) == min(paged, n-len(canceled)))
+	}
+	r.page = each(began, pages)
 
 	left = n - len(canceled)
 	jobs, moved, canceled = nil, nil, nil

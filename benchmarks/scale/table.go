@@ -15,6 +15,7 @@ const (
 	mostBytes = 1.1   // times as many
 	mostTime  = 1.5   // times as long
 	mostStep  = 2000  // nanoseconds to cancel a job, and to move it
+	mostPage  = 50000 // nanoseconds to list the first hundred
 	mostKept  = 65536 // bytes in all: what a queue itself has, and nothing of a job
 )
 
@@ -32,6 +33,7 @@ var columns = []column{
 	{"finish", func(r row) float64 { return r.finish }, plot.Duration, times(mostTime)},
 	{"cancel", func(r row) float64 { return r.cancel }, plot.Duration, fixed(mostStep)},
 	{"reprioritize", func(r row) float64 { return r.reprioritize }, plot.Duration, fixed(mostStep)},
+	{"first 100", func(r row) float64 { return r.page }, plot.Duration, fixed(mostPage)},
 	{"kept in all", func(r row) float64 { return float64(r.kept) }, plot.Bytes, fixed(mostKept)},
 }
 
@@ -81,7 +83,7 @@ func (c column) show(v float64) string { return c.unit(int(math.Round(v))) }
 // draw makes the picture: times, and bytes below.
 func draw(sizes plot.Range, rows []row) []byte {
 	charts := []plot.Chart{
-		{Cost: "time for each job", Unit: plot.Duration, Sizes: sizes, Least: 10, Most: 10_000},
+		{Cost: "time for each job, and for a page", Unit: plot.Duration, Sizes: sizes, Least: 10, Most: 100_000},
 		{Cost: "bytes for each job", Unit: plot.Bytes, Sizes: sizes, Least: 10, Most: 1000},
 	}
 	for _, c := range columns[:len(columns)-1] {
