@@ -160,7 +160,7 @@ func TestUnhandledReportThatBlocksHoldsUpNobody(t *testing.T) {
 			others <- err
 		}
 	})
-	defer twill.OnUnhandled(previous)
+	defer func() { twill.OnUnhandled(previous) }()
 	defer close(release)
 	watchdog(t, func() {
 		for _, told := range []struct {

@@ -52,7 +52,7 @@ var dictModel = porcupine.Model{
 const dictKeys = 2
 
 func TestDictIsLinearizable(t *testing.T) {
-	linearizable(t, times(3000, 50), 4, dictModel, func(seed uint64, h *history) func(int) {
+	linearizable(t, times(3000, 20), 4, dictModel, func(seed uint64, h *history) func(int) {
 		var d twill.Dict[int, int]
 		return func(client int) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(client)))

@@ -31,6 +31,9 @@ func TestNoGoroutineIsLeaked(t *testing.T) {
 	})
 }
 
+// plantedLeak waits for ever, to see that this is noticed.
+func plantedLeak(ch chan int) { <-ch }
+
 // leaked is the stacks of the goroutines that are leaked.
 func leaked(t *testing.T) string {
 	var b bytes.Buffer

@@ -37,9 +37,6 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twillgo/twill/torture_test.plantedLeak"))
 }
 
-// plantedLeak waits for ever, to see that this is noticed.
-func plantedLeak(ch chan int) { <-ch }
-
 // await returns the result of f, and fails the test if there is none soon.
 func await[T any](t testing.TB, f *twill.Future[T]) (T, error) {
 	t.Helper()

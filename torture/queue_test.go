@@ -48,7 +48,7 @@ var queueModel = porcupine.Model{
 
 // A get is one call that waits for a while; given up, it has taken nothing.
 func TestQueueIsLinearizable(t *testing.T) {
-	linearizable(t, times(3000, 50), 4, queueModel, func(seed uint64, h *history) func(int) {
+	linearizable(t, times(3000, 20), 4, queueModel, func(seed uint64, h *history) func(int) {
 		var q twill.Queue[int]
 		return func(client int) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(client)))
@@ -79,7 +79,7 @@ func TestQueueIsLinearizable(t *testing.T) {
 }
 
 func TestPriorityQueueIsLinearizable(t *testing.T) {
-	linearizable(t, times(3000, 50), 4, queueModel, func(seed uint64, h *history) func(int) {
+	linearizable(t, times(3000, 20), 4, queueModel, func(seed uint64, h *history) func(int) {
 		var q twill.PriorityQueue[int]
 		return func(client int) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(client)))
