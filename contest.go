@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -23,7 +23,7 @@ type contest[A, T, R any] struct {
 	stop   func() bool     // ends the watch on ctx
 	delay  time.Duration
 
-	mu      lock.Mutex // guards all below
+	mu      sched.Mutex // guards all below
 	cancels []context.CancelCauseFunc
 	errs    []error
 	started int

@@ -5,7 +5,7 @@ import (
 
 	"github.com/twillgo/twill/internal/keymap"
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 )
 
 // Dict is a map in which a get of a missing key is a future: it is settled
@@ -26,7 +26,7 @@ import (
 type Dict[K comparable, V any] struct {
 	// mu guards the fields below. Under it are map accesses and list
 	// operations; futures are settled and functions called without it.
-	mu      lock.RWMutex
+	mu      sched.RWMutex
 	slots   keymap.Map[K, *dictSlot[K, V]]
 	n       int    // slots that hold a value; the others are waited for
 	waiting int    // waiters, on all lines

@@ -10,7 +10,7 @@ import (
 
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 )
 
 // What a dispatch queue answers when it cannot do what it is asked.
@@ -83,7 +83,7 @@ type ResizableDispatchQueue[A, R any] struct {
 	born time.Time                                                    // what the times of jobs are counted from
 	run  atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks, if there are any
 
-	mu       lock.Mutex            // guards all below, and the jobs' fields; no user code runs under it
+	mu       sched.Mutex           // guards all below, and the jobs' fields; no user code runs under it
 	pending  heap.Heap[*Job[A, R]] // those that may start when there is a slot
 	delayed  heap.Heap[*Job[A, R]] // those that are not due yet, by the time at which they are
 	alarm    alarm                 // goes off when the first of those is due

@@ -2,8 +2,9 @@ package twill
 
 import "context"
 
-// Empty returns a future that settles when no job is pending or underway, the
-// futures of all have settled: at once if it is so now. If q is stopped with
+// Empty returns a future that settles when no job is pending or underway: at
+// once if it is so now. The futures of all jobs have settled, except for one that
+// another goroutine is cancelling before its start at this moment. If q is stopped with
 // jobs left over it fails with [ErrStopped]. Cancelling it does nothing to q.
 func (q *ResizableDispatchQueue[A, R]) Empty() *Future[struct{}] {
 	q.mu.Lock()

@@ -7,8 +7,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/twillgo/twill/internal/lock"
 	"github.com/twillgo/twill/internal/ring"
+	"github.com/twillgo/twill/internal/sched"
 )
 
 // EventKind says what an [Event] tells of.
@@ -115,7 +115,7 @@ type feeds[E any] struct {
 
 // feed is what waits for one reader.
 type feed[E any] struct {
-	mu    *lock.Mutex // guards the rest
+	mu    *sched.Mutex // guards the rest
 	from  *feeds[E]
 	ctx   context.Context
 	limit int // 0 is none
@@ -146,7 +146,7 @@ func (fs *feeds[E]) close() {
 	fs.of = nil
 }
 
-func (fs *feeds[E]) subscribe(ctx context.Context, mu *lock.Mutex, limit int, closed func() bool) *feed[E] {
+func (fs *feeds[E]) subscribe(ctx context.Context, mu *sched.Mutex, limit int, closed func() bool) *feed[E] {
 	f := &feed[E]{mu: mu, from: fs, ctx: ctx, limit: limit, more: make(chan struct{}, 1)}
 	mu.Lock()
 	if closed() {

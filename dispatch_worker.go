@@ -3,6 +3,7 @@ package twill
 import (
 	"context"
 
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -41,7 +42,7 @@ func (q *ResizableDispatchQueue[A, R]) unlock(now int64) {
 func (q *ResizableDispatchQueue[A, R]) start(j *Job[A, R], now int64) {
 	q.workers++
 	q.begin(j, now)
-	go q.work(j)
+	sched.Go(func() { q.work(j) })
 }
 
 // begin makes j, which is on no list, underway; the lock must be held.
@@ -66,7 +67,7 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 			var none R
 			q.end(j, none, ErrGoexit)
 			if next, rest := q.next(); next != nil {
-				go q.work(next)
+				sched.Go(func() { q.work(next) })
 			} else {
 				rest.settle()
 			}

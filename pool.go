@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -17,7 +17,7 @@ import (
 // methods may be called from any goroutine. A pool only watches: it takes no
 // errors, and being in it keeps no future from being cancelled.
 type Pool struct {
-	mu      lock.Mutex // guards all below
+	mu      sched.Mutex // guards all below
 	opts    PoolOptions
 	members map[*settle.Core]*poolMember // nil when empty, to give the memory back
 	order   list.List[*poolMember]       // the same, in the order of adding

@@ -5,7 +5,7 @@ import (
 
 	"github.com/twillgo/twill/internal/keymap"
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 )
 
 // table is the calls of a [Pooler]. In flights is, for each key, the call that
@@ -18,7 +18,7 @@ type table[A any, K comparable, V any] struct {
 
 	// mu guards the fields below, and the fields of flights and callers that
 	// say so. Functions are called, contexts ended and futures settled without it.
-	mu      lock.Mutex
+	mu      sched.Mutex
 	flights keymap.Map[K, *flight[A, K, V]]
 	running list.List[*flight[A, K, V]]
 	idle    list.List[*idleWaiter[A, K, V]]

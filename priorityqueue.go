@@ -5,7 +5,7 @@ import (
 
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -25,9 +25,9 @@ import (
 type PriorityQueue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	snapshot lock.Mutex // held, before mu, while a Snapshot reads values
+	snapshot sched.Mutex // held, before mu, while a Snapshot reads values
 
-	mu      lock.Mutex // guards the seven below
+	mu      sched.Mutex // guards the seven below
 	items   heap.Heap[*Item[T]]
 	putters heap.Heap[*putter[T]] // the PutWaits that wait; empty unless items is full
 	getters list.List[*getter[T]] // the gets that wait; empty unless items and putters are

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
 	"github.com/twillgo/twill/internal/ring"
+	"github.com/twillgo/twill/internal/sched"
 )
 
 // Queue is a first-in-first-out queue whose Get is a future: the gets that wait
@@ -25,7 +25,7 @@ import (
 type Queue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	mu      lock.Mutex // guards the four below
+	mu      sched.Mutex // guards the four below
 	items   ring.Buffer[T]
 	getters list.List[*queueGetter[T]] // the gets that wait; empty unless items is, and first nil
 	first   *queuePutter[T]            // the PutWait whose turn it is; nil unless items is full

@@ -5,7 +5,7 @@ import (
 	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/list"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -31,7 +31,7 @@ import (
 type Semaphore struct {
 	extra int // tokens besides the first; not changed after NewSemaphore
 
-	mu      lock.Mutex          // guards the two below
+	mu      sched.Mutex         // guards the two below
 	taken   int                 // tokens acquired, and those on their way to the next holder
 	waiting list.List[*acquire] // empty unless all tokens are taken
 

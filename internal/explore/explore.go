@@ -16,7 +16,7 @@
 //
 // With the build tag "explore" the tests here search what goroutines may do
 // with the library's futures, and with what is built on them; internal/settle then
-// has a choice point at each access to the word of a core, internal/lock at each lock. Two searches are bounded: where a scenario has
+// has a choice point at each access to the word of a core, internal/sched at each lock. Two searches are bounded: where a scenario has
 // too many schedules, and between two steps on a list's own counters, which are
 // none of a core's (see plan in the tests).
 package explore

@@ -16,7 +16,7 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/internal/explore"
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -52,7 +52,7 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	t.Cleanup(func() {
 		settle.Hooks.Lock, settle.Hooks.Unlock, settle.Hooks.Look = nil, nil, nil
 		settle.Hooks.Swap, settle.Hooks.Park = nil, nil
-		lock.Hooks.Before, lock.Hooks.After = nil, nil
+		sched.Hooks.Before, sched.Hooks.After, sched.Hooks.Go = nil, nil, nil
 	})
 	if p.large && p.Preemptions == 0 {
 		p.Limit = *tried
@@ -102,7 +102,7 @@ func (w *world) hook() {
 		w.holding = c
 	}
 	settle.Hooks.Unlock = func(c *settle.Core) { w.unlocked(c) }
-	lock.Hooks.Before = func(lock any, read bool) {
+	sched.Hooks.Before = func(lock any, read bool) {
 		w.free()
 		if read {
 			w.Look("read", lock)
@@ -112,7 +112,7 @@ func (w *world) hook() {
 		w.free()
 		w.holding = lock
 	}
-	lock.Hooks.After = w.unlocked
+	sched.Hooks.After = w.unlocked
 	settle.Hooks.Look = func(c *settle.Core) {
 		w.free()
 		w.Look("look at", c)

@@ -1,6 +1,6 @@
 //go:build yield || explore
 
-package lock
+package sched
 
 import "sync"
 

@@ -1,6 +1,6 @@
 //go:build yield && !explore
 
-package lock
+package sched
 
 import (
 	"math/rand/v2"
@@ -15,3 +15,6 @@ func before(any, bool) {
 }
 
 func after(lock any) { before(lock, false) }
+
+// Go calls fn on a goroutine of its own.
+func Go(fn func()) { go fn() }

@@ -1,4 +1,4 @@
-package lock_test
+package sched_test
 
 import (
 	"sync"
@@ -6,14 +6,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/twillgo/twill/internal/lock"
+	"github.com/twillgo/twill/internal/sched"
 )
 
 // Whatever happens at its boundaries, a lock is held by one at a time; the race
 // detector sees it if not.
 func TestOneAtATime(t *testing.T) {
-	var m lock.Mutex
-	var rw lock.RWMutex
+	var m sched.Mutex
+	var rw sched.RWMutex
 	one, two, seen := 0, 0, 0
 	var wg sync.WaitGroup
 	for range 4 {
