@@ -3,43 +3,74 @@ package torture_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
+	"reflect"
 	"runtime"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/twillgo/twill"
 )
 
 // A random walk over all that a dispatch queue can do, next to the model: after
-// every step both list the same jobs in the same order and states, and the
-// futures of jobs, pauses and stops have settled, or not, alike.
+// every step both list the same jobs in the same order and states, count the
+// same, and the futures of jobs, pauses and stops have settled, or not, alike.
 func TestDispatchMachine(t *testing.T) {
+	steps := flag.Lookup("rapid.steps").Value
+	defer steps.Set(steps.String())
+	require.NoError(t, steps.Set("100")) // there is much to do
 	rapid.Check(t, func(rt *rapid.T) {
-		m := &dispatchMachine{}
-		m.model.width = rapid.IntRange(1, 3).Draw(rt, "width")
-		m.model.size = rapid.SampledFrom([]int{0, 0, 2, -1}).Draw(rt, "size")
-		m.q = twill.NewResizableDispatchQueue(m.call, &twill.DispatchOptions{Width: m.model.width, Size: m.model.size})
-		defer m.end(rt)
-		rt.Repeat(rapid.StateMachineActions(m))
+		var thrown any
+		synctest.Test(t, func(*testing.T) {
+			defer func() { thrown = recover() }() // the bubble would end the test, not the program
+			m := newDispatchMachine(rt)
+			defer m.end()
+			actions := rapid.StateMachineActions(m)
+			for _, often := range []string{"Put", "PutWait", "Finish", "Sleep"} {
+				actions[often+" again"], actions[often+" once more"] = actions[often], actions[often]
+			}
+			rt.Repeat(actions)
+		})
+		switch {
+		case thrown == nil:
+		case reflect.TypeOf(thrown).Name() == "invalidData":
+			panic(thrown) // a program that is none; rapid tells panics by their line
+		default:
+			panic(thrown)
+		}
 	})
 }
 
 type dispatchMachine struct {
-	q      *twill.ResizableDispatchQueue[*realJob, int]
-	model  dispatchModel
-	jobs   []*realJob
-	pauses []*pause
-	stops  []*twill.Future[[]*twill.Job[*realJob, int]]
+	q       *rapidQueue
+	began   time.Time
+	model   dispatchModel
+	jobs    []*realJob
+	pauses  []*pause
+	stops   []*twill.Future[[]*rapidJob]
+	putters []*putter
+	drains  []*drain
+	limiter *gateLimiter
+	results int
+	drawn   int // durations, each another
+	cancel  context.CancelFunc
 }
+
+type (
+	rapidQueue = twill.ResizableDispatchQueue[*realJob, int]
+	rapidJob   = twill.Job[*realJob, int]
+)
 
 // realJob is a job and the argument of its call, which ends as gate says.
 type realJob struct {
 	modelJob
-	job  *twill.Job[*realJob, int]
+	job  *rapidJob
 	gate chan string
 }
 
@@ -49,7 +80,58 @@ type pause struct {
 	drained bool
 }
 
-var errJob = errors.New("job failed")
+// putter is a PutWait.
+type putter struct {
+	model  modelPut
+	leave  context.CancelCauseFunc
+	done   bool
+	job    *rapidJob
+	err    error
+	waited *realJob
+}
+
+// drain is a Drain.
+type drain struct {
+	model modelDrain
+	leave context.CancelCauseFunc
+	done  bool
+	left  []*rapidJob
+	err   error
+}
+
+// gateLimiter lets one pass for each thing it is sent: nil, or an error.
+type gateLimiter struct{ gate chan error }
+
+func (l *gateLimiter) Wait(ctx context.Context) error {
+	select {
+	case err := <-l.gate:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var (
+	errJob     = errors.New("job failed")
+	errLimiter = errors.New("limiter failed")
+)
+
+func newDispatchMachine(rt *rapid.T) *dispatchMachine {
+	m := &dispatchMachine{began: time.Now()}
+	m.model.width = rapid.IntRange(1, 3).Draw(rt, "width")
+	m.model.size = rapid.SampledFrom([]int{0, 0, 3, 1, -1}).Draw(rt, "size")
+	m.model.ageing = rapid.SampledFrom([]time.Duration{0, 0, 3 * time.Second}).Draw(rt, "ageing")
+	m.q = twill.NewResizableDispatchQueue(m.call, &twill.DispatchOptions{Width: m.model.width, Size: m.model.size, Ageing: m.model.ageing})
+	var ctx context.Context
+	ctx, m.cancel = context.WithCancel(context.Background())
+	ended := m.q.Results(ctx)
+	go func() {
+		for range ended {
+			m.results++
+		}
+	}()
+	return m
+}
 
 func (m *dispatchMachine) call(_ context.Context, j *realJob) (int, error) {
 	switch <-j.gate {
@@ -63,24 +145,169 @@ func (m *dispatchMachine) call(_ context.Context, j *realJob) (int, error) {
 	return j.n, nil
 }
 
-// Put puts a job.
-func (m *dispatchMachine) Put(rt *rapid.T) {
-	j := &realJob{modelJob: modelJob{n: len(m.jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
-	want := m.model.put(&j.modelJob)
-	if want == nil {
-		m.jobs = append(m.jobs, j)
+// duration is of some seconds, and never the same twice, so that no two things
+// happen at one moment.
+func (m *dispatchMachine) duration(rt *rapid.T, least int) time.Duration {
+	m.drawn++
+	seconds := rapid.IntRange(least, 4).Draw(rt, "seconds")
+	if seconds == 0 {
+		return 0
 	}
-	var err error
-	for began := time.Now(); time.Since(began) < 10*time.Second; runtime.Gosched() {
-		// A slot is free only when the handlers of the job before have run, which is
-		// after it has left the list.
-		if j.job, err = m.q.Put(j, j.priority); err != twill.ErrQueueFull || want != nil {
-			break
+	return time.Duration(seconds)*time.Second + time.Duration(m.drawn*m.drawn)*time.Microsecond
+}
+
+// draw makes a job with all kinds of options.
+func (m *dispatchMachine) draw(rt *rapid.T) (*realJob, twill.JobOptions) {
+	j := &realJob{modelJob: modelJob{n: len(m.jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
+	m.jobs = append(m.jobs, j)
+	var o twill.JobOptions
+	for _, what := range rapid.SliceOfN(rapid.SampledFrom([]string{"after", "at", "timeout", "retry", "key", "key", "refuse"}), 0, 3).Draw(rt, "options") {
+		switch what {
+		case "after", "at":
+			d := m.duration(rt, 0)
+			if o.After != 0 || !o.At.IsZero() || d == 0 {
+				continue
+			}
+			if j.due = m.model.now + d; what == "after" {
+				o.After = d
+			} else {
+				o.At = time.Now().Add(d)
+			}
+		case "timeout":
+			o.Timeout = m.duration(rt, 1)
+			j.timeout = o.Timeout
+		case "retry":
+			j.pauses = []time.Duration{m.duration(rt, 0), m.duration(rt, 0)}
+			o.Retry = &twill.RetryOptions{Backoff: slices.Values(j.pauses)}
+		case "key":
+			j.key = rapid.SampledFrom([]string{"a", "b"}).Draw(rt, "key")
+			o.Key = j.key
+		case "refuse":
+			j.refuse, o.Refuse = true, true
 		}
 	}
-	if err != want {
-		rt.Fatalf("Put: %v, not %v", err, want)
+	return j, o
+}
+
+// is fails the test unless got is the job of want.
+func (m *dispatchMachine) is(rt *rapid.T, got *rapidJob, want *modelJob) {
+	if want == nil {
+		if got != nil {
+			rt.Fatalf("job %d was put, and should not", got.Arg().n)
+		}
+		return
 	}
+	if got == nil || got.Arg().n != want.n {
+		rt.Fatalf("job %d was put, and the answer is %v", want.n, got)
+	}
+	m.jobs[want.n].job = got
+}
+
+// Put puts a job.
+func (m *dispatchMachine) Put(rt *rapid.T) {
+	j, o := m.draw(rt)
+	want, wantErr := m.model.put(&j.modelJob)
+	m.model.refused(wantErr)
+	m.model.settle()
+	got, err := m.q.Put(j, j.priority, o)
+	if err != wantErr {
+		rt.Fatalf("Put: %v, not %v", err, wantErr)
+	}
+	m.is(rt, got, want)
+}
+
+// PutAll puts several jobs, or none.
+func (m *dispatchMachine) PutAll(rt *rapid.T) {
+	n := rapid.IntRange(0, 3).Draw(rt, "n")
+	var args []*realJob
+	for i := range n {
+		args = append(args, &realJob{modelJob: modelJob{n: len(m.jobs) + i, priority: 1}, gate: make(chan string, 1)})
+	}
+	var want error
+	switch room := m.model.room(true); {
+	case m.model.stopped || m.model.closing:
+		want = twill.ErrStopped
+	case m.model.size != 0 && n > max(room, 0):
+		want = twill.ErrQueueFull
+	}
+	jobs, err := m.q.PutAll(args, 1)
+	if err != want || err == nil && len(jobs) != n {
+		rt.Fatalf("PutAll of %d: %d, %v, not %v", n, len(jobs), err, want)
+	}
+	if err != nil {
+		m.model.stats.Refused += uint64(n)
+		return
+	}
+	for i, arg := range args {
+		m.jobs = append(m.jobs, arg)
+		m.model.seq++
+		m.model.accept(&arg.modelJob, m.model.seq)
+		m.is(rt, jobs[i], &arg.modelJob)
+	}
+	m.model.settle()
+}
+
+// PutWait puts a job, on a goroutine that may have to wait.
+func (m *dispatchMachine) PutWait(rt *rapid.T) {
+	j, o := m.draw(rt)
+	ctx, leave := context.WithCancelCause(context.Background())
+	w := &putter{model: modelPut{job: &j.modelJob}, leave: leave, waited: j}
+	m.putters = append(m.putters, w)
+	m.model.putWait(&w.model)
+	m.model.settle()
+	go func() {
+		w.job, w.err = m.q.PutWait(ctx, j, j.priority, o)
+		w.done = true
+	}()
+	synctest.Wait()
+}
+
+// Leave has a PutWait give up.
+func (m *dispatchMachine) Leave(rt *rapid.T) {
+	if len(m.model.putters) == 0 {
+		rt.Skip("nobody waits")
+	}
+	w := rapid.SampledFrom(m.model.putters).Draw(rt, "putter")
+	m.model.putters = slices.DeleteFunc(m.model.putters, func(x *modelPut) bool { return x == w })
+	w.done, w.err = true, errGone
+	m.model.refused(errGone)
+	for _, p := range m.putters {
+		if &p.model == w {
+			p.leave(errGone)
+		}
+	}
+}
+
+// Restore puts made-up records in front.
+func (m *dispatchMachine) Restore(rt *rapid.T) {
+	var records []twill.JobRecord[*realJob]
+	var jobs []*realJob
+	fails := false
+	for range rapid.IntRange(0, 3).Draw(rt, "n") {
+		j := &realJob{modelJob: modelJob{n: len(m.jobs) + len(jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
+		r := twill.JobRecord[*realJob]{Arg: j, Priority: j.priority, State: twill.JobState(rapid.IntRange(0, 4).Draw(rt, "state"))}
+		r.Key = rapid.SampledFrom([]string{"", "", "a"}).Draw(rt, "key")
+		if d := m.duration(rt, 0); d > 0 {
+			j.due, r.Due = m.model.now+d, time.Now().Add(d)
+		}
+		fails = fails || m.model.keyed(r.Key) != nil || r.Key != "" && slices.ContainsFunc(jobs, func(k *realJob) bool { return k.key == r.Key })
+		j.key = r.Key
+		records, jobs = append(records, r), append(jobs, j)
+	}
+	got, err := m.q.Restore(records)
+	if stopped := m.model.stopped || m.model.closing; (err != nil) != (fails || stopped) {
+		rt.Fatalf("Restore of %v: %v", records, err)
+	}
+	if err != nil {
+		return
+	}
+	m.model.restored -= len(jobs)
+	for i, j := range jobs {
+		m.jobs = append(m.jobs, j)
+		m.model.accept(&j.modelJob, m.model.restored+i)
+		m.is(rt, got[i], &j.modelJob)
+	}
+	m.model.settle()
 }
 
 // Finish ends a call that is underway.
@@ -89,20 +316,29 @@ func (m *dispatchMachine) Finish(rt *rapid.T) {
 		rt.Skip("nothing is underway")
 	}
 	j := m.jobs[rapid.SampledFrom(m.model.underway).Draw(rt, "job").n]
-	how := rapid.SampledFrom([]string{"value", "value", "error", "panic", "exit"}).Draw(rt, "end")
-	state := twill.JobFailed
-	if how == "value" {
-		state = twill.JobFinished
-	}
-	m.model.finish(&j.modelJob, state)
+	how := rapid.SampledFrom([]string{"value", "value", "error", "error", "panic", "exit"}).Draw(rt, "end")
+	m.model.finish(&j.modelJob, how)
 	j.gate <- how
 }
 
+// Sleep lets time pass.
+func (m *dispatchMachine) Sleep(rt *rapid.T) {
+	d := m.duration(rt, 1)
+	m.model.sleep(d)
+	time.Sleep(d)
+}
+
 func (m *dispatchMachine) pick(rt *rapid.T) *realJob {
-	if len(m.jobs) == 0 {
+	var put []*realJob
+	for _, j := range m.jobs {
+		if j.job != nil {
+			put = append(put, j)
+		}
+	}
+	if len(put) == 0 {
 		rt.Skip("there are no jobs")
 	}
-	return rapid.SampledFrom(m.jobs).Draw(rt, "job")
+	return rapid.SampledFrom(put).Draw(rt, "job")
 }
 
 // Cancel cancels a job.
@@ -132,6 +368,40 @@ func (m *dispatchMachine) SetWidth(rt *rapid.T) {
 		return
 	}
 	m.model.setWidth(n)
+}
+
+// SetRate sets a limit, or takes it away.
+func (m *dispatchMachine) SetRate(rt *rapid.T) {
+	if m.model.limited = rapid.Bool().Draw(rt, "limited"); m.model.limited {
+		m.limiter = &gateLimiter{make(chan error)}
+		m.q.SetRate(m.limiter)
+	} else {
+		m.q.SetRate(nil)
+	}
+	m.model.settle()
+}
+
+// Permit has the limiter answer, if it is asked.
+func (m *dispatchMachine) Permit(rt *rapid.T) {
+	if !m.model.limited {
+		rt.Skip("there is no limit")
+	}
+	var answer error
+	if rapid.IntRange(0, 4).Draw(rt, "answer") == 0 {
+		answer = errLimiter
+	}
+	asked := false
+	select {
+	case m.limiter.gate <- answer:
+		asked = true
+	default:
+	}
+	if asked != m.model.mayBegin() {
+		rt.Fatalf("the limiter is asked: %t, a job waits for it: %t", asked, m.model.mayBegin())
+	}
+	if asked {
+		m.model.permit(answer == nil)
+	}
 }
 
 // Pause pauses.
@@ -168,46 +438,107 @@ func (m *dispatchMachine) Clear(rt *rapid.T) {
 
 // Stop stops, now and then: it ends most of what there is to see.
 func (m *dispatchMachine) Stop(rt *rapid.T) {
-	switch rapid.IntRange(0, 9).Draw(rt, "stop") {
-	case 0:
-		m.stops = append(m.stops, m.q.Stop())
+	switch rapid.IntRange(0, 40).Draw(rt, "stop") { // small numbers are drawn more often
+	case 20:
 		m.model.stop(false)
-	case 1:
-		m.stops = append(m.stops, m.q.StopNow())
+		m.stops = append(m.stops, m.q.Stop())
+	case 30:
 		m.model.stop(true)
+		m.stops = append(m.stops, m.q.StopNow())
+	case 40:
+		m.drain()
 	}
 }
 
-// Check waits until the queue is where the model is.
+func (m *dispatchMachine) drain() {
+	ctx, leave := context.WithCancelCause(context.Background())
+	d := &drain{leave: leave}
+	m.drains = append(m.drains, d)
+	m.model.closing = true
+	m.model.drains = append(m.model.drains, &d.model)
+	m.model.settle()
+	go func() {
+		d.left, d.err = m.q.Drain(ctx)
+		d.done = true
+	}()
+	synctest.Wait()
+}
+
+// EndDrain has a drain give up.
+func (m *dispatchMachine) EndDrain(rt *rapid.T) {
+	i := slices.IndexFunc(m.drains, func(d *drain) bool { return !d.model.done })
+	if i < 0 {
+		rt.Skip("nobody drains")
+	}
+	d := m.drains[i]
+	left := slices.Concat(m.model.pending, m.model.delayed)
+	d.model.done, d.model.err = true, errGone
+	killed := m.model.stop(true)
+	d.model.left = slices.Concat(killed, left)
+	d.leave(errGone)
+}
+
+// Check compares the queue with the model, when all that can happen has.
 func (m *dispatchMachine) Check(rt *rapid.T) {
+	synctest.Wait()
 	for _, p := range m.pauses {
 		p.drained = p.drained || !p.resumed && len(m.model.underway) == 0
 	}
-	difference := ""
-	for began := time.Now(); time.Since(began) < 10*time.Second; runtime.Gosched() {
-		if difference = m.differs(); difference == "" {
-			return
+	for _, difference := range []string{m.queueDiffers(), m.jobsDiffer(), m.futuresDiffer(), m.waitsDiffer()} {
+		if difference != "" {
+			rt.Fatal(difference)
 		}
 	}
-	rt.Fatal(difference)
 }
 
-func (m *dispatchMachine) differs() string {
-	list := func(jobs []*twill.Job[*realJob, int]) []int {
-		ns := make([]int, 0, len(jobs))
-		for _, j := range jobs {
-			ns = append(ns, j.Arg().n)
-		}
-		return ns
+func argsOf(jobs []*rapidJob) []int {
+	ns := make([]int, 0, len(jobs))
+	for _, j := range jobs {
+		ns = append(ns, j.Arg().n)
 	}
-	got := fmt.Sprint(list(m.q.Pending()), list(m.q.Underway()), m.q.Width(), m.q.Paused(), m.q.Stopped())
-	want := fmt.Sprint(numbers(m.model.pending), numbers(m.model.underway), m.model.width, m.model.paused, m.model.stopped)
+	return ns
+}
+
+func (m *dispatchMachine) queueDiffers() string {
+	got := fmt.Sprint(argsOf(m.q.Pending()), argsOf(m.q.Underway()), m.q.Width(), m.q.Paused(), m.q.Stopped())
+	want := fmt.Sprint(numbers(slices.Concat(m.model.pending, m.model.delayed)), numbers(m.model.underway), m.model.width, m.model.paused, m.model.stopped)
 	if got != want {
 		return fmt.Sprintf("pending, underway, width, paused, stopped: %s, not %s", got, want)
 	}
+	if page := argsOf(m.q.PendingPage(1, 2)); !slices.Equal(page, clip(argsOf(m.q.Pending()), 1, 2)) {
+		return fmt.Sprintf("PendingPage(1, 2): %v of %v", page, argsOf(m.q.Pending()))
+	}
+	counts := func(s twill.DispatchStats) string {
+		return fmt.Sprint(s.Width, s.Underway, s.Pending, s.Delayed, s.Put, s.Joined, s.Refused, s.Retries, s.Finished, s.Failed, s.Canceled)
+	}
+	s := m.model.stats
+	s.Width, s.Underway, s.Delayed = m.model.width, len(m.model.underway), len(m.model.delayed)
+	s.Pending = len(m.model.pending) + s.Delayed
+	if got, want := counts(m.q.Stats()), counts(s); got != want {
+		return fmt.Sprintf("stats: %s, not %s", got, want)
+	}
+	if m.results != m.model.results {
+		return fmt.Sprintf("%d results, not %d", m.results, m.model.results)
+	}
+	return ""
+}
+
+func clip(ns []int, from, n int) []int {
+	from = min(from, len(ns))
+	return ns[from:min(from+n, len(ns))]
+}
+
+func (m *dispatchMachine) jobsDiffer() string {
 	for _, j := range m.jobs {
-		if j.job.State() != j.state || j.job.Priority() != j.priority {
-			return fmt.Sprintf("job %d is %v with priority %d, not %v with %d", j.n, j.job.State(), j.job.Priority(), j.state, j.priority)
+		if j.job == nil {
+			continue
+		}
+		if j.job.State() != j.state || j.job.Priority() != j.priority || j.job.Attempts() != j.attempts {
+			return fmt.Sprintf("job %d is %v with priority %d after %d attempts, not %v with %d after %d",
+				j.n, j.job.State(), j.job.Priority(), j.job.Attempts(), j.state, j.priority, j.attempts)
+		}
+		if due := j.job.Due(); j.due > 0 && due.Sub(m.began) != j.due {
+			return fmt.Sprintf("job %d is due after %v, not %v", j.n, due.Sub(m.began), j.due)
 		}
 		r, ok := j.job.Poll()
 		right := !ok
@@ -215,7 +546,8 @@ func (m *dispatchMachine) differs() string {
 		case twill.JobFinished:
 			right = ok && r.Value == j.n && r.Err == nil
 		case twill.JobFailed:
-			right = ok && (errors.Is(r.Err, errJob) || errors.Is(r.Err, twill.ErrGoexit))
+			var timeout *twill.TimeoutError
+			right = ok && (errors.Is(r.Err, errJob) || errors.Is(r.Err, twill.ErrGoexit) || errors.Is(r.Err, errLimiter) || errors.As(r.Err, &timeout))
 		case twill.JobCanceled:
 			right = ok && errors.Is(r.Err, twill.ErrCanceled)
 		}
@@ -223,6 +555,10 @@ func (m *dispatchMachine) differs() string {
 			return fmt.Sprintf("job %d is %v, and its future has %v, %t", j.n, j.state, r, ok)
 		}
 	}
+	return ""
+}
+
+func (m *dispatchMachine) futuresDiffer() string {
 	for i, p := range m.pauses {
 		r, ok := p.f.Poll()
 		if ok != (p.drained || p.resumed) || p.drained && r.Err != nil || p.resumed && !errors.Is(r.Err, twill.ErrResumed) {
@@ -231,17 +567,44 @@ func (m *dispatchMachine) differs() string {
 	}
 	for i, f := range m.stops {
 		r, ok := f.Poll()
-		if ok != m.model.closed || ok && !slices.Equal(list(r.Value), numbers(m.model.leftovers)) {
-			return fmt.Sprintf("stop %d has %v, %t, not %v", i, list(r.Value), ok, numbers(m.model.leftovers))
+		if ok != m.model.closed || ok && !slices.Equal(argsOf(r.Value), numbers(m.model.leftovers)) {
+			return fmt.Sprintf("stop %d has %v, %t, not %v", i, argsOf(r.Value), ok, numbers(m.model.leftovers))
 		}
 	}
 	return ""
 }
 
-// end lets all calls return.
-func (m *dispatchMachine) end(rt *rapid.T) {
-	m.q.Stop()
-	for _, j := range m.model.underway {
-		m.jobs[j.n].gate <- "value"
+func (m *dispatchMachine) waitsDiffer() string {
+	for i, w := range m.putters {
+		if w.done != w.model.done || w.done && w.err != w.model.err {
+			return fmt.Sprintf("PutWait %d has %v, %t, not %v, %t", i, w.err, w.done, w.model.err, w.model.done)
+		}
+		if w.done && (w.job == nil) != (w.model.got == nil) || w.job != nil && w.job.Arg().n != w.model.got.n {
+			return fmt.Sprintf("PutWait %d has %v, not %v", i, w.job, w.model.got)
+		}
+		if w.job != nil && w.job.Arg() == w.waited {
+			w.waited.job = w.job
+		}
+	}
+	for i, d := range m.drains {
+		if d.done != d.model.done || d.done && (d.err != d.model.err || !slices.Equal(argsOf(d.left), numbers(d.model.left))) {
+			return fmt.Sprintf("drain %d has %v, %v, %t, not %v, %v, %t", i, argsOf(d.left), d.err, d.done, numbers(d.model.left), d.model.err, d.model.done)
+		}
+	}
+	return ""
+}
+
+// end lets all goroutines of the bubble end.
+func (m *dispatchMachine) end() {
+	m.q.StopNow()
+	m.cancel()
+	for _, j := range m.jobs {
+		close(j.gate)
+	}
+	for _, w := range m.putters {
+		w.leave(nil)
+	}
+	for _, d := range m.drains {
+		d.leave(nil)
 	}
 }
