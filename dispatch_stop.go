@@ -11,7 +11,7 @@ import (
 // width is 0. Jobs that are underway go on. The future settles when the calls of
 // all have returned and their futures have settled. It holds the jobs left
 // over, in the order in which they would have started, to be saved and put
-// again another day. They stay pending: they can be listed, moved and
+// again another day, by [ResizableDispatchQueue.Restore]. They stay pending: they can be listed, moved and
 // cancelled, but their futures do not settle by themselves;
 // [ResizableDispatchQueue.Clear] cancels them.
 //

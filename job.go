@@ -75,8 +75,9 @@ type Job[A, R any] struct {
 	queued   int64 // these three as q.now gives them, 0 for not yet
 	started  int64
 	stopped  int64
+	// The place among the jobs underway, with nothing exported.
 	//lint:ignore U1000 internal/list uses it
-	links[*Job[A, R]] //nolint:unused // in q.underway
+	links[*Job[A, R]] //nolint:unused
 	//lint:ignore U1000 internal/heap uses it
 	place //nolint:unused // in q.pending
 	state JobState
