@@ -98,6 +98,7 @@ func TestKeyIsFreeAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := twill.NewResizableDispatchQueue(func(ctx context.Context, d time.Duration) (time.Duration, error) {
+					time.Sleep(time.Second)
 					switch d {
 					case -1:
 						panic("boom")
