@@ -1,0 +1,306 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// The test cases of txRDQ's own suite, by their names. Those of TestTiming are
+// subtests of TestDispatchTiming, but for the ones below, and those of its
+// priority queue and its pool are in dispatch_accept_parts_test.go.
+//
+// Not here: nonNumericStartWidth, widenWithNonNumericWidth and
+// pauseResumeWithNonNumericWidth, as Go's types leave no such width;
+// launchLaunchFails, as a job has no method to launch it; clearQueue without a
+// cancel, as every future settles; zeroOnDefaultCreation and its kin count the
+// workers that are told to exit, of which there are none: what they do to the
+// width is in PendingStops.
+
+func TestAcceptJob(t *testing.T) {
+	paused := func(fn func(context.Context, int) (int, error)) (*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]) {
+		q := twill.NewResizableDispatchQueue(fn, nil)
+		q.Pause()
+		return q, rdqPut(t, q, 6, 0)
+	}
+	seven := func(_ context.Context, n int) (int, error) { return 7 * n, nil }
+	fails := func(context.Context, int) (int, error) { return 0, errFirst }
+	watch := func(j *twill.Job[int, int]) *twill.Future[int] { return j.Tap(func(int, error) {}) }
+	launch := func(t *testing.T, q *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) {
+		require.NoError(t, q.Resume())
+		awaitSoon(&j.Future)
+	}
+
+	t.Run("initiallyPending", func(t *testing.T) {
+		_, j := paused(seven)
+		require.Equal(t, twill.JobPending, j.State())
+	})
+	for name, cancel := range map[string]func(j *twill.Job[int, int], watcher *twill.Future[int]){
+		"":         func(j *twill.Job[int, int], _ *twill.Future[int]) { j.Cancel(nil) },
+		"Deferred": func(_ *twill.Job[int, int], watcher *twill.Future[int]) { watcher.Cancel(nil) },
+	} {
+		t.Run("watchCancel"+name, func(t *testing.T) {
+			_, j := paused(seven)
+			w := watch(j)
+			cancel(j, w)
+			requireFailure(t, twill.ErrCanceled, w)
+			require.Equal(t, twill.JobCanceled, j.State())
+		})
+		t.Run("watchLaunchSucceedCancel"+name, func(t *testing.T) {
+			q, j := paused(seven)
+			w := watch(j)
+			launch(t, q, j)
+			cancel(j, w)
+			awaitValue(t, w, 42)
+			require.Equal(t, twill.JobFinished, j.State())
+		})
+		t.Run("watchLaunchFailCancel"+name, func(t *testing.T) {
+			q, j := paused(fails)
+			w := watch(j)
+			launch(t, q, j)
+			cancel(j, w)
+			awaitError(t, w, errFirst)
+			require.Equal(t, twill.JobFailed, j.State())
+		})
+		t.Run("launchFailWatchCancel"+name, func(t *testing.T) {
+			q, j := paused(fails)
+			launch(t, q, j)
+			w := watch(j)
+			cancel(j, w)
+			requireFailure(t, errFirst, w)
+			require.Equal(t, twill.JobFailed, j.State())
+		})
+		t.Run("watchLaunchUnderwayCancel"+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+				j := rdqPut(t, q, time.Hour, 0)
+				w := j.Tap(func(time.Duration, error) {})
+				synctest.Wait()
+				if name == "" {
+					j.Cancel(nil)
+				} else {
+					w.Cancel(nil)
+				}
+				requireFailure(t, twill.ErrCanceled, w)
+				require.Equal(t, twill.JobCanceled, j.State())
+			})
+		})
+	}
+	t.Run("watchLaunchSucceedCheckResult, watchLaunchSucceed", func(t *testing.T) {
+		q, j := paused(seven)
+		w := watch(j)
+		launch(t, q, j)
+		awaitValue(t, w, 42)
+		require.Equal(t, twill.JobFinished, j.State())
+	})
+	t.Run("launchSucceedWatch", func(t *testing.T) {
+		q, j := paused(seven)
+		launch(t, q, j)
+		requireValue(t, 42, watch(j))
+	})
+	t.Run("watchLaunchFail", func(t *testing.T) {
+		q, j := paused(func(context.Context, int) (int, error) { var zero int; return 1 / zero, nil })
+		w := watch(j)
+		launch(t, q, j)
+		_, err := awaitSoon(w)
+		require.ErrorContains(t, err, "divide by zero")
+		require.Equal(t, twill.JobFailed, j.State())
+	})
+	t.Run("launchFailWatch", func(t *testing.T) {
+		q, j := paused(fails)
+		launch(t, q, j)
+		requireFailure(t, errFirst, watch(j))
+	})
+}
+
+func TestAcceptPendingStops(t *testing.T) {
+	for name, widths := range map[string][]int{
+		"zeroOnDefaultCreation": {1}, "zeroOnExplicitCreation": {10}, "narrow": {5, 3}, "narrowWiden": {10, 7, 8},
+		"setImmediatelyToZero": {10, 0}, "incrementToVeryHighValue": {10, 1000},
+		"incrementToVeryHighValueThenSetToLowValue":              {10, 1000, 100},
+		"incrementToVeryHighValueThenSetToLowValueThenIncrement": {10, 1000, 100, 500},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: widths[0]})
+			for _, width := range widths {
+				require.NoError(t, q.SetWidth(width))
+				require.Equal(t, width, q.Width())
+			}
+		})
+	}
+}
+
+// TestAcceptSimple: what happens to jobs that wait.
+func TestAcceptSimple(t *testing.T) {
+	type queue = twill.ResizableDispatchQueue[int, int]
+	for name, check := range map[string]func(t *testing.T, q *queue){
+		"unstarted": func(t *testing.T, q *queue) {
+			requireSize(t, q, 0, 0)
+			require.False(t, q.Stopped() || q.Paused())
+		},
+		"numericStartWidth": func(t *testing.T, _ *queue) {
+			require.Equal(t, 10, twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 10}).Width())
+		},
+		"negativeStartWidth": func(t *testing.T, _ *queue) {
+			require.Panics(t, func() { twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: -1}) })
+		},
+		"simplePending": func(t *testing.T, q *queue) {
+			rdqPutAll(1, 2, 3)(t, q)
+			requireSize(t, q, 0, 3)
+		},
+		"setWidthToZeroAfterInitiallyNonZero": func(t *testing.T, q *queue) {
+			require.NoError(t, q.SetWidth(3))
+			require.NoError(t, q.SetWidth(0))
+			rdqPutAll(1, 2)(t, q)
+			requireSize(t, q, 0, 2)
+		},
+		"setWidthToZeroAfterInitiallyNonZeroThenStop": func(t *testing.T, q *queue) {
+			rdqPutAll(1, 2)(t, q)
+			left, err := awaitSoon(q.Stop())
+			require.NoError(t, err)
+			require.Equal(t, []int{1, 2}, rdqArgs(left))
+		},
+		"stopSetsStopped": func(t *testing.T, q *queue) {
+			q.Stop()
+			require.True(t, q.Stopped())
+		},
+		"stopAfterNoPuts": func(t *testing.T, q *queue) { requireValue(t, nil, q.Stop()) },
+		"clearQueueCancelPending": func(t *testing.T, q *queue) {
+			j, k := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+			require.Equal(t, 2, q.Clear())
+			for _, j := range []*twill.Job[int, int]{j, k} {
+				requireFailure(t, twill.ErrCanceled, &j.Future)
+				require.Equal(t, twill.JobCanceled, j.State())
+			}
+			requireSize(t, q, 0, 0)
+		},
+		"putRaisesWhenStopped": func(t *testing.T, q *queue) {
+			q.Stop()
+			_, err := q.Put(1, 0)
+			require.ErrorIs(t, err, twill.ErrStopped)
+		},
+		"widenWithNegativeWidth": func(t *testing.T, q *queue) { require.ErrorIs(t, q.SetWidth(-1), twill.ErrNegativeWidth) },
+		"getPausedWidth": func(t *testing.T, q *queue) {
+			require.NoError(t, q.SetWidth(1))
+			q.Pause()
+			require.Equal(t, 1, q.Width())
+			require.NoError(t, q.SetWidth(3))
+			require.Equal(t, 3, q.Width())
+		},
+		"pauseResumeWithZeroWidth": func(t *testing.T, q *queue) {
+			q.Pause()
+			require.NoError(t, q.ResumeWidth(0))
+			require.Zero(t, q.Width())
+		},
+		"pauseResumeWithNonZeroWidth": func(t *testing.T, q *queue) {
+			q.Pause()
+			require.NoError(t, q.ResumeWidth(10))
+			require.Equal(t, 10, q.Width())
+		},
+		"pauseResumeWithNegativeWidth": func(t *testing.T, q *queue) {
+			q.Pause()
+			require.ErrorIs(t, q.ResumeWidth(-1), twill.ErrNegativeWidth)
+		},
+		"deferredFromPutFiresWithCorrectResult": func(t *testing.T, _ *queue) {
+			q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 2 * n, nil }, nil)
+			j := rdqPut(t, q, 6, 0)
+			awaitValue(t, &j.Future, 12)
+		},
+		"reprioritizeNonExistentJob": func(t *testing.T, q *queue) {
+			require.ErrorIs(t, q.Reprioritize(nil, 1), twill.ErrNotPending)
+		},
+		"reprioritizeNonPendingJob": func(t *testing.T, q *queue) {
+			j := rdqPut(t, q, 1, 0)
+			require.NoError(t, q.SetWidth(1))
+			awaitValue(t, &j.Future, 1)
+			require.ErrorIs(t, q.Reprioritize(j, 10), twill.ErrNotPending)
+		},
+		"reprioritizePending": func(t *testing.T, q *queue) {
+			j := rdqPut(t, q, 1, 0)
+			require.NoError(t, q.Reprioritize(j, 10))
+			require.Equal(t, 10, j.Priority())
+		},
+		"raiseFailsWithJob, raiseFailsWithCorrectJobArgument": func(t *testing.T, _ *queue) {
+			q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, errors.New("raised") }, nil)
+			j := rdqPut(t, q, 17, 0)
+			_, err := awaitSoon(&j.Future)
+			require.EqualError(t, err, "raised")
+			require.Equal(t, 17, j.Arg())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			q := twill.NewResizableDispatchQueue(rdqSame, nil)
+			require.NoError(t, q.SetWidth(0))
+			check(t, q)
+		})
+	}
+}
+
+// TestAcceptTiming are the cases that TestDispatchTiming has no table for.
+func TestAcceptTiming(t *testing.T) {
+	const ms = time.Millisecond
+	for name, check := range map[string]func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]){
+		"stopAndCancelWithOneUnderway": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
+			require.NoError(t, q.SetWidth(2))
+			jobs, err := q.PutAll([]time.Duration{200 * ms, 200 * ms, 200 * ms}, 0)
+			require.NoError(t, err)
+			time.Sleep(100 * ms)
+			left, err := q.StopNow().Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, jobs, left)
+			for i, state := range []twill.JobState{twill.JobCanceled, twill.JobCanceled, twill.JobPending} {
+				require.Equal(t, state, left[i].State())
+			}
+			requireFailure(t, twill.ErrCanceled, &jobs[0].Future)
+			requireFailure(t, twill.ErrCanceled, &jobs[1].Future)
+			requireSize(t, q, 0, 1)
+		},
+		"pauseStopResume": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
+			jobs, err := q.PutAll([]time.Duration{200 * ms, 200 * ms, 200 * ms}, 0)
+			require.NoError(t, err)
+			time.Sleep(100 * ms)
+			q.Pause()
+			time.Sleep(100 * ms)
+			left, err := q.Stop().Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, jobs[1:], left)
+			time.Sleep(100 * ms)
+			require.ErrorIs(t, q.Resume(), twill.ErrStopped)
+		},
+		"cancelRemovesFromQueue": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
+			a, b := rdqPut(t, q, 200*ms, 0), rdqPut(t, q, 200*ms, 0)
+			require.True(t, b.Cancel(nil))
+			require.Equal(t, twill.JobCanceled, b.State())
+			require.Empty(t, q.Pending())
+			awaitValue(t, &a.Future, 200*ms)
+		},
+		"setWidthToZeroAfterInitiallyNonZero": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
+			require.NoError(t, q.SetWidth(3))
+			time.Sleep(10 * ms)
+			require.NoError(t, q.SetWidth(0))
+			jobs, err := q.PutAll([]time.Duration{1, 2}, 0)
+			require.NoError(t, err)
+			requireSize(t, q, 0, 2)
+			requireValue(t, jobs, q.Stop())
+		},
+		"puttingMoreThanWidthOnlyDispatchesWidth": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
+			require.NoError(t, q.SetWidth(3))
+			for range 5 {
+				rdqPut(t, q, 200*ms, 0)
+			}
+			requireSize(t, q, 3, 2)
+			_, err := q.Empty().Await(t.Context())
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { check(t, twill.NewResizableDispatchQueue(rdqSleep, nil)) })
+		})
+	}
+}
