@@ -10,7 +10,7 @@ import (
 
 // TestAcceptBugs are the bugs of txRDQ that its suite does not know of. Others
 // of them are TestTrapPauseTwice, TestJobCancelAfterTheEndChangesNothing,
-// TestDispatchPauseResumedBeforeDrained, TestTrapCancelledJobsStay and
+// TestDispatchPauseResumedBeforeDrained, TestTrapCancelledJobsAreNotKept and
 // resumeWhenNeverPaused of TestDispatchTiming. A backlog that is less than the
 // width, which left workers dead there, is nothing that a queue has here.
 func TestAcceptBugs(t *testing.T) {

@@ -51,7 +51,7 @@ func TestTrapLostWakeupOnWorkerExit(t *testing.T) {
 }
 
 // It is checked that a job can be cancelled, and it is started before it is.
-func TestTrapCancelAgainstStart(t *testing.T) {
+func TestTrapCancelVersusStart(t *testing.T) {
 	const n = 5000
 	var calls [n]atomic.Int32
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, i int) (int, error) {
@@ -113,7 +113,7 @@ func TestTrapPauseTwice(t *testing.T) {
 }
 
 // A pause waits its turn behind everything that is queued.
-func TestTrapPauseIsNotAJobInTheQueue(t *testing.T) {
+func TestTrapPauseDoesNotQueueBehindJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
 		for range 1000 {
@@ -128,7 +128,7 @@ func TestTrapPauseIsNotAJobInTheQueue(t *testing.T) {
 }
 
 // Narrowing waits for the workers that are too many.
-func TestTrapNarrowingDoesNotWait(t *testing.T) {
+func TestTrapShrinkDoesNotJoinBusyWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 4})
 		for range 8 {
@@ -145,7 +145,7 @@ func TestTrapNarrowingDoesNotWait(t *testing.T) {
 }
 
 // Cancelled jobs stay in the queue until their turn comes.
-func TestTrapCancelledJobsStay(t *testing.T) {
+func TestTrapCancelledJobsAreNotKept(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(rdqSame, nil)
 	q.Pause()
 	var jobs []*twill.Job[int, int]
@@ -161,7 +161,7 @@ func TestTrapCancelledJobsStay(t *testing.T) {
 }
 
 // Who waits for a cancelled job waits until a worker is free.
-func TestTrapCancelledJobsAreWaitedFor(t *testing.T) {
+func TestTrapCancelledQueueDoesNotWaitForDeadEntries(t *testing.T) {
 	fn, gate := rdqGated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
 	rdqPut(t, q, 0, 0)
@@ -253,7 +253,7 @@ func TestTrapStopLosesNoJob(t *testing.T) {
 }
 
 // Goroutines wait for jobs that may never come.
-func TestTrapIdleGoroutines(t *testing.T) {
+func TestTrapNoGoroutineOfAnIdleQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the bubble fails if one is left
 		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 50})
 		for n := range 1000 {
