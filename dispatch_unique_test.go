@@ -12,20 +12,13 @@ import (
 	"github.com/twillgo/twill"
 )
 
-func rdqKeyed(t testing.TB, q *timedQueue, arg time.Duration, priority int, o twill.JobOptions) *twill.Job[time.Duration, time.Duration] {
-	t.Helper()
-	j, err := q.Put(arg, priority, o)
-	require.NoError(t, err)
-	return j
-}
-
 func TestKeyJoinsTheJobThatIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
 		a := twill.JobOptions{Key: "a"}
-		underway := rdqKeyed(t, q, time.Second, 0, a)
+		underway := rdqPutOpts(t, q, time.Second, 0, a)
 		require.Equal(t, "a", underway.Key())
-		require.Same(t, underway, rdqKeyed(t, q, 2*time.Second, -5, a), "underway")
+		require.Same(t, underway, rdqPutOpts(t, q, 2*time.Second, -5, a), "underway")
 		require.Equal(t, 0, underway.Priority(), "it has started: no priority helps any more")
 		refused := a
 		refused.Refuse = true
@@ -33,18 +26,18 @@ func TestKeyJoinsTheJobThatIsThere(t *testing.T) {
 		require.ErrorIs(t, err, twill.ErrDuplicateJob)
 		require.Same(t, underway, there)
 
-		b := rdqKeyed(t, q, time.Second, 5, twill.JobOptions{Key: "b"})
+		b := rdqPutOpts(t, q, time.Second, 5, twill.JobOptions{Key: "b"})
 		c := rdqPut(t, q, time.Second, 3)
-		require.Same(t, b, rdqKeyed(t, q, time.Second, 7, twill.JobOptions{Key: "b"}))
+		require.Same(t, b, rdqPutOpts(t, q, time.Second, 7, twill.JobOptions{Key: "b"}))
 		require.Equal(t, 5, b.Priority(), "a less urgent one changes nothing")
-		require.Same(t, b, rdqKeyed(t, q, time.Second, 1, twill.JobOptions{Key: "b"}))
+		require.Same(t, b, rdqPutOpts(t, q, time.Second, 1, twill.JobOptions{Key: "b"}))
 		require.Equal(t, 1, b.Priority(), "it is as urgent as whoever needs it most")
 		require.Equal(t, b, q.Pending()[0])
 		requireSize(t, q, 1, 2)
 
 		time.Sleep(time.Second)
 		synctest.Wait()
-		again := rdqKeyed(t, q, time.Second, 9, a)
+		again := rdqPutOpts(t, q, time.Second, 9, a)
 		require.NotSame(t, underway, again, "the key is free when the job has ended")
 		s := q.Stats()
 		require.Equal(t, []uint64{4, 3, 1}, []uint64{s.Put, s.Joined, s.Refused})
@@ -59,12 +52,12 @@ func TestKeyedJobTakesTheShorterDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
 		start := time.Now()
-		j := rdqKeyed(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Hour})
-		rdqKeyed(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Minute})
-		rdqKeyed(t, q, 1, 0, twill.JobOptions{Key: "a", After: 2 * time.Minute})
+		j := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Hour})
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Minute})
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: 2 * time.Minute})
 		require.Equal(t, start.Add(time.Minute), j.Due())
-		k := rdqKeyed(t, q, 1, 0, twill.JobOptions{Key: "b", After: time.Hour})
-		rdqKeyed(t, q, 1, 0, twill.JobOptions{Key: "b"})
+		k := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "b", After: time.Hour})
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "b"})
 		_, err := k.Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, start, k.Started())
@@ -112,7 +105,7 @@ func TestKeyIsFreeAfter(t *testing.T) {
 				}
 				o := test.opts
 				o.Key, o.Refuse = "k", true
-				j := rdqKeyed(t, q, test.arg, 0, o)
+				j := rdqPutOpts(t, q, test.arg, 0, o)
 				_, err := q.Put(0, 0, o)
 				require.ErrorIs(t, err, twill.ErrDuplicateJob)
 				synctest.Wait()
@@ -124,7 +117,7 @@ func TestKeyIsFreeAfter(t *testing.T) {
 				synctest.Wait()
 				_, ended := j.Poll()
 				require.True(t, ended)
-				rdqKeyed(t, q, 0, 0, o)
+				rdqPutOpts(t, q, 0, 0, o)
 				time.Sleep(time.Minute)
 				q.StopNow()
 			})
@@ -137,7 +130,7 @@ func TestLeavingAJoinedJobAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
 		watch := func() *twill.Future[time.Duration] {
-			return rdqKeyed(t, q, time.Second, 0, twill.JobOptions{Key: "a"}).Tap(func(time.Duration, error) {})
+			return rdqPutOpts(t, q, time.Second, 0, twill.JobOptions{Key: "a"}).Tap(func(time.Duration, error) {})
 		}
 		one, two, three := watch(), watch(), watch()
 		one.Cancel(nil)
