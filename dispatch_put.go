@@ -129,7 +129,9 @@ func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int) ([]*Job[A,
 
 // jobPutter is a PutWait that waits.
 type jobPutter[A, R any] struct {
-	links[*jobPutter[A, R]]
+	//lint:ignore U1000 internal/list uses it
+	links[*jobPutter[A, R]] //nolint:unused // in q.putters
+
 	j    *Job[A, R] // the one to be put, and then the one to return
 	err  error
 	done chan struct{}

@@ -95,7 +95,7 @@ func TestTrapNoStarvationWithAgeing(t *testing.T) {
 // What is called back panics, and takes a worker, a slot or the process with it.
 func TestTrapCallerPanicsInHooks(t *testing.T) {
 	previous := twill.OnUnhandled(nil)
-	defer twill.OnUnhandled(previous)
+	t.Cleanup(func() { twill.OnUnhandled(previous) })
 	boom := func() { panic(errFirst) }
 	for name, o := range map[string]twill.DispatchOptions{
 		"nothing":  {},

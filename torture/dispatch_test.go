@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,7 @@ type dispatchMachine struct {
 	putters []*putter
 	drains  []*drain
 	limiter *gateLimiter
+	mu      sync.Mutex // guards what the goroutines of those note, and results
 	results int
 	drawn   int // durations, each another
 	cancel  context.CancelFunc
@@ -127,7 +129,9 @@ func newDispatchMachine(rt *rapid.T) *dispatchMachine {
 	ended := m.q.Results(ctx)
 	go func() {
 		for range ended {
+			m.mu.Lock()
 			m.results++
+			m.mu.Unlock()
 		}
 	}()
 	return m
@@ -253,11 +257,14 @@ func (m *dispatchMachine) PutWait(rt *rapid.T) {
 	ctx, leave := context.WithCancelCause(context.Background())
 	w := &putter{model: modelPut{job: &j.modelJob}, leave: leave, waited: j}
 	m.putters = append(m.putters, w)
+	priority := j.priority
 	m.model.putWait(&w.model)
 	m.model.settle()
 	go func() {
-		w.job, w.err = m.q.PutWait(ctx, j, j.priority, o)
-		w.done = true
+		job, err := m.q.PutWait(ctx, j, priority, o)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		w.job, w.err, w.done = job, err, true
 	}()
 	synctest.Wait()
 }
@@ -458,8 +465,10 @@ func (m *dispatchMachine) drain() {
 	m.model.drains = append(m.model.drains, &d.model)
 	m.model.settle()
 	go func() {
-		d.left, d.err = m.q.Drain(ctx)
-		d.done = true
+		left, err := m.q.Drain(ctx)
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		d.left, d.err, d.done = left, err, true
 	}()
 	synctest.Wait()
 }
@@ -481,6 +490,8 @@ func (m *dispatchMachine) EndDrain(rt *rapid.T) {
 // Check compares the queue with the model, when all that can happen has.
 func (m *dispatchMachine) Check(rt *rapid.T) {
 	synctest.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, p := range m.pauses {
 		p.drained = p.drained || !p.resumed && len(m.model.underway) == 0
 	}
