@@ -15,7 +15,7 @@ func TestDispatchEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
 		requireValue(t, struct{}{}, q.Empty())
-		j := rdqPut(t, q, time.Second, 0)
+		rdqPut(t, q, time.Second, 0)
 		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Minute})
 		require.NoError(t, err)
 		one, two := q.Empty(), q.Empty()
@@ -27,7 +27,7 @@ func TestDispatchEmpty(t *testing.T) {
 
 		// The last job leaves by a cancel.
 		q.Pause()
-		j = rdqPut(t, q, time.Second, 0)
+		j := rdqPut(t, q, time.Second, 0)
 		empty := q.Empty()
 		requirePending(t, empty)
 		settledBefore := false
@@ -117,6 +117,7 @@ func TestDrainOfAQueueThatIsStopped(t *testing.T) {
 		synctest.Wait()
 		require.ErrorIs(t, err, twill.ErrStopped)
 		require.Equal(t, []time.Duration{2, 3}, rdqArgs(left))
-		require.Panics(t, func() { q.Drain(nil) }) //nolint:staticcheck // that is what is tested
+		//lint:ignore SA1012 that is what is tested
+		require.Panics(t, func() { q.Drain(nil) }) //nolint:staticcheck
 	})
 }

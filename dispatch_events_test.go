@@ -132,8 +132,10 @@ func TestEventsEndWithTheirContext(t *testing.T) {
 		for range never {
 			t.Error("a result after the end")
 		}
-		require.Panics(t, func() { q.Events(nil) })  //nolint:staticcheck // that is what is tested
-		require.Panics(t, func() { q.Results(nil) }) //nolint:staticcheck // that is what is tested
+		//lint:ignore SA1012 that is what is tested
+		require.Panics(t, func() { q.Events(nil) }) //nolint:staticcheck
+		//lint:ignore SA1012 that is what is tested
+		require.Panics(t, func() { q.Results(nil) }) //nolint:staticcheck
 	})
 }
 
@@ -238,7 +240,8 @@ func TestWaterMarks(t *testing.T) {
 // TestWaterMarkThatPanics: it is reported, and the next one is told.
 func TestWaterMarkThatPanics(t *testing.T) {
 	reported := make(chan error, 9)
-	defer twill.OnUnhandled(twill.OnUnhandled(func(err error) { reported <- err }))
+	previous := twill.OnUnhandled(func(err error) { reported <- err })
+	t.Cleanup(func() { twill.OnUnhandled(previous) })
 	low := make(chan int, 9)
 	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{
 		High: 2, OnHigh: func(int) { panic("high") }, OnLow: func(n int) { low <- n },
