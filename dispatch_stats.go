@@ -41,9 +41,9 @@ func (q *ResizableDispatchQueue[A, R]) Stats() DispatchStats {
 
 // dispatchStats are the numbers that are counted, under the queue's lock.
 type dispatchStats struct {
-	DispatchStats
+	last  int64      // the latest second in which a job has ended, or was asked for
 	ended [60]uint32 // in each of the last seconds, second s at s%60
-	last  int64      // the latest of those seconds
+	DispatchStats
 }
 
 func (s *dispatchStats) waited(ns int64) { s.Waiting.Add(time.Duration(ns)) }

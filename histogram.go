@@ -10,10 +10,8 @@ import (
 // two from a microsecond to an hour: what it says is at most an eighth off.
 // Its zero value is empty. It is a plain value that belongs to its owner.
 type Histogram struct {
-	counts [histogramLen]uint64
-	n      uint64
-	sum    time.Duration
-	max    time.Duration
+	sum, max time.Duration
+	counts   [histogramLen]uint64
 }
 
 // The classes: one below the first power of two, four between each and the
@@ -28,7 +26,6 @@ const (
 func (h *Histogram) Add(d time.Duration) {
 	d = max(d, 0)
 	h.counts[classOf(d)]++
-	h.n++
 	h.sum += d
 	h.max = max(h.max, d)
 }
@@ -52,27 +49,34 @@ func classEnd(i int) time.Duration {
 }
 
 // Count returns how many durations were counted.
-func (h *Histogram) Count() uint64 { return h.n }
+func (h *Histogram) Count() (n uint64) {
+	for _, k := range h.counts {
+		n += k
+	}
+	return n
+}
 
 // Max returns the longest, 0 if there is none.
 func (h *Histogram) Max() time.Duration { return h.max }
 
 // Mean returns the mean, 0 if there is none.
 func (h *Histogram) Mean() time.Duration {
-	if h.n == 0 {
+	n := h.Count()
+	if n == 0 {
 		return 0
 	}
-	return h.sum / time.Duration(h.n)
+	return h.sum / time.Duration(n)
 }
 
 // Quantile returns about how long all but the longest part 1-p of the durations
 // are: Quantile(0.99) is what one in a hundred exceeds. It is 0 if there are
 // none; p below 0 counts as 0, and above 1 as 1.
 func (h *Histogram) Quantile(p float64) time.Duration {
-	if h.n == 0 {
+	n := h.Count()
+	if n == 0 {
 		return 0
 	}
-	rank := uint64(min(max(p, 0), 1) * float64(h.n-1))
+	rank := uint64(min(max(p, 0), 1) * float64(n-1))
 	var from time.Duration
 	for to, n := range h.Buckets() {
 		if rank < n {
@@ -89,7 +93,7 @@ func (h *Histogram) Quantile(p float64) time.Duration {
 // classes at the end are left out.
 func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
-		left := h.n
+		left := h.Count()
 		for i, n := range h.counts {
 			if left == 0 {
 				return
