@@ -75,8 +75,10 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 	}()
 	for {
 		v, err := q.call(j)
-		q.end(j, v, err)
-		next, rest := q.next()
+		next, rest, taken := q.end(j, v, err)
+		if !taken {
+			next, rest = q.next()
+		}
 		if next == nil {
 			returned = true
 			rest.settle()
@@ -109,8 +111,10 @@ func (q *ResizableDispatchQueue[A, R]) hooked(ctx context.Context, j *Job[A, R])
 
 // end notes the outcome of j's call and settles its future, or has it tried
 // again. It does nothing if that was done before: a handler of the future may
-// have ended the goroutine.
-func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) {
+// have ended the goroutine. If nobody listens to the future, as is mostly so
+// while the queue is busy, all is done under the lock at once, with what next
+// does: then next was taken.
+func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) (next *Job[A, R], rest *rest[A, R], taken bool) {
 	again := false
 	if m := j.more; m != nil && m.retry != nil {
 		again, err = m.retry.after(err)
@@ -119,7 +123,7 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) {
 	q.mu.Lock()
 	if !q.underway.Remove(j) {
 		q.mu.Unlock()
-		return
+		return nil, nil, false
 	}
 	q.stats.ran(now - j.started)
 	var fail *settle.Failure
@@ -129,11 +133,19 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) {
 	case again:
 		q.again(j, now)
 		q.mu.Unlock()
-		return
+		return nil, nil, false
 	case err != nil:
 		q.over(j, JobFailed, now)
 	default:
 		q.over(j, JobFinished, now)
+		if j.more == nil && j.ctx.Load() == nil {
+			j.val = v
+			if j.core.Succeed() {
+				next, rest = q.takeNext(now)
+				q.mu.Unlock()
+				return next, rest, true
+			}
+		}
 	}
 	ctx := j.ctx.Load()
 	q.mu.Unlock()
@@ -160,6 +172,7 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) {
 	// as well is so that no future is pending when those of Pause and Stop
 	// settle.
 	j.settle(v, fail)
+	return nil, nil, false
 }
 
 // over notes that j has reached a state that is final; the lock must be held.
@@ -177,6 +190,11 @@ func (q *ResizableDispatchQueue[A, R]) next() (j *Job[A, R], rest *rest[A, R]) {
 	now := q.now()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	return q.takeNext(now)
+}
+
+// takeNext is next; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) takeNext(now int64) (j *Job[A, R], rest *rest[A, R]) {
 	if q.mayBegin(q.workers) && q.pace.pass() {
 		j = q.pending.Pop().Item
 		q.begin(j, now)

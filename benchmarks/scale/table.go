@@ -15,7 +15,7 @@ const (
 	mostBytes = 1.1   // times as many
 	mostTime  = 1.5   // times as long
 	mostStep  = 2000  // nanoseconds to cancel a job, and to move it
-	mostPage  = 50000 // nanoseconds to list the first hundred
+	mostPage  = 50000 // nanoseconds to list the first hundred of the size before
 	mostKept  = 65536 // bytes in all: what a queue itself has, and nothing of a job
 )
 
@@ -25,16 +25,18 @@ type column struct {
 	cost func(row) float64
 	unit func(int) string
 	most func(before float64) float64 // the goal
+	// early is for a goal of the size before the largest: a million jobs.
+	early bool
 }
 
 var columns = []column{
-	{"bytes", func(r row) float64 { return r.bytes }, plot.Bytes, times(mostBytes)},
-	{"put", func(r row) float64 { return r.put }, plot.Duration, times(mostTime)},
-	{"finish", func(r row) float64 { return r.finish }, plot.Duration, times(mostTime)},
-	{"cancel", func(r row) float64 { return r.cancel }, plot.Duration, fixed(mostStep)},
-	{"reprioritize", func(r row) float64 { return r.reprioritize }, plot.Duration, fixed(mostStep)},
-	{"first 100", func(r row) float64 { return r.page }, plot.Duration, fixed(mostPage)},
-	{"kept in all", func(r row) float64 { return float64(r.kept) }, plot.Bytes, fixed(mostKept)},
+	{"bytes", func(r row) float64 { return r.bytes }, plot.Bytes, times(mostBytes), false},
+	{"put", func(r row) float64 { return r.put }, plot.Duration, times(mostTime), false},
+	{"finish", func(r row) float64 { return r.finish }, plot.Duration, times(mostTime), false},
+	{"cancel", func(r row) float64 { return r.cancel }, plot.Duration, fixed(mostStep), false},
+	{"reprioritize", func(r row) float64 { return r.reprioritize }, plot.Duration, fixed(mostStep), false},
+	{"first 100", func(r row) float64 { return r.page }, plot.Duration, fixed(mostPage), true},
+	{"kept in all", func(r row) float64 { return float64(r.kept) }, plot.Bytes, fixed(mostKept), false},
 }
 
 func times(factor float64) func(float64) float64 {
@@ -70,7 +72,11 @@ func table(out io.Writer, rows []row) (missed bool, err error) {
 		return false, err
 	}
 	for _, c := range columns {
-		if cost, most := c.cost(last), c.most(c.cost(before)); cost > most {
+		judged := last
+		if c.early {
+			judged = before
+		}
+		if cost, most := c.cost(judged), c.most(c.cost(before)); cost > most {
 			fmt.Fprintf(out, "missed: %s: %s, the goal is %s\n", c.name, c.show(cost), c.show(most))
 			missed = true
 		}
