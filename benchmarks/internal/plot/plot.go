@@ -46,14 +46,14 @@ const (
   .axis { stroke: #57606a; fill: none }
   .grid { stroke: #d0d7de; fill: none }
   .l { fill: none; stroke-width: 2 }
-  .c0 { stroke: #0969da } .c1 { stroke: #bc4c00 } .c2 { stroke: #1a7f37 } .c3 { stroke: #8250df }
-  circle.c0 { fill: #0969da } circle.c1 { fill: #bc4c00 } circle.c2 { fill: #1a7f37 } circle.c3 { fill: #8250df }
+  .c0 { stroke: #0969da } .c1 { stroke: #bc4c00 } .c2 { stroke: #1a7f37 } .c3 { stroke: #8250df } .c4 { stroke: #bf3989 }
+  circle.c0 { fill: #0969da } circle.c1 { fill: #bc4c00 } circle.c2 { fill: #1a7f37 } circle.c3 { fill: #8250df } circle.c4 { fill: #bf3989 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 }
     .axis { stroke: #9198a1 }
     .grid { stroke: #3d444d }
-    .c0 { stroke: #4493f8 } .c1 { stroke: #f0883e } .c2 { stroke: #3fb950 } .c3 { stroke: #ab7df8 }
-    circle.c0 { fill: #4493f8 } circle.c1 { fill: #f0883e } circle.c2 { fill: #3fb950 } circle.c3 { fill: #ab7df8 }
+    .c0 { stroke: #4493f8 } .c1 { stroke: #f0883e } .c2 { stroke: #3fb950 } .c3 { stroke: #ab7df8 } .c4 { stroke: #db61a2 }
+    circle.c0 { fill: #4493f8 } circle.c1 { fill: #f0883e } circle.c2 { fill: #3fb950 } circle.c3 { fill: #ab7df8 } circle.c4 { fill: #db61a2 }
   }
 `
 )
