@@ -35,6 +35,7 @@ func TestAcceptJob(t *testing.T) {
 	launch := func(t *testing.T, q *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) {
 		require.NoError(t, q.Resume())
 		awaitSoon(&j.Future)
+		awaitSoon(q.Empty()) // its worker has run all handlers there were
 	}
 
 	t.Run("initiallyPending", func(t *testing.T) {
