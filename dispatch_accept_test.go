@@ -88,6 +88,7 @@ func TestAcceptJob(t *testing.T) {
 				} else {
 					w.Cancel(nil)
 				}
+				synctest.Wait() // the call returns meanwhile, and settles the job if it is the first to
 				requireFailure(t, twill.ErrCanceled, w)
 				require.Equal(t, twill.JobCanceled, j.State())
 			})
