@@ -77,14 +77,16 @@ func ExamplePriorityQueue_PutWait() {
 	_, err := q.Put("newsletter", 9)
 	fmt.Println(err)
 
-	alarm := twill.Go(ctx, func(ctx context.Context) (*twill.Item[string], error) { return q.PutWait(ctx, "alarm", 0) })
+	newsletter := twill.Go(ctx, func(ctx context.Context) (*twill.Item[string], error) {
+		return q.PutWait(ctx, "newsletter", 9)
+	})
 	fmt.Println(q.Get().Await(ctx)) // makes room
-	alarm.Await(ctx)
+	newsletter.Await(ctx)
 	fmt.Println(q.Snapshot())
 	// Output:
 	// twill: queue is full
 	// report <nil>
-	// [alarm]
+	// [newsletter]
 }
 
 // Put returns the handle of what was put.
