@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/twillgo/twill"
 )
@@ -70,14 +69,17 @@ func ExampleResizableDispatchQueue_Reprioritize() {
 
 // A stop gives back what was not begun, to be put again another day.
 func ExampleResizableDispatchQueue_Stop() {
+	sent := make(chan struct{})
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
-		time.Sleep(10 * time.Millisecond)
+		<-sent
 		return len(name), nil
 	}, nil)
 	for _, name := range []string{"underway", "second", "third"} {
 		q.Put(name, 0)
 	}
-	left, err := q.Stop().Await(context.Background())
+	stopped := q.Stop()
+	close(sent) // the stop waits for what is underway
+	left, err := stopped.Await(context.Background())
 	for _, job := range left {
 		fmt.Println(job.Arg(), job.Priority(), job.State(), err)
 	}

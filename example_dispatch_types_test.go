@@ -43,11 +43,11 @@ func (p pacer) Wait(ctx context.Context) error {
 // Anything with a Wait limits the rate: a *rate.Limiter of
 // golang.org/x/time/rate, or three lines of one's own. It can be changed at any time.
 func ExampleLimiter() {
+	start := time.Now()
 	slow := time.NewTicker(5 * time.Millisecond)
 	defer slow.Stop()
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
 		&twill.DispatchOptions{Width: 10, Rate: pacer{slow}})
-	start := time.Now()
 	jobs, _ := q.PutAll(make([]int, 4), 0)
 	jobs[3].Await(context.Background())
 	fmt.Println("four take three intervals:", time.Since(start) > 15*time.Millisecond)

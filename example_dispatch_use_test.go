@@ -61,6 +61,7 @@ func ExampleJobOptions() {
 		}
 		return "hello, " + name, nil
 	}, nil)
+	q.Pause() // while we look at the job
 	job, _ := q.Put("world", 0, twill.JobOptions{
 		After:   10 * time.Millisecond,
 		Timeout: time.Minute,
@@ -69,6 +70,7 @@ func ExampleJobOptions() {
 	})
 	same, _ := q.Put("world", 0, twill.JobOptions{After: time.Second, Key: "greet world"})
 	fmt.Println(job.State(), same == job)
+	q.Resume()
 	fmt.Println(job.Await(context.Background()))
 	fmt.Println(job.State(), "after", job.Attempts(), "attempts")
 	// Output:
@@ -94,10 +96,10 @@ func (t ticks) Wait(ctx context.Context) error {
 func ExampleResizableDispatchQueue_SetRate() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
 		&twill.DispatchOptions{Width: 100})
+	start := time.Now()
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
 	q.SetRate(ticks(ticker.C))
-	start := time.Now()
 	jobs, _ := q.PutAll([]int{1, 2, 3}, 0)
 	jobs[2].Await(context.Background())
 	fmt.Println("three took two pauses or more:", time.Since(start) >= 20*time.Millisecond)

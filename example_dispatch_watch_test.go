@@ -32,20 +32,29 @@ func ExampleResizableDispatchQueue_Events() {
 
 // The jobs in the order in which they end.
 func ExampleResizableDispatchQueue_Results() {
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, d time.Duration) (time.Duration, error) {
-		time.Sleep(d)
-		return d, nil
+	ctx := context.Background()
+	answer := make([]chan string, 3) // of three servers
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, server int) (string, error) {
+		return <-answer[server], nil
 	}, &twill.DispatchOptions{Width: 3})
-	ended := q.Results(context.Background())
-	q.PutAll([]time.Duration{60 * time.Millisecond, time.Millisecond, 30 * time.Millisecond}, 0)
-	q.Drain(context.Background())
+	ended := q.Results(ctx)
+	jobs := make([]*twill.Job[int, string], 3)
+	for server := range jobs {
+		answer[server] = make(chan string)
+		jobs[server], _ = q.Put(server, 0)
+	}
+	for _, server := range []int{2, 0, 1} {
+		answer[server] <- "hello"
+		jobs[server].Await(ctx)
+	}
+	q.Drain(ctx)
 	for job := range ended {
 		fmt.Println(job.Arg(), job.State())
 	}
 	// Output:
-	// 1ms FINISHED
-	// 30ms FINISHED
-	// 60ms FINISHED
+	// 2 FINISHED
+	// 0 FINISHED
+	// 1 FINISHED
 }
 
 // What a stop has left over is saved as JSON, and runs another day in the same order.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twillgo/twill"
@@ -61,9 +62,10 @@ func ExampleNewDeferredList() {
 }
 
 func ExampleAsCompleted() {
-	fs := []*twill.Future[string]{twill.After(20*time.Millisecond, "slow"), twill.Resolved("fast")}
-	for i, r := range twill.AsCompleted(context.Background(), fs...) {
+	slow := twill.NewPromise[string]()
+	for i, r := range twill.AsCompleted(context.Background(), slow.Future(), twill.Resolved("fast")) {
 		fmt.Println(i, r.Value)
+		slow.Resolve("slow")
 	}
 	// Output:
 	// 1 fast
@@ -87,19 +89,23 @@ func ExampleMap() {
 
 // What comes first is yielded first.
 func ExampleMapCompleted() {
-	pauses := func(yield func(time.Duration) bool) {
-		_ = yield(50*time.Millisecond) && yield(time.Millisecond)
+	awake := make(chan struct{})
+	load := func(_ context.Context, disk string) (int, error) {
+		if disk == "asleep" {
+			<-awake
+		}
+		return len(disk), nil
 	}
-	nap := func(_ context.Context, d time.Duration) (string, error) {
-		time.Sleep(d)
-		return "slept", nil
-	}
-	for d, r := range twill.MapCompleted(context.Background(), pauses, 2, nap) {
-		fmt.Println(d, r.Value, r.Err)
+	disks := slices.Values([]string{"asleep", "spinning"})
+	for disk, r := range twill.MapCompleted(context.Background(), disks, 2, load) {
+		fmt.Println(disk, r.Value, r.Err)
+		if disk == "spinning" {
+			close(awake)
+		}
 	}
 	// Output:
-	// 1ms slept <nil>
-	// 50ms slept <nil>
+	// spinning 8 <nil>
+	// asleep 6 <nil>
 }
 
 func ExampleSettledMap() {

@@ -10,10 +10,15 @@ import (
 
 func ExamplePool() {
 	var pool twill.Pool // of everything that must end before the program does
-	pool.Add(twill.After(time.Millisecond, "a mail"))
-	pool.Add(twill.After(2*time.Millisecond, 42))
+	mail, order := twill.NewPromise[string](), twill.NewPromise[int]()
+	pool.Add(mail.Future())
+	pool.Add(order.Future())
 	pool.Close()
 	fmt.Println(pool.Len())
+	go func() {
+		mail.Resolve("sent")
+		order.Resolve(42)
+	}()
 	pool.Empty().Await(context.Background())
 	fmt.Println(pool.Len())
 	// Output:
