@@ -28,10 +28,11 @@ type Dict[K comparable, V any] struct {
 	// operations; futures are settled and functions called without it.
 	mu      sched.RWMutex
 	slots   keymap.Map[K, *dictSlot[K, V]]
-	n       int    // slots that hold a value; the others are waited for
-	waiting int    // waiters, on all lines
-	came    uint64 // waiters that ever came
-	closed  error  // what a wait would fail with; nil while open
+	never   dictSlot[K, V] // the line of keys that do not equal themselves
+	n       int            // slots that hold a value; the others are waited for
+	waiting int            // waiters, on all lines
+	came    uint64         // waiters that ever came
+	closed  error          // what a wait would fail with; nil while open
 	pooler  *Pooler[computation[K, V], V]
 }
 

@@ -12,7 +12,8 @@ import (
 // that one call. Its value is stored, unless the key was set meanwhile: then that is
 // what everybody gets, at the time it was set. If fn fails, panics or ends its
 // goroutine, the futures of GetOrCompute fail with that and nothing is stored;
-// those of Get go on waiting.
+// those of Get go on waiting. What fn makes for a key that does not equal itself
+// goes to the one who asked, and is not stored.
 //
 // fn gets a context with the values of ctx, which ends when nobody needs fn any more:
 // when the last of these futures was cancelled, or their contexts ended, or the key
@@ -78,6 +79,9 @@ func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (V, error
 	if err != nil || ctx.Err() != nil { // what nobody needs is not stored
 		return v, err
 	}
+	if !findable(c.k) {
+		return v, nil // nobody would find it; each caller gets what it made
+	}
 	now, waiters, err := d.store(c.k, Resolved(v), func(now *Future[V]) bool { return now == nil })
 	tell(waiters, v, nil)
 	if err != nil {
@@ -95,13 +99,14 @@ type computeWaiter[K comparable, V any] struct {
 // ask calls the function, or joins the call that is underway. Its success comes
 // to w by way of the Dict, where it is stored.
 func (w *computeWaiter[K, V]) ask(ctx context.Context, pooler *Pooler[computation[K, V], V], c computation[K, V]) *Future[struct{}] {
-	return HandleFuture(pooler.Call(ctx, c), func(_ V, err error) *Future[struct{}] {
-		if err == nil && w.waits() {
-			return w.ask(ctx, pooler, c) // stored and deleted again before w came
-		}
-		if err != nil {
-			w.part()
-			w.fail(err)
+	return HandleFuture(pooler.Call(ctx, c), func(v V, err error) *Future[struct{}] {
+		switch {
+		case err == nil && findable(c.k):
+			if w.waits() {
+				return w.ask(ctx, pooler, c) // stored and deleted again before w came
+			}
+		case w.part(): // else it gets a value that was stored meanwhile
+			w.f.settleResult(v, err)
 		}
 		return Resolved(struct{}{})
 	})

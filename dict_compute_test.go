@@ -3,6 +3,7 @@ package twill_test
 import (
 	"context"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -63,6 +64,40 @@ func TestDictGetOrComputeThatFails(t *testing.T) {
 		awaitValue(t, d.GetOrCompute(t.Context(), "a", func(context.Context) (int, error) { return 2, nil }), 2)
 		requireValue(t, 2, get)
 	})
+}
+
+// It was made again and again, as nobody found it.
+func TestDictGetOrComputeForAKeyThatDoesNotEqualItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d twill.Dict[float64, int32]
+		var n atomic.Int32
+		compute := func(context.Context) (int32, error) {
+			if n.Add(1) == 3 {
+				return 0, errBoom
+			}
+			return n.Load(), nil
+		}
+		awaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 1)
+		awaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 2)
+		awaitError(t, d.GetOrCompute(t.Context(), math.NaN(), compute), errBoom)
+		require.Zero(t, d.Waiting())
+		require.Zero(t, twill.Slots(&d))
+	})
+}
+
+// The function has succeeded: that a handler of one who is told of it ends the
+// goroutine is no failure of the others.
+func TestDictGetOrComputeSucceedsWhateverHandlersDo(t *testing.T) {
+	for range 20 {
+		var d twill.Dict[string, int]
+		gate := make(chan struct{})
+		compute := func(context.Context) (int, error) { <-gate; return 1, nil }
+		one, two := d.GetOrCompute(t.Context(), "a", compute), d.GetOrCompute(t.Context(), "a", compute)
+		exits := twill.Then(one, func(int) (int, error) { runtime.Goexit(); return 0, nil })
+		close(gate)
+		awaitError(t, exits, twill.ErrGoexit)
+		awaitValue(t, two, 1)
+	}
 }
 
 // A Set answers at once, and then nobody needs the function any more.

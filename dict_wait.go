@@ -46,17 +46,20 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	}
 	d.closed = err
 	all := make([]*dictWaiter[K, V], 0, d.waiting)
-	var keys []K
-	for k, slot := range d.slots.All() {
-		if slot.value != nil {
-			continue
-		}
-		keys = append(keys, k)
+	take := func(slot *dictSlot[K, V]) {
 		line := d.take(slot)
 		for w, ok := line.PopFront(); ok; w, ok = line.PopFront() {
 			all = append(all, w)
 		}
 	}
+	var keys []K
+	for k, slot := range d.slots.All() {
+		if slot.value == nil {
+			keys = append(keys, k)
+			take(slot)
+		}
+	}
+	take(&d.never)
 	for _, k := range keys {
 		d.slots.Delete(k)
 	}
@@ -86,7 +89,10 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
 	if d.closed != nil {
 		return nil, d.closed
 	}
-	if slot == nil {
+	switch {
+	case !findable(w.k):
+		slot = &d.never // in slots it could not be taken out again
+	case slot == nil:
 		slot = new(dictSlot[K, V])
 		d.slots.Set(w.k, slot)
 	}
@@ -96,6 +102,13 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
 	w.came = d.came
 	d.waiting++
 	return &w.f, nil
+}
+
+// findable reports whether k equals itself, as all but a NaN and what holds one
+// do.
+func findable[K comparable](k K) bool {
+	same := k
+	return same == k
 }
 
 // take empties the line of a slot; the lock must be held. From then on the
@@ -123,15 +136,16 @@ func tell[K comparable, V any](waiters list.List[*dictWaiter[K, V]], v V, err er
 	}
 }
 
-// part takes w out of its line, if it is there. The last one takes the line
-// out of the Dict.
-func (w *dictWaiter[K, V]) part() {
+// part takes w out of its line, and reports whether it was there: if not, it was
+// settled, or whoever took it out is about to do that. The last one takes the
+// line out of the Dict.
+func (w *dictWaiter[K, V]) part() bool {
 	d := w.d
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	slot := w.slot
 	if slot == nil {
-		return
+		return false
 	}
 	slot.line.Remove(w)
 	w.slot = nil
@@ -139,6 +153,7 @@ func (w *dictWaiter[K, V]) part() {
 	if slot.line.Len() == 0 {
 		d.slots.Delete(w.k)
 	}
+	return true
 }
 
 // waits reports whether w is on a line.

@@ -123,6 +123,20 @@ func TestDictKeyThatCannotBeCompared(t *testing.T) {
 	require.False(t, ok)
 }
 
+// In a map of waiters such a key could not be taken out again.
+func TestDictWaitForAKeyThatDoesNotEqualItself(t *testing.T) {
+	var d twill.Dict[float64, int]
+	one, two := d.Get(math.NaN()), d.Get(math.NaN())
+	require.NoError(t, d.Set(1, 1))
+	require.Equal(t, 2, d.Waiting())
+	require.True(t, one.Cancel(nil))
+	require.Equal(t, 1, d.Waiting())
+	require.Equal(t, 1, twill.Slots(&d), "that of the 1")
+	d.Close(errBoom)
+	requireFailure(t, errBoom, two)
+	require.Zero(t, d.Waiting())
+}
+
 func TestDictMisuse(t *testing.T) {
 	var d twill.Dict[string, int]
 	f := d.Get("a")

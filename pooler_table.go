@@ -113,7 +113,7 @@ func (t *table[A, K, V]) newFlight(ctx context.Context, arg A, key K) *flight[A,
 func (t *table[A, K, V]) begin(fl *flight[A, K, V]) {
 	fl.begun = true
 	t.running.PushBack(fl)
-	if same := fl.key; same == fl.key { // a NaN could not be taken out again
+	if findable(fl.key) { // else it could not be taken out again
 		t.flights.Set(fl.key, fl)
 	}
 }
