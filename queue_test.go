@@ -149,6 +149,27 @@ func TestQueuePutWait(t *testing.T) {
 	}
 }
 
+// The handlers of the get that it serves keep nobody from putting.
+func TestQueuePutWaitOfAHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewQueue[int](&twill.QueueOptions{Size: 3})
+		gate := make(chan struct{})
+		q.Get().Tap(func(int, error) {
+			require.NoError(t, q.PutWait(t.Context(), 2))
+			<-gate
+		})
+		go func() { require.NoError(t, q.PutWait(t.Context(), 1)) }()
+		synctest.Wait()
+		go func() { require.NoError(t, q.PutWait(t.Context(), 3)) }()
+		synctest.Wait()
+		require.Equal(t, 2, q.Len())
+		close(gate)
+		synctest.Wait()
+		awaitValue(t, q.Get(), 2)
+		awaitValue(t, q.Get(), 3)
+	})
+}
+
 func TestQueuePutWaitGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewQueue[int](&twill.QueueOptions{Size: 1})

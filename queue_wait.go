@@ -67,13 +67,25 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 		return context.Cause(ctx)
 	}
 	turn := q.line()
-	if turn.Acquire(ctx, 1) != nil {
-		return context.Cause(ctx)
+	for {
+		if turn.Acquire(ctx, 1) != nil {
+			return context.Cause(ctx)
+		}
+		q.mu.Lock()
+		g, waits := q.getters.PopFront()
+		if !waits {
+			break
+		}
+		// Its handlers may take long, or use PutWait: the line moves on.
+		q.mu.Unlock()
+		turn.Release(1)
+		if g.f.settle(v, nil) {
+			return nil
+		}
 	}
 	defer turn.Release(1)
 
-	q.mu.Lock()
-	put, err := q.put(v)
+	put, err := q.put(v) // which settles nothing, as no get waits
 	if put || err != nil {
 		q.mu.Unlock()
 		return err
