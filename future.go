@@ -81,7 +81,13 @@ type AnyFuture interface {
 	base() *settle.Core
 }
 
-func (f *Future[T]) base() *settle.Core { return &f.core }
+// base is the core of f; nil if f is.
+func (f *Future[T]) base() *settle.Core {
+	if f == nil {
+		return nil
+	}
+	return &f.core
+}
 
 // Await blocks until f settles, and returns its result, or until ctx ends, and
 // returns [context.Cause] of it. A result that is there wins over a context

@@ -23,7 +23,7 @@ type Pool struct {
 	order   list.List[*poolMember]       // the same, in the order of adding
 	waiting list.List[*poolWaiter]
 	closed  bool
-	high    bool // above the high mark, and not yet down to the low one
+	marks   waterMarks
 	added   uint64
 	peak    int
 }
@@ -32,8 +32,9 @@ type Pool struct {
 type PoolOptions struct {
 	// OnHigh is called when the number of futures in the pool reaches High,
 	// OnLow when it is down to Low after that; then OnHigh may be called again. They get the
-	// number at that moment, run on the goroutine that added or settled
-	// the future, and may call the pool. A nil function is not called.
+	// number at that moment and are called in turn, never two at a time, on a
+	// goroutine that adds or settles a future, or a fresh one after a panic, which goes to
+	// [OnUnhandled]. They may call the pool. A nil function is not called.
 	High, Low     int
 	OnHigh, OnLow func(n int)
 }
@@ -63,11 +64,14 @@ func NewPool(opts *PoolOptions) *Pool {
 // Add puts f into the pool until it settles. A future that is settled already,
 // or in the pool already, changes nothing. After Close it returns [ErrClosed].
 func (p *Pool) Add(f AnyFuture) error {
-	if f == nil {
+	var core *settle.Core
+	if f != nil {
+		core = f.base()
+	}
+	if core == nil {
 		panic("twill: Add of a nil future")
 	}
-	core := f.base()
-	m := &poolMember{pool: p, f: f, added: time.Now()}
+	m := &poolMember{pool: p, f: f, core: core}
 	m.link.Do = m
 	p.mu.Lock()
 	if p.closed {
@@ -81,19 +85,18 @@ func (p *Pool) Add(f AnyFuture) error {
 	if p.members == nil {
 		p.members = make(map[*settle.Core]*poolMember)
 	}
+	m.added = time.Now() // in the order of adding
 	p.members[core] = m
 	p.order.PushBack(m)
 	p.added++
-	n := p.order.Len()
-	p.peak = max(p.peak, n)
-	crossed := p.opts.High > 0 && n >= p.opts.High && !p.high
-	p.high = p.high || crossed
+	p.peak = max(p.peak, p.order.Len())
+	tell := p.watchMarks()
 	p.mu.Unlock()
+	if tell {
+		defer p.tellMarks()
+	}
 	if !core.Add(&m.link, 0) {
 		settle.Run(m, nil) // it settled meanwhile
-	}
-	if crossed && p.opts.OnHigh != nil {
-		p.opts.OnHigh(n)
 	}
 	return nil
 }
@@ -139,9 +142,7 @@ func (p *Pool) CancelAll(cause error) {
 		all = append(all, m.f)
 	}
 	p.mu.Unlock()
-	for _, f := range all {
-		f.Cancel(cause)
-	}
+	each(all, func(f AnyFuture) { f.Cancel(cause) })
 }
 
 // Close has later calls of Add return [ErrClosed]. What is in the pool stays
@@ -154,9 +155,9 @@ func (p *Pool) Close() {
 
 // Stats tells how the pool is doing.
 func (p *Pool) Stats() PoolStats {
-	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	now := time.Now()
 	s := PoolStats{
 		Len: p.order.Len(), Peak: p.peak, Added: p.added, Waiting: p.waiting.Len(),
 		Ages: make([]time.Duration, 0, p.order.Len()),
@@ -173,6 +174,7 @@ type poolMember struct {
 	link  settle.Link
 	pool  *Pool
 	f     AnyFuture
+	core  *settle.Core // of f
 	added time.Time
 }
 
@@ -180,34 +182,28 @@ type poolMember struct {
 func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	p := m.pool
 	p.mu.Lock()
-	delete(p.members, m.f.base())
+	delete(p.members, m.core)
 	p.order.Remove(m)
-	n := p.order.Len()
 	var ready []*poolWaiter
-	if n == 0 {
+	if p.order.Len() == 0 {
 		p.members = nil
 		for w, ok := p.waiting.PopFront(); ok; w, ok = p.waiting.PopFront() {
 			ready = append(ready, w)
 		}
 	}
-	crossed := p.high && n <= p.opts.Low
-	p.high = p.high && !crossed
+	tell := p.watchMarks()
 	p.mu.Unlock()
-	m.f = nil
-	for _, w := range ready {
-		w.f.settle(struct{}{}, nil)
+	m.f, m.core = nil, nil
+	if tell { // last, and also if a handler ends the goroutine
+		defer p.tellMarks()
 	}
-	if crossed && p.opts.OnLow != nil {
-		p.opts.OnLow(n)
-	}
+	each(ready, func(w *poolWaiter) { w.f.settle(struct{}{}, nil) })
 	return nil, nil
 }
 
-// Abort reports what OnLow did: there is no future to fail with it.
-func (m *poolMember) Abort(err error) (*settle.Core, *settle.Link) {
-	report(err)
-	return nil, nil
-}
+// Abort has nothing to do: a handler that ended the goroutine has failed its
+// own future.
+func (m *poolMember) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
 // Source is nil: nothing is cancelled by way of a pool.
 func (m *poolMember) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }

@@ -192,15 +192,86 @@ func TestPoolWaterMarks(t *testing.T) {
 	require.Equal(t, []int{3, -1, 3}, log)
 }
 
+// Whoever is fast: OnHigh, told last, would have a source wait for ever.
+func TestPoolWaterMarksAreToldInTurn(t *testing.T) {
+	for name, high := range map[string]int{"one": 1, "two": 2} {
+		t.Run(name, func(t *testing.T) {
+			var log []int // not guarded: they are never called two at a time
+			var p *twill.Pool
+			p = twill.NewPool(&twill.PoolOptions{
+				High: high, OnHigh: func(n int) {
+					p.CancelAll(nil) // OnLow has to wait
+					log = append(log, n)
+				},
+				OnLow: func(n int) { log = append(log, -n-10) },
+			})
+			for range high {
+				require.NoError(t, p.Add(twill.NewPromise[int]().Future()))
+			}
+			require.Equal(t, []int{high, -10}, log)
+
+			log = nil
+			q := twill.NewPool(&twill.PoolOptions{
+				High: high, OnHigh: func(n int) { log = append(log, n) },
+				OnLow: func(n int) { log = append(log, -n-10) },
+			})
+			var wg sync.WaitGroup
+			for range 4 {
+				wg.Go(func() {
+					for range 500 {
+						var a twill.Promise[int]
+						q.Add(a.Future())
+						a.Resolve(1)
+					}
+				})
+			}
+			wg.Wait()
+			for i, n := range log {
+				require.Equal(t, i%2 == 0, n > 0, "call %d: %d", i, n)
+			}
+			require.Zero(t, len(log)%2, "the last was low")
+		})
+	}
+}
+
+// Those who wait are told, and the marks, whatever handlers do; others' futures
+// are cancelled.
+func TestPoolTellsAllWhateverHandlersDo(t *testing.T) {
+	reports := collectReports(t)
+	low := make(chan int, 1)
+	p := twill.NewPool(&twill.PoolOptions{High: 2, OnLow: func(n int) { low <- n }})
+	a, b := twill.NewPromise[int](), twill.NewPromise[int]()
+	require.NoError(t, p.Add(a.Future()))
+	require.NoError(t, p.Add(b.Future()))
+	exit := func() { runtime.Goexit() }
+	one, two := p.Empty(), p.Empty()
+	exits, last := one.Finally(exit), two.Finally(func() {})
+	cancelled := a.Future().Finally(exit)
+	go p.CancelAll(errFirst)
+	awaitError(t, b.Future(), errFirst)
+	awaitError(t, cancelled, twill.ErrGoexit)
+	awaitError(t, exits, twill.ErrGoexit)
+	awaitValue(t, last, struct{}{})
+	require.Zero(t, <-low)
+	require.Empty(t, reports.of(twill.ErrGoexit), "it was the handlers' futures'")
+}
+
 func TestPoolPanickingWaterMark(t *testing.T) {
 	reports := collectReports(t)
-	p := twill.NewPool(&twill.PoolOptions{High: 1, OnLow: func(int) { panic(errSecond) }})
-	a := twill.NewPromise[int]()
-	require.NoError(t, p.Add(a.Future()))
-	empty := p.Empty()
-	require.True(t, a.Resolve(1))
-	awaitValue(t, empty, struct{}{})
-	reports.await(t, errSecond)
+	low := make(chan int)
+	p := twill.NewPool(&twill.PoolOptions{
+		High: 1, OnHigh: func(int) { panic(errSecond) },
+		OnLow: func(n int) { low <- n; runtime.Goexit() },
+	})
+	for range 2 {
+		a := twill.NewPromise[int]()
+		require.NoError(t, p.Add(a.Future()))
+		empty := p.Empty()
+		go a.Resolve(1)
+		require.Zero(t, <-low)
+		awaitValue(t, empty, struct{}{})
+		reports.await(t, errSecond)
+	}
 }
 
 func TestPoolAges(t *testing.T) {
@@ -215,6 +286,32 @@ func TestPoolAges(t *testing.T) {
 		a.Resolve(1)
 		require.Equal(t, []time.Duration{time.Second}, p.Stats().Ages)
 	})
+}
+
+// The clock is read under the lock: no age is negative, and the first added
+// is the oldest.
+func TestPoolAgesWhileOthersAdd(t *testing.T) {
+	var p twill.Pool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for range 3000 {
+				var a twill.Promise[int]
+				if err := p.Add(a.Future()); err != nil {
+					t.Error(err)
+				}
+				a.Resolve(1)
+			}
+		})
+	}
+	for p.Stats().Added < 9000 {
+		ages := p.Stats().Ages
+		for i, age := range ages {
+			require.GreaterOrEqual(t, age, time.Duration(0))
+			require.LessOrEqual(t, age, ages[max(0, i-1)])
+		}
+	}
+	wg.Wait()
 }
 
 func TestPoolFromManyGoroutines(t *testing.T) {
@@ -242,7 +339,10 @@ func TestPoolFromManyGoroutines(t *testing.T) {
 
 func TestPoolMisuse(t *testing.T) {
 	var p twill.Pool
-	require.PanicsWithValue(t, "twill: Add of a nil future", func() { _ = p.Add(nil) })
+	var none *twill.Future[int]
+	for _, f := range []twill.AnyFuture{nil, none} {
+		require.PanicsWithValue(t, "twill: Add of a nil future", func() { _ = p.Add(f) })
+	}
 	for _, o := range []twill.PoolOptions{{High: 1, Low: 1}, {High: 2, Low: -1}, {Low: 1}} {
 		require.Panics(t, func() { twill.NewPool(&o) })
 	}
