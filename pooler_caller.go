@@ -127,8 +127,10 @@ func (fl *flight[A, K, V]) leave(c *poolerCaller[A, K, V], cause error) (stop fu
 	fl.t.waiting--
 	switch {
 	case fl.callers.n > 0:
-	case !fl.begun:
-		fl.before.next = nil // it is never called
+	case !fl.begun: // it is never called
+		var none A
+		fl.before.next, fl.before = nil, nil
+		fl.arg = none
 	default:
 		fl.deserted, deserted = true, true
 		if inner = fl.inner; inner == nil {

@@ -164,6 +164,33 @@ func TestPoolerReentrantCallOfACancelledCall(t *testing.T) {
 	require.ErrorIs(t, <-failed, twill.ErrReentrant)
 }
 
+// panickyContext panics when its caller is to be watched.
+type panickyContext struct{ context.Context }
+
+func (panickyContext) Done() <-chan struct{} { panic(errBoom) }
+
+// Its panic is the caller's: the key is not held by a call that never began.
+func TestPoolerContextThatPanics(t *testing.T) {
+	p := twill.NewPooler(func(context.Context, string) (int, error) { return 1, nil })
+	require.PanicsWithValue(t, errBoom, func() { p.Call(panickyContext{context.Background()}, "a") })
+	awaitValue(t, p.Call(t.Context(), "a"), 1)
+	awaitValue(t, p.Empty(), struct{}{})
+}
+
+// A handler that ends the goroutine of CancelAll spares nobody.
+func TestPoolerCancelAllWhateverHandlersDo(t *testing.T) {
+	p := twill.NewPooler(func(ctx context.Context, _ string) (int, error) {
+		<-ctx.Done()
+		return 0, context.Cause(ctx)
+	})
+	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "b")
+	exits := one.Finally(runtime.Goexit)
+	go p.CancelAll(errFirst)
+	awaitError(t, exits, twill.ErrGoexit)
+	awaitError(t, two, errFirst)
+	awaitValue(t, p.Empty(), struct{}{})
+}
+
 func TestPoolerOddKeys(t *testing.T) {
 	p := twill.NewPooler(func(_ context.Context, key any) (any, error) { return key, nil })
 	require.Panics(t, func() { p.Call(t.Context(), []int{}) })

@@ -286,6 +286,26 @@ func TestPoolerLetsGoOfArguments(t *testing.T) {
 	runtime.KeepAlive(f)
 }
 
+// The same for a call that stood in line and is never made.
+func TestPoolerLetsGoOfArgumentsInLine(t *testing.T) {
+	gate := make(chan struct{})
+	defer close(gate)
+	p := twill.NewPoolerFunc(
+		func(*[64]int) int { return 1 },
+		func(context.Context, *[64]int) (int, error) { <-gate; return 2, nil })
+	p.Call(t.Context(), nil).Cancel(nil)
+	var gone weak.Pointer[[64]int]
+	var f *twill.Future[int]
+	func() {
+		big := new([64]int)
+		gone = weak.Make(big)
+		f = p.Call(t.Context(), big)
+	}()
+	require.True(t, f.Cancel(nil))
+	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(f)
+}
+
 func TestPoolerFutureReentrantCallFails(t *testing.T) {
 	var p *twill.Pooler[string, int]
 	p = twill.NewPoolerFuture(func(ctx context.Context, key string) *twill.Future[int] {

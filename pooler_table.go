@@ -37,11 +37,11 @@ func (t *table[A, K, V]) call(ctx context.Context, arg A) *Future[V] {
 		return Rejected[V](ErrReentrant)
 	}
 	made(&c.f.core)
+	if first != nil {
+		defer t.launch(first) // also if ctx panics: others may have joined
+	}
 	if ctx.Done() != nil {
 		t.watch(ctx, c)
-	}
-	if first != nil {
-		t.launch(first)
 	}
 	return &c.f
 }

@@ -33,9 +33,7 @@ func (t *table[A, K, V]) cancelAll(cause error) {
 		}
 	}
 	t.mu.Unlock()
-	for _, f := range all {
-		f.Cancel(cause)
-	}
+	each(all, func(f *Future[V]) { f.Cancel(cause) })
 }
 
 func (t *table[A, K, V]) underway() []A {
