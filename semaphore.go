@@ -21,7 +21,9 @@ import (
 // Tokens are handed over in the order in which they were asked for, and
 // nobody overtakes. A release that finds somebody waiting settles that future
 // before it returns: the handlers run on the goroutine that releases, under no
-// lock, and may use the semaphore. What happened before a release
+// lock, and may use the semaphore. Only when a hundred releases do that at the
+// same time, mostly as each is called by a handler of the one before, the next one
+// leaves it to a fresh goroutine. What happened before a release
 // synchronizes before what the next holder of the token does.
 //
 // A token belongs to the future it was handed to, also if nobody looks at that
