@@ -11,7 +11,8 @@ import (
 // contest is one run of a Race. Whoever sets over decides it: the first to
 // succeed, the last to fail, or a cancel.
 type contest[A, T, R any] struct {
-	root[R]
+	f    *Future[R] // apart, as it may be kept for long, but the rest need not
+	link settle.Link
 	r    *Race[A, T]
 	arg  A
 	fns  []func(context.Context, A) (T, error)
@@ -20,11 +21,12 @@ type contest[A, T, R any] struct {
 	wrap func(T, context.CancelCauseFunc) R
 
 	shared context.Context // of all functions, unless held
-	stop   func() bool     // ends the watch on ctx
+	cancel context.CancelCauseFunc
+	stop   func() bool // ends the watch on ctx
 	delay  time.Duration
 
-	mu      sched.Mutex // guards all below
-	cancels []context.CancelCauseFunc
+	mu      sched.Mutex               // guards all below
+	cancels []context.CancelCauseFunc // one for each function started, if held
 	errs    []error
 	started int
 	failed  int
@@ -46,16 +48,14 @@ func race[A, T, R any](ctx context.Context, r *Race[A, T], arg A, held bool, wra
 		return Rejected[R](&CanceledError{context.Cause(ctx)})
 	}
 	c := &contest[A, T, R]{
-		r: r, arg: arg, fns: fns, ctx: ctx, held: held, wrap: wrap, delay: delay,
+		f: new(Future[R]), r: r, arg: arg, fns: fns, ctx: ctx, held: held, wrap: wrap, delay: delay,
 		errs: make([]error, len(fns)),
 	}
 	made(&c.f.core)
 	c.link.Do = c
 	c.f.core.SetUp(&c.link)
 	if !held {
-		var cancel context.CancelCauseFunc
-		c.shared, cancel = context.WithCancelCause(ctx)
-		c.cancels = []context.CancelCauseFunc{cancel}
+		c.shared, c.cancel = context.WithCancelCause(ctx)
 	}
 	c.mu.Lock()
 	if ctx.Done() != nil {
@@ -72,7 +72,7 @@ func race[A, T, R any](ctx context.Context, r *Race[A, T], arg A, held bool, wra
 		c.timer = time.AfterFunc(delay, c.hedge)
 	}
 	c.mu.Unlock()
-	return &c.f
+	return c.f
 }
 
 // start starts the next function; the lock must be held.
@@ -133,14 +133,13 @@ func (c *contest[A, T, R]) run(ctx context.Context, i int) {
 }
 
 // decide reports whether the caller is the one that decides the contest.
-func (c *contest[A, T, R]) decide() (cancels []context.CancelCauseFunc, ok bool) {
+func (c *contest[A, T, R]) decide() bool {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
-		return nil, false
+		return false
 	}
 	c.over = true
-	cancels = c.cancels
 	stop, timer := c.stop, c.timer
 	c.mu.Unlock()
 	if stop != nil {
@@ -149,27 +148,37 @@ func (c *contest[A, T, R]) decide() (cancels []context.CancelCauseFunc, ok bool)
 	if timer != nil {
 		timer.Stop()
 	}
-	return cancels, true
+	return true
 }
+
+// release ends the contexts of a contest that is decided, but not that of the
+// winner if it is held: it returns what ends that one.
+func (c *contest[A, T, R]) release(cause error, winner int) (own context.CancelCauseFunc) {
+	if !c.held {
+		c.cancel(cause)
+		return nil
+	}
+	for i, cancel := range c.cancels {
+		if i == winner {
+			own = cancel
+		} else {
+			cancel(cause)
+		}
+	}
+	return own
+}
+
+const nobody = -1
 
 // win settles the contest with v, unless it is over.
 func (c *contest[A, T, R]) win(i int, v T) bool {
-	cancels, ok := c.decide()
-	if !ok {
+	if !c.decide() {
 		return false
 	}
 	if b := c.r.opts.Budget; b != nil {
 		b.earn()
 	}
-	var own context.CancelCauseFunc
-	for k, cancel := range cancels {
-		if c.held && k == i {
-			own = cancel
-		} else {
-			cancel(ErrLost)
-		}
-	}
-	return c.f.settle(c.wrap(v, own), nil)
+	return c.f.settle(c.wrap(v, c.release(ErrLost, i)), nil)
 }
 
 // lose notes a failure: the next one's turn comes, or the end.
@@ -194,16 +203,10 @@ func (c *contest[A, T, R]) lose(i int, err error) {
 	}
 	last := c.failed == len(c.fns)
 	c.mu.Unlock()
-	if !last {
+	if !last || !c.decide() {
 		return
 	}
-	cancels, ok := c.decide()
-	if !ok {
-		return
-	}
-	for _, cancel := range cancels {
-		cancel(nil)
-	}
+	c.release(nil, nobody)
 	var none R
 	if c.ctx.Err() != nil { // the reason, whoever noticed it first
 		c.f.settle(none, canceled(context.Cause(c.ctx)))
@@ -233,12 +236,18 @@ func (c *contest[A, T, R]) discard(i int, v T) {
 
 // Fire ends the contest by a cancel.
 func (c *contest[A, T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	cancels, ok := c.decide()
-	core, list := c.end(left)
-	if ok {
-		for _, cancel := range cancels {
-			cancel(causeOf(left.Err))
-		}
+	decided := c.decide()
+	core, list := settleFailed(&c.f.core, left)
+	if decided {
+		c.release(causeOf(left.Err), nobody)
 	}
 	return core, list
+}
+
+// Source is nil: a contest is cancelled itself.
+func (c *contest[A, T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Abort is not called: Fire runs no user code.
+func (c *contest[A, T, R]) Abort(err error) (*settle.Core, *settle.Link) {
+	return settleFailed(&c.f.core, settle.NewFailure(err))
 }

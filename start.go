@@ -83,7 +83,11 @@ func (r *root[T]) Abort(err error) (*settle.Core, *settle.Link) {
 
 // end settles the root unless that was done.
 func (r *root[T]) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
-	c := &r.f.core
+	return settleFailed(&r.f.core, fail)
+}
+
+// settleFailed settles c with fail unless it was settled.
+func settleFailed(c *settle.Core, fail *settle.Failure) (*settle.Core, *settle.Link) {
 	w, ok := c.Begin()
 	if !ok {
 		return nil, nil
