@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -295,24 +296,59 @@ func TestRaceHeldContextLivesUntilReleased(t *testing.T) {
 
 // A peer keeps a context per request in a parent that lives on.
 func TestRaceLeavesNothingInTheParent(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	run := func(n int) {
-		for range n {
-			held, err := heldRace.ExecuteHeld(ctx, 0).Await(ctx)
-			require.NoError(t, err)
-			held.Release()
-			_, err = heldRace.Execute(ctx, 0).Await(ctx)
-			require.NoError(t, err)
-		}
-	}
 	if raceEnabled {
 		t.Skip("too slow under the race detector")
 	}
-	run(20_000)
-	before := heapInUse()
-	run(40_000) // a context kept for each would be several megabytes
-	require.Less(t, float64(heapInUse())-float64(before), 1024*1024.0)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		run := func(n int) {
+			for range n {
+				held, err := heldRace.ExecuteHeld(ctx, 0).Await(ctx)
+				require.NoError(t, err)
+				held.Release()
+				_, err = heldRace.Execute(ctx, 0).Await(ctx)
+				require.NoError(t, err)
+				synctest.Wait() // the losers have ended, too
+			}
+		}
+		run(20_000)
+		before := heapInUse()
+		run(40_000) // a context kept for each would be several megabytes
+		require.Less(t, float64(heapInUse())-float64(before), 1024*1024.0)
+	})
+}
+
+// The future of a race that is over keeps nothing of it, however long it is kept itself.
+func TestRaceIsReleased(t *testing.T) {
+	var race twill.Race[*resource, int]
+	race.Register(func(context.Context, *resource) (int, error) { return 5, nil })
+	for name, start := range map[string]func(r *resource) *twill.Future[int]{
+		"the argument": func(r *resource) *twill.Future[int] { return race.Execute(context.Background(), r) },
+		"a function": func(r *resource) *twill.Future[int] {
+			return twill.RaceOf(context.Background(), func(context.Context) (int, error) {
+				runtime.KeepAlive(r)
+				return 5, nil
+			})
+		},
+		"the context": func(r *resource) *twill.Future[int] {
+			type key struct{}
+			return race.Execute(context.WithValue(context.Background(), key{}, r), nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w weak.Pointer[resource]
+			var f *twill.Future[int]
+			func() {
+				held := new(resource)
+				w = weak.Make(held)
+				f = start(held)
+			}()
+			awaitValue(t, f, 5)
+			require.True(t, released(w))
+			awaitValue(t, f, 5)
+		})
+	}
 }
 
 var heldRace = func() *twill.Race[int, int] {
