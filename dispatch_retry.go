@@ -123,7 +123,6 @@ func (r *jobRetry) end(reason error) error {
 	if reason == nil {
 		return nil
 	}
-	r.state.refund()
 	return r.state.gaveUp(reason)
 }
 

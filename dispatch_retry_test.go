@@ -284,3 +284,47 @@ func TestCancelOfARetriedJobUnderway(t *testing.T) {
 		requireSize(t, q, 0, 0)
 	})
 }
+
+// A retry of a job that was made cost nothing if the job ended with it: a
+// server in trouble could be asked again by any number of jobs.
+func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
+	for name, test := range map[string]struct {
+		second func(ctx context.Context) error // what the second attempt does
+		spent  float64
+	}{
+		"no pauses left":       {func(context.Context) error { return errBoom }, 2},
+		"a permanent error":    {func(context.Context) error { return twill.Permanent(errBoom) }, 1},
+		"the end of the time":  {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, 1},
+		"a panic in the retry": {func(context.Context) error { panic("boom") }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				attempts := func() func(context.Context, int) (int, error) {
+					calls := 0
+					return func(ctx context.Context, _ int) (int, error) {
+						if calls++; calls == 1 {
+							return 0, errBoom
+						}
+						return 0, test.second(ctx)
+					}
+				}
+				opts := &twill.RetryOptions{Backoff: twill.FromSlice(0), Budget: twill.NewBudget(10, 1)}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				fn := attempts()
+				_, err := twill.Retry(ctx, func(ctx context.Context) (int, error) { return fn(ctx, 0) }, opts)
+				require.Error(t, err)
+				require.Equal(t, 10-test.spent, opts.Budget.Tokens())
+
+				opts.Budget = twill.NewBudget(10, 1)
+				q := twill.NewResizableDispatchQueue(attempts(), nil)
+				j, err := q.Put(1, 0, twill.JobOptions{Retry: opts, Timeout: time.Hour})
+				require.NoError(t, err)
+				_, err = j.Await(t.Context())
+				require.Error(t, err)
+				synctest.Wait()
+				require.Equal(t, 10-test.spent, opts.Budget.Tokens())
+			})
+		})
+	}
+}

@@ -176,8 +176,9 @@ func (r *retryState) refund() {
 	}
 }
 
-// gaveUp ends the call.
+// gaveUp ends the call. A token that was not given back by now is spent.
 func (r *retryState) gaveUp(reason error) *RetryError {
+	r.token = false
 	r.over = true
 	return r.report(reason)
 }
