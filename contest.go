@@ -95,9 +95,10 @@ func (c *contest[A, T, R]) hedge() {
 	if c.over || c.started == len(c.fns) {
 		return
 	}
-	if b := c.r.opts.Budget; b == nil || b.allow() {
-		c.start()
+	if b := c.r.opts.Budget; b != nil && !b.allow() {
+		return // nor is it asked again until somebody fails: the delay may be very short
 	}
+	c.start()
 	if c.started < len(c.fns) {
 		c.timer.Reset(c.delay)
 	}

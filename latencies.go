@@ -44,6 +44,6 @@ func (l *latencies) percentile(p float64, otherwise time.Duration) time.Duration
 		slices.Sort(l.sorted)
 		l.stale = 0
 	}
-	rank := int(math.Ceil(p / 100 * float64(len(l.sorted))))
+	rank := int(math.Ceil(p * float64(len(l.sorted)) / 100))
 	return max(1, l.sorted[max(rank, 1)-1])
 }

@@ -47,12 +47,14 @@ type RaceOptions[T any] struct {
 	Stagger time.Duration
 
 	// Percentile, if it is not 0, sets the delay to that percentile, above 0 and
-	// up to 100, of the times that the last 100 winners took, as soon as there
-	// are 10; until then it is Stagger, which must not be 0 then.
+	// up to 100, of the times that the last 100 functions that succeeded took, won
+	// or too late, as soon as there are 10; until then it is Stagger, which must
+	// not be 0 then.
 	Percentile float64
 
 	// Budget, if it is not nil, has to allow each function that is started
-	// because of the delay; one that it refuses starts only when another fails.
+	// because of the delay; one that it refuses starts only when another fails,
+	// and so do those after it, until then.
 	Budget *Budget
 
 	// Discard, if it is not nil, is called with each result that came too late,
@@ -159,6 +161,9 @@ type RaceError struct {
 }
 
 func (e *RaceError) Error() string {
+	if len(e.Errs) == 0 {
+		return "twill: all functions failed"
+	}
 	return fmt.Sprintf("twill: all %d functions failed, the first with: %v", len(e.Errs), e.Errs[0])
 }
 

@@ -73,6 +73,7 @@ func TestRaceAllFailed(t *testing.T) {
 		require.Equal(t, []error{errFirst, errSecond}, re.Errs, "in the order of registration")
 		require.ErrorIs(t, err, errSecond)
 		require.EqualError(t, err, "twill: all 2 functions failed, the first with: first failure")
+		require.EqualError(t, &twill.RaceError{}, "twill: all functions failed")
 	})
 }
 
@@ -254,6 +255,32 @@ func TestRaceBudget(t *testing.T) {
 	})
 }
 
+// A function that the budget has refused was asked for again after each delay,
+// which may be some nanoseconds.
+func TestRaceBudgetRefusesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := twill.NewBudget(4, 1)
+		spend(budget, twill.Retry[int], 4)
+		a := &runner{after: time.Hour, err: errFirst}
+		b, c := &runner{after: time.Hour, err: errSecond}, &runner{after: time.Second, value: 3}
+		r := newRace(&twill.RaceOptions[int]{Stagger: time.Second, Budget: budget}, a, b, c)
+		begin := time.Now()
+		f := r.Execute(t.Context(), "")
+		time.Sleep(time.Minute)
+		for range 4 {
+			fn, _ := failing(0)
+			_, err := twill.Retry(t.Context(), fn, &twill.RetryOptions{Budget: budget})
+			require.NoError(t, err)
+		}
+		require.Equal(t, 4.0, budget.Tokens())
+		v, err := f.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, v)
+		require.Equal(t, time.Hour, b.started.Sub(begin), "when the first had failed")
+		require.Equal(t, time.Hour+time.Second, c.started.Sub(begin), "the budget is asked anew about the one after it")
+	})
+}
+
 func TestRacePercentile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &runner{value: 1}, &runner{after: time.Hour, value: 2}
@@ -269,6 +296,26 @@ func TestRacePercentile(t *testing.T) {
 		awaitValue(t, r.Execute(t.Context(), ""), 2)
 		synctest.Wait()
 		require.Equal(t, 1800*time.Millisecond, b.started.Sub(begin), "nine tenths of the winners took no longer")
+	})
+}
+
+// Half a rank too much by the rounding of numbers was another one.
+func TestRacePercentileIsTheNearestRank(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for p, want := range map[float64]time.Duration{0.001: ms, 7: 7 * ms, 55: 55 * ms, 57: 57 * ms, 57.5: 58 * ms, 99: 99 * ms, 99.5: 100 * ms, 100: 100 * ms} {
+			a, b := &runner{value: 1}, &runner{after: time.Hour}
+			r := newRace(&twill.RaceOptions[int]{Stagger: time.Hour, Percentile: p}, a, b)
+			for i := range 100 {
+				a.after = time.Duration(i+1) * ms
+				awaitValue(t, r.Execute(t.Context(), ""), 1)
+				synctest.Wait()
+			}
+			a.after, b.after = time.Minute, 0
+			begin := time.Now()
+			awaitValue(t, r.Execute(t.Context(), ""), 0)
+			synctest.Wait()
+			require.Equal(t, want, b.started.Sub(begin), "percentile %v", p)
+		}
 	})
 }
 
