@@ -32,7 +32,6 @@ func main() {
 	flag.IntVar(&s.garbage, "garbage", 0, "the page, counted from 1, that is not JSON; 0 is none")
 	seed := flag.Uint64("seed", 1, "of the random numbers that decide on the failures")
 	flag.Parse()
-	s.size = max(s.size, 1)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, os.Stdout, os.Stderr, s, *seed); err != nil {
@@ -42,6 +41,12 @@ func main() {
 }
 
 func run(ctx context.Context, stdout, stderr io.Writer, s *server, seed uint64) error {
+	switch {
+	case s.followers < 0:
+		return fmt.Errorf("-followers is %d, and should not be negative", s.followers)
+	case s.size < 1:
+		return fmt.Errorf("-page is %d, and should be at least 1", s.size)
+	}
 	serving, stopServer := context.WithCancel(context.Background()) // until the client has ended
 	defer stopServer()
 	url, err := s.start(serving, seed)

@@ -113,6 +113,11 @@ func TestCancel(t *testing.T) {
 	require.ErrorIs(t, err, twill.ErrCanceled)
 }
 
+func TestBadFlags(t *testing.T) {
+	require.EqualError(t, run(t.Context(), io.Discard, io.Discard, &server{followers: -5, size: 1}, 1), "-followers is -5, and should not be negative")
+	require.EqualError(t, run(t.Context(), io.Discard, io.Discard, &server{}, 1), "-page is 0, and should be at least 1")
+}
+
 func TestProgram(t *testing.T) {
 	var out, bar strings.Builder
 	require.NoError(t, run(t.Context(), &out, &bar, &server{followers: 300, size: 100, missing: 1}, 1))

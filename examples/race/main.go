@@ -52,7 +52,31 @@ func main() {
 	}
 }
 
+// check returns an error that names a flag whose value makes no sense.
+func (c config) check() error {
+	const most = 24 * time.Hour
+	for flag, d := range map[string]time.Duration{
+		"cache-delay": c.cacheDelay, "origin-delay": c.originDelay, "compute-delay": c.computeDelay, "stagger": c.stagger,
+	} {
+		if d < 0 || d > most {
+			return fmt.Errorf("-%s is %v, and should be from 0 to %v", flag, d, most)
+		}
+	}
+	for flag, part := range map[string]float64{"cache-fail": c.cacheFail, "origin-fail": c.originFail, "compute-fail": c.computeFail} {
+		if !(part >= 0 && part <= 1) {
+			return fmt.Errorf("-%s is %v, and should be from 0 to 1", flag, part)
+		}
+	}
+	if c.rounds < 0 || c.keys < 1 {
+		return fmt.Errorf("-rounds is %d and -keys is %d: too few", c.rounds, c.keys)
+	}
+	return nil
+}
+
 func run(ctx context.Context, w io.Writer, c config) error {
+	if err := c.check(); err != nil {
+		return err
+	}
 	serving, stopServices := context.WithCancel(context.Background()) // until the last race is over
 	defer stopServices()
 	values := make(map[string]string)
@@ -87,7 +111,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 
 	won, notStored := make(map[string]int), 0
 	for range c.rounds {
-		key := fmt.Sprint("key-", rand.N(max(c.keys, 1)))
+		key := fmt.Sprint("key-", rand.N(c.keys))
 		a, err := race.Execute(ctx, key).Await(ctx)
 		if _, ok := errors.AsType[*twill.RaceError](err); ok {
 			won["nobody"]++
