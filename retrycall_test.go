@@ -188,3 +188,24 @@ func TestRetryingCallUnhandled(t *testing.T) {
 	require.Len(t, r.of(errOne), 1)
 	require.ErrorIs(t, r.of(errOne)[0], twill.ErrRetriesExhausted)
 }
+
+// A call whose retries are used up was not reported if one of its attempts had
+// been cancelled by itself.
+func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
+	r := collectReports(t)
+	drop(func() {
+		attempts := 0
+		twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
+			if attempts++; attempts == 1 {
+				return twill.Rejected[int](context.Canceled)
+			}
+			return twill.Rejected[int](errOne)
+		}, &twill.RetryOptions{Backoff: twill.FromSlice(0)}).Start(context.Background())
+		ended, end := context.WithCancel(context.Background())
+		end()
+		twill.NewRetryingCall(func(context.Context) (int, error) { return 0, errTwo }, nil).Start(ended)
+	})
+	r.await(t, errOne)
+	r.settleGarbage(t)
+	require.Empty(t, r.of(context.Canceled)[1:], "the call that was cancelled is no incident")
+}

@@ -63,7 +63,11 @@ func isIncident(c *settle.Core, fail *settle.Failure) bool {
 	if unhandled.Load() == nil {
 		return false
 	}
-	if errors.Is(fail.Err, context.Canceled) {
+	why := fail.Err
+	if e, ok := why.(*RetryError); ok {
+		why = e.Reason // an attempt may have been cancelled by itself
+	}
+	if errors.Is(why, context.Canceled) {
 		if _, ok := errors.AsType[*PanicError](fail.Err); !ok {
 			return false
 		}
