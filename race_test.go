@@ -276,6 +276,7 @@ func TestRaceBudgetRefusesOnce(t *testing.T) {
 		v, err := f.Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 3, v)
+		synctest.Wait()
 		require.Equal(t, time.Hour, b.started.Sub(begin), "when the first had failed")
 		require.Equal(t, time.Hour+time.Second, c.started.Sub(begin), "the budget is asked anew about the one after it")
 	})
