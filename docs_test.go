@@ -32,6 +32,11 @@ func TestReadmeProgram(t *testing.T) {
 	require.Equal(t, "42 <nil>\n", string(out))
 }
 
+// The README is read in one go; what is longer is in docs.
+func TestReadmeIsShort(t *testing.T) {
+	require.LessOrEqual(t, strings.Count(documents(t)["README.md"], "\n"), 150)
+}
+
 // documents returns the texts of the repository by their paths.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
