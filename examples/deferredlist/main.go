@@ -80,7 +80,7 @@ func unhandled(w io.Writer) {
 
 	// Nobody can take the failure any more once b is garbage. A program that
 	// runs on collects it sooner or later; this one has to hurry.
-	for range 100 {
+	for range 1000 {
 		runtime.GC()
 		select {
 		case err := <-reports:

@@ -31,8 +31,18 @@ func TestRun(t *testing.T) {
 
 func TestInterrupt(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
-	time.AfterFunc(10*time.Millisecond, interrupt)
-	var out strings.Builder
-	require.ErrorIs(t, run(ctx, &out, time.Hour), context.Canceled)
+	out := &interrupter{interrupt: interrupt}
+	require.ErrorIs(t, run(ctx, out, time.Hour), context.Canceled)
 	require.Equal(t, "going once...\n", out.String())
+}
+
+// interrupter interrupts a program when it has said something.
+type interrupter struct {
+	strings.Builder
+	interrupt func()
+}
+
+func (w *interrupter) Write(p []byte) (int, error) {
+	defer w.interrupt()
+	return w.Builder.Write(p)
 }
