@@ -107,15 +107,24 @@ func TestDocumented(t *testing.T) {
 	for _, f := range pkg.Funcs {
 		want(f.Name, f.Doc)
 	}
-	for _, v := range append(pkg.Vars, pkg.Consts...) {
-		want(strings.Join(v.Names, ", "), v.Doc)
-	}
+	values := slices.Concat(pkg.Vars, pkg.Consts)
 	for _, typ := range pkg.Types {
 		want(typ.Name, typ.Doc)
+		values = slices.Concat(values, typ.Vars, typ.Consts)
 		for _, f := range slices.Concat(typ.Funcs, typ.Methods) {
 			if f.Name != "Error" {
 				want(typ.Name+"."+f.Name, f.Doc)
 			}
+		}
+	}
+	for _, v := range values {
+		for _, spec := range v.Decl.Specs {
+			s := spec.(*ast.ValueSpec)
+			text := s.Doc.Text() + s.Comment.Text()
+			if len(v.Decl.Specs) == 1 {
+				text += v.Doc
+			}
+			want(s.Names[0].Name, text)
 		}
 	}
 	require.Empty(t, missing, "without documentation")
