@@ -154,13 +154,19 @@ func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) 
 	return c, list
 }
 
-// isCancel reports whether err is the outcome of a cancel.
-func isCancel(err error) bool { return errors.Is(err, ErrCanceled) }
+// isCancel reports whether err is the outcome of a cancel. One whose methods
+// panic, as those of a nil pointer do that was returned as an error, is not.
+func isCancel(err error) (is bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, ErrCanceled)
+}
 
-// causeOf is what a canceller is told.
-func causeOf(err error) error {
+// causeOf is what a canceller is told of err, the outcome of a cancel.
+func causeOf(err error) (cause error) {
+	cause = ErrCanceled
+	defer func() { _ = recover() }()
 	if ce, ok := errors.AsType[*CanceledError](err); ok && ce.Cause != nil {
-		return ce.Cause
+		cause = ce.Cause
 	}
-	return ErrCanceled
+	return cause
 }

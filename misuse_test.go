@@ -61,3 +61,60 @@ func TestNilFutureFromAHandler(t *testing.T) {
 	_, err := awaitSoon(f)
 	require.ErrorContains(t, err, "nil future")
 }
+
+// nilError panics when it is looked into, if it is nil: what a function that
+// returns a pointer as its error gives away with every success.
+type nilError struct{ cause error }
+
+func (e *nilError) Error() string { return "nil error" }
+func (e *nilError) Unwrap() error { return e.cause }
+
+// An error whose methods panic is one like any other: we look into it to tell a
+// cancel, and nobody is there to catch that.
+func TestErrorsWhoseMethodsPanic(t *testing.T) {
+	collectReports(t)
+	var typedNil *nilError
+	requireIt := func(f *twill.Future[int]) {
+		t.Helper()
+		_, err := awaitSoon(f)
+		require.Same(t, typedNil, err)
+	}
+	fail := func(context.Context) (int, error) { return 0, typedNil }
+	t.Run("Reject", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		require.True(t, p.Reject(typedNil))
+		requireIt(p.Future())
+	})
+	t.Run("Go", func(t *testing.T) { requireIt(twill.Go(t.Context(), fail)) })
+	t.Run("Then", func(t *testing.T) {
+		requireIt(twill.Then(twill.Resolved(1), func(int) (int, error) { return fail(t.Context()) }))
+	})
+	t.Run("list", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		l := twill.NewDeferredList([]*twill.Future[int]{p.Future()}, 0)
+		require.True(t, p.Reject(typedNil))
+		r, ok := l.Poll()
+		require.True(t, ok)
+		require.Same(t, typedNil, r.Value.Results[0].Err)
+	})
+	t.Run("Follow", func(t *testing.T) {
+		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+		require.True(t, p.Follow(q.Future()))
+		require.True(t, q.Reject(typedNil))
+		requireIt(p.Future())
+	})
+	t.Run("Follow, cancelled", func(t *testing.T) {
+		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
+		runs := countCancels(p)
+		q.OnCancel(func(error) { q.Reject(typedNil) })
+		require.True(t, p.Follow(q.Future()))
+		watchdog(t, func() { require.False(t, p.Future().Cancel(nil)) })
+		require.Equal(t, 1, *runs)
+		requireIt(p.Future())
+	})
+	t.Run("Timeout", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		p.OnCancel(func(error) { p.Reject(typedNil) })
+		requireIt(p.Future().Timeout(0))
+	})
+}

@@ -58,24 +58,30 @@ func init() {
 }
 
 // isIncident reports whether the failure of c is to be reported if nobody
-// takes it. A cancel is not, unless a canceller panicked.
+// takes it.
 func isIncident(c *settle.Core, fail *settle.Failure) bool {
-	if unhandled.Load() == nil {
+	if unhandled.Load() == nil || isHarmless(fail.Err) {
 		return false
-	}
-	why := fail.Err
-	if e, ok := why.(*RetryError); ok {
-		why = e.Reason // an attempt may have been cancelled by itself
-	}
-	if errors.Is(why, context.Canceled) {
-		if _, ok := errors.AsType[*PanicError](fail.Err); !ok {
-			return false
-		}
 	}
 	if o := originOf(c); o != nil {
 		fail.Origin = o
 	}
 	return true
+}
+
+// isHarmless reports whether err is that of a cancel, in which no canceller
+// panicked. One whose methods panic is not.
+func isHarmless(err error) (is bool) {
+	defer func() { _ = recover() }()
+	why := err
+	if e, ok := err.(*RetryError); ok {
+		why = e.Reason // an attempt may have been cancelled by itself
+	}
+	if !errors.Is(why, context.Canceled) {
+		return false
+	}
+	_, panicked := errors.AsType[*PanicError](err)
+	return !panicked
 }
 
 // report tells of err without waiting for it.
