@@ -194,3 +194,23 @@ func TestCancelPassedOnKeepsItsCause(t *testing.T) {
 	requireFailure(t, errSecond, pending.Future())
 	requireFailure(t, errSecond, f)
 }
+
+// The cancellers of a target are told why it is cancelled, though its source
+// answers the cancel with a value or an error of its own.
+func TestCancellersOfATargetAreToldTheCause(t *testing.T) {
+	for name, answer := range map[string]func(source *twill.Promise[int]) bool{
+		"nothing":  func(*twill.Promise[int]) bool { return true },
+		"a value":  func(source *twill.Promise[int]) bool { return source.Resolve(1) },
+		"an error": func(source *twill.Promise[int]) bool { return source.Reject(errSecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var source, target twill.Promise[int]
+			var told error
+			source.OnCancel(func(error) { require.True(t, answer(&source)) })
+			target.OnCancel(func(cause error) { told = cause })
+			require.True(t, target.Follow(source.Future()))
+			target.Future().Cancel(errFirst)
+			require.Equal(t, errFirst, told)
+		})
+	}
+}

@@ -106,10 +106,7 @@ func (h *hook[T]) Abort(err error) (*settle.Core, *settle.Link) {
 
 // cancel runs the cancellers and then settles f, if none of them did.
 func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
-	cause := ErrCanceled
-	if h.fail != nil {
-		cause = causeOf(h.fail.Err)
-	}
+	cause := h.cause()
 	for fn := h.next(); fn != nil; fn = h.next() {
 		fn(cause)
 	}
@@ -125,6 +122,18 @@ func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 		}
 	}
 	return h.end(val, fail)
+}
+
+// cause is what the cancellers are told: that of the cancel by which f is to
+// fail, or else, as src has answered otherwise, of the one that went to src.
+func (h *hook[T]) cause() error {
+	if h.fail != nil && isCancel(h.fail.Err) {
+		return causeOf(h.fail.Err)
+	}
+	if ask := h.asked(); ask != nil {
+		return causeOf(ask.Err)
+	}
+	return ErrCanceled
 }
 
 func (h *hook[T]) next() func(error) {
