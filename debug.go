@@ -3,6 +3,7 @@ package twill
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -118,8 +119,7 @@ func (e *tracedError) Format(s fmt.State, verb rune) {
 // String says what f is: pending, its value, or its error. That does not take
 // the error.
 func (f *Future[T]) String() string {
-	var zero T
-	name := fmt.Sprintf("Future[%T]", zero)
+	name := fmt.Sprintf("Future[%v]", reflect.TypeFor[T]())
 	if !f.core.Settled() {
 		return name + "(pending)"
 	}

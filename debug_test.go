@@ -20,6 +20,7 @@ func TestFormat(t *testing.T) {
 	p.Resolve(1)
 	require.Equal(t, "Future[int](1)", fmt.Sprintf("%v", p.Future()))
 	require.Equal(t, "Future[string](failed: boom)", fmt.Sprintf("%s", twill.Rejected[string](errBoom)))
+	require.Equal(t, "Future[error](<nil>)", fmt.Sprint(twill.Resolved[error](nil)), "a type without a zero value of its own")
 }
 
 func TestDebugShowsPlaces(t *testing.T) {
