@@ -10,8 +10,8 @@ import (
 
 // AsCompleted returns an iterator over the results of fs in the order in which
 // they settle, each with its index in fs; it blocks between them. If ctx ends
-// before the last, the index -1 and [context.Cause] as the error are yielded, and nothing after
-// that. Breaking out, or the end of ctx, leaves nothing behind, and cancels nothing.
+// before the last, the index -1 and [context.Cause] as the error are yielded after the
+// results that are there, and nothing after that. Breaking out, or the end of ctx, leaves nothing behind, and cancels nothing.
 //
 // The iterator may be used once for each call of AsCompleted; it takes the
 // errors that it yields.
@@ -40,14 +40,19 @@ func AsCompleted[T any](ctx context.Context, fs ...*Future[T]) iter.Seq2[int, Re
 			}
 		}()
 		for range fs {
+			var i int
 			select {
-			case i := <-arrived:
-				r, _ := fs[i].Poll()
-				if !yield(i, r) {
+			case i = <-arrived: // before all, as select has no order of its own
+			default:
+				select {
+				case i = <-arrived:
+				case <-ctx.Done():
+					yield(-1, Result[T]{Err: context.Cause(ctx)})
 					return
 				}
-			case <-ctx.Done():
-				yield(-1, Result[T]{Err: context.Cause(ctx)})
+			}
+			r, _ := fs[i].Poll()
+			if !yield(i, r) {
 				return
 			}
 		}

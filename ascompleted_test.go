@@ -66,6 +66,22 @@ func TestAsCompletedEndsWithItsContext(t *testing.T) {
 	require.Zero(t, twill.Listeners(fs[1]))
 }
 
+// What is there is yielded even if the context has ended, and not by chance.
+func TestAsCompletedPrefersResults(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBoom)
+	pending := twill.NewPromise[int]().Future()
+	for range 20 {
+		var got []int
+		for i, r := range twill.AsCompleted(ctx, pending, twill.Resolved(1), twill.Resolved(2)) {
+			if got = append(got, i); i < 0 {
+				require.Equal(t, errBoom, r.Err)
+			}
+		}
+		require.Equal(t, []int{1, 2, -1}, got)
+	}
+}
+
 func sleepy(ctx context.Context, n int) (int, error) {
 	select {
 	case <-time.After(time.Duration(10-n) * time.Second):
