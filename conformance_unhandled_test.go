@@ -144,6 +144,27 @@ func TestUnhandled(t *testing.T) {
 		r.settleGarbage(t)
 		require.Empty(t, r.of(twill.ErrCanceled))
 	})
+	t.Run("a canceller that panicked is one, also at the end of a chain", func(t *testing.T) {
+		r := collectReports(t)
+		for _, end := range []func(f *twill.Future[int]) *twill.Future[int]{
+			func(f *twill.Future[int]) *twill.Future[int] { return f },
+			func(f *twill.Future[int]) *twill.Future[int] { return twill.Then(twill.Then(f, add(1)), add(1)) },
+			func(f *twill.Future[int]) *twill.Future[int] {
+				return twill.ThenFuture(twill.Resolved(0), returning(f))
+			},
+			func(f *twill.Future[int]) *twill.Future[int] { return f.Via(twill.ExecutorFunc(func(f func()) { f() })) },
+		} {
+			failure := errors.New("canceller panicked")
+			drop(func() {
+				p := twill.NewPromise[int]()
+				p.OnCancel(func(error) { panic(failure) })
+				require.True(t, end(p.Future()).Cancel(nil))
+			})
+			r.await(t, failure)
+			r.settleGarbage(t)
+			require.Len(t, r.of(failure), 1)
+		}
+	})
 }
 
 // Who is told may take their time: neither those who settle nor the reports of

@@ -119,6 +119,7 @@ func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 				err = errors.Join(cause, err)
 			}
 			fail = canceled(err)
+			fail.Incident = true
 		}
 	}
 	return h.end(val, fail)

@@ -199,7 +199,7 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 // allocates.
 func (c *Core) LockToFail(fail *Failure) (uint32, *Failure) {
 	w := c.Lock()
-	if !fail.Canceled && fail.taken.Load() && c.alone(w) {
+	if (!fail.Canceled || fail.Incident) && fail.taken.Load() && c.alone(w) {
 		c.Unlock(w)
 		fail = fail.Clone()
 		w = c.Lock()

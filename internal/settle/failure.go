@@ -12,6 +12,8 @@ type Failure struct {
 	Err error
 	// Canceled marks a failure made by a cancel.
 	Canceled bool
+	// Incident marks one of these that is reported like others.
+	Incident bool
 	// Origin is what debug mode knows of the future; nil otherwise.
 	Origin any
 	taken  atomic.Bool
@@ -34,7 +36,7 @@ func NewCancel(err error) *Failure {
 // Clone is the same failure as a record of its own, taken by nobody.
 func (f *Failure) Clone() *Failure {
 	c := NewFailure(f.Err)
-	c.Canceled = f.Canceled
+	c.Canceled, c.Incident = f.Canceled, f.Incident
 	return c
 }
 
