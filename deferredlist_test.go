@@ -282,6 +282,43 @@ func TestListCancelMayBeAnswered(t *testing.T) {
 	require.True(t, ok)
 }
 
+// A list takes the errors of members that a cancel of it decided without.
+func TestDeferredListConsumesErrorsAfterACancel(t *testing.T) {
+	reports := collectReports(t)
+	drop(func() {
+		var first, inner twill.Promise[int]
+		first.OnCancel(func(error) { first.Resolve(1) })
+		fs := []*twill.Future[int]{first.Future(), stubborn(&inner)}
+		l := twill.NewDeferredList(fs, twill.FireOnOneCallback|twill.ConsumeErrors)
+		l.Cancel(nil)
+		requireValue(t, twill.ListResult[int]{Value: 1}, &l.Future)
+		inner.Reject(errSecond)
+	})
+	reports.settleGarbage(t)
+	require.Empty(t, reports.of(errSecond))
+}
+
+// stubborn returns a future that answers a cancel by waiting for inner.
+func stubborn(inner *twill.Promise[int]) *twill.Future[int] {
+	return new(twill.Promise[int]).Future().CatchFuture(func(error) *twill.Future[int] { return inner.Future() })
+}
+
+// A cancel asks nobody of whom the list was decided, meanwhile, to have no need.
+func TestDeferredListDecidedDuringACancel(t *testing.T) {
+	var first, second, third twill.Promise[int]
+	fs := []*twill.Future[int]{first.Future(), stubborn(&second), stubborn(&third)}
+	l := twill.NewDeferredList(fs, twill.FireOnOneCallback|twill.ConsumeErrors)
+	third.OnCancel(func(error) { t.Error("it was asked") })
+	first.OnCancel(func(error) {
+		l.Cancel(nil) // which the others answer by waiting for something else
+		second.Resolve(2)
+		requireValue(t, twill.ListResult[int]{Index: 1, Value: 2}, &l.Future)
+	})
+	l.Cancel(nil)
+	requirePending(t, fs[2])
+	require.Zero(t, twill.Users(fs[2]))
+}
+
 func TestListInACycle(t *testing.T) {
 	p := twill.NewPromise[int]()
 	all := twill.All(twill.Resolved(1), twill.Then(p.Future(), same[int]))

@@ -108,9 +108,35 @@ func (m *member[T, R]) part() {
 	case ask != nil:
 		// The cancel is still to come by; Fire parts from what it leaves.
 	case c.Remove(&m.link, 1) && m.g.takes:
-		c.Add(&m.link, 0) // only to take its error, should there be one
+		t := &taker{src: c}
+		t.link.Do = t
+		if !c.Add(&t.link, 0) {
+			settle.Run(t, nil)
+		}
 	}
 }
+
+// taker takes the error, should there be one, of a member that does not count
+// any more. Its link is not the member's, on which a cancel of the list may still
+// look for interest, and it keeps nothing of the list.
+type taker struct {
+	link settle.Link
+	src  *settle.Core
+}
+
+// Fire takes the error.
+func (t *taker) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
+	if fail := t.src.Failure(); fail != nil {
+		fail.Take()
+	}
+	return nil, nil
+}
+
+// Abort is not called: Fire runs no user code.
+func (t *taker) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
+
+// Source is nil: nothing is cancelled by way of a taker.
+func (t *taker) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // notNeeded is how the losers of a list are cancelled: one record for all of
 // them, since it is never to be reported.
@@ -217,17 +243,19 @@ func (g *gather[T, R]) Member(i int) (*settle.Core, *settle.Link) {
 // pending have answered by waiting for something else; they are not asked again.
 func (g *gather[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	g.asked.Store(nil)
-	ended := g.ends && g.decided.CompareAndSwap(false, true)
-	if ended || g.decided.Load() && !g.leaves {
+	if g.ends && g.decided.CompareAndSwap(false, true) {
 		for i := range g.members {
 			g.members[i].src.core.Remove(&g.members[i].link, 1)
 		}
+		g.fail, g.gone = left, len(g.members)
+		return g.conclude()
 	}
-	if !ended {
-		return nil, nil
+	if g.decided.Load() && !g.leaves {
+		for i := range g.members {
+			g.members[i].part()
+		}
 	}
-	g.fail, g.gone = left, len(g.members)
-	return g.conclude()
+	return nil, nil
 }
 
 // Abort is like a member's.

@@ -19,7 +19,8 @@ var unhandled atomic.Pointer[func(error)]
 // A failure is taken by a handler, an Await, a Poll or a Follow; a handler that
 // passes it on hands it to its own future. A failed future that becomes garbage
 // with its failure untaken is reported once, some time after, as the garbage collector
-// comes by. A future that was cancelled is no incident and not reported.
+// comes by. A future that was cancelled is no incident and not reported, unless
+// a canceller panicked.
 // Also reported, at once, is the panic of a function whose future was settled before.
 //
 // fn runs on a goroutine of its own, and may be called by several at a time.
