@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -107,12 +108,13 @@ func count(n int) iter.Seq[int] {
 func TestMapIsInOrderAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		var underway, peak atomic.Int32
+		var underway atomic.Int32
+		var counts record[int32]
 		var got []int
 		var failed []int
 		n := 0
 		for v, err := range twill.Map(t.Context(), count(10), 3, func(ctx context.Context, n int) (int, error) {
-			peak.Store(max(peak.Load(), underway.Add(1)))
+			counts.add(underway.Add(1))
 			defer underway.Add(-1)
 			return sleepy(ctx, n)
 		}) {
@@ -126,7 +128,7 @@ func TestMapIsInOrderAndBounded(t *testing.T) {
 		}
 		require.Equal(t, []int{0, 1, 4, 9, 25, 36, 49, 64, 81}, got)
 		require.Equal(t, []int{4}, failed)
-		require.EqualValues(t, 3, peak.Load())
+		require.EqualValues(t, 3, slices.Max(counts.all()))
 		require.Less(t, time.Since(begin), 30*time.Second)
 	})
 }
@@ -192,6 +194,68 @@ func TestMapEndsWithItsContext(t *testing.T) {
 		}
 		time.Sleep(2 * time.Hour) // until the calls that were left have returned
 	})
+}
+
+func TestMapCompletedEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		time.AfterFunc(time.Second, func() { cancel(errBoom) })
+		seen := make(map[int]bool)
+		for n, r := range twill.MapCompleted(ctx, count(100), 3, func(_ context.Context, n int) (int, error) {
+			time.Sleep(time.Hour)
+			return n, nil
+		}) {
+			seen[n] = true
+			require.Equal(t, errBoom, r.Err)
+		}
+		require.Equal(t, map[int]bool{0: true, 1: true, 2: true}, seen)
+		time.Sleep(2 * time.Hour)
+	})
+}
+
+// A call that the loop does not wait for any more may fail as it likes.
+func TestMapDropsWhatComesTooLate(t *testing.T) {
+	reports := collectReports(t)
+	late := func(ctx context.Context, n int) (int, error) {
+		if n == 0 {
+			return 0, nil
+		}
+		<-ctx.Done()
+		return 0, errSecond
+	}
+	synctest.Test(t, func(t *testing.T) {
+		for range twill.Map(t.Context(), count(9), 3, late) {
+			break
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		for _, err := range twill.Map(ctx, count(3), 3, late) {
+			cancel()
+			require.True(t, err == nil || errors.Is(err, context.Canceled) || err == errSecond)
+		}
+		for range twill.MapCompleted(t.Context(), count(9), 3, late) {
+			break
+		}
+	})
+	reports.settleGarbage(t)
+	require.Empty(t, reports.of(errSecond))
+}
+
+// A width beyond all numbers is no width at all, and costs nothing.
+func TestMapOfAnyWidth(t *testing.T) {
+	square := func(_ context.Context, n int) (int, error) { return n * n, nil }
+	var got []int
+	for v, err := range twill.Map(t.Context(), count(5), math.MaxInt, square) {
+		require.NoError(t, err)
+		got = append(got, v)
+	}
+	require.Equal(t, []int{0, 1, 4, 9, 16}, got)
+	clear(got)
+	for n, r := range twill.MapCompleted(t.Context(), count(5), math.MaxInt, square) {
+		require.NoError(t, r.Err)
+		got[n] = r.Value
+	}
+	require.Equal(t, []int{0, 1, 4, 9, 16}, got)
 }
 
 func TestMapContainsPanics(t *testing.T) {

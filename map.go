@@ -21,26 +21,31 @@ func Map[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx 
 	checkMap("Map", ctx, seq == nil, width, fn == nil)
 	return func(yield func(R, error) bool) {
 		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(ErrNotNeeded)
-		window := make([]*Future[R], width) // a ring
-		first, n := 0, 0
+		var window []*Future[R] // underway, in the order of seq
+		defer func() {
+			cancel(ErrNotNeeded)
+			for _, f := range window {
+				f.Cancel(ErrNotNeeded) // so that its error is not missed by anybody
+			}
+		}()
 		next := func() bool {
-			f := window[first]
-			window[first] = nil
-			first, n = (first+1)%width, n-1
-			return yield(f.Await(ctx))
+			f := window[0]
+			window[0] = nil
+			window = window[1:]
+			v, err := f.Await(ctx)
+			f.Cancel(err) // if it was the context that ended
+			return yield(v, err)
 		}
 		for a := range seq {
-			if n == width && !next() {
+			if len(window) == width && !next() {
 				return
 			}
 			if ctx.Err() != nil {
 				break
 			}
-			window[(first+n)%width] = Go(ctx, func(ctx context.Context) (R, error) { return fn(ctx, a) })
-			n++
+			window = append(window, Go(ctx, func(ctx context.Context) (R, error) { return fn(ctx, a) }))
 		}
-		for n > 0 {
+		for len(window) > 0 {
 			if !next() {
 				return
 			}
@@ -59,7 +64,8 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 			a A
 			r Result[R]
 		}
-		results := make(chan done, width) // never blocks a call
+		results, over := make(chan done), make(chan struct{})
+		defer close(over)
 		n := 0
 		next := func() bool {
 			n--
@@ -76,7 +82,15 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 			n++
 			Go(ctx, func(ctx context.Context) (R, error) { return fn(ctx, a) }).
 				WithContext(ctx).
-				Tap(func(v R, err error) { results <- done{a, Result[R]{v, err}} }).
+				Tap(func(v R, err error) {
+					if _, ok := err.(*CanceledError); ok && ctx.Err() != nil {
+						err = context.Cause(ctx)
+					}
+					select {
+					case results <- done{a, Result[R]{v, err}}:
+					case <-over:
+					}
+				}).
 				Catch(func(error) (R, error) { var none R; return none, nil })
 		}
 		for n > 0 {
