@@ -152,7 +152,9 @@ func TestUnhandled(t *testing.T) {
 			func(f *twill.Future[int]) *twill.Future[int] {
 				return twill.ThenFuture(twill.Resolved(0), returning(f))
 			},
-			func(f *twill.Future[int]) *twill.Future[int] { return f.Via(twill.ExecutorFunc(func(f func()) { f() })) },
+			func(f *twill.Future[int]) *twill.Future[int] {
+				return f.Via(twill.ExecutorFunc(func(f func()) { f() }))
+			},
 		} {
 			failure := errors.New("canceller panicked")
 			drop(func() {

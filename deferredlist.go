@@ -166,6 +166,9 @@ type AllFailedError struct {
 }
 
 func (e *AllFailedError) Error() string {
+	if len(e.Errs) == 0 {
+		return "twill: all futures failed"
+	}
 	return fmt.Sprintf("twill: all %d futures failed, the first with: %v", len(e.Errs), e.Errs[0])
 }
 

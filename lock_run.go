@@ -47,11 +47,34 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 		token = token.WithContext(ctx)
 	}
 	return ThenFuture(token, func(release func()) *Future[T] {
-		return Go(ctx, func(ctx context.Context) (T, error) {
-			defer release()
-			return fn(ctx)
-		})
+		n := newGoNode[T](ctx)
+		go n.runHolding(release, fn)
+		return &n.f
 	})
+}
+
+// runHolding is run for a function that holds a token, which is released before
+// the future settles. It settles with what fn returned also if a handler of the
+// next one in line ends the goroutine.
+func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, error)) {
+	var v T
+	var err, stop error
+	defer func() {
+		if stop != nil {
+			n.stopped(stop)
+		} else {
+			n.returned(v, err)
+		}
+	}()
+	defer func() {
+		if r := recover(); r != nil {
+			stop = caught(r)
+		}
+	}()
+	defer release()
+	stop = ErrGoexit
+	v, err = fn(&n.lazyContext)
+	stop = nil
 }
 
 // RunWithFuture calls fn when it has acquired a, which it releases when the

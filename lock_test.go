@@ -208,3 +208,40 @@ func TestLockMisuse(t *testing.T) {
 	}
 	require.False(t, l.Locked())
 }
+
+// TestRunWithIsNotEndedByTheNextInLine: the handler that the release runs ends
+// the goroutine, but not what the function returned.
+func TestRunWithIsNotEndedByTheNextInLine(t *testing.T) {
+	var l twill.Lock
+	begin := make(chan struct{})
+	f := twill.RunWith(t.Context(), &l, func(context.Context) (int, error) {
+		<-begin
+		return 7, nil
+	})
+	next := twill.Then(l.Acquire(), func(release func()) (int, error) {
+		release()
+		runtime.Goexit()
+		return 0, nil
+	})
+	close(begin)
+	v, err := f.Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 7, v)
+	awaitError(t, next, twill.ErrGoexit)
+	require.False(t, l.Locked())
+}
+
+// badLock panics as it is released.
+type badLock struct{}
+
+func (badLock) Acquire() *twill.Future[func()] {
+	return twill.Resolved(func() { panic("not held") })
+}
+
+func TestRunWithAReleaseThatPanics(t *testing.T) {
+	f := twill.RunWith(t.Context(), badLock{}, func(context.Context) (int, error) { return 7, nil })
+	_, err := f.Await(t.Context())
+	var p *twill.PanicError
+	require.ErrorAs(t, err, &p)
+	require.Equal(t, "not held", p.Value)
+}

@@ -64,7 +64,8 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 			a A
 			r Result[R]
 		}
-		results, over := make(chan done), make(chan struct{})
+		results := make(chan done, min(width, 128)) // so that a call hardly ever waits for the loop
+		over := make(chan struct{})
 		defer close(over)
 		n := 0
 		next := func() bool {

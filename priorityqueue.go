@@ -21,7 +21,9 @@ import (
 // keeps no reference to it after that.
 //
 // A Put that serves a waiting get settles its future: the handlers run on the
-// goroutine that puts, under no lock, and may use the queue.
+// goroutine that puts, under no lock, and may use the queue. Only when a hundred
+// puts do that at the same time, mostly as each is called by a handler of the one
+// before, the next one leaves them to a fresh goroutine.
 type PriorityQueue[T any] struct {
 	size, backlog int // as in QueueOptions
 
@@ -33,6 +35,8 @@ type PriorityQueue[T any] struct {
 	getters list.List[*getter[T]] // the gets that wait; empty unless items and putters are
 	seq     uint64                // number of the last put
 	closed  bool
+
+	passing passing
 
 	reading bool       // a Snapshot reads values, without mu
 	left    []*Item[T] // what has left since it began, and has its value still
@@ -89,7 +93,7 @@ func (q *PriorityQueue[T]) hand(item *Item[T]) (handed bool, err error) {
 			return false, nil
 		}
 		q.mu.Unlock()
-		handed = g.f.settle(item.value, nil)
+		handed = give(&q.passing, &g.f, item.value)
 		q.mu.Lock()
 		if handed {
 			q.release(item)

@@ -21,7 +21,9 @@ import (
 // reference to it after that.
 //
 // A Put that serves a waiting get settles its future: the handlers run on the
-// goroutine that puts, under no lock, and may use the queue.
+// goroutine that puts, under no lock, and may use the queue. Only when a hundred
+// puts do that at the same time, mostly as each is called by a handler of the one
+// before, the next one leaves them to a fresh goroutine.
 type Queue[T any] struct {
 	size, backlog int // as in QueueOptions
 
@@ -31,7 +33,8 @@ type Queue[T any] struct {
 	first   *queuePutter[T]            // the PutWait whose turn it is; nil unless items is full
 	closed  bool
 
-	turn atomic.Pointer[semaphore.Weighted] // to be first; the other PutWaits wait in line for it
+	turn    atomic.Pointer[semaphore.Weighted] // to be first; the other PutWaits wait in line for it
+	passing passing
 }
 
 // NewQueue returns an empty queue with the limits in opts. If opts is nil there
@@ -72,7 +75,7 @@ func (q *Queue[T]) put(v T) (put bool, err error) {
 			return true, nil
 		}
 		q.mu.Unlock()
-		taken := g.f.settle(v, nil)
+		taken := give(&q.passing, &g.f, v)
 		q.mu.Lock()
 		if taken {
 			return true, nil

@@ -324,3 +324,42 @@ func TestQueueAllocations(t *testing.T) {
 		_ = q.Put(1)
 	}), 1.0)
 }
+
+// TestQueuePutsInHandlersNestABit: a queue is a pool of things that are put back by
+// the handlers of those who got them; the stack stays small.
+func TestQueuePutsInHandlersNestABit(t *testing.T) {
+	gets := 300_000
+	if testing.Short() {
+		gets = 50_000
+	}
+	smallStack(t)
+	var q twill.Queue[int]
+	var pq twill.PriorityQueue[int]
+	var line twill.Queue[int]
+	for name, c := range map[string]struct {
+		get func() *twill.Future[int]
+		put func(int)
+	}{
+		"Queue":         {q.Get, func(v int) { q.Put(v) }},
+		"PutWait":       {line.Get, func(v int) { line.PutWait(context.Background(), v) }},
+		"PriorityQueue": {pq.Get, func(v int) { pq.Put(v, 0) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			last := make(chan struct{})
+			for i := range gets {
+				c.get().Tap(func(v int, _ error) {
+					if v != i {
+						t.Errorf("number %d came out of order", i)
+					}
+					if i == gets-1 {
+						close(last)
+						return
+					}
+					c.put(v + 1)
+				})
+			}
+			c.put(0)
+			<-last
+		})
+	}
+}

@@ -79,7 +79,7 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 		// Its handlers may take long, or use PutWait: the line moves on.
 		q.mu.Unlock()
 		turn.Release(1)
-		if g.f.settle(v, nil) {
+		if give(&q.passing, &g.f, v) {
 			return nil
 		}
 	}

@@ -37,7 +37,7 @@ type Semaphore struct {
 	taken   int                 // tokens acquired, and those on their way to the next holder
 	waiting list.List[*acquire] // empty unless all tokens are taken
 
-	passing atomic.Int32 // releases that are settling the next future at this moment
+	passing passing
 }
 
 // NewSemaphore returns a semaphore with n tokens, all free. It panics if n is
@@ -144,19 +144,10 @@ func (a *acquire) release() {
 	}
 }
 
-// maxPassing bounds how deep releases nest, each called by a handler of the
-// one before: the next one goes on on a goroutine of its own.
-const maxPassing = 100
-
-// release passes a token on to the one who has waited longest.
+// release passes a token on to the one who has waited longest, or to the next one
+// if that is cancelled at this moment.
 func (s *Semaphore) release() {
-	a := s.next()
-	switch {
-	case a == nil:
-	case s.passing.Add(1) > maxPassing:
-		go s.pass(a)
-	default:
-		s.pass(a)
+	for a := s.next(); a != nil && !give(&s.passing, &a.f, a.release); a = s.next() {
 	}
 }
 
@@ -169,13 +160,4 @@ func (s *Semaphore) next() *acquire {
 		s.taken--
 	}
 	return a
-}
-
-// pass hands the token to a or, if that is cancelled at this moment, to the
-// next one.
-func (s *Semaphore) pass(a *acquire) {
-	defer s.passing.Add(-1)
-	for a != nil && !a.f.settle(a.release, nil) {
-		a = s.next()
-	}
 }

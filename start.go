@@ -23,11 +23,7 @@ func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Fu
 	if fn == nil {
 		panic("twill: Go with a nil function")
 	}
-	n := &goNode[T]{}
-	n.base = ctx
-	made(&n.f.core)
-	n.link.Do = n
-	n.f.core.SetUp(&n.link)
+	n := newGoNode[T](ctx)
 	go n.run(fn)
 	return &n.f
 }
@@ -37,22 +33,40 @@ type goNode[T any] struct {
 	lazyContext
 }
 
+func newGoNode[T any](ctx context.Context) *goNode[T] {
+	n := &goNode[T]{}
+	n.base = ctx
+	made(&n.f.core)
+	n.link.Do = n
+	n.f.core.SetUp(&n.link)
+	return n
+}
+
 func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
 	done := false
 	defer func() {
 		if !done {
-			err := caught(recover())
-			n.lazyContext.end(err)
-			var zero T
-			if !n.f.settle(zero, settle.NewFailure(err)) && err != ErrGoexit {
-				report(err)
-			}
+			n.stopped(caught(recover()))
 		}
 	}()
 	v, err := fn(&n.lazyContext)
 	done = true
+	n.returned(v, err)
+}
+
+// returned settles the future with what the function returned.
+func (n *goNode[T]) returned(v T, err error) {
 	n.lazyContext.end(nil)
 	n.f.settleResult(v, err)
+}
+
+// stopped settles the future with the panic or exit that ended the function.
+func (n *goNode[T]) stopped(err error) {
+	n.lazyContext.end(err)
+	var zero T
+	if !n.f.settle(zero, settle.NewFailure(err)) && err != ErrGoexit {
+		report(err)
+	}
 }
 
 // Fire cancels fn's context, when fn can no longer come first with a result.
