@@ -91,17 +91,33 @@ func (q *ResizableDispatchQueue[A, R]) hush() {
 func (q *ResizableDispatchQueue[A, R]) wait(p *pacer) {
 	returned := false
 	defer func() {
-		// runtime.Goexit, of the limiter or of a handler of a job that it failed.
-		if !returned && (!p.waiting || q.permit(p, ErrGoexit)) {
-			p.waiting = false
-			go q.wait(p)
-		} else {
+		if returned {
 			p.cancel()
+			return
+		}
+		// runtime.Goexit, of the limiter or of a handler of a job that it failed,
+		// or of both.
+		defer q.relayPacer(p)
+		if p.waiting {
+			p.waiting = false
+			q.permit(p, ErrGoexit)
 		}
 	}()
 	for q.permit(p, p.wait()) {
 	}
 	returned = true
+}
+
+// relayPacer has another goroutine go on with p, if it is still needed.
+func (q *ResizableDispatchQueue[A, R]) relayPacer(p *pacer) {
+	q.mu.Lock()
+	on := q.pace.pacer == p
+	q.mu.Unlock()
+	if !on {
+		p.cancel()
+		return
+	}
+	go q.wait(p)
 }
 
 // wait waits for one permit.

@@ -208,3 +208,45 @@ func TestTrapDrainThatGaveUpIsNotUnhandled(t *testing.T) {
 	r.settleGarbage(t)
 	require.Empty(t, r.of(twill.ErrStopped))
 }
+
+// A call ends its goroutine and so does a handler of its job, in the last
+// moments of that goroutine: then nobody was left to go on.
+func TestTrapCallAndHandlerBothExit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			if n > 0 {
+				runtime.Goexit()
+			}
+			return n, nil
+		}, nil)
+		q.Pause()
+		for n := range 3 {
+			rdqPut(t, q, n, -n).Tap(func(int, error) { runtime.Goexit() })
+		}
+		require.NoError(t, q.Resume())
+		synctest.Wait()
+		requireSize(t, q, 0, 0)
+		requireValue(t, struct{}{}, q.Empty())
+	})
+}
+
+// The same with a limiter in place of the call.
+func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waits := 0
+		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
+			waits++
+			runtime.Goexit()
+			return nil
+		})})
+		q.Pause()
+		for n := range 3 {
+			rdqPut(t, q, n, 0).Tap(func(int, error) { runtime.Goexit() })
+		}
+		require.NoError(t, q.Resume())
+		synctest.Wait()
+		requireSize(t, q, 0, 0)
+		require.EqualValues(t, 3, q.Stats().Failed)
+		require.Equal(t, 3, waits, "one for each job")
+	})
+}

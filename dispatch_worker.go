@@ -64,13 +64,9 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit: the goroutine is lost, its slot is not
+			defer q.relay() // also if a handler calls it once more
 			var none R
 			q.end(j, none, ErrGoexit)
-			if next, rest := q.next(); next != nil {
-				sched.Go(func() { q.work(next) })
-			} else {
-				rest.settle()
-			}
 		}
 	}()
 	for {
@@ -86,6 +82,16 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 		}
 		j = next
 	}
+}
+
+// relay has another goroutine go on where one is about to exit.
+func (q *ResizableDispatchQueue[A, R]) relay() {
+	next, rest := q.next()
+	if next == nil {
+		rest.settle()
+		return
+	}
+	sched.Go(func() { q.work(next) })
 }
 
 // call calls the function for j. A panic becomes an error; a Goexit passes.
