@@ -76,6 +76,7 @@ type jobRetry struct {
 	state  retryState
 	pauses lookahead
 	soFar  *RetryError // the attempts that have failed
+	exited error       // what the job fails with, as one of the user's functions has ended the goroutine
 }
 
 // before is called before each attempt, and returns the reason not to make it.
@@ -94,6 +95,8 @@ func (r *jobRetry) before(ctx context.Context, timeout time.Duration) (reason er
 // there is to be another, and the error with which the job ends if not.
 func (r *jobRetry) after(err error) (again bool, _ error) {
 	switch {
+	case r.state.over && r.exited != nil:
+		return false, r.exited
 	case r.state.over:
 		return false, err
 	case err == nil:
@@ -127,7 +130,7 @@ func (r *jobRetry) end(reason error) error {
 }
 
 // contain calls fn, which calls the user's functions. A panic is a reason to
-// end; if the goroutine exits, nothing is owed to the budget.
+// end, and so is the exit of the goroutine; nothing is owed to the budget then.
 func (r *jobRetry) contain(fn func() error) (reason error) {
 	returned := false
 	defer func() {
@@ -139,7 +142,7 @@ func (r *jobRetry) contain(fn func() error) (reason error) {
 			reason = caught(v)
 			return
 		}
-		r.end(ErrGoexit)
+		r.exited = r.end(ErrGoexit)
 	}()
 	reason = fn()
 	returned = true

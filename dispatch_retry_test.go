@@ -255,6 +255,8 @@ func TestRetriedJobIsNotRetriedAfter(t *testing.T) {
 				} else {
 					require.ErrorAs(t, err, test.want)
 				}
+				_, ok := errors.AsType[*twill.RetryError](err)
+				require.True(t, ok, "a job that may be retried fails with a RetryError: %v", err)
 				require.Equal(t, test.calls, j.Attempts()-map[bool]int{true: 1}[name == "a panic in OnRetry"])
 				next.Await(t.Context())
 				require.GreaterOrEqual(t, calls, 2, "the queue goes on")
