@@ -164,8 +164,8 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) (next *
 	if ctx != nil {
 		ctx.end(cause)
 	}
-	switch late, panicked := err.(*PanicError); {
-	case fail != nil && panicked:
+	switch late := panicOf(err); {
+	case fail != nil && late != nil:
 		report(late) // as for Go: the future cannot tell of it
 	case fail == nil && err != nil:
 		fail = settle.NewFailure(err)
@@ -179,6 +179,16 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) (next *
 	// settle.
 	j.settle(v, fail)
 	return nil, nil, false
+}
+
+// panicOf is the panic of a call that has failed with err, or of what belongs to
+// its retries, nil if there was none.
+func panicOf(err error) *PanicError {
+	if e, ok := err.(*RetryError); ok {
+		err = e.Reason
+	}
+	e, _ := err.(*PanicError)
+	return e
 }
 
 // over notes that j has reached a state that is final; the lock must be held.

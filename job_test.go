@@ -118,18 +118,25 @@ func TestJobIsCancelledByItsLastWatcher(t *testing.T) {
 }
 
 func TestJobLatePanicIsReported(t *testing.T) {
-	r := collectReports(t)
-	fn := func(ctx context.Context, _ int) (int, error) {
-		<-ctx.Done()
-		panic(errSecond)
+	for name, retry := range map[string]*twill.RetryOptions{"once": nil, "with a Retry": rdqRetry(0)} {
+		t.Run(name, func(t *testing.T) {
+			r := collectReports(t)
+			started := make(chan struct{})
+			fn := func(ctx context.Context, _ int) (int, error) {
+				close(started)
+				<-ctx.Done()
+				panic(errSecond)
+			}
+			q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Retry: retry})
+			j := rdqPut(t, q, 1, 0)
+			<-started // with a Retry, a job that was cancelled before is not attempted
+			j.Cancel(errFirst)
+			_, err := q.Stop().Await(t.Context())
+			require.NoError(t, err)
+			requireFailure(t, errFirst, &j.Future)
+			r.await(t, errSecond)
+		})
 	}
-	q := twill.NewResizableDispatchQueue(fn, nil)
-	j := rdqPut(t, q, 1, 0)
-	j.Cancel(errFirst)
-	_, err := q.Stop().Await(t.Context())
-	require.NoError(t, err)
-	requireFailure(t, errFirst, &j.Future)
-	r.await(t, errSecond)
 }
 
 // TestJobIsReleased: neither the queue nor its heap keeps a job that has left.
