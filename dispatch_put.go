@@ -261,6 +261,7 @@ func (q *ResizableDispatchQueue[A, R]) withdraw(j *Job[A, R]) {
 		return
 	}
 	q.delayed.Remove(j)
+	q.setAlarm(q.now())
 }
 
 // refill lets PutWaits in while there is room; the lock must be held. It

@@ -52,9 +52,7 @@ func (q *ResizableDispatchQueue[A, R]) halt(kill *settle.Failure, now int64) (ki
 		q.stopped = true
 		q.width = 0
 		q.leftovers = NewPromise[[]*Job[A, R]]()
-		if t := q.alarm.timer; t != nil {
-			t.Stop()
-		}
+		q.setAlarm(now)
 		q.refuseAll(now)
 		q.tell(EventStopped, nil)
 	}
@@ -93,6 +91,7 @@ func (q *ResizableDispatchQueue[A, R]) Clear() int {
 		}
 		h.Clear()
 	}
+	q.setAlarm(now)
 	rest := q.advance(now)
 	q.mu.Unlock()
 	jobs := left.inOrder()

@@ -62,9 +62,14 @@ type alarm struct {
 }
 
 // setAlarm has the alarm go off when the first delayed job is due; the lock must be held.
-// It may go off too early: then it is set anew.
+// It may go off too early: then it is set anew. If there is nothing to wait for it
+// is stopped, as until it goes off it keeps the queue in memory.
 func (q *ResizableDispatchQueue[A, R]) setAlarm(now int64) {
 	if q.delayed.Len() == 0 || q.stopped {
+		if q.alarm.at != 0 {
+			q.alarm.timer.Stop()
+			q.alarm.at = 0
+		}
 		return
 	}
 	at := q.delayed.Peek().Priority

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -248,5 +249,47 @@ func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
 		requireSize(t, q, 0, 0)
 		require.EqualValues(t, 3, q.Stats().Failed)
 		require.Equal(t, 3, waits, "one for each job")
+	})
+}
+
+// The timer for a job that is gone keeps the queue until it goes off.
+func TestTrapAlarmForNobody(t *testing.T) {
+	delayed := twill.JobOptions{After: time.Hour, Key: "key"}
+	for name, end := range map[string]func(q *twill.ResizableDispatchQueue[int, int]){
+		"cancel": func(q *twill.ResizableDispatchQueue[int, int]) { q.Pending()[0].Cancel(nil) },
+		"clear":  func(q *twill.ResizableDispatchQueue[int, int]) { q.Clear() },
+		"stop":   func(q *twill.ResizableDispatchQueue[int, int]) { q.Stop() },
+		"join":   func(q *twill.ResizableDispatchQueue[int, int]) { q.Put(1, 0, twill.JobOptions{Key: "key"}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var kept weak.Pointer[twill.ResizableDispatchQueue[int, int]]
+			drop(func() {
+				q := twill.NewResizableDispatchQueue(rdqSame, nil)
+				kept = weak.Make(q)
+				rdqPutOpts(t, q, 1, 0, delayed)
+				end(q)
+			})
+			require.Eventually(t, func() bool {
+				runtime.GC()
+				return kept.Value() == nil
+			}, 10*time.Second, time.Millisecond)
+		})
+	}
+}
+
+// And it still goes off for those that are left.
+func TestTrapAlarmIsSetAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		start := time.Now()
+		for range 3 {
+			rdqPutOpts(t, q, 0, 0, twill.JobOptions{After: time.Second}).Cancel(nil)
+			later := rdqPutOpts(t, q, 0, 0, twill.JobOptions{After: time.Hour})
+			rdqPutOpts(t, q, 0, 0, twill.JobOptions{After: time.Minute}).Cancel(nil)
+			_, err := later.Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, time.Hour, time.Since(start))
+			start = time.Now()
+		}
 	})
 }

@@ -36,7 +36,7 @@ func (q *ResizableDispatchQueue[A, R]) join(old, j *Job[A, R], now int64) error 
 		q.reprioritize(old, j.priority)
 	}
 	if m := old.more; old.started == 0 && j.due() < m.due && q.delayed.Has(old) {
-		q.delayed.Remove(old)
+		q.withdraw(old)
 		m.due = j.due()
 		m.since = max(old.queued, m.due)
 		q.enqueue(old, now)
