@@ -46,9 +46,12 @@ func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R],
 	q.mu.Unlock()
 
 	_, err := empty.Await(ctx)
-	if err == nil || err == ErrStopped {
+	if r, over := empty.Poll(); over { // ctx may have any cause, also ErrStopped
 		left, _ := q.Stop().Await(context.Background())
-		return left, err
+		if len(left) > 0 { // also if all of them were underway, and cancelled by StopNow
+			return left, ErrStopped
+		}
+		return left, r.Err
 	}
 	empty.Catch(func(error) (struct{}, error) { return struct{}{}, nil }) // nobody waits for it any more
 	kill := canceled(ErrStopped)

@@ -104,6 +104,38 @@ func TestDrainWithADeadline(t *testing.T) {
 	})
 }
 
+// TestDrainWhoseContextSaysStopped: that is not the queue's own stop.
+func TestDrainWhoseContextSaysStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		j := rdqPut(t, q, time.Hour, 0)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(twill.ErrStopped)
+		start := time.Now()
+		left, err := q.Drain(ctx)
+		require.ErrorIs(t, err, twill.ErrStopped)
+		require.Equal(t, []*twill.Job[time.Duration, time.Duration]{j}, left)
+		require.Equal(t, start, time.Now(), "what is underway is cancelled, not waited for")
+	})
+}
+
+// TestDrainOfAQueueThatIsStoppedNow: what was cancelled is left over too, though
+// nothing is pending.
+func TestDrainOfAQueueThatIsStoppedNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		j := rdqPut(t, q, time.Hour, 0)
+		var left []*twill.Job[time.Duration, time.Duration]
+		var err error
+		go func() { left, err = q.Drain(t.Context()) }()
+		synctest.Wait()
+		q.StopNow()
+		synctest.Wait()
+		require.Equal(t, []*twill.Job[time.Duration, time.Duration]{j}, left)
+		require.ErrorIs(t, err, twill.ErrStopped)
+	})
+}
+
 func TestDrainOfAQueueThatIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
