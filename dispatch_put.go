@@ -233,7 +233,10 @@ func (q *ResizableDispatchQueue[A, R]) accept(j *Job[A, R], seq uint64, now int6
 		j.queued = now
 	}
 	if m := j.more; m != nil {
-		m.seq, m.since = seq, max(j.queued, m.due)
+		m.seq, m.since = seq, j.queued
+		if m.due != 0 {
+			m.since = max(j.queued, m.due)
+		}
 		q.reserve(j)
 	}
 	q.stats.Put++

@@ -3,6 +3,8 @@ package twill
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 )
 
@@ -40,7 +42,8 @@ func (j *Job[A, R]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Record
 
 // Restore puts jobs that were saved back, to be run again whatever their State
 // was: in the order of the records, and before all jobs of the same
-// priority that were put or restored earlier. They keep the time at which they
+// priority that were put or restored earlier; with Ageing, the time since they were
+// queued decides among those. They keep the time at which they
 // were queued, and the number of attempts; Timeout and Retry are the queue's,
 // and a retry begins anew. Size does not count here, as they were let in once.
 //
@@ -80,7 +83,27 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	q.restored -= uint64(len(jobs))
 	for i, j := range jobs {
 		q.accept(j, q.restored+uint64(i), now)
+	}
+	q.keepOrder(jobs, now)
+	for _, j := range jobs {
 		q.enqueue(j, now)
 	}
 	return jobs, nil
+}
+
+// keepOrder has none of the jobs that are due stand behind one that follows it.
+// Without ageing their numbers do that; with it their age decides, and that of
+// a job that was tried before is not in its record. The lock must be held.
+func (q *ResizableDispatchQueue[A, R]) keepOrder(jobs []*Job[A, R], now int64) {
+	if q.opts.Ageing == 0 {
+		return
+	}
+	next := int64(math.MaxInt64 / 2) // no rank is above that
+	for _, j := range slices.Backward(jobs) {
+		if j.more.due > now {
+			continue
+		}
+		j.more.since -= max(q.rank(j)-next, 0)
+		next = q.rank(j)
+	}
 }

@@ -91,6 +91,41 @@ func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
 	}
 }
 
+// TestRestoreKeepsTheOrderAlsoWithAgeing: a job that was tried before stands
+// where it did, and one that has waited long before one that is more urgent.
+func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Minute)}
+		old := twill.NewResizableDispatchQueue(rdqFlaky(), o)
+		rdqPut(t, old, 1, 3) // fails at once
+		synctest.Wait()
+		old.Pause()
+		rdqPut(t, old, 2, 3)
+		time.Sleep(10 * time.Second)
+		rdqPut(t, old, 3, 0)
+		rdqPutOpts(t, old, 4, 9, twill.JobOptions{After: time.Second})
+		rdqPutOpts(t, old, 5, -9, twill.JobOptions{After: time.Hour})
+		time.Sleep(2 * time.Minute)
+		want := []int{1, 2, 3, 4, 5}
+		require.Equal(t, want, rdqArgs(old.Pending()))
+		left, err := old.Stop().Await(t.Context())
+		require.NoError(t, err)
+		text, err := json.Marshal(left)
+		require.NoError(t, err)
+		var records []twill.JobRecord[int]
+		require.NoError(t, json.Unmarshal(text, &records))
+
+		time.Sleep(time.Minute)
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), o)
+		q.Pause()
+		rdqPut(t, q, 6, 3)
+		_, err = q.Restore(records)
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2, 3, 4, 6, 5}, rdqArgs(q.Pending()), "they keep their age")
+		q.Clear()
+	})
+}
+
 func TestRestoreGoesOnWhereItStood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
