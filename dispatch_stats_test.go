@@ -92,6 +92,7 @@ func TestHistogramOfExtremes(t *testing.T) {
 	h.Add(1<<63 - 1)
 	require.EqualValues(t, 3, h.Count())
 	require.Equal(t, time.Duration(1<<63-1), h.Max())
+	require.Equal(t, time.Duration(1<<63-1)/3, h.Mean())
 	require.Less(t, h.Quantile(0), 2*time.Microsecond)
 	require.Greater(t, h.Quantile(1), time.Hour)
 	var ends []time.Duration
@@ -101,4 +102,8 @@ func TestHistogramOfExtremes(t *testing.T) {
 		}
 	}
 	require.Equal(t, []time.Duration{1 << 10, 1<<63 - 1}, ends)
+	for range 1000 {
+		h.Add(1<<63 - 1)
+	}
+	require.InEpsilon(t, float64(1<<63-1)*1001/1003, float64(h.Mean()), 1e-9, "the sum is beyond 64 bits")
 }
