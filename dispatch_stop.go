@@ -163,7 +163,13 @@ func (r *rest[A, R]) settle() {
 	}
 	if r.leftovers != nil {
 		defer func() { // also if a handler of another ends the goroutine
-			r.leftovers.Resolve(append(r.killed, r.left.inOrder()...))
+			left := r.left.inOrder()
+			for _, j := range left {
+				if ctx := j.ctx.Load(); ctx != nil { // of a job that was to be tried again
+					ctx.end(ErrStopped)
+				}
+			}
+			r.leftovers.Resolve(append(r.killed, left...))
 		}()
 	}
 	if r.empty != nil {

@@ -177,6 +177,23 @@ func TestTrapJobFailedByTheLimiterReleasesItsContext(t *testing.T) {
 	})
 }
 
+// So does one that is to be tried again and is left over.
+func TestTrapJobLeftOverReleasesItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &countingContext{Context: t.Context()}
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, errFirst },
+			&twill.DispatchOptions{Context: base, Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Hour)}})
+		j := rdqPut(t, q, 1, 0)
+		synctest.Wait()
+		require.Equal(t, 1, base.children)
+		left, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []*twill.Job[int, int]{j}, left)
+		require.Zero(t, base.children)
+		requirePending(t, &j.Future)
+	})
+}
+
 // countingContext counts the contexts that wait for its end.
 type countingContext struct {
 	context.Context
