@@ -173,7 +173,7 @@ func (m *dispatchModel) settle() {
 		for _, d := range m.drains {
 			if !d.done {
 				d.done, d.left = true, m.leftovers
-				if len(m.pending)+len(m.delayed) > 0 {
+				if len(d.left) > 0 {
 					d.err = twill.ErrStopped
 				}
 			}
