@@ -84,26 +84,30 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	for i, j := range jobs {
 		q.accept(j, q.restored+uint64(i), now)
 	}
-	q.keepOrder(jobs, now)
+	q.keepAge(jobs, now)
 	for _, j := range jobs {
 		q.enqueue(j, now)
 	}
 	return jobs, nil
 }
 
-// keepOrder has none of the jobs that are due stand behind one that follows it.
-// Without ageing their numbers do that; with it their age decides, and that of
-// a job that was tried before is not in its record. The lock must be held.
-func (q *ResizableDispatchQueue[A, R]) keepOrder(jobs []*Job[A, R], now int64) {
+// keepAge has a job that was tried before stand behind none that follows it in the
+// records. With ageing its age decides, and of that they only tell that it is not
+// more than the time since it was queued, nor less than that since its last pause.
+// The lock must be held.
+func (q *ResizableDispatchQueue[A, R]) keepAge(jobs []*Job[A, R], now int64) {
 	if q.opts.Ageing == 0 {
 		return
 	}
 	next := int64(math.MaxInt64 / 2) // no rank is above that
 	for _, j := range slices.Backward(jobs) {
-		if j.more.due > now {
+		m := j.more
+		if m.due > now {
 			continue
 		}
-		j.more.since -= max(q.rank(j)-next, 0)
+		if m.attempts > 0 {
+			m.since -= min(max(q.rank(j)-next, 0), m.since-j.queued)
+		}
 		next = q.rank(j)
 	}
 }
