@@ -25,24 +25,9 @@ import (
 	"github.com/twillgo/twill"
 )
 
-type config struct {
-	rounds, keys                          int
-	cacheDelay, originDelay, computeDelay time.Duration
-	cacheFail, originFail, computeFail    float64
-	stagger                               time.Duration
-}
-
 func main() {
 	var c config
-	flag.IntVar(&c.rounds, "rounds", 40, "how many values to get")
-	flag.IntVar(&c.keys, "keys", 10, "how many different ones there are")
-	flag.DurationVar(&c.cacheDelay, "cache-delay", 2*time.Millisecond, "how long the cache takes, on average")
-	flag.DurationVar(&c.originDelay, "origin-delay", 30*time.Millisecond, "how long the origin takes, on average")
-	flag.DurationVar(&c.computeDelay, "compute-delay", 40*time.Millisecond, "how long the computation takes")
-	flag.Float64Var(&c.cacheFail, "cache-fail", 0.1, "the part of the requests in which the cache fails")
-	flag.Float64Var(&c.originFail, "origin-fail", 0.2, "the same for the origin")
-	flag.Float64Var(&c.computeFail, "compute-fail", 0.1, "the same for the computation")
-	flag.DurationVar(&c.stagger, "stagger", 0, "how long each is waited for before the next is asked; 0 asks all at once")
+	c.define(flag.CommandLine)
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -50,27 +35,6 @@ func main() {
 		fmt.Fprintln(os.Stderr, "race:", err)
 		os.Exit(1)
 	}
-}
-
-// check returns an error that names a flag whose value makes no sense.
-func (c config) check() error {
-	const most = 24 * time.Hour
-	for flag, d := range map[string]time.Duration{
-		"cache-delay": c.cacheDelay, "origin-delay": c.originDelay, "compute-delay": c.computeDelay, "stagger": c.stagger,
-	} {
-		if d < 0 || d > most {
-			return fmt.Errorf("-%s is %v, and should be from 0 to %v", flag, d, most)
-		}
-	}
-	for flag, part := range map[string]float64{"cache-fail": c.cacheFail, "origin-fail": c.originFail, "compute-fail": c.computeFail} {
-		if !(part >= 0 && part <= 1) {
-			return fmt.Errorf("-%s is %v, and should be from 0 to 1", flag, part)
-		}
-	}
-	if c.rounds < 0 || c.keys < 1 {
-		return fmt.Errorf("-rounds is %d and -keys is %d: too few", c.rounds, c.keys)
-	}
-	return nil
 }
 
 func run(ctx context.Context, w io.Writer, c config) error {
