@@ -3,6 +3,7 @@ package twill_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -170,12 +171,16 @@ func TestJobContextRaces(t *testing.T) {
 func TestJobContextUnusedCostsNothing(t *testing.T) {
 	run := func(fn func(context.Context, int) (int, error)) float64 {
 		q := twill.NewResizableDispatchQueue(fn, nil)
-		const jobs = 200 // in one run, since AllocsPerRun rounds down
-		return testing.AllocsPerRun(5, func() {
-			for range jobs {
-				rdqPut(t, q, 1, 0).Await(context.Background())
-			}
-		}) / jobs
+		const jobs = 200     // in one run, since AllocsPerRun rounds down
+		least := math.Inf(1) // a process that is held up allocates more, as workers end that would have gone on
+		for range 5 {
+			least = min(least, testing.AllocsPerRun(1, func() {
+				for range jobs {
+					rdqPut(t, q, 1, 0).Await(context.Background())
+				}
+			})/jobs)
+		}
+		return least
 	}
 	without := run(rdqSame)
 	values := run(func(ctx context.Context, n int) (int, error) { ctx.Value(rdqKey{}); ctx.Deadline(); return n, nil })

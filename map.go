@@ -22,18 +22,23 @@ func Map[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx 
 	return func(yield func(R, error) bool) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		var window []*Future[R] // underway, in the order of seq
-		defer func() {
-			cancel(ErrNotNeeded)
-			for _, f := range window {
-				f.Cancel(ErrNotNeeded) // so that its error is not missed by anybody
+		drop := func(f *Future[R]) {
+			if !f.Cancel(ErrNotNeeded) {
+				f.Poll() // so that nobody misses its error
 			}
+		}
+		defer func() {
+			for _, f := range window {
+				drop(f)
+			}
+			cancel(ErrNotNeeded)
 		}()
 		next := func() bool {
 			f := window[0]
 			window[0] = nil
 			window = window[1:]
 			v, err := f.Await(ctx)
-			f.Cancel(err) // if it was the context that ended
+			drop(f) // it may be the context that has ended
 			return yield(v, err)
 		}
 		for a := range seq {
