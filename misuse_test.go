@@ -96,6 +96,7 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		r, ok := l.Poll()
 		require.True(t, ok)
 		require.Same(t, typedNil, r.Value.Results[0].Err)
+		requireIt(p.Future()) // takes it, which the list does not
 	})
 	t.Run("Follow", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
