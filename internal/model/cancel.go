@@ -27,6 +27,9 @@ func (f *Future) cancel(fail *failure) bool {
 		f.promise.cancel(0, fail).run()
 		return f.fail != nil && f.fail.canceled
 	}
+	if p := f.promise; p != nil && p.ask == nil {
+		p.ask = fail
+	}
 	switch l := f.link; {
 	case f.src.settled || l.on == nil: // what f waited for is there, and it has not gone on yet
 		if f.missed == nil {

@@ -10,8 +10,9 @@ import (
 type Promise struct {
 	f          Future
 	cancellers []func(error)
-	underway   bool // the cancellers were started
-	stale      bool // what it follows was settled or asked to cancel before
+	underway   bool     // the cancellers were started
+	stale      bool     // what it follows was settled or asked to cancel before
+	ask        *failure // the first cancel that went through it to what it follows
 }
 
 // NewPromise returns a pending promise.
@@ -64,9 +65,12 @@ func (p *Promise) Follow(f *Future) bool {
 
 // cancel runs the cancellers, and settles p if none of them did.
 func (p *Promise) cancel(v int, fail *failure) *Future {
-	cause := twill.ErrCanceled
+	cause, asked := twill.ErrCanceled, fail
+	if !isCancel(fail) {
+		asked = p.ask
+	}
 	var ce *twill.CanceledError
-	if fail != nil && errors.As(fail.err, &ce) && ce.Cause != nil {
+	if asked != nil && errors.As(asked.err, &ce) && ce.Cause != nil {
 		cause = ce.Cause
 	}
 	var panics error
