@@ -111,7 +111,7 @@ func (m *futureMachine) OnCancel(rt *rapid.T) {
 	p.model.OnCancel(canceller(&m.model, p.model.Resolve))
 }
 
-// Handle adds a handler that returns, panics, or ends the goroutine.
+// Handle adds a handler that returns or panics.
 func (m *futureMachine) Handle(rt *rapid.T) {
 	f := m.pick(rt)
 	n := len(m.pairs)

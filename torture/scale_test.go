@@ -12,7 +12,7 @@ import (
 // Neither a long chain nor many listeners deepen a stack, whichever way the
 // futures hang together, and whether a value or a cancel goes through.
 func TestLongChains(t *testing.T) {
-	defer debug.SetMaxStack(debug.SetMaxStack(8 << 20))
+	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
 	n := times(50_000, 100)
 	links := map[string]func(f *twill.Future[int]) *twill.Future[int]{
 		"then":        func(f *twill.Future[int]) *twill.Future[int] { return twill.Then(f, add) },

@@ -2,6 +2,8 @@ package torture_test
 
 import (
 	"context"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -122,9 +124,21 @@ var soaks = map[string]func(t *testing.T) func(){
 		}
 	},
 	"failures nobody takes": func(t *testing.T) func() {
-		previous := twill.OnUnhandled(func(error) {})
+		var told atomic.Int64
+		previous := twill.OnUnhandled(func(error) { told.Add(1) })
 		t.Cleanup(func() { twill.OnUnhandled(previous) })
-		return func() { twill.Rejected[int](errFailed) }
+		// Each report is a goroutine, and what the runtime has for one it keeps: so
+		// there are never more at a time than here.
+		const batch = 500
+		conc(3*batch, func(int) {})
+		made := int64(0)
+		return func() {
+			if made%batch == 0 { // the batch before the last one is reported by now
+				require.Eventually(t, func() bool { runtime.GC(); return told.Load() >= made-batch }, 20*time.Second, 100*time.Microsecond)
+			}
+			made++
+			twill.Rejected[int](errFailed)
+		}
 	},
 	"futures in debug mode": func(t *testing.T) func() {
 		twill.SetDebug(true)

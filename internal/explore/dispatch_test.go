@@ -61,7 +61,6 @@ var dispatchActs = map[string]func(*dispatching){
 	"cancel second":  func(d *dispatching) { d.cancel(d.second) },
 	"finish and put": func(*dispatching) {}, // see call
 	"width 0":        func(d *dispatching) { d.setWidth(0) },
-	"width 1":        func(d *dispatching) { d.setWidth(1) },
 	"width 2":        func(d *dispatching) { d.setWidth(2) },
 	"pause":          func(d *dispatching) { d.pause() },
 	"resume":         func(d *dispatching) { d.require(d.q.Resume() == nil || d.stopping, "resume failed") },

@@ -126,7 +126,7 @@ func TestLists(t *testing.T) {
 			}
 			t.Run(strings.ReplaceAll(kind, " ", "_"), func(t *testing.T) {
 				each(t, &all, plan{large: true, fine: true}, sensible, scenario, n,
-					"make", "resolve a", "reject a", "resolve b", "reject b", "then b", "cancel list")
+					"make", "resolve a", "reject a", "cancel a", "resolve b", "reject b", "then b", "cancel list")
 			})
 		}
 	}
