@@ -40,6 +40,48 @@ var recipeCrashes = map[string]crash{
 			return errors.Join(told(below), gives(&second.Future, 1), empty(q))
 		}
 	},
+	"dispatch of futures": func(stop func()) (func(), func() error) {
+		q := twill.NewResizableDispatchQueueFuture(func(_ context.Context, n int) *twill.Future[int] {
+			if n == 0 {
+				stop()
+			}
+			return twill.Resolved(n)
+		}, nil)
+		first, err := q.Put(0, 0)
+		second, err2 := q.Put(1, 0)
+		return func() {}, func() error {
+			return errors.Join(err, err2, told(&first.Future), gives(&second.Future, 1), empty(q))
+		}
+	},
+	"dispatch, hook": func(stop func()) (func(), func() error) {
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil }, nil)
+		q.Use(func(ctx context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+			if j.Arg() == 0 {
+				stop()
+			}
+			return next(ctx)
+		})
+		first, err := q.Put(0, 0)
+		second, err2 := q.Put(1, 0)
+		return func() {}, func() error {
+			return errors.Join(err, err2, told(&first.Future), gives(&second.Future, 1), empty(q))
+		}
+	},
+	"dispatch, limiter": func(stop func()) (func(), func() error) {
+		var waits atomic.Int32
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
+			&twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
+				if waits.Add(1) == 1 {
+					stop()
+				}
+				return nil
+			})})
+		first, err := q.Put(0, 0)
+		second, err2 := q.Put(1, 0)
+		return func() {}, func() error {
+			return errors.Join(err, err2, told(&first.Future), gives(&second.Future, 1), empty(q))
+		}
+	},
 	"pooler": func(stop func()) (func(), func() error) {
 		var calls atomic.Int32
 		p := twill.NewPooler(func(context.Context, int) (int, error) {
@@ -138,6 +180,19 @@ var recipeCrashes = map[string]crash{
 			return errors.Join(told(first), gives(next, 7), gives(later, 7))
 		}
 	},
+	"init, retried": func(stop func()) (func(), func() error) {
+		in := twill.NewInitRetry(context.Background(), func(context.Context) (int, error) { return 0, errors.New("again") },
+			func(func(time.Duration) bool) { stop() })
+		f := twill.Do(in, func(v int) (int, error) { return v, nil })
+		return func() {}, func() error { return told(f) }
+	},
+	"init, call with a future": func(stop func()) (func(), func() error) {
+		ready := make(chan bool)
+		in := twill.NewInit(context.Background(), func(context.Context) (int, error) { <-ready; return 7, nil })
+		first := twill.DoFuture(in, func(v int) *twill.Future[int] { stop(); return twill.Resolved(v) })
+		next := twill.Do(in, func(v int) (int, error) { return v, nil })
+		return func() { close(ready) }, func() error { return errors.Join(told(first), gives(next, 7)) }
+	},
 	"race": func(stop func()) (func(), func() error) {
 		f := twill.RaceOf(context.Background(),
 			func(context.Context) (int, error) { stop(); return 1, nil },
@@ -165,14 +220,30 @@ var recipeCrashes = map[string]crash{
 		return func() {}, func() error { return told(f) }
 	},
 	"retrying call, tester": func(stop func()) (func(), func() error) {
-		c := twill.NewRetryingCall(func(context.Context) (int, error) { return 0, errors.New("again") },
-			&twill.RetryOptions{Tester: func(error) error { stop(); return nil }})
-		return started(func() *twill.Future[int] { return c.Start(context.Background()) })
+		return failingCall(&twill.RetryOptions{Tester: func(error) error { stop(); return nil }})
 	},
 	"retrying call, hook": func(stop func()) (func(), func() error) {
-		c := twill.NewRetryingCall(func(context.Context) (int, error) { return 0, errors.New("again") },
-			&twill.RetryOptions{Backoff: slices.Values([]time.Duration{0, 0}), OnRetry: func(twill.RetryEvent) { stop() }})
+		return failingCall(&twill.RetryOptions{Backoff: slices.Values([]time.Duration{0, 0}), OnRetry: func(twill.RetryEvent) { stop() }})
+	},
+	"retrying call, pause hook": func(stop func()) (func(), func() error) {
+		return failingCall(&twill.RetryOptions{Backoff: slices.Values([]time.Duration{0, 0}), OnPause: func(twill.RetryEvent) { stop() }})
+	},
+	"retrying call, new tester": func(stop func()) (func(), func() error) {
+		return failingCall(&twill.RetryOptions{NewTester: func() func(error) error { stop(); return nil }})
+	},
+	"retrying call, backoff": func(stop func()) (func(), func() error) {
+		return failingCall(&twill.RetryOptions{Backoff: func(func(time.Duration) bool) { stop() }})
+	},
+	"retrying call of futures": func(stop func()) (func(), func() error) {
+		c := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { stop(); return nil }, nil)
 		return started(func() *twill.Future[int] { return c.Start(context.Background()) })
+	},
+	"series": func(stop func()) (func(), func() error) {
+		var p twill.Promise[int]
+		f := twill.ThenFuture(p.Future(), func(v int) *twill.Future[int] {
+			return twill.Series(v, func(int) *twill.Future[int] { stop(); return nil })
+		})
+		return func() { p.Resolve(1) }, func() error { return told(f) }
 	},
 	"map": func(stop func()) (func(), func() error) {
 		var errs []error
@@ -193,6 +264,17 @@ var recipeCrashes = map[string]crash{
 			}
 	},
 }
+
+// failingCall is a place in a retrying call whose function always fails.
+func failingCall(opts *twill.RetryOptions) (func(), func() error) {
+	c := twill.NewRetryingCall(func(context.Context) (int, error) { return 0, errors.New("again") }, opts)
+	return started(func() *twill.Future[int] { return c.Start(context.Background()) })
+}
+
+// limiterFunc is a [twill.Limiter].
+type limiterFunc func(context.Context) error
+
+func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
 
 // started is a place where code stops, perhaps on the caller's own goroutine.
 func started(call func() *twill.Future[int]) (func(), func() error) {
