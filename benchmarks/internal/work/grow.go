@@ -2,6 +2,7 @@ package work
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -75,12 +76,19 @@ func pondGrow(b *testing.B) {
 	})
 }
 
-// A Submit of ants blocks when all workers are busy; so each has a goroutine.
+// A Submit of ants blocks when all workers are busy; so each has a goroutine,
+// and is awaited until it waits for a worker.
 func antsGrow(b *testing.B) {
 	grow(b, func() (submit func(job func()), resize, stop func()) {
 		p, err := ants.NewPool(1)
 		must(b, err)
-		return func(job func()) { go func() { _ = p.Submit(job) }() },
+		submitted := 0
+		return func(job func()) {
+				go func() { _ = p.Submit(job) }()
+				for submitted++; p.Running()+p.Waiting() < submitted; {
+					runtime.Gosched()
+				}
+			},
 			func() { p.Tune(grown) },
 			p.Release
 	})
