@@ -38,7 +38,11 @@ type rdqStep struct {
 
 func (s rdqStep) String() string { return strings.Join(append(s.events, s.state), " ") }
 
+// rdqRecorded is how many programs the project's own file has.
+const rdqRecorded = 1000
+
 func TestOracleRDQ(t *testing.T) {
+	_, own := oracleFolder()
 	for _, file := range oracleFiles(t, "rdq") {
 		t.Run(file.name, func(t *testing.T) {
 			for i, line := range file.lines {
@@ -55,6 +59,9 @@ func TestOracleRDQ(t *testing.T) {
 				}
 			}
 			t.Logf("%d programs replayed", len(file.lines))
+			if own {
+				require.Len(t, file.lines, rdqRecorded)
+			}
 		})
 	}
 }
