@@ -258,6 +258,20 @@ func TestMapOfAnyWidth(t *testing.T) {
 	require.Equal(t, []int{0, 1, 4, 9, 16}, got)
 }
 
+// A call may have ended before the loop has come to listen to it: then its result
+// is put where it is taken from by the same goroutine, which had better not wait.
+func TestMapCompletedOfManyThatEndAtOnce(t *testing.T) {
+	const width = 3000
+	watchdog(t, func() {
+		seen := make(map[int]bool)
+		for n, r := range twill.MapCompleted(t.Context(), count(2*width), width, func(_ context.Context, n int) (int, error) { return n, nil }) {
+			require.Equal(t, n, r.Value)
+			seen[n] = true
+		}
+		require.Len(t, seen, 2*width)
+	})
+}
+
 func TestMapContainsPanics(t *testing.T) {
 	for _, r := range twill.MapCompleted(t.Context(), count(1), 1, func(context.Context, int) (int, error) { panic(errBoom) }) {
 		require.ErrorIs(t, r.Err, errBoom)

@@ -69,13 +69,11 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 			a A
 			r Result[R]
 		}
-		results := make(chan done, min(width, 128)) // so that a call hardly ever waits for the loop
-		over := make(chan struct{})
-		defer close(over)
+		var results Queue[done] // a put waits for nobody: it may be the loop itself that makes it
 		n := 0
 		next := func() bool {
 			n--
-			d := <-results
+			d, _ := results.Get().Await(context.Background())
 			return yield(d.a, d.r)
 		}
 		for a := range seq {
@@ -92,10 +90,7 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 					if _, ok := err.(*CanceledError); ok && ctx.Err() != nil {
 						err = context.Cause(ctx)
 					}
-					select {
-					case results <- done{a, Result[R]{v, err}}:
-					case <-over:
-					}
+					_ = results.Put(done{a, Result[R]{v, err}})
 				}).
 				Catch(func(error) (R, error) { var none R; return none, nil })
 		}
