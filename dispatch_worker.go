@@ -27,7 +27,9 @@ func (q *ResizableDispatchQueue[A, R]) advance(now int64) *rest[A, R] {
 		}
 	}
 	q.keepPace()
-	q.watchMarks()
+	if q.marks.watch(q.waiting(), q.opts.Low, q.opts.High) {
+		go q.marks.tell(&q.mu, q.opts.OnHigh, q.opts.OnLow)
+	}
 	return q.rest()
 }
 

@@ -90,10 +90,10 @@ func (p *Pool) Add(f AnyFuture) error {
 	p.order.PushBack(m)
 	p.added++
 	p.peak = max(p.peak, p.order.Len())
-	tell := p.watchMarks()
+	tell := p.marks.watch(p.order.Len(), p.opts.Low, p.opts.High)
 	p.mu.Unlock()
 	if tell {
-		defer p.tellMarks()
+		defer p.marks.tell(&p.mu, p.opts.OnHigh, p.opts.OnLow)
 	}
 	if !core.Add(&m.link, 0) {
 		settle.Run(m, nil) // it settled meanwhile
@@ -191,11 +191,11 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 			ready = append(ready, w)
 		}
 	}
-	tell := p.watchMarks()
+	tell := p.marks.watch(p.order.Len(), p.opts.Low, p.opts.High)
 	p.mu.Unlock()
 	m.f, m.core = nil, nil
 	if tell { // last, and also if a handler ends the goroutine
-		defer p.tellMarks()
+		defer p.marks.tell(&p.mu, p.opts.OnHigh, p.opts.OnLow)
 	}
 	each(ready, func(w *poolWaiter) { w.f.settle(struct{}{}, nil) })
 	return nil, nil
