@@ -186,7 +186,7 @@ func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) (next *
 // panicOf is the panic of a call that has failed with err, or of what belongs to
 // its retries, nil if there was none.
 func panicOf(err error) *PanicError {
-	if e, ok := err.(*RetryError); ok {
+	if e, ok := err.(*RetryError); ok && e != nil {
 		err = e.Reason
 	}
 	e, _ := err.(*PanicError)

@@ -98,6 +98,12 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		require.Same(t, typedNil, r.Value.Results[0].Err)
 		requireIt(p.Future()) // takes it, which the list does not
 	})
+	t.Run("job", func(t *testing.T) {
+		var none *twill.RetryError
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, none }, nil)
+		_, err := awaitSoon(&rdqPut(t, q, 1, 0).Future)
+		require.Same(t, none, err)
+	})
 	t.Run("Follow", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
 		require.True(t, p.Follow(q.Future()))
