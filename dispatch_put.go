@@ -233,10 +233,8 @@ func (q *ResizableDispatchQueue[A, R]) accept(j *Job[A, R], seq uint64, now int6
 		j.queued = now
 	}
 	if m := j.more; m != nil {
-		m.seq, m.since = seq, j.queued
-		if m.due != 0 {
-			m.since = max(j.queued, m.due)
-		}
+		m.seq = seq
+		j.holdBack(m.due)
 		q.reserve(j)
 	}
 	q.stats.Put++

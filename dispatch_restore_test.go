@@ -126,6 +126,23 @@ func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
 	})
 }
 
+// TestRestoredJobIsJoinedWithItsAge: without its delay it has waited since it was
+// queued, also if that was before there was this queue.
+func TestRestoredJobIsJoinedWithItsAge(t *testing.T) {
+	now := time.Now()
+	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Ageing: time.Second})
+	q.Pause()
+	_, err := q.Restore([]twill.JobRecord[int]{
+		{Arg: 1, Queued: now.Add(-time.Minute)},
+		{Arg: 2, Queued: now.Add(-time.Hour), Due: now.Add(time.Hour), Key: "key"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, rdqArgs(q.Pending()))
+	rdqPutOpts(t, q, 3, 0, twill.JobOptions{Key: "key"})
+	require.Equal(t, []int{2, 1}, rdqArgs(q.Pending()))
+	q.Clear()
+}
+
 func TestRestoreGoesOnWhereItStood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -35,10 +35,9 @@ func (q *ResizableDispatchQueue[A, R]) join(old, j *Job[A, R], now int64) error 
 	if j.priority < old.priority {
 		q.reprioritize(old, j.priority)
 	}
-	if m := old.more; old.started == 0 && j.due() < m.due && q.delayed.Has(old) {
+	if old.started == 0 && j.due() < old.due() && q.delayed.Has(old) {
 		q.withdraw(old)
-		m.due = j.due()
-		m.since = max(old.queued, m.due)
+		old.holdBack(j.due())
 		q.enqueue(old, now)
 	}
 	return nil

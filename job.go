@@ -161,6 +161,15 @@ func (j *Job[A, R]) since() int64 {
 	return j.more.since
 }
 
+// holdBack has j, which has a jobMore and was not started, wait until due, if
+// that is not 0.
+func (j *Job[A, R]) holdBack(due int64) {
+	j.more.due, j.more.since = due, j.queued
+	if due != 0 {
+		j.more.since = max(j.queued, due)
+	}
+}
+
 // Queued returns when j was put.
 func (j *Job[A, R]) Queued() time.Time { return j.time(&j.queued) }
 
