@@ -20,25 +20,33 @@ type passing struct {
 // give settles f with v and reports whether f was pending. Its handlers run now
 // or, when those of a hundred others do, on a goroutine of their own.
 func give[T any](p *passing, f *Future[T], v T) bool {
-	c := &f.core
-	w, ok := c.Begin()
-	if !ok {
-		return false
-	}
-	f.val = v
-	list := c.Publish(w, nil)
-	if list == nil {
-		return true
-	}
-	if p.n.Add(1) > maxPassing {
-		sched.Go(func() { p.run(c, list) })
-	} else {
-		p.run(c, list)
-	}
-	return true
+	list, ok := fulfil(f, v)
+	p.run(&f.core, list)
+	return ok
 }
 
+// fulfil is the first half of give: the handlers are for the caller to run.
+func fulfil[T any](f *Future[T], v T) (list *settle.Link, ok bool) {
+	w, ok := f.core.Begin()
+	if !ok {
+		return nil, false
+	}
+	f.val = v
+	return f.core.Publish(w, nil), true
+}
+
+// run is the second half.
 func (p *passing) run(c *settle.Core, list *settle.Link) {
+	switch {
+	case list == nil:
+	case p.n.Add(1) > maxPassing:
+		sched.Go(func() { p.drain(c, list) })
+	default:
+		p.drain(c, list)
+	}
+}
+
+func (p *passing) drain(c *settle.Core, list *settle.Link) {
 	defer p.n.Add(-1)
 	settle.Drain(c, list)
 }

@@ -67,21 +67,18 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 		return context.Cause(ctx)
 	}
 	turn := q.line()
-	for {
-		if turn.Acquire(ctx, 1) != nil {
-			return context.Cause(ctx)
-		}
-		q.mu.Lock()
-		g, waits := q.getters.PopFront()
-		if !waits {
-			break
-		}
-		// Its handlers may take long, or use PutWait: the line moves on.
+	if turn.Acquire(ctx, 1) != nil {
+		return context.Cause(ctx)
+	}
+	q.mu.Lock()
+	for g, waits := q.getters.PopFront(); waits; g, waits = q.getters.PopFront() {
 		q.mu.Unlock()
-		turn.Release(1)
-		if give(&q.passing, &g.f, v) {
+		if list, ok := fulfil(&g.f, v); ok {
+			turn.Release(1) // its handlers may take long, or use PutWait
+			q.passing.run(&g.f.core, list)
 			return nil
 		}
+		q.mu.Lock()
 	}
 	defer turn.Release(1)
 

@@ -23,7 +23,7 @@ import (
 // before it returns: the handlers run on the goroutine that releases, under no
 // lock, and may use the semaphore. Only when a hundred releases do that at the
 // same time, mostly as each is called by a handler of the one before, the next one
-// leaves it to a fresh goroutine. What happened before a release
+// leaves them to a fresh goroutine. What happened before a release
 // synchronizes before what the next holder of the token does.
 //
 // A token belongs to the future it was handed to, also if nobody looks at that
