@@ -193,19 +193,26 @@ func TestRetryingCallUnhandled(t *testing.T) {
 // been cancelled by itself.
 func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
 	r := collectReports(t)
-	drop(func() {
+	usedUp := func(last error) *twill.Future[int] {
 		attempts := 0
-		twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
+		return twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
 			if attempts++; attempts == 1 {
 				return twill.Rejected[int](context.Canceled)
 			}
-			return twill.Rejected[int](errOne)
+			return twill.Rejected[int](last)
 		}, &twill.RetryOptions{Backoff: twill.FromSlice(0)}).Start(context.Background())
+	}
+	drop(func() {
+		usedUp(errOne)
+		twill.All(usedUp(errBoom))
+		new(twill.Promise[int]).Future().Cancel(&twill.RetryError{Reason: errBoom})
 		ended, end := context.WithCancel(context.Background())
 		end()
 		twill.NewRetryingCall(func(context.Context) (int, error) { return 0, errTwo }, nil).Start(ended)
 	})
 	r.await(t, errOne)
+	r.await(t, errBoom)
 	r.settleGarbage(t)
-	require.Empty(t, r.of(context.Canceled)[1:], "the call that was cancelled is no incident")
+	require.Len(t, r.of(errBoom), 1, "the cancel is no incident")
+	require.Empty(t, r.of(context.Canceled)[2:], "the call that was cancelled is no incident")
 }

@@ -74,15 +74,25 @@ func isIncident(c *settle.Core, fail *settle.Failure) bool {
 // panicked. One whose methods panic is not.
 func isHarmless(err error) (is bool) {
 	defer func() { _ = recover() }()
-	why := err
-	if e, ok := err.(*RetryError); ok {
-		why = e.Reason // an attempt may have been cancelled by itself
-	}
-	if !errors.Is(why, context.Canceled) {
+	if !errors.Is(outcome(err), context.Canceled) {
 		return false
 	}
 	_, panicked := errors.AsType[*PanicError](err)
 	return !panicked
+}
+
+// outcome is err or, if that is of retries, also as those of a list's member, the
+// reason why they ended: an attempt may have been cancelled by itself.
+func outcome(err error) error {
+	for why := err; why != nil; why = errors.Unwrap(why) {
+		switch e := why.(type) {
+		case *RetryError:
+			return e.Reason
+		case *CanceledError: // whatever its cause
+			return err
+		}
+	}
+	return err
 }
 
 // report tells of err without waiting for it.
