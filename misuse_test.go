@@ -72,7 +72,7 @@ func (e *nilError) Unwrap() error { return e.cause }
 // An error whose methods panic is one like any other: we look into it to tell a
 // cancel, and nobody is there to catch that.
 func TestErrorsWhoseMethodsPanic(t *testing.T) {
-	collectReports(t)
+	reports := collectReports(t)
 	var typedNil *nilError
 	requireIt := func(f *twill.Future[int]) {
 		t.Helper()
@@ -93,6 +93,7 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		p := twill.NewPromise[int]()
 		l := twill.NewDeferredList([]*twill.Future[int]{p.Future()}, 0)
 		require.True(t, p.Reject(typedNil))
+		requireIt(p.Future())
 		r, ok := l.Poll()
 		require.True(t, ok)
 		require.Same(t, typedNil, r.Value.Results[0].Err)
@@ -124,4 +125,6 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		p.OnCancel(func(error) { p.Reject(typedNil) })
 		requireIt(p.Future().Timeout(0))
 	})
+	// All were taken: a report of one would stop the next test that looks into it.
+	reports.settleGarbage(t)
 }
