@@ -94,8 +94,8 @@ type ResizableDispatchQueue[A, R any] struct {
 
 	// A job is in pending only if there are width workers or more, the queue is
 	// paused or stopped, or the rate limit holds it back: whoever changes one of
-	// these starts what may start, by beginAll. A PutWait waits only if there is
-	// no room: whoever makes room calls refill.
+	// these starts what may start, by advance. A PutWait waits only if there is
+	// no room: advance lets it in, too.
 	width   int
 	workers int // goroutines with a job, or between two
 	paused  bool
