@@ -88,6 +88,9 @@ func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	}
 	fail := n.incoming(left)
 	if fail != nil && n.expired.Load() && isCancel(fail.Err) {
+		if fail.Incident {
+			report(fail.Err) // a timeout does not tell that a canceller panicked
+		}
 		fail = settle.NewFailure(&TimeoutError{n.after})
 	}
 	return pass(&n.derived, fail)

@@ -144,6 +144,15 @@ func TestUnhandled(t *testing.T) {
 		r.settleGarbage(t)
 		require.Empty(t, r.of(twill.ErrCanceled))
 	})
+	t.Run("a canceller that panicked at a timeout is one", func(t *testing.T) {
+		r := collectReports(t)
+		failure := errors.New("canceller panicked")
+		p := twill.NewPromise[int]()
+		p.OnCancel(func(error) { panic(failure) })
+		_, err := p.Future().Timeout(0).Await(t.Context())
+		require.Equal(t, &twill.TimeoutError{}, err)
+		r.await(t, failure)
+	})
 	t.Run("a canceller that panicked is one, also at the end of a chain", func(t *testing.T) {
 		r := collectReports(t)
 		for _, end := range []func(f *twill.Future[int]) *twill.Future[int]{
