@@ -150,7 +150,7 @@ type DispatchOptions struct {
 	// OnHigh is called when the number of pending jobs reaches High, OnLow when
 	// it is down to Low after that; then OnHigh may be called again. They get the
 	// number, and are called one at a time, in order, on a goroutine of their
-	// own. A High of 0 is none.
+	// own; so one must not wait for the other. A High of 0 is none.
 	High, Low     int
 	OnHigh, OnLow func(pending int)
 }

@@ -34,7 +34,7 @@ type PoolOptions struct {
 	// OnLow when it is down to Low after that; then OnHigh may be called again. They get the
 	// number at that moment and are called in turn, never two at a time, on a
 	// goroutine that adds or settles a future, or a fresh one after a panic, which goes to
-	// [OnUnhandled]. They may call the pool. A nil function is not called.
+	// [OnUnhandled]. They may call the pool, but not wait for each other. A nil function is not called.
 	High, Low     int
 	OnHigh, OnLow func(n int)
 }
