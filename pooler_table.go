@@ -38,8 +38,17 @@ func (t *table[A, K, V]) call(ctx context.Context, arg A) *Future[V] {
 	}
 	made(&c.f.core)
 	if first != nil {
-		defer t.launch(first) // also if ctx panics: others may have joined
+		return t.lead(ctx, c, first)
 	}
+	if ctx.Done() != nil {
+		t.watch(ctx, c)
+	}
+	return &c.f
+}
+
+// lead is the end of call for the first caller of a flight.
+func (t *table[A, K, V]) lead(ctx context.Context, c *poolerCaller[A, K, V], first *flight[A, K, V]) *Future[V] {
+	defer t.launch(first) // also if ctx panics: others may have joined
 	if ctx.Done() != nil {
 		t.watch(ctx, c)
 	}
