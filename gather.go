@@ -108,35 +108,13 @@ func (m *member[T, R]) part() {
 	case ask != nil:
 		// The cancel is still to come by; Fire parts from what it leaves.
 	case c.Remove(&m.link, 1) && m.g.takes:
-		t := &taker{src: c}
-		t.link.Do = t
-		if !c.Add(&t.link, 0) {
-			settle.Run(t, nil)
-		}
+		onSettled(c, func() { // a link of its own: a cancel of the list may still look at the member's
+			if fail := c.Failure(); fail != nil {
+				fail.Take()
+			}
+		})
 	}
 }
-
-// taker takes the error, should there be one, of a member that does not count
-// any more. Its link is not the member's, on which a cancel of the list may still
-// look for interest, and it keeps nothing of the list.
-type taker struct {
-	link settle.Link
-	src  *settle.Core
-}
-
-// Fire takes the error.
-func (t *taker) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
-	if fail := t.src.Failure(); fail != nil {
-		fail.Take()
-	}
-	return nil, nil
-}
-
-// Abort is not called: Fire runs no user code.
-func (t *taker) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
-
-// Source is nil: nothing is cancelled by way of a taker.
-func (t *taker) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // notNeeded is how the losers of a list are cancelled: one record for all of
 // them, since it is never to be reported.
