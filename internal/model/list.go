@@ -137,15 +137,17 @@ func (l *list) cancel(fail *failure) bool {
 		}
 	}
 	l.asked = nil
-	ended := l.Ends && !l.decided
-	if ended || l.decided && !l.Leaves {
+	switch {
+	case l.Ends && !l.decided:
 		for _, m := range l.members {
 			m.src.remove(m.link)
 		}
-	}
-	if ended {
 		l.decided = true
 		l.f.publish(0, fail).run()
+	case l.decided && !l.Leaves:
+		for _, m := range l.members {
+			m.part()
+		}
 	}
 	return won
 }
