@@ -160,3 +160,23 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 // A leaver listens to something in the name of a future that may be settled by
 // hand meanwhile; then it is told to leave.
 type leaver interface{ leave() }
+
+// Cancel asks for f to end with a [*CanceledError] for cause, which may be nil.
+// It reports whether this call ended something that way: it is false if f
+// is settled, if its own handler is already running, or if a canceller settled it
+// with a result of its own.
+//
+// The request goes up the chain to the pending future on which f hangs; through
+// [ThenFuture], to the one its handler returned. That one's canceller runs,
+// and its outcome comes down again through the handlers, which may clean up or
+// recover. But a future that others depend on too - by a handler, an Await, a
+// Follow or a list - is left alone: then the one below it leaves, at once, and its
+// handlers see the [*CanceledError]. The last to leave takes it down.
+//
+// It mirrors Deferred.cancel; a canceller that panics is contained.
+func (f *Future[T]) Cancel(cause error) bool {
+	if f.core.Settled() {
+		return false
+	}
+	return f.core.Cancel(canceled(cause))
+}
