@@ -107,3 +107,20 @@ func init() { settle.Caught = caught }
 func canceled(cause error) *settle.Failure {
 	return settle.NewCancel(&CanceledError{Cause: cause})
 }
+
+// isCancel reports whether err is the outcome of a cancel. One whose methods
+// panic, as those of a nil pointer do that was returned as an error, is not.
+func isCancel(err error) (is bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, ErrCanceled)
+}
+
+// causeOf is what a canceller is told of err, the outcome of a cancel.
+func causeOf(err error) (cause error) {
+	cause = ErrCanceled
+	defer func() { _ = recover() }()
+	if ce, ok := errors.AsType[*CanceledError](err); ok && ce.Cause != nil {
+		cause = ce.Cause
+	}
+	return cause
+}
