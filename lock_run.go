@@ -2,8 +2,6 @@ package twill
 
 import (
 	"context"
-
-	"github.com/twillgo/twill/internal/settle"
 )
 
 // Acquirer is what [RunWith] and [RunWithFuture] wait for: a [*Lock], a
@@ -107,32 +105,3 @@ func RunWithFuture[T any](a Acquirer, fn func() *Future[T]) *Future[T] {
 		return f
 	})
 }
-
-// onSettled calls fn, which must not panic, when c settles; at once if it has.
-// It is no interest in c.
-func onSettled(c *settle.Core, fn func()) {
-	o := &observer{fn: fn}
-	o.link.Do = o
-	if !c.Add(&o.link, 0) {
-		settle.Run(o, nil)
-	}
-}
-
-type observer struct {
-	link settle.Link
-	fn   func()
-}
-
-// Fire calls the function.
-func (o *observer) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
-	fn := o.fn
-	o.fn = nil
-	fn()
-	return nil, nil
-}
-
-// Abort has nothing to do: no future hangs on an observer.
-func (o *observer) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
-
-// Source is nil: nothing is cancelled by way of an observer.
-func (o *observer) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }

@@ -7,6 +7,35 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
+// onSettled calls fn, which must not panic, when c settles; at once if it has.
+// It is no interest in c.
+func onSettled(c *settle.Core, fn func()) {
+	o := &observer{fn: fn}
+	o.link.Do = o
+	if !c.Add(&o.link, 0) {
+		settle.Run(o, nil)
+	}
+}
+
+type observer struct {
+	link settle.Link
+	fn   func()
+}
+
+// Fire calls the function.
+func (o *observer) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
+	fn := o.fn
+	o.fn = nil
+	fn()
+	return nil, nil
+}
+
+// Abort has nothing to do: no future hangs on an observer.
+func (o *observer) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
+
+// Source is nil: nothing is cancelled by way of an observer.
+func (o *observer) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
 // maxPassing bounds how deep the handlers of those who wait nest, where each
 // passes what it got on to the next: that is one call within the other, and a
 // line of a million would need a stack as deep.
@@ -49,4 +78,18 @@ func (p *passing) run(c *settle.Core, list *settle.Link) {
 func (p *passing) drain(c *settle.Core, list *settle.Link) {
 	defer p.n.Add(-1)
 	settle.Drain(c, list)
+}
+
+// each calls fn, which settles a future, for every one of xs. If a handler ends
+// the goroutine, a fresh one goes on: the other futures are not forgotten.
+func each[T any](xs []T, fn func(T)) {
+	i := 0
+	defer func() {
+		if i < len(xs) {
+			go each(xs[i+1:], fn)
+		}
+	}()
+	for ; i < len(xs); i++ {
+		fn(xs[i])
+	}
 }

@@ -3,7 +3,6 @@ package twill
 import (
 	"fmt"
 	"os"
-	"reflect"
 	"runtime"
 	"strings"
 	"sync"
@@ -11,19 +10,6 @@ import (
 
 	"github.com/twillgo/twill/internal/settle"
 )
-
-// SetDebug turns debug mode on or off. While it is on, futures record where
-// they were made, settled and cancelled; the format verb %+v shows that, and so does
-// the report of an unhandled failure. It costs a few microseconds and some
-// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it on from the start.
-func SetDebug(on bool) { settle.Tracing.Store(on) }
-
-func init() {
-	settle.Trace = trace
-	if os.Getenv("TWILLDEBUG") == "1" {
-		SetDebug(true)
-	}
-}
 
 // origins holds what is known of each core, by weak.Pointer[settle.Core].
 var origins sync.Map
@@ -100,42 +86,9 @@ func ours(f runtime.Frame) bool {
 		!strings.HasSuffix(f.File, "_test.go")
 }
 
-// tracedError is an unhandled error with its future's origin, which %+v shows.
-type tracedError struct {
-	error
-	origin *origin
-}
-
-func (e *tracedError) Unwrap() error { return e.error }
-
-// Format shows the origin for %+v.
-func (e *tracedError) Format(s fmt.State, verb rune) {
-	fmt.Fprint(s, e.Error())
-	if verb == 'v' && s.Flag('+') {
-		fmt.Fprintf(s, "\n%s", e.origin)
-	}
-}
-
-// String says what f is: pending, its value, or its error. That does not take
-// the error.
-func (f *Future[T]) String() string {
-	name := fmt.Sprintf("Future[%v]", reflect.TypeFor[T]())
-	if !f.core.Settled() {
-		return name + "(pending)"
-	}
-	if fail := f.core.Failure(); fail != nil {
-		return fmt.Sprintf("%s(failed: %v)", name, fail.Err)
-	}
-	return fmt.Sprintf("%s(%v)", name, f.val)
-}
-
-// Format implements [fmt.Formatter]: String for every verb, and in debug mode
-// the places where f was made, settled and cancelled for %+v.
-func (f *Future[T]) Format(s fmt.State, verb rune) {
-	fmt.Fprint(s, f.String())
-	if verb == 'v' && s.Flag('+') {
-		if o := originOf(&f.core); o != nil {
-			fmt.Fprintf(s, "\n%s", o)
-		}
+func init() {
+	settle.Trace = trace
+	if os.Getenv("TWILLDEBUG") == "1" {
+		SetDebug(true)
 	}
 }
