@@ -1,11 +1,16 @@
 package twill
 
 import (
+	"cmp"
+	"context"
 	"iter"
+	"slices"
+	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/keymap"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
+	"github.com/twillgo/twill/internal/settle"
 )
 
 // Dict is a map in which a get of a missing key is a future: it is settled
@@ -214,4 +219,292 @@ func (d *Dict[K, V]) All() iter.Seq2[K, V] {
 			}
 		}
 	}
+}
+
+// Waiting returns the number of futures that wait for a key, WaitingFor that
+// for one key.
+func (d *Dict[K, V]) Waiting() int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.waiting
+}
+
+// WaitingFor returns the number of futures that wait for k.
+func (d *Dict[K, V]) WaitingFor(k K) int {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if slot := d.slots.Get(k); slot != nil {
+		return slot.line.Len()
+	}
+	return 0
+}
+
+// Close has all who wait fail with err, in the order in which they came, and
+// every later wait fail with it at once; if err is nil, with [ErrClosed]. What is
+// there can still be got and deleted; setting it gives ErrClosed. A second Close
+// does nothing.
+func (d *Dict[K, V]) Close(err error) {
+	if err == nil {
+		err = ErrClosed
+	}
+	each(d.close(err), func(w *dictWaiter[K, V]) { w.fail(err) })
+}
+
+// close takes all who wait out.
+func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed != nil {
+		return nil
+	}
+	d.closed = err
+	all := make([]*dictWaiter[K, V], 0, d.waiting)
+	take := func(slot *dictSlot[K, V]) {
+		line := d.take(slot)
+		for w, ok := line.PopFront(); ok; w, ok = line.PopFront() {
+			all = append(all, w)
+		}
+	}
+	var keys []K
+	for k, slot := range d.slots.All() {
+		if slot.value == nil {
+			keys = append(keys, k)
+			take(slot)
+		}
+	}
+	take(&d.never)
+	for _, k := range keys {
+		d.slots.Delete(k)
+	}
+	slices.SortFunc(all, func(a, b *dictWaiter[K, V]) int { return cmp.Compare(a.came, b.came) })
+	return all
+}
+
+// dictWaiter is the future of a get of a missing key.
+type dictWaiter[K comparable, V any] struct {
+	root[V]
+	list.Links[*dictWaiter[K, V]]
+	d    *Dict[K, V]
+	k    K
+	slot *dictSlot[K, V] // on whose line it is, nil if on none; guarded by d.mu
+	came uint64
+}
+
+// wait puts w into the line of its key. It returns its future, or that of the
+// value if it came meanwhile.
+func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slot := d.slots.Get(w.k)
+	if f := slot.future(); f != nil {
+		return f, nil
+	}
+	if d.closed != nil {
+		return nil, d.closed
+	}
+	switch {
+	case !findable(w.k):
+		slot = &d.never // in slots it could not be taken out again
+	case slot == nil:
+		slot = new(dictSlot[K, V])
+		d.slots.Set(w.k, slot)
+	}
+	w.slot = slot
+	slot.line.PushBack(w)
+	d.came++
+	w.came = d.came
+	d.waiting++
+	return &w.f, nil
+}
+
+// findable reports whether k equals itself, as all but a NaN and what holds one
+// do.
+func findable[K comparable](k K) bool {
+	same := k
+	return same == k
+}
+
+// take empties the line of a slot; the lock must be held. From then on the
+// waiters' links are the caller's alone.
+func (d *Dict[K, V]) take(slot *dictSlot[K, V]) list.List[*dictWaiter[K, V]] {
+	line := slot.line
+	for w := range line.All() {
+		w.slot = nil
+	}
+	d.waiting -= line.Len()
+	slot.line = list.List[*dictWaiter[K, V]]{}
+	return line
+}
+
+// tell settles the futures of those who waited. If a handler ends the
+// goroutine, a fresh one goes on.
+func tell[K comparable, V any](waiters list.List[*dictWaiter[K, V]], v V, err error) {
+	defer func() {
+		if waiters.Len() > 0 {
+			go tell(waiters, v, err)
+		}
+	}()
+	for w, ok := waiters.PopFront(); ok; w, ok = waiters.PopFront() {
+		w.f.settleResult(v, err)
+	}
+}
+
+// part takes w out of its line, and reports whether it was there: if not, it was
+// settled, or whoever took it out is about to do that. The last one takes the
+// line out of the Dict.
+func (w *dictWaiter[K, V]) part() bool {
+	d := w.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slot := w.slot
+	if slot == nil {
+		return false
+	}
+	slot.line.Remove(w)
+	w.slot = nil
+	d.waiting--
+	if slot.line.Len() == 0 {
+		d.slots.Delete(w.k)
+	}
+	return true
+}
+
+// waits reports whether w is on a line.
+func (w *dictWaiter[K, V]) waits() bool {
+	w.d.mu.RLock()
+	defer w.d.mu.RUnlock()
+	return w.slot != nil
+}
+
+func (w *dictWaiter[K, V]) fail(err error) {
+	var none V
+	w.f.settle(none, settle.NewFailure(err))
+}
+
+// Fire is called when the get is cancelled.
+func (w *dictWaiter[K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	w.part()
+	return w.end(left)
+}
+
+// GetOrCompute is Get that has fn called, on a goroutine of its own, to make
+// the value of a missing key. Those who ask for the same key while fn runs share
+// that one call. Its value is stored, unless the key was set meanwhile: then that is
+// what everybody gets, at the time it was set. If fn fails, panics or ends its
+// goroutine, the futures of GetOrCompute fail with that and nothing is stored;
+// those of Get go on waiting. What fn makes for a key that does not equal itself
+// goes to the one who asked, and is not stored.
+//
+// fn gets a context with the values of ctx, which ends when nobody needs fn any more:
+// when the last of these futures was cancelled, or their contexts ended, or the key
+// was set. As with a [Pooler], fn is never called twice at a time for a key, and a
+// GetOrCompute for a key within fn for the same key fails with [ErrReentrant].
+func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Context) (V, error)) *Future[V] {
+	if ctx == nil {
+		panic("twill: GetOrCompute with a nil context")
+	}
+	if fn == nil {
+		panic("twill: GetOrCompute with a nil function")
+	}
+	if f := d.value(k); f != nil {
+		return f
+	}
+	pooler, err := d.computing()
+	if err != nil {
+		return Rejected[V](err)
+	}
+	w := &computeWaiter[K, V]{dictWaiter: dictWaiter[K, V]{d: d, k: k}}
+	w.link.Do = w
+	w.f.core.SetUp(&w.link)
+	made(&w.f.core)
+
+	f, err := d.wait(&w.dictWaiter)
+	if err != nil {
+		return Rejected[V](err)
+	}
+	if f != &w.f {
+		return f // it came meanwhile
+	}
+	w.call.Store(w.ask(ctx, pooler, computation[K, V]{k, fn}))
+	if w.f.core.Settled() {
+		w.leave() // it was settled before there was a call to leave
+	}
+	return &w.f
+}
+
+// computation is what the Dict's pooler is called with.
+type computation[K comparable, V any] struct {
+	k  K
+	fn func(context.Context) (V, error)
+}
+
+// computing is the pooler that calls the functions of GetOrCompute.
+func (d *Dict[K, V]) computing() (*Pooler[computation[K, V], V], error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed != nil {
+		return nil, d.closed
+	}
+	if d.pooler == nil {
+		d.pooler = NewPoolerFunc(func(c computation[K, V]) K { return c.k }, d.compute)
+	}
+	return d.pooler, nil
+}
+
+func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (V, error) {
+	if v, ok := d.Lookup(c.k); ok {
+		return v, nil // set since it was missing
+	}
+	v, err := c.fn(ctx)
+	if err != nil || ctx.Err() != nil { // what nobody needs is not stored
+		return v, err
+	}
+	if !findable(c.k) {
+		return v, nil // nobody would find it; each caller gets what it made
+	}
+	now, waiters, err := d.store(c.k, Resolved(v), func(now *Future[V]) bool { return now == nil })
+	tell(waiters, v, nil)
+	if err != nil {
+		return v, err
+	}
+	return now.val, nil
+}
+
+// computeWaiter is a dictWaiter that keeps a call of the pooler going.
+type computeWaiter[K comparable, V any] struct {
+	dictWaiter[K, V]
+	call atomic.Pointer[Future[struct{}]]
+}
+
+// ask calls the function, or joins the call that is underway. Its success comes
+// to w by way of the Dict, where it is stored.
+func (w *computeWaiter[K, V]) ask(ctx context.Context, pooler *Pooler[computation[K, V], V], c computation[K, V]) *Future[struct{}] {
+	return HandleFuture(pooler.Call(ctx, c), func(v V, err error) *Future[struct{}] {
+		switch {
+		case err == nil && findable(c.k):
+			if w.waits() {
+				return w.ask(ctx, pooler, c) // stored and deleted again before w came
+			}
+		case w.part(): // else it gets a value that was stored meanwhile
+			w.f.settleResult(v, err)
+		}
+		return Resolved(struct{}{})
+	})
+}
+
+// leave is called when the key was set, or the wait failed.
+func (w *computeWaiter[K, V]) leave() {
+	if call := w.call.Load(); call != nil {
+		call.Cancel(ErrNotNeeded)
+	}
+}
+
+// Fire is called when the wait is cancelled.
+func (w *computeWaiter[K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	w.part()
+	core, list := w.end(left) // before the call, whose failure would come first
+	if call := w.call.Load(); call != nil {
+		call.Cancel(causeOf(left.Err))
+	}
+	return core, list
 }
