@@ -11,6 +11,7 @@ import (
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
+	"github.com/twillgo/twill/internal/settle"
 )
 
 // What a dispatch queue answers when it cannot do what it is asked.
@@ -237,30 +238,6 @@ func (q *ResizableDispatchQueue[A, R]) time(at int64) time.Time {
 	return q.born.Add(time.Duration(at - 1))
 }
 
-// Reprioritize gives a pending job another priority. Among those of the same
-// priority it stands where it would if it had been put with that one. It
-// returns [ErrNotPending] if j does not wait in q.
-func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
-	if j == nil || j.q != q {
-		return ErrNotPending
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if j.state != JobPending {
-		return ErrNotPending
-	}
-	q.reprioritize(j, priority)
-	return nil
-}
-
-func (q *ResizableDispatchQueue[A, R]) reprioritize(j *Job[A, R], priority int) {
-	j.priority = priority
-	if q.pending.Has(j) {
-		q.pending.Reprioritize(j, q.rank(j))
-	}
-	q.tell(EventReprioritized, j)
-}
-
 // rank is what pending jobs are ordered by first. With ageing it is the moment
 // at which a job of priority 0 would have to be put to stand in the same place,
 // so that nothing moves as time goes by.
@@ -274,4 +251,568 @@ func (q *ResizableDispatchQueue[A, R]) rank(j *Job[A, R]) int64 {
 	// Beyond a hundred years nobody waits.
 	const most = math.MaxInt64 / 4
 	return min(max(since, -most), most) + max(min(priority, most/age), -most/age)*age
+}
+
+// Put adds a job for arg. Lower priorities run first, equal ones in the order of the
+// calls. If a slot is free the job is underway when Put returns, unless a delay
+// or the rate limit holds it back. Put does not block: it returns [ErrStopped] after a stop,
+// [ErrQueueFull] if as many jobs are pending as may be, and has added nothing
+// then. opts is nothing or one JobOptions; Put panics if there are more, or if
+// they have both an At and an After.
+func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
+	j := q.make(arg, priority, opts)
+	now := q.now()
+	q.mu.Lock()
+	defer q.unlock(now)
+	return q.put(j, now)
+}
+
+// PutWait is Put, and waits while as many jobs are pending as may be. Who came
+// first is let in first. It returns [context.Cause] of ctx when that ends
+// before there was room, and has added nothing then. A job that calls it may
+// wait for itself: there, use Put.
+func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
+	if ctx == nil {
+		panic("twill: PutWait with a nil context")
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	w := &jobPutter[A, R]{j: q.make(arg, priority, opts)}
+	now := q.now()
+	q.mu.Lock()
+	j, err := q.put(w.j, now)
+	if err != ErrQueueFull {
+		q.unlock(now)
+		return j, err
+	}
+	q.stats.Refused-- // not yet
+	w.done = make(chan struct{})
+	q.putters.PushBack(w)
+	delay := w.j.due() - now
+	q.mu.Unlock()
+	if delay > 0 { // after that it may use a free slot
+		timer := time.AfterFunc(time.Duration(delay), q.ring)
+		defer timer.Stop()
+	}
+	select {
+	case <-w.done:
+		return w.j, w.err
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.putters.Remove(w) {
+		q.stats.Refused++
+		return nil, context.Cause(ctx)
+	}
+	return w.j, w.err
+}
+
+// PutAll adds a job for each of args, all of one priority and in that order,
+// and starts the first of them when all are in. If there is an error, one of
+// those of Put, none is added.
+func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int) ([]*Job[A, R], error) {
+	jobs := make([]*Job[A, R], len(args))
+	for i, arg := range args {
+		jobs[i] = q.make(arg, priority, nil)
+	}
+	now := q.now()
+	q.mu.Lock()
+	defer q.unlock(now)
+	switch {
+	case q.stopped || q.closing:
+		q.stats.Refused += uint64(len(jobs))
+		return nil, ErrStopped
+	case len(jobs) > q.room(true):
+		q.stats.Refused += uint64(len(jobs))
+		return nil, ErrQueueFull
+	}
+	for _, j := range jobs {
+		q.seq++
+		q.accept(j, q.seq, now)
+		q.enqueue(j, now)
+	}
+	return jobs, nil
+}
+
+// jobPutter is a PutWait that waits.
+type jobPutter[A, R any] struct {
+	//lint:ignore U1000 internal/list uses it
+	links[*jobPutter[A, R]] //nolint:unused // in q.putters
+
+	j    *Job[A, R] // the one to be put, and then the one to return
+	err  error
+	done chan struct{}
+}
+
+// make makes a job that is in no queue yet.
+func (q *ResizableDispatchQueue[A, R]) make(arg A, priority int, opts []JobOptions) *Job[A, R] {
+	var o JobOptions
+	switch len(opts) {
+	case 0:
+	case 1:
+		o = opts[0]
+	default:
+		panic("twill: Put with more than one JobOptions")
+	}
+	j := newJob(q, arg, priority)
+	if o.Timeout == 0 {
+		o.Timeout = q.opts.Timeout
+	}
+	if o.Retry == nil {
+		o.Retry = q.opts.Retry
+	}
+	if o.Timeout <= 0 && o.Retry == nil && o.Key == "" && o.At.IsZero() && o.After <= 0 {
+		return j
+	}
+	j.more = &jobMore{key: o.Key, refuse: o.Refuse, timeout: o.Timeout}
+	if o.Retry != nil {
+		j.more.retry = &jobRetry{opts: o.Retry}
+	}
+	switch {
+	case !o.At.IsZero() && o.After != 0:
+		panic("twill: JobOptions with both At and After")
+	case !o.At.IsZero():
+		j.more.due = q.moment(o.At)
+	case o.After > 0:
+		j.more.due = later(q.now(), o.After)
+	}
+	return j
+}
+
+// put adds j, if that may be, and starts it if it need not wait; the lock must
+// be held. It returns the job that is in the queue then, if any.
+func (q *ResizableDispatchQueue[A, R]) put(j *Job[A, R], now int64) (*Job[A, R], error) {
+	if q.stopped || q.closing {
+		q.stats.Refused++
+		return nil, ErrStopped
+	}
+	if m := j.more; m != nil && m.key != "" {
+		if old := q.keys[m.key]; old != nil {
+			return old, q.join(old, j, now)
+		}
+	}
+	due := j.due() <= now
+	switch {
+	case due && q.mayStart():
+		q.seq++
+		q.accept(j, q.seq, now)
+		q.pace.permit = false
+		q.start(j, now)
+	case q.room(due) > 0:
+		q.seq++
+		q.accept(j, q.seq, now)
+		q.enqueue(j, now)
+	default:
+		q.stats.Refused++
+		return nil, ErrQueueFull
+	}
+	return j, nil
+}
+
+// mayStart reports whether a job that is put now need not wait; the lock must
+// be held.
+func (q *ResizableDispatchQueue[A, R]) mayStart() bool {
+	return q.workers < q.width && !q.paused && q.pending.Len() == 0 && q.pace.open()
+}
+
+// room is how many jobs more may be added now: those that are due may use the
+// free slots, too. The lock must be held.
+func (q *ResizableDispatchQueue[A, R]) room(due bool) int {
+	if q.opts.Size == 0 {
+		return math.MaxInt
+	}
+	n := max(q.opts.Size, 0) - q.waiting()
+	if due && !q.paused {
+		n += max(q.width-q.workers, 0)
+	}
+	return max(n, 0)
+}
+
+// waiting is how many jobs are pending; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) waiting() int {
+	return q.pending.Len() + q.delayed.Len()
+}
+
+// accept makes j a job of q, with a number that tells its place among equals; the
+// lock must be held.
+func (q *ResizableDispatchQueue[A, R]) accept(j *Job[A, R], seq uint64, now int64) {
+	if j.queued == 0 {
+		j.queued = now
+	}
+	if m := j.more; m != nil {
+		m.seq = seq
+		j.holdBack(m.due)
+		q.reserve(j)
+	}
+	q.stats.Put++
+	q.tell(EventPut, j)
+}
+
+// enqueue puts j, which q has accepted, where jobs wait; the lock must be held.
+// It is the last job of all, unless it has a number of its own.
+func (q *ResizableDispatchQueue[A, R]) enqueue(j *Job[A, R], now int64) {
+	seq := q.seq
+	if m := j.more; m != nil {
+		seq = m.seq
+		if m.due > now {
+			q.delay(j, m.due)
+			return
+		}
+	}
+	q.pending.Push(j, heap.Key{Priority: q.rank(j), Seq: seq})
+}
+
+// withdraw takes a pending job out of the queue; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) withdraw(j *Job[A, R]) {
+	if q.pending.Has(j) {
+		q.pending.Remove(j)
+		return
+	}
+	q.delayed.Remove(j)
+	q.setAlarm(q.now())
+}
+
+// refill lets PutWaits in while there is room; the lock must be held. It
+// reports whether it did.
+func (q *ResizableDispatchQueue[A, R]) refill(now int64) (any bool) {
+	for w := q.nextPutter(now); w != nil; w = q.nextPutter(now) {
+		q.letIn(w, now)
+		any = true
+	}
+	return any
+}
+
+// nextPutter is the first PutWait for which there is room, if any: one with a
+// delay may not use a free slot, and does not keep those behind it from that.
+func (q *ResizableDispatchQueue[A, R]) nextPutter(now int64) *jobPutter[A, R] {
+	for w := range q.putters.All() {
+		if q.room(w.j.due() <= now) > 0 {
+			return w
+		}
+		if q.room(true) == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+// refuseAll lets no PutWait in any more; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) refuseAll(now int64) {
+	for w, ok := q.putters.Front(); ok; w, ok = q.putters.Front() {
+		q.letIn(w, now)
+	}
+}
+
+func (q *ResizableDispatchQueue[A, R]) letIn(w *jobPutter[A, R], now int64) {
+	q.putters.Remove(w)
+	w.j, w.err = q.put(w.j, now)
+	close(w.done)
+}
+
+// reserve gives the key of j, which q has accepted, to it; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) reserve(j *Job[A, R]) {
+	if j.more.key == "" {
+		return
+	}
+	if q.keys == nil {
+		q.keys = make(map[string]*Job[A, R])
+	}
+	q.keys[j.more.key] = j
+}
+
+// vacate gives the key of j, which has ended, free; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) vacate(j *Job[A, R]) {
+	if m := j.more; m != nil && m.key != "" && q.keys[m.key] == j {
+		delete(q.keys, m.key)
+		if len(q.keys) == 0 {
+			q.keys = nil // a map keeps the room it once had
+		}
+	}
+}
+
+// join has whoever puts j content with old, which has its key; the lock must
+// be held.
+func (q *ResizableDispatchQueue[A, R]) join(old, j *Job[A, R], now int64) error {
+	if j.more.refuse {
+		q.stats.Refused++
+		return ErrDuplicateJob
+	}
+	q.stats.Joined++
+	if old.state != JobPending {
+		return nil
+	}
+	if j.priority < old.priority {
+		q.reprioritize(old, j.priority)
+	}
+	if old.started == 0 && j.due() < old.due() && q.delayed.Has(old) {
+		q.withdraw(old)
+		old.holdBack(j.due())
+		q.enqueue(old, now)
+	}
+	return nil
+}
+
+// mayBegin reports whether a worker more, or one of those there are, may take
+// a job, apart from the rate limit; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) mayBegin(workers int) bool {
+	return workers <= q.width && !q.paused && !q.stopped && q.pending.Len() > 0
+}
+
+// advance does what has become possible: it starts jobs, lets PutWaits in, asks the rate
+// limit for the next start, and returns what is to be settled after the lock,
+// which must be held, was given back. Whatever changes the queue ends with it, mostly by unlock,
+// so that nothing waits for a signal.
+func (q *ResizableDispatchQueue[A, R]) advance(now int64) *rest[A, R] {
+	for {
+		for q.mayBegin(q.workers+1) && q.pace.pass() {
+			q.start(q.pending.Pop().Item, now)
+		}
+		if !q.refill(now) {
+			break
+		}
+	}
+	q.keepPace()
+	if q.marks.watch(q.waiting(), q.opts.Low, q.opts.High) {
+		go q.marks.tell(&q.mu, q.opts.OnHigh, q.opts.OnLow)
+	}
+	return q.rest()
+}
+
+// unlock ends a change of the queue that somebody from outside has made.
+func (q *ResizableDispatchQueue[A, R]) unlock(now int64) {
+	rest := q.advance(now)
+	q.mu.Unlock()
+	rest.settle()
+}
+
+// start makes j underway, on a goroutine of its own; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) start(j *Job[A, R], now int64) {
+	q.workers++
+	q.begin(j, now)
+	sched.Go(func() { q.work(j) })
+}
+
+// begin makes j, which is on no list, underway; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) begin(j *Job[A, R], now int64) {
+	if j.started == 0 {
+		q.stats.waited(now - j.since())
+	}
+	j.state = JobUnderway
+	j.started = now
+	q.underway.PushBack(j)
+	if m := j.more; m != nil {
+		m.attempts++
+	}
+	q.tell(EventStarted, j)
+}
+
+// work runs j and then whatever else may start, and ends when nothing may.
+func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
+	returned := false
+	defer func() {
+		if !returned { // runtime.Goexit: the goroutine is lost, its slot is not
+			defer q.relay() // also if a handler calls it once more
+			var none R
+			q.end(j, none, ErrGoexit)
+		}
+	}()
+	for {
+		v, err := q.call(j)
+		next, rest, taken := q.end(j, v, err)
+		if !taken {
+			next, rest = q.next()
+		}
+		if next == nil {
+			returned = true
+			rest.settle()
+			return
+		}
+		j = next
+	}
+}
+
+// relay has another goroutine go on where one is about to exit.
+func (q *ResizableDispatchQueue[A, R]) relay() {
+	next, rest := q.next()
+	if next == nil {
+		rest.settle()
+		return
+	}
+	sched.Go(func() { q.work(next) })
+}
+
+// call calls the function for j. A panic becomes an error; a Goexit passes.
+func (q *ResizableDispatchQueue[A, R]) call(j *Job[A, R]) (v R, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = caught(r)
+		}
+	}()
+	if j.more != nil {
+		return q.callWith(j, j.more)
+	}
+	return q.hooked(jobContext[A, R]{j}, j)
+}
+
+// hooked calls the function within its hooks.
+func (q *ResizableDispatchQueue[A, R]) hooked(ctx context.Context, j *Job[A, R]) (R, error) {
+	if run := q.run.Load(); run != nil {
+		return (*run)(ctx, j)
+	}
+	return q.fn(ctx, j.arg)
+}
+
+// end notes the outcome of j's call and settles its future, or has it tried
+// again. It does nothing if that was done before: a handler of the future may
+// have ended the goroutine. If nobody listens to the future, as is mostly so
+// while the queue is busy, all is done under the lock at once, with what next
+// does: then next was taken.
+func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) (next *Job[A, R], rest *rest[A, R], taken bool) {
+	again := false
+	if m := j.more; m != nil && m.retry != nil {
+		again, err = m.retry.after(err)
+	}
+	now := q.now()
+	q.mu.Lock()
+	if !q.underway.Remove(j) {
+		q.mu.Unlock()
+		return nil, nil, false
+	}
+	q.stats.ran(now - j.started)
+	var fail *settle.Failure
+	switch {
+	case j.state != JobUnderway: // cancelled, or timed out
+		fail = j.ctx.Load().fail
+	case again:
+		q.again(j, now)
+		q.mu.Unlock()
+		return nil, nil, false
+	case err != nil:
+		q.over(j, JobFailed, now)
+	default:
+		q.over(j, JobFinished, now)
+		if j.more == nil && j.ctx.Load() == nil {
+			j.val = v
+			if j.core.Succeed() {
+				next, rest = q.takeNext(now)
+				q.mu.Unlock()
+				return next, rest, true
+			}
+		}
+	}
+	ctx := j.ctx.Load()
+	q.mu.Unlock()
+
+	j.more.release()
+	cause := context.Canceled
+	if fail != nil {
+		cause = endCause(fail)
+	}
+	if ctx != nil {
+		ctx.end(cause)
+	}
+	switch late := panicOf(err); {
+	case fail != nil && late != nil:
+		report(late) // as for Go: the future cannot tell of it
+	case fail == nil && err != nil:
+		fail = settle.NewFailure(err)
+	}
+	if fail != nil {
+		var none R
+		v = none
+	}
+	// Whoever cancelled the job settles its future too. That it is done here
+	// as well is so that no future is pending when those of Pause and Stop
+	// settle.
+	j.settle(v, fail)
+	return nil, nil, false
+}
+
+// panicOf is the panic of a call that has failed with err, or of what belongs to
+// its retries, nil if there was none.
+func panicOf(err error) *PanicError {
+	if e, ok := err.(*RetryError); ok && e != nil {
+		err = e.Reason
+	}
+	e, _ := err.(*PanicError)
+	return e
+}
+
+// over notes that j has reached a state that is final; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) over(j *Job[A, R], state JobState, now int64) {
+	j.state, j.stopped = state, now
+	q.vacate(j)
+	q.stats.over(state, now)
+	q.tell(EventEnded, j)
+	q.ended.push(j)
+}
+
+// next takes the job that a worker runs after the one it has ended. If there is none the
+// worker has left, and settles rest.
+func (q *ResizableDispatchQueue[A, R]) next() (j *Job[A, R], rest *rest[A, R]) {
+	now := q.now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.takeNext(now)
+}
+
+// takeNext is next; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) takeNext(now int64) (j *Job[A, R], rest *rest[A, R]) {
+	if q.mayBegin(q.workers) && q.pace.pass() {
+		j = q.pending.Pop().Item
+		q.begin(j, now)
+	} else {
+		q.workers--
+	}
+	return j, q.advance(now)
+}
+
+// delay keeps j out of the way until it is due; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) delay(j *Job[A, R], due int64) {
+	q.delayed.Push(j, heap.Key{Priority: due, Seq: j.more.seq})
+	q.setAlarm(q.now())
+}
+
+// alarm is a timer for the first of what is delayed.
+type alarm struct {
+	timer *time.Timer
+	at    int64 // when it goes off; 0 is never
+}
+
+// setAlarm has the alarm go off when the first delayed job is due; the lock must be held.
+// It may go off too early: then it is set anew. If there is nothing to wait for it
+// is stopped, as until it goes off it keeps the queue in memory.
+func (q *ResizableDispatchQueue[A, R]) setAlarm(now int64) {
+	if q.delayed.Len() == 0 || q.stopped {
+		if q.alarm.at != 0 {
+			q.alarm.timer.Stop()
+			q.alarm.at = 0
+		}
+		return
+	}
+	at := q.delayed.Peek().Priority
+	if q.alarm.at != 0 && q.alarm.at <= at {
+		return
+	}
+	q.alarm.at = at
+	d := time.Duration(at - now)
+	if q.alarm.timer == nil {
+		q.alarm.timer = time.AfterFunc(d, q.ring)
+	} else {
+		q.alarm.timer.Reset(d)
+	}
+}
+
+// ring is called when a delayed job is due.
+func (q *ResizableDispatchQueue[A, R]) ring() {
+	now := q.now()
+	q.mu.Lock()
+	q.alarm.at = 0
+	for !q.stopped && q.delayed.Len() > 0 && q.delayed.Peek().Priority <= now {
+		q.enqueue(q.delayed.Pop().Item, now)
+	}
+	q.setAlarm(now)
+	q.unlock(now)
 }

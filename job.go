@@ -1,7 +1,12 @@
 package twill
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -244,4 +249,427 @@ func (h jobHook[A, R]) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
 		return nil, nil
 	}
 	return c, c.Publish(w, fail)
+}
+
+// JobOptions are the settings of one job. The zero value of each is its default.
+type JobOptions struct {
+	// At and After delay a job: it is not started before that time, or before that
+	// much time has passed. Only one of the two may be set. Until then it is
+	// pending, behind all jobs that are due; the order among those has
+	// nothing to do with when they became so.
+	At    time.Time
+	After time.Duration
+
+	// Timeout bounds the time from the start of the job's first call, with all
+	// others and the pauses between them: then the job fails with a
+	// [*TimeoutError] and the call's context ends. The slot is free when the call has
+	// returned. 0 is the queue's Timeout, and less is no limit.
+	Timeout time.Duration
+
+	// Retry says how a job whose call fails is tried again; nil is the queue's
+	// Retry. In the pauses the job is pending and holds no slot; afterwards it
+	// has the place among equals that it had at first. In the end it fails with a
+	// [*RetryError].
+	Retry *RetryOptions
+
+	// Key, if it is not empty, makes the job the only one of that key: while it is
+	// pending or underway, a Put with the same key adds none but returns it.
+	// If that Put has a lower priority and the job is pending, the job gets
+	// that priority; if it comes with a shorter delay, that too. The argument stays
+	// as it was. Who wants to leave such a job without ending it for the others
+	// cancels a future derived from it, as by Tap.
+	//
+	// The key is free when the job's future settles. The call of a job that was
+	// cancelled may go on until it heeds its context.
+	Key string
+
+	// Refuse has a Put whose Key is in use return ErrDuplicateJob with the job.
+	Refuse bool
+}
+
+// expire fails j, whose time is over. It runs on the goroutine of the timer.
+func (q *ResizableDispatchQueue[A, R]) expire(j *Job[A, R]) {
+	timeout := &TimeoutError{After: j.more.timeout}
+	now := q.now()
+	q.mu.Lock()
+	var err error = timeout
+	if sofar := j.more.soFar; sofar != nil {
+		all := *sofar
+		all.Reason, all.Elapsed = timeout, j.more.timeout
+		err = &all
+	}
+	fail := settle.NewFailure(err)
+	waits := j.state == JobPending
+	switch j.state {
+	case JobUnderway:
+		q.giveUp(j, JobFailed, fail, now)
+	case JobPending:
+		if q.stopped { // it is left over
+			q.mu.Unlock()
+			return
+		}
+		q.withdraw(j)
+		q.over(j, JobFailed, now)
+	default:
+		q.mu.Unlock()
+		return
+	}
+	ctx := j.ctx.Load()
+	rest := q.advance(now)
+	q.mu.Unlock()
+
+	if waits {
+		j.more.release()
+	}
+	if ctx != nil {
+		ctx.end(timeout)
+	}
+	defer rest.settle() // also if a handler ends the goroutine
+	var none R
+	j.settle(none, fail)
+}
+
+// jobContext is a Job as the context of its call. A context that can be
+// cancelled costs more than the rest of a job, so it is made only when the call
+// asks for what needs it: one that merely passes values down, or does not use
+// its context, pays nothing.
+type jobContext[A, R any] struct{ j *Job[A, R] }
+
+// realContext is what stands behind a jobContext from then on.
+type realContext struct {
+	context.Context // nil if the job was given up before its call asked
+	cancel          context.CancelCauseFunc
+	fail            *settle.Failure // with which the job was given up; guarded by q.mu
+}
+
+// end cancels the context, if there is one. It must be called without the lock:
+// contexts made from it may be of the user's own make.
+func (c *realContext) end(cause error) {
+	if c.cancel != nil {
+		c.cancel(cause)
+	}
+}
+
+// giveUp ends j, which is underway, before its call has returned; the lock must be
+// held. Without it the caller then ends j.ctx and settles j with fail.
+func (q *ResizableDispatchQueue[A, R]) giveUp(j *Job[A, R], state JobState, fail *settle.Failure, now int64) {
+	q.over(j, state, now)
+	if c := j.ctx.Load(); c != nil {
+		c.fail = fail
+	} else {
+		j.ctx.Store(&realContext{fail: fail})
+	}
+}
+
+// endCause is the cause with which fail ends a context.
+func endCause(fail *settle.Failure) error {
+	if fail.Canceled {
+		return causeOf(fail.Err)
+	}
+	if e, ok := errors.AsType[*TimeoutError](fail.Err); ok {
+		return e
+	}
+	return fail.Err
+}
+
+// real returns the context behind c, making it if this is the first need.
+func (c jobContext[A, R]) real() context.Context {
+	j := c.j
+	if r := j.ctx.Load(); r != nil && r.Context != nil {
+		return r.Context
+	}
+	ctx, cancel := context.WithCancelCause(j.q.opts.Context) // may be user code: not under the lock
+	r := &realContext{Context: ctx, cancel: cancel}
+
+	j.q.mu.Lock()
+	old := j.ctx.Load()
+	lost := old != nil && old.Context != nil
+	if !lost {
+		if old != nil {
+			r.fail = old.fail
+		}
+		j.ctx.Store(r)
+	}
+	over, fail := j.state > JobUnderway, r.fail
+	j.q.mu.Unlock()
+
+	switch {
+	case lost: // another goroutine of the call was first
+		cancel(nil)
+		return old.Context
+	case fail != nil:
+		cancel(endCause(fail))
+	case over:
+		cancel(nil)
+	}
+	return ctx
+}
+
+// Deadline is that of the queue's context.
+func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.opts.Context.Deadline() }
+
+// Done ends when the job is cancelled, and when its call has returned.
+func (c jobContext[A, R]) Done() <-chan struct{} { return c.real().Done() }
+
+// Err is non-nil when Done has ended.
+func (c jobContext[A, R]) Err() error { return c.real().Err() }
+
+// Value is that of the queue's context, or of the real one if there is such or
+// should be: [context.Cause] asks for the latter by a key of its own.
+func (c jobContext[A, R]) Value(key any) any {
+	if c.j.ctx.Load() == nil {
+		return c.j.q.opts.Context.Value(key)
+	}
+	return c.real().Value(key)
+}
+
+// String keeps fmt from reading the fields.
+func (c jobContext[A, R]) String() string { return "twill.Job context" }
+
+// jobMore is what few jobs have.
+type jobMore struct {
+	// Guarded by the queue's lock.
+	seq      uint64 // number among equals, for a job that is pending again
+	due      int64  // not to be started before; 0 is at any time
+	since    int64  // waits from then on for its first start
+	attempts int
+	soFar    *RetryError // the attempts that have failed, while there may be others
+
+	key     string
+	refuse  bool
+	timeout time.Duration
+	timer   *time.Timer // for the timeout, from the first call on
+	retry   *jobRetry
+}
+
+// release lets go of what an ended job does not need. Only the worker that has
+// ended it, or who took it out of the queue, may call it.
+func (m *jobMore) release() {
+	if m == nil {
+		return
+	}
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	if m.retry != nil {
+		m.retry.state.refund()
+	}
+}
+
+// callWith is call for a job that has more to it.
+func (q *ResizableDispatchQueue[A, R]) callWith(j *Job[A, R], m *jobMore) (v R, err error) {
+	var ctx context.Context = jobContext[A, R]{j}
+	if m.timeout > 0 && m.timer == nil {
+		m.timer = time.AfterFunc(m.timeout, func() { q.expire(j) })
+	}
+	r := m.retry
+	if r == nil {
+		return q.hooked(ctx, j)
+	}
+	if reason := r.before(ctx, m.timeout); reason != nil {
+		return v, reason
+	}
+	// Each attempt has a context of its own, which ends when it is over.
+	if d := r.opts.AttemptTimeout; d > 0 {
+		return tryFor(ctx, d, func(ctx context.Context) (R, error) { return q.hooked(ctx, j) })
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return q.hooked(ctx, j)
+}
+
+// again makes j, which was underway, pending until its pause is over; the lock
+// must be held. If the queue was stopped meanwhile, that is where it stays.
+func (q *ResizableDispatchQueue[A, R]) again(j *Job[A, R], now int64) {
+	m := j.more
+	m.due = later(now, m.retry.state.delay)
+	m.soFar = m.retry.soFar
+	j.state = JobPending
+	q.stats.Retries++
+	q.tell(EventRetry, j)
+	q.enqueue(j, now)
+}
+
+// jobRetry is the retrying of one job. It belongs to the worker that has the
+// job, and in the pauses to whoever takes it out of the queue.
+type jobRetry struct {
+	opts   *RetryOptions
+	state  retryState
+	pauses lookahead
+	soFar  *RetryError // the attempts that have failed
+	exited error       // what the job fails with, as one of the user's functions has ended the goroutine
+}
+
+// before is called before each attempt, and returns the reason not to make it.
+func (r *jobRetry) before(ctx context.Context, timeout time.Duration) (reason error) {
+	if r.state.ctx == nil {
+		r.state.begin(ctx, r.opts, time.Now())
+		if end := r.state.start.Add(timeout); timeout > 0 && (!r.state.bounded || end.Before(r.state.deadline)) {
+			r.state.deadline, r.state.bounded = end, true
+		}
+		return r.end(r.state.ended())
+	}
+	return r.end(r.contain(r.state.resume))
+}
+
+// after is called after each attempt with its error, if it failed, and returns whether
+// there is to be another, and the error with which the job ends if not.
+func (r *jobRetry) after(err error) (again bool, _ error) {
+	switch {
+	case r.state.over && r.exited != nil:
+		return false, r.exited
+	case r.state.over:
+		return false, err
+	case err == nil:
+		r.state.succeeded()
+		return false, nil
+	}
+	reason := r.contain(func() error {
+		if reason := r.state.failed(err); reason != nil {
+			return reason
+		}
+		d, ok := r.pauses.next(r.opts.backoff())
+		if !ok {
+			return ErrRetriesExhausted
+		}
+		_, reason := r.state.pause(d)
+		return reason
+	})
+	if reason != nil {
+		return false, r.end(reason)
+	}
+	r.soFar = r.state.report(nil)
+	return true, nil
+}
+
+// end is the error with which the job ends, if there is a reason to.
+func (r *jobRetry) end(reason error) error {
+	if reason == nil {
+		return nil
+	}
+	return r.state.gaveUp(reason)
+}
+
+// contain calls fn, which calls the user's functions. A panic is a reason to
+// end, and so is the exit of the goroutine; nothing is owed to the budget then.
+func (r *jobRetry) contain(fn func() error) (reason error) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		r.state.refund()
+		if v := recover(); v != nil {
+			reason = caught(v)
+			return
+		}
+		r.exited = r.end(ErrGoexit)
+	}()
+	reason = fn()
+	returned = true
+	return reason
+}
+
+// middle is the number before that of the first job put; those of jobs that are
+// restored lie below.
+const middle = 1 << 63
+
+// JobRecord is what a job is saved as. In JSON, a [Job] is its JobRecord, and a
+// list of them, as Stop gives it, is what Restore takes once it was read again.
+type JobRecord[A any] struct {
+	Arg      A         `json:"arg"`
+	Priority int       `json:"priority"`
+	State    JobState  `json:"state"`
+	Key      string    `json:"key,omitempty"`
+	Attempts int       `json:"attempts"`
+	Queued   time.Time `json:"queued"`
+	Due      time.Time `json:"due,omitzero"`
+	Started  time.Time `json:"started,omitzero"`
+	Stopped  time.Time `json:"stopped,omitzero"`
+}
+
+// Record returns what is to be saved of j.
+func (j *Job[A, R]) Record() JobRecord[A] {
+	q := j.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return JobRecord[A]{
+		Arg: j.arg, Priority: j.priority, State: j.state, Key: j.Key(), Attempts: j.attempts(),
+		Queued: q.time(j.queued), Due: q.time(j.due()), Started: q.time(j.started), Stopped: q.time(j.stopped),
+	}
+}
+
+// MarshalJSON returns the Record of j.
+func (j *Job[A, R]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Record()) }
+
+// Restore puts jobs that were saved back, to be run again whatever their State
+// was: in the order of the records, and before all jobs of the same
+// priority that were put or restored earlier; with Ageing, the time since they were
+// queued decides among those. They keep the time at which they
+// were queued, and the number of attempts; Timeout and Retry are the queue's,
+// and a retry begins anew. Size does not count here, as they were let in once.
+//
+// Restore returns the jobs in the order of the records. If a key is used twice or
+// in use, or an attempts' number is negative, the error names the record, and nothing was added; after a stop
+// it is [ErrStopped].
+func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A, R], error) {
+	jobs := make([]*Job[A, R], len(records))
+	keys := make(map[string]int)
+	for i, r := range records {
+		if r.Attempts < 0 {
+			return nil, fmt.Errorf("twill: restoring record %d: %d attempts", i, r.Attempts)
+		}
+		if first, used := keys[r.Key]; used && r.Key != "" {
+			return nil, fmt.Errorf("twill: restoring record %d: key %q is that of record %d, too", i, r.Key, first)
+		}
+		keys[r.Key] = i
+		j := q.make(r.Arg, r.Priority, []JobOptions{{At: r.Due, Key: r.Key}})
+		if j.more == nil {
+			j.more = &jobMore{}
+		}
+		j.more.attempts = r.Attempts
+		j.queued = q.moment(r.Queued)
+		jobs[i] = j
+	}
+	now := q.now()
+	q.mu.Lock()
+	defer q.unlock(now)
+	if q.stopped || q.closing {
+		return nil, ErrStopped
+	}
+	for i, r := range records {
+		if r.Key != "" && q.keys[r.Key] != nil {
+			return nil, fmt.Errorf("twill: restoring record %d: %w: %q", i, ErrDuplicateJob, r.Key)
+		}
+	}
+	q.restored -= uint64(len(jobs))
+	for i, j := range jobs {
+		q.accept(j, q.restored+uint64(i), now)
+	}
+	q.keepAge(jobs, now)
+	for _, j := range jobs {
+		q.enqueue(j, now)
+	}
+	return jobs, nil
+}
+
+// keepAge has a job that was tried before stand behind none that follows it in the
+// records. With ageing its age decides, and of that they only tell that it is not
+// more than the time since it was queued, nor less than that since its last pause.
+// The lock must be held.
+func (q *ResizableDispatchQueue[A, R]) keepAge(jobs []*Job[A, R], now int64) {
+	if q.opts.Ageing == 0 {
+		return
+	}
+	next := int64(math.MaxInt64 / 2) // no rank is above that
+	for _, j := range slices.Backward(jobs) {
+		m := j.more
+		if m.due > now {
+			continue
+		}
+		if m.attempts > 0 {
+			m.since -= min(max(q.rank(j)-next, 0), m.since-j.queued)
+		}
+		next = q.rank(j)
+	}
 }
