@@ -3,7 +3,10 @@ package twill_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,7 +14,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
 )
 
@@ -190,4 +192,684 @@ func TestRetryMisuse(t *testing.T) {
 	} {
 		require.PanicsWithValue(t, "twill: "+text, fn)
 	}
+}
+
+// Failures of other packages that have no better place.
+
+// Failure 28: the contexts of attempts that succeeded stayed with their parent
+// for as long as that lived.
+func TestRetryLeavesNothingInTheParent(t *testing.T) {
+	for name, retry := range retryForms {
+		t.Run(name, func(t *testing.T) {
+			parent, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			opts := &twill.RetryOptions{AttemptTimeout: time.Hour, Backoff: twill.Constant(0)}
+			calls := func(n int) {
+				for range n {
+					fn, _ := failing(1)
+					_, err := retry(parent, fn, opts)
+					require.NoError(t, err)
+				}
+			}
+			calls(100)
+			before := heapInUse()
+			calls(5000)
+			require.Less(t, heapInUse(), before+512<<10)
+		})
+	}
+}
+
+// Failure 29: a result that is read after the call, like the body of a
+// response, was cut off by the end of the context it came with. Without an
+// AttemptTimeout, Retry has no context of its own.
+func TestRetryPassesTheContextOn(t *testing.T) {
+	type key struct{}
+	ctx := context.WithValue(t.Context(), key{}, 1)
+	_, err := twill.Retry(ctx, func(got context.Context) (int, error) {
+		require.Equal(t, ctx, got)
+		return 0, nil
+	}, nil)
+	require.NoError(t, err)
+	for _, retry := range retryForms {
+		_, err := retry(ctx, func(ctx context.Context) (int, error) {
+			require.Equal(t, 1, ctx.Value(key{}))
+			return 0, nil
+		}, &twill.RetryOptions{AttemptTimeout: time.Hour})
+		require.NoError(t, err)
+	}
+}
+
+// Failure 30: each pause left a timer behind that lived until it went off.
+func TestRetryLeavesNoTimers(t *testing.T) {
+	before := heapInUse()
+	for name, retry := range retryForms {
+		t.Run(name, func(t *testing.T) {
+			for range 2000 {
+				ctx, cancel := context.WithCancel(t.Context())
+				fn, _ := failing(-1)
+				_, err := retry(ctx, fn, &twill.RetryOptions{Backoff: twill.Constant(time.Hour), OnPause: func(twill.RetryEvent) { cancel() }})
+				require.ErrorIs(t, err, context.Canceled)
+			}
+		})
+	}
+	require.Less(t, heapInUse(), before+512<<10)
+}
+
+// Failure 36: a call that panicked counted as done. Here it is an error like
+// any other, and the next call begins anew.
+func TestRetryAfterAPanic(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		panics := true
+		fn := func(context.Context) (int, error) {
+			if panics {
+				panic("boom")
+			}
+			return 5, nil
+		}
+		opts := &twill.RetryOptions{Tester: func(error) error { t.Error("a panic is not for the tester"); return nil }}
+		for range 2 {
+			v, err := retry(t.Context(), fn, opts)
+			var p *twill.PanicError
+			require.ErrorAs(t, err, &p)
+			require.Equal(t, "boom", p.Value)
+			require.Equal(t, 1, requireRetryError(t, err).Attempts)
+			require.Zero(t, v)
+		}
+		// Nor is a call inside the function retried that a panic of its hook ended.
+		_, err := retry(t.Context(), func(ctx context.Context) (int, error) {
+			return twill.Retry(ctx, func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
+				OnRetry: func(twill.RetryEvent) { panic("boom") },
+			})
+		}, opts)
+		require.Equal(t, 1, requireRetryError(t, err).Attempts)
+		panics = false
+		v, err := retry(t.Context(), fn, opts)
+		require.NoError(t, err)
+		require.Equal(t, 5, v)
+	})
+}
+
+// Failure 37: of a cancel and a success, the one that came first is the
+// outcome, and in each form the same cancel gives the same error.
+func TestRetrySuccessAfterTheContextEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	v, err := twill.Retry(ctx, func(context.Context) (int, error) {
+		cancel()
+		return 5, nil
+	}, nil)
+	require.NoError(t, err)
+	require.Equal(t, 5, v)
+
+	ctx, cancel = context.WithCancel(t.Context())
+	v, err = twill.NewRetryingCall(func(context.Context) (int, error) {
+		cancel()
+		return 5, nil
+	}, nil).Start(ctx).Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 5, v)
+}
+
+// Failure 37: an attempt that was cancelled by itself, not with the call, is a
+// failure like any other.
+func TestRetryOfACancelThatIsNotTheCalls(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for _, own := range []error{context.Canceled, context.DeadlineExceeded, &twill.CanceledError{Cause: errOne}} {
+			calls := 0
+			v, err := retry(t.Context(), func(context.Context) (int, error) {
+				if calls++; calls < 3 {
+					return 0, own
+				}
+				return 5, nil
+			}, nil)
+			require.NoError(t, err)
+			require.Equal(t, []int{5, 3}, []int{v, calls})
+		}
+	})
+}
+
+// Y6: hooks and testers run under no lock, and may use what calls them.
+func TestRetryHooksMayRetry(t *testing.T) {
+	budget := twill.NewBudget(1000, 1)
+	var nested func(twill.RetryEvent)
+	opts := &twill.RetryOptions{
+		Backoff: twill.FromSlice(0), Budget: budget,
+		OnPause: func(e twill.RetryEvent) { nested(e) }, OnRetry: func(e twill.RetryEvent) { nested(e) },
+		Tester: func(err error) error { budget.Tokens(); return nil },
+	}
+	call := twill.NewRetryingCall(func(context.Context) (int, error) { return 0, io.EOF }, opts)
+	depth := 0
+	nested = func(twill.RetryEvent) {
+		if depth++; depth < 5 {
+			awaitError(t, call.Start(t.Context()), io.EOF)
+			_, err := twill.Retry(t.Context(), func(context.Context) (int, error) { return 0, io.EOF }, opts)
+			require.ErrorIs(t, err, io.EOF)
+		}
+	}
+	watchdog(t, func() { awaitError(t, call.Start(t.Context()), io.EOF) })
+}
+
+// The events tell the number of the attempt, the pause after it, the time since
+// the start, and the error.
+func TestRetryEvents(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		var before, after []twill.RetryEvent
+		calls := 0
+		_, err := retry(t.Context(), func(context.Context) (int, error) {
+			time.Sleep(time.Second)
+			calls++
+			return calls, []error{errOne, errTwo, nil}[calls-1]
+		}, &twill.RetryOptions{
+			Backoff: twill.FromSlice(time.Minute, 0),
+			OnPause: func(e twill.RetryEvent) { before = append(before, e) },
+			OnRetry: func(e twill.RetryEvent) { after = append(after, e) },
+		})
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Equal(t, []twill.RetryEvent{{1, time.Minute, time.Second, errOne}, {2, 0, time.Minute + 2*time.Second, errTwo}}, before)
+		require.Equal(t, []twill.RetryEvent{{1, time.Minute, time.Minute + time.Second, errOne}, {2, 0, time.Minute + 2*time.Second, errTwo}}, after)
+	})
+}
+
+// What a call costs.
+func TestRetryAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	budget := twill.NewBudget(10_000_000, 1)
+	opts := &twill.RetryOptions{Backoff: twill.FullJitter(twill.Exponential(time.Second, 2)), Budget: budget, MaxElapsed: time.Hour}
+	require.Zero(t, testing.AllocsPerRun(200, func() {
+		_, _ = twill.Retry(ctx, func(context.Context) (int, error) { return 1, nil }, opts)
+	}))
+	failure := errors.New("failure")
+	cost := func(failures int) float64 {
+		return testing.AllocsPerRun(20, func() {
+			left := failures
+			_, _ = twill.Retry(ctx, func(context.Context) (int, error) {
+				if left--; left >= 0 {
+					return 0, failure
+				}
+				return 1, nil
+			}, &twill.RetryOptions{Backoff: twill.Constant(1), Budget: budget})
+		})
+	}
+	perAttempt := (cost(1000) - cost(200)) / 800
+	require.Less(t, perAttempt, 0.01)
+}
+
+// retryForm is a way to make a retrying call and wait for it.
+type retryForm func(ctx context.Context, fn func(context.Context) (int, error), opts *twill.RetryOptions) (int, error)
+
+// retryForms are all there are; what is promised holds for each.
+var retryForms = map[string]retryForm{
+	"Retry": twill.Retry[int],
+	"RetryingCall": func(ctx context.Context, fn func(context.Context) (int, error), opts *twill.RetryOptions) (int, error) {
+		return twill.NewRetryingCall(fn, opts).Start(ctx).Await(context.Background())
+	},
+	"RetryingCall of futures": func(ctx context.Context, fn func(context.Context) (int, error), opts *twill.RetryOptions) (int, error) {
+		return twill.NewRetryingCallFuture(func(ctx context.Context) *twill.Future[int] {
+			return twill.Go(ctx, fn)
+		}, opts).Start(ctx).Await(context.Background())
+	},
+	"RetryingCall of settled futures": func(ctx context.Context, fn func(context.Context) (int, error), opts *twill.RetryOptions) (int, error) {
+		return twill.NewRetryingCallFuture(func(ctx context.Context) *twill.Future[int] {
+			return twill.Call(func() (int, error) { return fn(ctx) })
+		}, opts).Start(ctx).Await(context.Background())
+	},
+}
+
+// everyForm runs test for each form, in a bubble of its own.
+func everyForm(t *testing.T, test func(t *testing.T, retry retryForm)) {
+	t.Helper()
+	for name, retry := range retryForms {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test(t, retry) })
+		})
+	}
+}
+
+var (
+	errOne  = errors.New("the first failure")
+	errTwo  = errors.New("the second failure")
+	errMore = errors.New("a later failure")
+)
+
+// failing returns a function that fails n times, for ever if n is negative,
+// with the three errors above, and then returns 5; and the number of its calls.
+func failing(n int) (fn func(context.Context) (int, error), calls *int) {
+	calls = new(int)
+	return func(context.Context) (int, error) {
+		*calls++
+		switch {
+		case n >= 0 && *calls > n:
+			return 5, nil
+		case *calls == 1:
+			return -1, errOne
+		case *calls == 2:
+			return -1, errTwo
+		}
+		return -1, errMore
+	}, calls
+}
+
+// requireRetryError returns err as what it has to be.
+func requireRetryError(t testing.TB, err error) *twill.RetryError {
+	t.Helper()
+	var e *twill.RetryError
+	require.ErrorAs(t, err, &e)
+	require.Same(t, e, err, "it is not wrapped")
+	return e
+}
+
+var errTester = errors.New("what the tester says")
+
+// retryReasons are the ways in which a call can end without success. Each
+// makes, with the rest of the options as they are, its call end after three
+// attempts, four seconds after it began.
+var retryReasons = []struct {
+	name   string
+	reason error // what errors.Is finds besides the attempts' errors
+	opts   func(o *twill.RetryOptions, cancel context.CancelCauseFunc)
+	fn     func(attempt int, cancel context.CancelCauseFunc) error // nil: the error as it is
+}{
+	{name: "no retries left", reason: twill.ErrRetriesExhausted, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
+		o.Backoff = twill.FromSlice(2*time.Second, 2*time.Second)
+	}},
+	{name: "too late for another", reason: twill.ErrMaxElapsed, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
+		o.MaxElapsed = 5 * time.Second
+	}},
+	{name: "no budget", reason: twill.ErrNoBudget, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
+		o.Budget = twill.NewBudget(6, 1)
+	}},
+	{name: "the tester stops", reason: errTester, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
+		o.Tester = func(err error) error {
+			if errors.Is(err, errMore) {
+				return errTester
+			}
+			return nil
+		}
+	}},
+	{name: "a permanent error", reason: twill.ErrNotRetryable, fn: func(attempt int, _ context.CancelCauseFunc) error {
+		if attempt == 3 {
+			return twill.Permanent(errMore)
+		}
+		return nil
+	}},
+	{name: "a panic", reason: io.ErrNoProgress, fn: func(attempt int, _ context.CancelCauseFunc) error {
+		if attempt == 3 {
+			panic(errors.Join(errMore, io.ErrNoProgress))
+		}
+		return nil
+	}},
+	{name: "the context ends in an attempt", reason: errTester, fn: func(attempt int, cancel context.CancelCauseFunc) error {
+		if attempt == 3 {
+			cancel(errTester)
+		}
+		return nil
+	}},
+	{name: "the context ends in a pause", reason: errTester, opts: func(o *twill.RetryOptions, cancel context.CancelCauseFunc) {
+		o.Backoff = twill.FromSlice(2*time.Second, time.Second, time.Hour)
+		time.AfterFunc(4*time.Second, func() { cancel(errTester) })
+	}, fn: func(attempt int, _ context.CancelCauseFunc) error {
+		return nil
+	}},
+	{name: "the context ends in a hook", reason: errTester, opts: func(o *twill.RetryOptions, cancel context.CancelCauseFunc) {
+		o.OnPause = func(e twill.RetryEvent) {
+			if e.Attempt == 3 {
+				cancel(errTester)
+			}
+		}
+	}},
+}
+
+// Y3 and failure 1: an error told of the reason or of what the operation said,
+// but not of both. Y10: a hook that counts retries was called without one.
+func TestRetryErrorsTellAll(t *testing.T) {
+	for _, c := range retryReasons {
+		t.Run(c.name, func(t *testing.T) {
+			everyForm(t, func(t *testing.T, retry retryForm) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				hooks, attempts := 0, 0
+				opts := &twill.RetryOptions{Backoff: twill.Constant(2 * time.Second), OnRetry: func(twill.RetryEvent) { hooks++ }}
+				if c.opts != nil {
+					c.opts(opts, cancel)
+				}
+				start := time.Now()
+				v, err := retry(ctx, func(context.Context) (int, error) {
+					attempts++
+					if c.fn != nil {
+						if err := c.fn(attempts, cancel); err != nil {
+							return -1, err
+						}
+					}
+					return -1, []error{errOne, errTwo, errMore}[attempts-1]
+				}, opts)
+				synctest.Wait()
+
+				e := requireRetryError(t, err)
+				require.Zero(t, v)
+				require.ErrorIs(t, err, c.reason)
+				require.ErrorIs(t, e.Reason, c.reason)
+				require.ErrorIs(t, err, errOne)
+				require.ErrorIs(t, err, errTwo)
+				require.ErrorIs(t, e.First(), errOne)
+				require.Len(t, e.Errs, 3)
+				if c.name != "the context ends in an attempt" { // its future is cancelled
+					require.ErrorIs(t, err, errMore)
+					require.ErrorIs(t, e.Last(), errMore)
+				}
+				require.Equal(t, []int{3, 3}, []int{e.Attempts, attempts})
+				require.Equal(t, 4*time.Second, e.Elapsed)
+				require.Equal(t, 4*time.Second, time.Since(start))
+				require.Equal(t, attempts-1, hooks)
+				require.Contains(t, err.Error(), "twill: gave up after 3 attempts in 4s: ")
+			})
+		})
+	}
+}
+
+// All errors of a long call are kept up to a bound, so that a call that goes
+// on for ever does not eat the memory.
+func TestRetryErrorKeepsFirstAndLast(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for _, n := range []int{1, 4, 5, 99, 100, 101, 150, 198, 199, 200, 1000} {
+			var all []error
+			_, err := retry(t.Context(), func(context.Context) (int, error) {
+				all = append(all, errors.New("failure"))
+				return 0, all[len(all)-1]
+			}, &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(0), n-1)})
+			want := all
+			if n > 100 {
+				want = append([]error{all[0]}, all[n-99:]...)
+			}
+			e := requireRetryError(t, err)
+			require.Equal(t, n, e.Attempts)
+			require.Len(t, e.Errs, len(want))
+			for i := range want {
+				require.Same(t, want[i], e.Errs[i])
+			}
+			require.Same(t, all[0], e.First())
+			require.Same(t, all[n-1], e.Last())
+		}
+	})
+}
+
+func TestRetryErrorText(t *testing.T) {
+	for text, e := range map[string]*twill.RetryError{
+		"twill: not attempted: context canceled":                                          {Reason: context.Canceled},
+		"twill: gave up after 1 attempt in 1s: no retries left; last error: EOF":          {Reason: twill.ErrRetriesExhausted, Attempts: 1, Elapsed: time.Second, Errs: []error{io.EOF}},
+		"twill: gave up after 2 attempts in 0s: retry budget used up; last error: EOF":    {Reason: twill.ErrNoBudget, Attempts: 2, Errs: []error{errOne, io.EOF}},
+		"twill: gave up after 1 attempt in 0s: EOF":                                       {Reason: io.EOF, Attempts: 1, Errs: []error{io.EOF}},
+		"twill: gave up after 3 attempts in 0s: maximal time for attempts is over":        {Reason: twill.ErrMaxElapsed, Attempts: 3},
+		"twill: gave up after 1 attempt in 0s: canceled; last error: the first failure":   {Reason: &twill.CanceledError{}, Attempts: 1, Errs: []error{errOne}},
+		"twill: gave up after 1 attempt in 0s: panic: boom":                               {Reason: &twill.PanicError{Value: "boom"}, Attempts: 1, Errs: []error{&twill.PanicError{Value: "boom"}}},
+		"twill: gave up after 1 attempt in 0s: function called runtime.Goexit":            {Reason: twill.ErrGoexit, Attempts: 1, Errs: []error{twill.ErrGoexit}},
+		"twill: gave up after 1 attempt in 0s: not to be retried; last error: unexpected": {Reason: twill.ErrNotRetryable, Attempts: 1, Errs: []error{errors.New("unexpected")}},
+	} {
+		require.EqualError(t, e, text)
+	}
+}
+
+func TestRetryAfterHeader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now().UTC() // midnight, 1 January 2000
+		for field, want := range map[string]time.Duration{
+			"120":                              2 * time.Minute,
+			" 7\t":                             7 * time.Second,
+			"007":                              7 * time.Second,
+			"0":                                0,
+			"-5":                               0,
+			"1.5":                              0,
+			"5s":                               0,
+			"+5":                               0,
+			"":                                 0,
+			" ":                                0,
+			"soon":                             0,
+			"9223372036":                       9223372036 * time.Second,
+			"9223372037":                       longest,
+			"99999999999999999999999":          longest,
+			"Sat, 01 Jan 2000 00:00:30 GMT":    30 * time.Second,
+			"Saturday, 01-Jan-00 00:01:00 GMT": time.Minute,
+			"Sat Jan  1 00:00:05 2000":         5 * time.Second,
+			"Fri, 31 Dec 1999 23:59:59 GMT":    0,
+			"Sat, 01 Jan 2000 00:00:00 GMT":    0,
+			"Fri, 31 Dec 9999 23:59:59 GMT":    longest,
+			"Sat, 01 Jan 2000 00:00:30 +0100":  0,
+			now.Add(time.Hour).Format(http.TimeFormat): time.Hour,
+		} {
+			header := http.Header{}
+			header.Set("retry-after", field)
+			err := twill.RetryAfterHeader(header, io.EOF)
+			require.ErrorIs(t, err, io.EOF)
+			require.EqualError(t, err, "EOF")
+			var hint *twill.RetryAfterError
+			require.Equal(t, want > 0, errors.As(err, &hint), "%q", field)
+			if want > 0 {
+				require.Equal(t, want, hint.After, "%q", field)
+			}
+			require.NoError(t, twill.RetryAfterHeader(header, nil))
+		}
+		require.Equal(t, io.EOF, twill.RetryAfterHeader(nil, io.EOF))
+		require.Equal(t, io.EOF, twill.RetryAfterHeader(http.Header{"Retry-After": nil}, io.EOF))
+		require.NoError(t, twill.RetryAfter(time.Second, nil))
+	})
+}
+
+// Failure 5: a server could ask for a pause of an hour, of 74 years, or, by an
+// overflow, for none at all.
+func TestRetryAfterIsBounded(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for _, c := range []struct {
+			name         string
+			after, limit time.Duration
+			pause, want  time.Duration
+		}{
+			{"what is asked", 5 * time.Second, 30 * time.Second, time.Second, 5 * time.Second},
+			{"at least the own pause", 5 * time.Second, 30 * time.Second, 7 * time.Second, 7 * time.Second},
+			{"an hour", time.Hour, 30 * time.Second, time.Second, 30 * time.Second},
+			{"an hour, by default", time.Hour, 0, time.Second, time.Minute},
+			{"an hour, against the wish", time.Hour, -1, time.Second, time.Second},
+			{"the longest", longest, 30 * time.Second, time.Second, 30 * time.Second},
+			{"0", 0, 30 * time.Second, time.Second, time.Second},
+			{"below 0", math.MinInt64, 30 * time.Second, time.Second, time.Second},
+			{"below 0, without an own pause", -1, 30 * time.Second, 0, 0},
+		} {
+			start := time.Now()
+			for name, hint := range map[string]error{
+				"bare":    twill.RetryAfter(c.after, io.EOF),
+				"wrapped": fmt.Errorf("upload: %w", &twill.RetryAfterError{c.after, nil}),
+				"joined":  errors.Join(io.EOF, fmt.Errorf("upload: %w", twill.RetryAfter(c.after, io.EOF)), twill.RetryAfter(min(c.after, 0), io.EOF)),
+			} {
+				_, err := retry(t.Context(), func(context.Context) (int, error) { return 0, hint }, &twill.RetryOptions{
+					Backoff: twill.Limit(twill.Constant(c.pause), 1), MaxRetryAfter: c.limit,
+				})
+				require.ErrorIs(t, err, twill.ErrRetriesExhausted)
+				require.Equal(t, c.want, time.Since(start), "%s, %s", c.name, name)
+				start = time.Now()
+			}
+		}
+	})
+}
+
+// A hint holds for the pause after it, and not for later ones.
+func TestRetryAfterHoldsOnce(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		start, calls := time.Now(), 0
+		inner := func(context.Context) (int, error) {
+			if calls++; calls == 1 {
+				return 0, twill.RetryAfter(time.Minute, io.EOF)
+			}
+			return 0, io.EOF
+		}
+		_, err := retry(t.Context(), inner, &twill.RetryOptions{Backoff: twill.FromSlice(time.Second, time.Second)})
+		require.Error(t, err)
+		require.Equal(t, time.Minute+time.Second, time.Since(start))
+		// Of several hints the first counts, and of a call inside the function that
+		// of its last attempt.
+		for after, errs := range map[time.Duration][]error{
+			2 * time.Second: {errors.Join(twill.RetryAfter(2*time.Second, io.EOF), twill.RetryAfter(time.Hour, io.EOF))},
+			time.Second:     {twill.RetryAfter(time.Hour, io.EOF), twill.RetryAfter(time.Second, io.EOF)},
+			0:               {twill.RetryAfter(time.Hour, io.EOF), io.EOF},
+		} {
+			start = time.Now()
+			_, err = retry(t.Context(), func(context.Context) (int, error) {
+				return 0, &twill.RetryError{Reason: io.EOF, Errs: errs}
+			}, &twill.RetryOptions{Backoff: twill.FromSlice(0)})
+			require.Error(t, err)
+			require.Equal(t, after, time.Since(start))
+		}
+	})
+}
+
+// Failure 7: a nil pointer where a hint is looked for was a panic.
+func TestRetryAfterNil(t *testing.T) {
+	var none *twill.RetryAfterError
+	require.EqualError(t, none, "twill: retry later")
+	require.EqualError(t, &twill.RetryAfterError{}, "twill: retry later")
+	require.NoError(t, none.Unwrap())
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for _, err := range []error{none, fmt.Errorf("wrapped: %w", none), &twill.RetryAfterError{}} {
+			start := time.Now()
+			_, got := retry(t.Context(), func(context.Context) (int, error) { return 0, err }, &twill.RetryOptions{
+				Backoff: twill.FromSlice(time.Second),
+			})
+			require.Equal(t, twill.ErrRetriesExhausted, requireRetryError(t, got).Reason)
+			require.Equal(t, time.Second, time.Since(start))
+			require.NotEmpty(t, got.Error())
+		}
+	})
+}
+
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprint("status ", int(e)) }
+
+func is404(err error) bool { return errors.Is(err, statusError(404)) }
+
+// The recipe's example: exactly one 404 is allowed, and in each call anew.
+func TestRetryTesterWithState(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		opts := &twill.RetryOptions{NewTester: twill.RetryAtMost(1, is404)}
+		for _, c := range []struct {
+			statuses []int
+			reason   error
+		}{
+			{[]int{404, 200}, nil},
+			{[]int{404, 404}, twill.ErrNotRetryable},
+			{[]int{500, 404, 500, 500, 404}, twill.ErrNotRetryable},
+			{[]int{500, 500, 500, 200}, nil},
+			{[]int{404, 200}, nil},
+		} {
+			calls := 0
+			_, err := retry(t.Context(), func(context.Context) (int, error) {
+				if calls++; c.statuses[calls-1] != 200 {
+					return 0, statusError(c.statuses[calls-1])
+				}
+				return 1, nil
+			}, opts)
+			require.Len(t, c.statuses, calls)
+			if c.reason == nil {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, c.reason)
+				require.ErrorIs(t, requireRetryError(t, err).Reason, statusError(404))
+			}
+		}
+	})
+	none := twill.RetryAtMost(0, is404)()
+	require.NoError(t, none(io.EOF))
+	require.Equal(t, statusError(404), none(statusError(404)))
+}
+
+func TestRetryIf(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		fn, calls := failing(5)
+		_, err := retry(t.Context(), fn, &twill.RetryOptions{Tester: twill.RetryIf(func(err error) bool { return errors.Is(err, errOne) })})
+		require.ErrorIs(t, err, twill.ErrNotRetryable)
+		require.ErrorIs(t, err, errTwo)
+		require.Equal(t, 2, *calls)
+		require.Equal(t, "twill: gave up after 2 attempts in 0s: not to be retried: the second failure", err.Error())
+	})
+}
+
+// Both testers are asked, the common one first, and the one with state only about what it
+// lets pass.
+func TestRetryTwoTesters(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		var seen []error
+		made := 0
+		fn, _ := failing(-1)
+		_, err := retry(t.Context(), fn, &twill.RetryOptions{
+			Tester: twill.RetryIf(func(err error) bool { return !errors.Is(err, errMore) }),
+			NewTester: func() func(error) error {
+				made++
+				return func(err error) error {
+					seen = append(seen, err)
+					return nil
+				}
+			},
+		})
+		require.ErrorIs(t, err, errMore)
+		require.Equal(t, []error{errOne, errTwo}, seen)
+		require.Equal(t, 1, made)
+	})
+}
+
+// Failure 8: with a limit of one attempt, the mark of Permanent came out.
+func TestRetryPermanentWithAllOptions(t *testing.T) {
+	require.NoError(t, twill.Permanent(nil))
+	require.EqualError(t, twill.Permanent(io.EOF), "EOF")
+	require.ErrorIs(t, twill.Permanent(io.EOF), io.EOF)
+	hook := func(twill.RetryEvent) {}
+	set := []func(o *twill.RetryOptions){
+		func(o *twill.RetryOptions) { o.Backoff = twill.Limit(twill.Constant(time.Second), 0) },
+		func(o *twill.RetryOptions) { o.Tester = func(error) error { return nil } },
+		func(o *twill.RetryOptions) { o.NewTester = twill.RetryAtMost(1, is404) },
+		func(o *twill.RetryOptions) { o.MaxElapsed = 1 },
+		func(o *twill.RetryOptions) { o.AttemptTimeout = time.Second },
+		func(o *twill.RetryOptions) { o.MaxRetryAfter = 1 },
+		func(o *twill.RetryOptions) { o.Budget = twill.NewBudget(3, 1) },
+		func(o *twill.RetryOptions) { o.OnPause, o.OnRetry = hook, hook },
+	}
+	failure := errors.New("failure")
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for chosen := range 1 << len(set) {
+			opts := new(twill.RetryOptions)
+			for i, set := range set {
+				if chosen>>i&1 == 1 {
+					set(opts)
+				}
+			}
+			for _, permanent := range []error{twill.Permanent(failure), twill.Permanent(twill.Permanent(failure))} {
+				_, err := retry(t.Context(), func(context.Context) (int, error) { return 0, permanent }, opts)
+				e := requireRetryError(t, err)
+				require.Equal(t, 1, e.Attempts)
+				require.Same(t, failure, e.Last())
+				require.ErrorIs(t, e.Reason, twill.ErrNotRetryable)
+				require.NotErrorIs(t, err, permanent, "the mark is gone")
+			}
+		}
+	})
+}
+
+// The mark is found, too, where it is wrapped, and in what a tester says.
+func TestRetryPermanentInside(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		calls := 0
+		_, err := retry(t.Context(), func(context.Context) (int, error) {
+			calls++
+			return 0, fmt.Errorf("upload: %w", errors.Join(io.EOF, twill.Permanent(errOne)))
+		}, nil)
+		require.ErrorIs(t, err, twill.ErrNotRetryable)
+		require.ErrorIs(t, err, errOne)
+		require.Equal(t, 1, calls)
+		permanent := twill.Permanent(errTester)
+		_, err = retry(t.Context(), func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
+			Tester: func(error) error { return permanent },
+		})
+		require.ErrorIs(t, err, errTester)
+		require.NotErrorIs(t, err, permanent)
+	})
 }
