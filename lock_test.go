@@ -2,13 +2,15 @@ package twill_test
 
 import (
 	"context"
+	"math/rand/v2"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
 )
 
@@ -244,4 +246,298 @@ func TestRunWithAReleaseThatPanics(t *testing.T) {
 	var p *twill.PanicError
 	require.ErrorAs(t, err, &p)
 	require.Equal(t, "not held", p.Value)
+}
+
+// acquired is the release of a token that f must have by now.
+func acquired(t *testing.T, f *twill.Future[func()]) func() {
+	t.Helper()
+	r, ok := f.Poll()
+	require.True(t, ok, "no token")
+	require.NoError(t, r.Err)
+	return r.Value
+}
+
+func TestSemaphoreHandsOverInOrder(t *testing.T) {
+	s := twill.NewSemaphore(2)
+	require.Equal(t, 2, s.Limit())
+	one, two := acquired(t, s.Acquire()), acquired(t, s.Acquire())
+	require.Zero(t, s.Tokens())
+	third, fourth := s.Acquire(), s.Acquire()
+	requirePending(t, third)
+	require.Equal(t, 2, s.Waiting())
+	one()
+	three := acquired(t, third)
+	requirePending(t, fourth)
+	require.Equal(t, 1, s.Waiting())
+	require.Zero(t, s.Tokens())
+	two()
+	four := acquired(t, fourth)
+	three()
+	require.Equal(t, 1, s.Tokens())
+	four()
+	require.Equal(t, 2, s.Tokens())
+}
+
+func TestSemaphoreReleaseWorksOnce(t *testing.T) {
+	s := twill.NewSemaphore(1)
+	release := acquired(t, s.Acquire())
+	waiting := s.Acquire()
+	release()
+	release()
+	require.Zero(t, s.Tokens(), "the second holder has it")
+	second := acquired(t, waiting)
+	second()
+	release()
+	second()
+	require.Equal(t, 1, s.Tokens())
+}
+
+func TestSemaphoreTryAcquire(t *testing.T) {
+	var s twill.Semaphore // has one token
+	release, ok := s.TryAcquire()
+	require.True(t, ok)
+	none, ok := s.TryAcquire()
+	require.False(t, ok)
+	require.Nil(t, none)
+	waiting := s.Acquire()
+	release()
+	_, ok = s.TryAcquire()
+	require.False(t, ok, "nobody overtakes")
+	acquired(t, waiting)()
+	release()
+	require.Equal(t, 1, s.Tokens())
+	release, ok = s.TryAcquire()
+	require.True(t, ok)
+	release()
+}
+
+func TestSemaphoreCancelledWaitLeavesTheLine(t *testing.T) {
+	s := twill.NewSemaphore(1)
+	release := acquired(t, s.Acquire())
+	first, second, third := s.Acquire(), s.Acquire(), s.Acquire()
+	require.True(t, second.Cancel(errBoom))
+	awaitError(t, second, errBoom)
+	awaitError(t, second, twill.ErrCanceled)
+	require.Equal(t, 2, s.Waiting())
+	require.True(t, first.Cancel(nil))
+	release()
+	acquired(t, third)()
+	require.Equal(t, 1, s.Tokens())
+	require.False(t, third.Cancel(nil), "it was handed over")
+}
+
+func TestSemaphoreCancelAfterAcquiredKeepsTheToken(t *testing.T) {
+	s := twill.NewSemaphore(1)
+	f := s.Acquire()
+	require.False(t, f.Cancel(nil))
+	require.Zero(t, s.Tokens())
+	acquired(t, f)()
+	require.Equal(t, 1, s.Tokens())
+}
+
+// golang/go#63615: a context that has ended must not acquire.
+func TestSemaphoreAcquireWaitWithAnEndedContext(t *testing.T) {
+	var s twill.Semaphore
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBoom)
+	release, err := s.AcquireWait(ctx)
+	require.ErrorIs(t, err, errBoom)
+	require.Nil(t, release)
+	require.Equal(t, 1, s.Tokens())
+}
+
+func TestSemaphoreAcquireWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s twill.Semaphore
+		release, err := s.AcquireWait(t.Context())
+		require.NoError(t, err)
+		time.AfterFunc(time.Second, release)
+		release, err = s.AcquireWait(t.Context())
+		require.NoError(t, err)
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = s.AcquireWait(ctx)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, s.Waiting())
+		release()
+		require.Equal(t, 1, s.Tokens())
+	})
+}
+
+// golang/go#37852 and its kin: whatever is cancelled when, by whom, no token is
+// lost, none is made, and nobody waits while one is free.
+func TestSemaphoreNeverLosesAToken(t *testing.T) {
+	for seed := range uint64(60) {
+		limit := 1 + int(seed%3)
+		s := twill.NewSemaphore(limit)
+		var holders, most atomic.Int64
+		hold := func(release func()) {
+			n := holders.Add(1)
+			for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
+			}
+			runtime.Gosched()
+			holders.Add(-1)
+			release()
+		}
+		watchdog(t, func() {
+			var wg sync.WaitGroup
+			for g := range 4 {
+				rnd := rand.New(rand.NewPCG(seed, uint64(g)))
+				wg.Go(func() {
+					for range 60 {
+						semaphoreStep(s, rnd, hold)
+					}
+				})
+			}
+			wg.Wait()
+			for s.Tokens() < limit { // contexts and goroutines of Run that are still to end
+				runtime.Gosched()
+			}
+		})
+		require.LessOrEqual(t, most.Load(), int64(limit))
+		require.Equal(t, limit, s.Tokens())
+		require.Zero(t, s.Waiting())
+	}
+}
+
+// semaphoreStep acquires, in some way, and cancels that perhaps.
+func semaphoreStep(s *twill.Semaphore, rnd *rand.Rand, hold func(release func())) {
+	switch rnd.IntN(5) {
+	case 0:
+		f := s.Acquire()
+		if !f.Cancel(nil) {
+			release, _ := f.Await(context.Background())
+			hold(release)
+		}
+	case 1:
+		f := s.Acquire()
+		held := make(chan struct{})
+		f.Tap(func(release func(), err error) {
+			if err == nil {
+				hold(release)
+			}
+			close(held)
+		})
+		go f.Cancel(nil)
+		<-held
+	case 2:
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rnd.IntN(30))*time.Microsecond)
+		defer cancel()
+		if release, err := s.AcquireWait(ctx); err == nil {
+			hold(release)
+		}
+	case 3:
+		if release, ok := s.TryAcquire(); ok {
+			hold(release)
+		}
+	case 4:
+		f := s.Run(context.Background(), func(context.Context) error {
+			hold(func() {})
+			return nil
+		})
+		if rnd.IntN(2) == 0 {
+			go f.Cancel(nil)
+		}
+		f.Await(context.Background())
+	}
+}
+
+func TestSemaphoreHandlersMayUseIt(t *testing.T) {
+	var s twill.Semaphore
+	release := acquired(t, s.Acquire())
+	var again *twill.Future[func()]
+	s.Acquire().Tap(func(release func(), _ error) {
+		again = s.Acquire()
+		release()
+	})
+	watchdog(t, release)
+	acquired(t, again)()
+	require.Equal(t, 1, s.Tokens())
+}
+
+// A handler that ends the goroutine of a release has its token all the same,
+// and the next ones get theirs.
+func TestSemaphoreGoexitInAHandler(t *testing.T) {
+	var s twill.Semaphore
+	release := acquired(t, s.Acquire())
+	first, second := s.Acquire(), s.Acquire()
+	twill.Then(first, func(func()) (int, error) { runtime.Goexit(); return 0, nil })
+	var wg sync.WaitGroup
+	wg.Go(release)
+	wg.Wait()
+	requirePending(t, second)
+	acquired(t, first)()
+	acquired(t, second)()
+	require.Equal(t, 1, s.Tokens())
+}
+
+// Each handler releases, which runs the next handler; the stack stays small.
+func TestSemaphoreReleasesInHandlersNestABit(t *testing.T) {
+	waiters := 300_000
+	if testing.Short() {
+		waiters = 50_000
+	}
+	smallStack(t)
+	s := twill.NewSemaphore(1)
+	release := acquired(t, s.Acquire())
+	var order atomic.Int64
+	last := make(chan struct{})
+	for i := range waiters {
+		s.Acquire().Tap(func(release func(), _ error) {
+			if !order.CompareAndSwap(int64(i), int64(i)+1) {
+				t.Errorf("number %d came out of order", i)
+			}
+			release()
+			if i == waiters-1 {
+				close(last)
+			}
+		})
+	}
+	release()
+	<-last
+	require.EqualValues(t, waiters, order.Load())
+	require.Eventually(t, func() bool { return s.Tokens() == 1 }, 5*time.Second, time.Millisecond)
+}
+
+func TestSemaphoreCancelledWaitsLeaveNothing(t *testing.T) {
+	waits := 1_000_000
+	if testing.Short() {
+		waits = 50_000
+	}
+	s := twill.NewSemaphore(1)
+	release := acquired(t, s.Acquire())
+	fs := make([]*twill.Future[func()], 1000)
+	round := func() {
+		for i := range fs {
+			fs[i] = s.Acquire()
+		}
+		for _, i := range rand.Perm(len(fs)) {
+			fs[i].Cancel(nil)
+			fs[i] = nil
+		}
+	}
+	round()
+	before := heapInUse()
+	for range waits / len(fs) {
+		round()
+	}
+	require.Less(t, float64(heapInUse())-float64(before), 128*1024.0)
+	require.Zero(t, s.Waiting())
+	release()
+	require.Equal(t, 1, s.Tokens())
+}
+
+func TestSemaphoreAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	var s twill.Semaphore
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
+		r, _ := s.Acquire().Poll()
+		r.Value()
+	}), 2.0, "the future and its function")
+	release, _ := s.TryAcquire()
+	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { s.Acquire().Cancel(nil) }), 4.0)
+	release()
 }

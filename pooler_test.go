@@ -2,13 +2,18 @@ package twill_test
 
 import (
 	"context"
+	"errors"
+	"math"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
 )
 
@@ -196,4 +201,799 @@ func TestPoolersShareOnlyEqualKeysOfTheirOwn(t *testing.T) {
 	for i, f := range fs {
 		awaitValue(t, f, []string{"1ab", "2ab"}[i/4])
 	}
+}
+
+// golang/go#33519, #67087 and others: all callers hear of it, and the key is
+// free.
+func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
+	for name, do := range map[string]func(){
+		"panic": func() { panic(errBoom) },
+		"exit":  runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := errBoom
+			if name == "exit" {
+				want = twill.ErrGoexit
+			}
+			synctest.Test(t, func(t *testing.T) {
+				gate := make(chan struct{})
+				n := 0
+				p := twill.NewPooler(func(context.Context, string) (int, error) {
+					<-gate
+					if n++; n == 1 {
+						do()
+					}
+					return n, nil
+				})
+				one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+				close(gate)
+				awaitError(t, one, want)
+				awaitError(t, two, want)
+				awaitValue(t, p.Call(t.Context(), "a"), 2)
+				synctest.Wait()
+				require.Zero(t, p.Stats().Underway)
+			})
+		})
+	}
+}
+
+// The same for a call that others wait for.
+func TestPoolerPanicOfACancelledCallStartsTheNext(t *testing.T) {
+	reports := collectReports(t)
+	for _, do := range []func(){func() { panic(errBoom) }, runtime.Goexit} {
+		gate := make(chan struct{})
+		var n atomic.Int64
+		p := twill.NewPooler(func(context.Context, string) (int, error) {
+			if n.Add(1) == 1 {
+				<-gate
+				do()
+			}
+			return 2, nil
+		})
+		p.Call(t.Context(), "a").Cancel(nil)
+		next := p.Call(t.Context(), "a")
+		close(gate)
+		awaitValue(t, next, 2)
+	}
+	reports.await(t, errBoom) // nobody was left to take it
+}
+
+// A handler that ends the goroutine keeps nobody from being told.
+func TestPoolerTellsAllWhateverHandlersDo(t *testing.T) {
+	gate := make(chan struct{})
+	p := twill.NewPooler(func(context.Context, string) (int, error) { <-gate; return 1, nil })
+	one := twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { runtime.Goexit(); return 0, nil })
+	two := twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { panic(errBoom) })
+	three := p.Call(t.Context(), "a")
+	close(gate)
+	awaitError(t, one, twill.ErrGoexit)
+	awaitError(t, two, errBoom)
+	awaitValue(t, three, 1)
+	awaitValue(t, p.Empty(), struct{}{})
+}
+
+// singleflight.Do deadlocks.
+func TestPoolerReentrantCallFails(t *testing.T) {
+	var p *twill.Pooler[string, string]
+	p = twill.NewPooler(func(ctx context.Context, key string) (string, error) {
+		switch key {
+		case "itself":
+			return p.Call(ctx, key).Await(ctx)
+		case "by a child context":
+			ctx, cancel := context.WithTimeout(ctx, time.Minute)
+			defer cancel()
+			return p.Call(ctx, key).Await(ctx)
+		case "by way of another":
+			return p.Call(ctx, "another").Await(ctx)
+		case "another":
+			return p.Call(ctx, "by way of another").Await(ctx)
+		}
+		return p.Call(ctx, "other").Await(ctx)
+	})
+	for _, key := range []string{"itself", "by a child context", "by way of another"} {
+		awaitError(t, p.Call(t.Context(), key), twill.ErrReentrant)
+	}
+	awaitValue(t, p.Empty(), struct{}{})
+
+	q := twill.NewPooler(func(ctx context.Context, key int) (int, error) {
+		if key == 0 {
+			return 1, nil
+		}
+		v, err := p.Call(ctx, "itself").Await(ctx)
+		require.Empty(t, v)
+		return 0, err
+	})
+	_ = q.Call(t.Context(), 1)
+	awaitError(t, q.Call(t.Context(), 1), twill.ErrReentrant)
+	awaitValue(t, q.Call(t.Context(), 0), 1)
+}
+
+// A context that outlived its call, or a call that was forgotten, is no
+// reason to fail.
+func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
+	var kept context.Context
+	n := 0
+	var p *twill.Pooler[string, int]
+	p = twill.NewPooler(func(ctx context.Context, _ string) (int, error) {
+		n++
+		kept = ctx
+		return n, nil
+	})
+	awaitValue(t, p.Call(t.Context(), "a"), 1)
+	awaitValue(t, p.Empty(), struct{}{})
+	awaitError(t, p.Call(kept, "a"), context.Canceled) // it has ended
+	awaitValue(t, p.Call(context.WithoutCancel(kept), "a"), 2)
+
+	p = twill.NewPooler(func(ctx context.Context, key string) (int, error) {
+		if n++; n > 4 {
+			return n, nil
+		}
+		p.Forget(key)
+		return p.Call(ctx, key).Await(ctx)
+	})
+	awaitValue(t, p.Call(t.Context(), "a"), 5)
+}
+
+// A cancelled call that waits for the next one of its key would wait for itself.
+func TestPoolerReentrantCallOfACancelledCall(t *testing.T) {
+	started := make(chan struct{})
+	failed := make(chan error, 1)
+	var p *twill.Pooler[string, int]
+	p = twill.NewPooler(func(ctx context.Context, key string) (int, error) {
+		close(started)
+		<-ctx.Done()
+		v, err := p.Call(context.WithoutCancel(ctx), key).Await(t.Context())
+		failed <- err
+		return v, err
+	})
+	f := p.Call(t.Context(), "a")
+	<-started
+	f.Cancel(nil)
+	require.ErrorIs(t, <-failed, twill.ErrReentrant)
+}
+
+// panickyContext panics when its caller is to be watched.
+type panickyContext struct{ context.Context }
+
+func (panickyContext) Done() <-chan struct{} { panic(errBoom) }
+
+// Its panic is the caller's: the key is not held by a call that never began.
+func TestPoolerContextThatPanics(t *testing.T) {
+	p := twill.NewPooler(func(context.Context, string) (int, error) { return 1, nil })
+	require.PanicsWithValue(t, errBoom, func() { p.Call(panickyContext{context.Background()}, "a") })
+	awaitValue(t, p.Call(t.Context(), "a"), 1)
+	awaitValue(t, p.Empty(), struct{}{})
+}
+
+// A handler that ends the goroutine of CancelAll spares nobody.
+func TestPoolerCancelAllWhateverHandlersDo(t *testing.T) {
+	p := twill.NewPooler(func(ctx context.Context, _ string) (int, error) {
+		<-ctx.Done()
+		return 0, context.Cause(ctx)
+	})
+	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "b")
+	exits := one.Finally(runtime.Goexit)
+	go p.CancelAll(errFirst)
+	awaitError(t, exits, twill.ErrGoexit)
+	awaitError(t, two, errFirst)
+	awaitValue(t, p.Empty(), struct{}{})
+}
+
+func TestPoolerOddKeys(t *testing.T) {
+	p := twill.NewPooler(func(_ context.Context, key any) (any, error) { return key, nil })
+	require.Panics(t, func() { p.Call(t.Context(), []int{}) })
+	watchdog(t, func() { awaitValue[any](t, p.Call(t.Context(), "usable"), "usable") })
+
+	gate := make(chan struct{})
+	nan := twill.NewPooler(func(context.Context, float64) (int, error) { <-gate; return 1, nil })
+	one, two := nan.Call(t.Context(), math.NaN()), nan.Call(t.Context(), math.NaN())
+	require.Equal(t, 2, nan.Len())
+	close(gate)
+	awaitValue(t, one, 1)
+	awaitValue(t, two, 1)
+	awaitValue(t, nan.Empty(), struct{}{})
+	require.Zero(t, twill.Flights(nan))
+}
+
+func TestPoolerMisuse(t *testing.T) {
+	var zero twill.Pooler[string, int]
+	var noContext context.Context
+	p := twill.NewPooler(func(context.Context, string) (int, error) { return 0, nil })
+	for what, fn := range map[string]func(){
+		"NewPooler with a nil function":       func() { twill.NewPooler[string, int](nil) },
+		"NewPoolerFunc with a nil function":   func() { twill.NewPoolerFunc[string, int, int](nil, nil) },
+		"NewPoolerFuture with a nil function": func() { twill.NewPoolerFuture[string, int](nil) },
+		"Call with a nil context":             func() { p.Call(noContext, "a") },
+		"a Pooler is made by NewPooler":       func() { zero.Call(t.Context(), "a") },
+	} {
+		t.Run(what, func(t *testing.T) { require.PanicsWithValue(t, "twill: "+what, fn) })
+	}
+	require.Zero(t, p.Stats())
+	require.False(t, errors.Is(twill.ErrReentrant, twill.ErrCanceled))
+}
+
+// promised is a function to pool whose futures the test settles.
+type promised struct {
+	ctxs     []context.Context
+	promises []*twill.Promise[int]
+}
+
+func (c *promised) fn(ctx context.Context, _ string) *twill.Future[int] {
+	p := twill.NewPromise[int]()
+	c.ctxs, c.promises = append(c.ctxs, ctx), append(c.promises, p)
+	return p.Future()
+}
+
+func TestPoolerFutureShares(t *testing.T) {
+	var c promised
+	p := twill.NewPoolerFuture(c.fn)
+	caller := goid()
+	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+	require.Len(t, c.promises, 1, "it started on the goroutine of the caller")
+	require.Equal(t, twill.PoolerStats{Calls: 2, Merged: 1, Underway: 1, Waiting: 2}, p.Stats())
+	var again *twill.Future[int]
+	one.Tap(func(int, error) {
+		require.Equal(t, caller, goid())
+		again = p.Call(t.Context(), "a")
+	})
+	c.promises[0].Resolve(7)
+	requireValue(t, 7, one)
+	requireValue(t, 7, two)
+	require.ErrorIs(t, c.ctxs[0].Err(), context.Canceled)
+	requirePending(t, again)
+	c.promises[1].Reject(errBoom)
+	requireFailure(t, errBoom, again)
+	require.Zero(t, p.Stats().Underway)
+}
+
+// A result is never handed to a caller who asked after it was computed, not even
+// to a handler that hears of it before the pooler does.
+func TestPoolerFutureIsNotJoinedOnceItsFutureHasSettled(t *testing.T) {
+	var again *twill.Future[int]
+	var promises []*twill.Promise[int]
+	var p *twill.Pooler[string, int]
+	p = twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
+		made := twill.NewPromise[int]()
+		if promises = append(promises, made); len(promises) == 1 {
+			made.Future().Tap(func(int, error) { again = p.Call(t.Context(), "a") })
+		}
+		return made.Future()
+	})
+	first := p.Call(t.Context(), "a")
+	promises[0].Resolve(1)
+	requireValue(t, 1, first)
+	requirePending(t, again)
+	require.Len(t, promises, 2)
+	require.Equal(t, twill.PoolerStats{Calls: 2, Underway: 1, Waiting: 1}, p.Stats())
+	promises[1].Resolve(2)
+	requireValue(t, 2, again)
+	require.Zero(t, p.Len())
+}
+
+// Such calls cannot be shared: they have ended when they return.
+func TestPoolerFutureOfASettledFuture(t *testing.T) {
+	n := 0
+	p := twill.NewPoolerFuture(func(_ context.Context, key string) *twill.Future[int] {
+		if n++; key == "bad" {
+			return twill.Rejected[int](errBoom)
+		}
+		return twill.Resolved(n)
+	})
+	requireValue(t, 1, p.Call(t.Context(), "a"))
+	requireValue(t, 2, p.Call(t.Context(), "a"))
+	requireFailure(t, errBoom, p.Call(t.Context(), "bad"))
+	require.Zero(t, p.Stats().Underway)
+}
+
+func TestPoolerFutureIsCancelledByTheLastToLeave(t *testing.T) {
+	var c promised
+	p := twill.NewPoolerFuture(c.fn)
+	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+	require.True(t, one.Cancel(errFirst))
+	requirePending(t, c.promises[0].Future())
+	require.True(t, two.Cancel(errSecond))
+	requireFailure(t, errSecond, c.promises[0].Future())
+	require.Equal(t, errSecond, context.Cause(c.ctxs[0]))
+	require.Zero(t, p.Stats().Underway)
+
+	// A future that others need too goes on without us; the key is free.
+	three := p.Call(t.Context(), "a")
+	keep := twill.Then(c.promises[1].Future(), same[int])
+	require.True(t, three.Cancel(nil))
+	requirePending(t, keep)
+	require.Zero(t, p.Stats().Underway)
+	four := p.Call(t.Context(), "a")
+	c.promises[1].Resolve(1)
+	requireValue(t, 1, keep)
+	c.promises[2].Resolve(2)
+	requireValue(t, 2, four)
+}
+
+// A canceller that takes its time: the next call waits for it.
+func TestPoolerFutureNextCallWaitsForASlowCancel(t *testing.T) {
+	var promises, cleanups []*twill.Promise[int]
+	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
+		work, cleanup := twill.NewPromise[int](), twill.NewPromise[int]()
+		promises, cleanups = append(promises, work), append(cleanups, cleanup)
+		return work.Future().CatchFuture(func(error) *twill.Future[int] { return cleanup.Future().Shield() })
+	})
+	require.True(t, p.Call(t.Context(), "a").Cancel(nil))
+	requireFailure(t, twill.ErrCanceled, promises[0].Future())
+	next := p.Call(t.Context(), "a")
+	require.Len(t, promises, 1)
+	cleanups[0].Resolve(0)
+	require.Len(t, promises, 2)
+	promises[1].Resolve(3)
+	requireValue(t, 3, next)
+}
+
+// Bug of the original: a function that raised left its key for ever, and all
+// later callers hung.
+func TestPoolerFutureWhateverTheFunctionDoes(t *testing.T) {
+	n := 0
+	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
+		switch n++; n {
+		case 1:
+			panic(errBoom)
+		case 2:
+			return nil
+		case 3:
+			runtime.Goexit()
+		}
+		return twill.Resolved(n)
+	})
+	requireFailure(t, errBoom, p.Call(t.Context(), "a"))
+	_, err := awaitSoon(p.Call(t.Context(), "a"))
+	require.ErrorContains(t, err, "nil future")
+	exited := make(chan struct{})
+	go func() {
+		defer close(exited)
+		p.Call(t.Context(), "a")
+		t.Error("the goroutine goes on exiting")
+	}()
+	<-exited
+	require.Zero(t, p.Stats().Underway)
+	requireValue(t, 4, p.Call(t.Context(), "a"))
+}
+
+// Those who join while the function itself still runs.
+func TestPoolerFutureJoinedWhileTheFunctionRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, exit := range []bool{false, true} {
+			entered, gate := make(chan struct{}), make(chan struct{})
+			p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
+				close(entered)
+				<-gate
+				if exit {
+					runtime.Goexit()
+				}
+				return twill.Resolved(1)
+			})
+			go p.Call(t.Context(), "a")
+			<-entered
+			joined := p.Call(t.Context(), "a")
+			requirePending(t, joined)
+			close(gate)
+			synctest.Wait()
+			if exit {
+				requireFailure(t, twill.ErrGoexit, joined)
+			} else {
+				requireValue(t, 1, joined)
+			}
+			require.Zero(t, p.Stats().Underway)
+		}
+	})
+}
+
+// All leave while the function still runs: its future is cancelled when there
+// is one, and then the next call is made.
+func TestPoolerFutureLeftWhileTheFunctionRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		var c promised
+		p := twill.NewPoolerFuture(func(ctx context.Context, key string) *twill.Future[int] {
+			if len(c.ctxs) == 0 {
+				f := c.fn(ctx, key)
+				<-gate
+				return f
+			}
+			return c.fn(ctx, key)
+		})
+		ctx, cancel := context.WithCancelCause(t.Context())
+		go p.Call(ctx, "a")
+		synctest.Wait()
+		cancel(errBoom)
+		synctest.Wait()
+		require.Equal(t, errBoom, context.Cause(c.ctxs[0]))
+		next := p.Call(t.Context(), "a")
+		require.Len(t, c.promises, 1)
+		close(gate)
+		synctest.Wait()
+		requireFailure(t, errBoom, c.promises[0].Future())
+		require.Len(t, c.promises, 2)
+		c.promises[1].Resolve(2)
+		requireValue(t, 2, next)
+	})
+}
+
+// The same, and then the function ends its goroutine: the next call is made on
+// another one.
+func TestPoolerFutureLeftAndThenExits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		n := 0
+		p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
+			if n++; n == 1 {
+				<-gate
+				runtime.Goexit()
+			}
+			return twill.Resolved(n)
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		go p.Call(ctx, "a")
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		next := p.Call(t.Context(), "a")
+		close(gate)
+		awaitValue(t, next, 2)
+		synctest.Wait()
+		require.Zero(t, p.Stats().Underway)
+	})
+}
+
+// endlessContext calls a function when it is asked for its Done: at a moment
+// between the joining and the watching.
+type endlessContext struct {
+	context.Context
+	hook func()
+	done chan struct{}
+}
+
+func (c endlessContext) Done() <-chan struct{} {
+	c.hook()
+	return c.done
+}
+
+// The context of a caller who has been told already is not watched on: the
+// goroutine that would do it is gone.
+func TestPoolerEndsBeforeTheContextIsWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c promised
+		p := twill.NewPoolerFuture(c.fn)
+		p.Call(t.Context(), "a")
+		resolve := func() { c.promises[0].Resolve(1) }
+		requireValue(t, 1, p.Call(endlessContext{context.Background(), resolve, make(chan struct{})}, "a"))
+	})
+}
+
+// What a caller keeps is the result, not what it was made from.
+func TestPoolerLetsGoOfArguments(t *testing.T) {
+	p := twill.NewPoolerFunc(
+		func(*[64]int) int { return 1 },
+		func(context.Context, *[64]int) (int, error) { return 2, nil })
+	var gone weak.Pointer[[64]int]
+	var f *twill.Future[int]
+	func() {
+		big := new([64]int)
+		gone = weak.Make(big)
+		f = p.Call(t.Context(), big)
+	}()
+	awaitValue(t, f, 2)
+	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(f)
+}
+
+// The same for a call that stood in line and is never made.
+func TestPoolerLetsGoOfArgumentsInLine(t *testing.T) {
+	gate := make(chan struct{})
+	defer close(gate)
+	p := twill.NewPoolerFunc(
+		func(*[64]int) int { return 1 },
+		func(context.Context, *[64]int) (int, error) { <-gate; return 2, nil })
+	p.Call(t.Context(), nil).Cancel(nil)
+	var gone weak.Pointer[[64]int]
+	var f *twill.Future[int]
+	func() {
+		big := new([64]int)
+		gone = weak.Make(big)
+		f = p.Call(t.Context(), big)
+	}()
+	require.True(t, f.Cancel(nil))
+	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(f)
+}
+
+func TestPoolerFutureReentrantCallFails(t *testing.T) {
+	var p *twill.Pooler[string, int]
+	p = twill.NewPoolerFuture(func(ctx context.Context, key string) *twill.Future[int] {
+		return twill.Then(p.Call(ctx, key), same[int])
+	})
+	requireFailure(t, twill.ErrReentrant, p.Call(t.Context(), "a"))
+
+	// Also from a handler, later.
+	var work twill.Promise[int]
+	p = twill.NewPoolerFuture(func(ctx context.Context, key string) *twill.Future[int] {
+		return twill.ThenFuture(work.Future(), func(int) *twill.Future[int] { return p.Call(ctx, key) })
+	})
+	f := p.Call(t.Context(), "a")
+	work.Resolve(1)
+	requireFailure(t, twill.ErrReentrant, f)
+}
+
+func TestPoolerFutureForget(t *testing.T) {
+	var c promised
+	p := twill.NewPoolerFuture(c.fn)
+	one := p.Call(t.Context(), "a")
+	require.True(t, p.Forget("a"))
+	two := p.Call(t.Context(), "a")
+	require.Len(t, c.promises, 2)
+	c.promises[0].Resolve(1)
+	c.promises[1].Resolve(2)
+	requireValue(t, 1, one)
+	requireValue(t, 2, two)
+	require.Zero(t, p.Stats().Underway)
+}
+
+// One call after another is cancelled, and each starts the next: a loop, not
+// a recursion.
+func TestPoolerFutureManyCancelsInARow(t *testing.T) {
+	smallStack(t)
+	p := twill.NewPoolerFuture(func(ctx context.Context, _ string) *twill.Future[int] {
+		return twill.NewPromise[int]().Future()
+	})
+	for range 10_000 {
+		f := p.Call(t.Context(), "a")
+		require.True(t, f.Cancel(nil))
+	}
+	require.Zero(t, p.Stats().Underway)
+}
+
+// A pooler that waits for a pooler: the last to leave ends both.
+func TestPoolerOfAPooler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := twill.NewPooler(func(ctx context.Context, _ string) (int, error) {
+			<-ctx.Done()
+			time.Sleep(time.Second)
+			return 0, context.Cause(ctx)
+		})
+		outer := twill.NewPoolerFuture(inner.Call)
+		one, two := outer.Call(t.Context(), "a"), outer.Call(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 1, inner.Len())
+		one.Cancel(nil)
+		two.Cancel(errBoom)
+		requireFailure(t, errBoom, two)
+		synctest.Wait() // the end of the outer call's context may come first at the inner one
+		require.Zero(t, outer.Len())
+		_, err := inner.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.False(t, errors.Is(err, errBoom))
+	})
+}
+
+// singleflight gives the first caller's cancel to everybody; so did the
+// original.
+func TestPoolerOnlyTheLastCallerToLeaveEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c calls
+		p := twill.NewPooler(c.fn)
+		first, leave := context.WithCancelCause(t.Context())
+		one, two, three := p.Call(first, "a"), p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+		synctest.Wait()
+
+		leave(errFirst)
+		synctest.Wait()
+		requireFailure(t, errFirst, one)
+		requireFailure(t, twill.ErrCanceled, one)
+		require.NoError(t, c.ctxs[0].Err())
+
+		require.True(t, two.Cancel(errSecond))
+		requireFailure(t, errSecond, two)
+		require.NoError(t, c.ctxs[0].Err())
+		requirePending(t, three)
+		require.Equal(t, 1, p.Stats().Waiting)
+
+		require.True(t, three.Cancel(errBoom))
+		requireFailure(t, errBoom, three)
+		require.Equal(t, errBoom, context.Cause(c.ctxs[0]))
+		synctest.Wait()
+		require.Zero(t, p.Stats().Underway)
+	})
+}
+
+func TestPoolerCallWithAnEndedContext(t *testing.T) {
+	var c calls
+	p := twill.NewPooler(c.fn)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errBoom)
+	f := p.Call(ctx, "a")
+	requireFailure(t, errBoom, f)
+	requireFailure(t, twill.ErrCanceled, f)
+	require.Zero(t, p.Stats())
+}
+
+type contextKey string
+
+// The values are the first caller's; the deadline and the end are not.
+func TestPoolerContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c calls
+		p := twill.NewPooler(c.fn)
+		ctx, cancel := context.WithTimeout(context.WithValue(t.Context(), contextKey("who"), "first"), time.Second)
+		defer cancel()
+		one := p.Call(ctx, "a")
+		two := p.Call(context.WithValue(t.Context(), contextKey("who"), "second"), "a")
+		synctest.Wait()
+		fnCtx := c.ctxs[0]
+		require.Equal(t, "first", fnCtx.Value(contextKey("who")))
+		_, ok := fnCtx.Deadline()
+		require.False(t, ok)
+		time.Sleep(2 * time.Second)
+		requireFailure(t, context.DeadlineExceeded, one)
+		require.NoError(t, fnCtx.Err())
+		require.NoError(t, context.Cause(fnCtx))
+		child, end := context.WithCancel(fnCtx)
+		defer end()
+		require.Equal(t, "first", child.Value(contextKey("who")))
+
+		c.result("a") <- 1
+		awaitValue(t, two, 1)
+		synctest.Wait()
+		require.ErrorIs(t, fnCtx.Err(), context.Canceled, "it ends with the call")
+		require.ErrorIs(t, child.Err(), context.Canceled)
+		require.Equal(t, "twill.Pooler context", fnCtx.(interface{ String() string }).String())
+	})
+}
+
+// A function that asks for the end of its context only when it is over.
+func TestPoolerContextAskedLate(t *testing.T) {
+	var late context.Context
+	p := twill.NewPooler(func(ctx context.Context, _ int) (int, error) {
+		late = ctx
+		return 1, nil
+	})
+	awaitValue(t, p.Call(t.Context(), 1), 1)
+	<-late.Done()
+	require.ErrorIs(t, late.Err(), context.Canceled)
+	require.ErrorIs(t, context.Cause(late), context.Canceled)
+}
+
+// janos/singleflight#4 and tailscale#18924: not twice at a time, and nobody
+// joins a call that was cancelled.
+func TestPoolerCallAfterACancelledOneWaitsForItToReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := calls{stubborn: true}
+		p := twill.NewPooler(c.fn)
+		require.True(t, p.Call(t.Context(), "a").Cancel(nil))
+		one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 1, c.count(), "never two at a time")
+		require.Equal(t, twill.PoolerStats{Calls: 3, Merged: 1, Underway: 1, Waiting: 2}, p.Stats())
+
+		c.result("a") <- 1
+		synctest.Wait()
+		require.Equal(t, 2, c.count(), "it has returned")
+		requirePending(t, one)
+		require.NoError(t, c.ctxs[1].Err())
+		c.result("a") <- 2
+		synctest.Wait()
+		requireValue(t, 2, one)
+		requireValue(t, 2, two)
+		require.Zero(t, p.Stats().Underway)
+	})
+}
+
+func TestPoolerCallInLineIsNeverMadeOnceLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := calls{stubborn: true}
+		p := twill.NewPooler(c.fn)
+		p.Call(t.Context(), "a").Cancel(nil)
+		one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+		require.True(t, one.Cancel(nil))
+		require.True(t, two.Cancel(nil))
+		require.Equal(t, 1, p.Stats().Underway)
+		c.result("a") <- 1
+		synctest.Wait()
+		require.Equal(t, 1, c.count())
+		require.Equal(t, twill.PoolerStats{Calls: 3, Merged: 1}, p.Stats())
+
+		p.Call(t.Context(), "a").Cancel(nil)
+		p.Call(t.Context(), "a").Cancel(nil)
+		three := p.Call(t.Context(), "a")
+		synctest.Wait()
+		c.result("a") <- 2
+		synctest.Wait()
+		c.result("a") <- 3
+		awaitValue(t, three, 3)
+		require.Equal(t, 3, c.count())
+	})
+}
+
+func TestPoolerForget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := calls{stubborn: true}
+		p := twill.NewPooler(c.fn)
+		require.False(t, p.Forget("a"))
+		one := p.Call(t.Context(), "a")
+		require.True(t, p.Forget("a"))
+		require.False(t, p.Forget("a"))
+		two := p.Call(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 2, c.count())
+		require.Equal(t, 2, p.Len())
+		require.True(t, two.Cancel(nil))
+		three := p.Call(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 2, c.count(), "it waits for the cancelled one")
+		require.True(t, p.Forget("a"))
+		synctest.Wait()
+		require.Equal(t, 3, c.count(), "it need not wait any longer")
+		joined := p.Call(t.Context(), "a")
+		for range 3 {
+			c.result("a") <- 5
+		}
+		synctest.Wait()
+		requireValue(t, 5, one)
+		requireValue(t, 5, three)
+		requireValue(t, 5, joined)
+		require.Zero(t, p.Len())
+	})
+}
+
+func TestPoolerEmptyAndCancelAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := calls{stubborn: true}
+		p := twill.NewPooler(c.fn)
+		requireValue(t, struct{}{}, p.Empty())
+		var order []int
+		call := func(i int, key string) *twill.Future[int] {
+			f := p.Call(t.Context(), key)
+			f.Tap(func(int, error) { order = append(order, i) })
+			return f
+		}
+		left := call(0, "b")
+		left.Cancel(nil)
+		order = nil
+		call(3, "a")
+		call(1, "b")
+		call(2, "b")
+		f := call(4, "a")
+		empty, gone := p.Empty(), p.Empty()
+		require.True(t, gone.Cancel(nil))
+		p.CancelAll(errBoom)
+		require.Equal(t, []int{1, 2, 3, 4}, order)
+		requireFailure(t, errBoom, f)
+		requirePending(t, empty)
+		require.Equal(t, twill.PoolerStats{Calls: 5, Merged: 2, Underway: 2}, p.Stats())
+		c.result("a") <- 1
+		synctest.Wait()
+		requirePending(t, empty)
+		c.result("b") <- 1
+		synctest.Wait()
+		requireValue(t, struct{}{}, empty)
+		require.Equal(t, 2, c.count())
+	})
+}
+
+// Empty comes after the results, whatever their handlers do.
+func TestPoolerEmptyIsToldLast(t *testing.T) {
+	var c promised
+	p := twill.NewPoolerFuture(c.fn)
+	var log []string
+	p.Empty().Tap(func(struct{}, error) { log = append(log, "empty before") })
+	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
+	empty := p.Empty()
+	empty.Tap(func(struct{}, error) { log = append(log, "empty") })
+	one.Tap(func(int, error) { log = append(log, "told") })
+	c.promises[0].Resolve(1)
+	requireValue(t, 1, two)
+	require.Equal(t, []string{"empty before", "told", "empty"}, log)
+
+	twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { runtime.Goexit(); return 0, nil })
+	last := p.Call(t.Context(), "a")
+	empty = p.Empty()
+	go c.promises[1].Resolve(2)
+	awaitValue(t, empty, struct{}{})
+	awaitValue(t, last, 2)
 }
