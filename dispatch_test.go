@@ -2,13 +2,16 @@ package twill_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"runtime"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
 )
 
@@ -209,4 +212,787 @@ func TestDispatchFailedJobNobodyLooksAtIsReported(t *testing.T) {
 	r.await(t, errSecond)
 	require.Len(t, r.of(errSecond), 1)
 	runtime.KeepAlive(q)
+}
+
+type timedQueue = twill.ResizableDispatchQueue[time.Duration, time.Duration]
+
+func TestDelayedJobsStartWhenTheyAreDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var order []string
+		var at []time.Duration
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
+			order, at = append(order, name), append(at, time.Since(start))
+			return 0, nil
+		}, nil)
+		put := func(name string, priority int, o twill.JobOptions) *twill.Job[string, int] {
+			j, err := q.Put(name, priority, o)
+			require.NoError(t, err)
+			return j
+		}
+		put("late", -9, twill.JobOptions{After: 3 * time.Second})
+		soon := put("soon", 5, twill.JobOptions{After: time.Second})
+		put("then", 0, twill.JobOptions{At: start.Add(2 * time.Second)})
+		put("past", 0, twill.JobOptions{At: start.Add(-time.Hour)})
+		put("now", 0, twill.JobOptions{After: -time.Hour})
+		gone := put("gone", 0, twill.JobOptions{After: 2500 * time.Millisecond})
+		require.Equal(t, start.Add(time.Second), soon.Due())
+		require.Equal(t, 4, q.Stats().Delayed)
+		synctest.Wait()
+		require.Equal(t, []string{"soon", "then", "gone", "late"}, rdqArgs(q.Pending()))
+		gone.Cancel(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"past", "now", "soon", "then", "late"}, order)
+		require.Equal(t, []time.Duration{0, 0, time.Second, 2 * time.Second, 3 * time.Second}, at)
+		require.EqualValues(t, 1, q.Stats().Canceled)
+	})
+}
+
+// TestReadyOrderIgnoresDueTime: what was due first does not come first.
+func TestReadyOrderIgnoresDueTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		rdqPut(t, q, 10*time.Second, 0)
+		for n, after := range []time.Duration{3, 2, 1} {
+			_, err := q.Put(time.Duration(n), 0, twill.JobOptions{After: after * time.Second})
+			require.NoError(t, err)
+		}
+		_, err := q.Put(9, -1, twill.JobOptions{After: 4 * time.Second})
+		require.NoError(t, err)
+		rdqPut(t, q, 8, 0)
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []time.Duration{9, 0, 1, 2, 8}, rdqArgs(q.Pending()))
+		q.StopNow()
+	})
+}
+
+func TestDelayedJobsCountAsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 2})
+		for range 2 {
+			_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Hour})
+			require.NoError(t, err)
+		}
+		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Hour})
+		require.ErrorIs(t, err, twill.ErrQueueFull)
+		rdqPut(t, q, time.Second, 0) // it has a slot
+		_, err = q.Put(time.Second, 0)
+		require.ErrorIs(t, err, twill.ErrQueueFull)
+		requireSize(t, q, 1, 2)
+		left, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		require.Len(t, left, 2, "delayed ones are left over, too")
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		require.Equal(t, twill.JobPending, left[0].State())
+	})
+}
+
+func TestReprioritizeADelayedJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		rdqPut(t, q, 10*time.Second, 0)
+		rdqPut(t, q, 1, 5)
+		j, err := q.Put(2, 9, twill.JobOptions{After: time.Second})
+		require.NoError(t, err)
+		require.NoError(t, q.Reprioritize(j, 4))
+		require.Equal(t, []time.Duration{1, 2}, rdqArgs(q.Pending()), "not due yet")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []time.Duration{2, 1}, rdqArgs(q.Pending()))
+		q.StopNow()
+	})
+}
+
+func TestTimeoutOfACallThatHeedsItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Timeout: time.Second})
+		start := time.Now()
+		j, next := rdqPut(t, q, time.Hour, 0), rdqPut(t, q, time.Millisecond, 0)
+		_, err := j.Await(t.Context())
+		require.Equal(t, &twill.TimeoutError{After: time.Second}, err)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(start))
+		require.Equal(t, twill.JobFailed, j.State())
+		_, err = next.Await(t.Context())
+		require.NoError(t, err, "in time")
+		other, err := q.Put(time.Minute, 0, twill.JobOptions{Timeout: -1})
+		require.NoError(t, err)
+		_, err = other.Await(t.Context())
+		require.NoError(t, err, "no limit")
+	})
+}
+
+// TestTimeoutKeepsTheSlot: a call that ignores its context holds its slot, and
+// the job has failed meanwhile.
+func TestTimeoutKeepsTheSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		running, most := 0, 0
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, d time.Duration) (time.Duration, error) {
+			running++
+			most = max(most, running)
+			time.Sleep(d)
+			running--
+			if d > time.Second {
+				require.Equal(t, &twill.TimeoutError{After: time.Second}, context.Cause(ctx))
+			}
+			return d, nil
+		}, nil)
+		slow, err := q.Put(time.Hour, 0, twill.JobOptions{Timeout: time.Second})
+		require.NoError(t, err)
+		next := rdqPut(t, q, time.Second, 0)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		requireFailure(t, context.DeadlineExceeded, &slow.Future)
+		require.Equal(t, twill.JobPending, next.State())
+		require.Len(t, q.Underway(), 1)
+		_, err = next.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, most)
+		s := q.Stats()
+		require.Equal(t, []uint64{1, 1, 0}, []uint64{s.Finished, s.Failed, s.Canceled})
+	})
+}
+
+func TestTimeoutIsStoppedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Timeout: time.Hour})
+		for range 10 {
+			_, err := rdqPut(t, q, time.Second, 0).Await(t.Context())
+			require.NoError(t, err)
+		}
+		j := rdqPut(t, q, time.Minute, 0)
+		synctest.Wait()
+		j.Cancel(errBoom)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		requireFailure(t, errBoom, &j.Future)
+		require.Equal(t, twill.JobCanceled, j.State())
+	})
+}
+
+// TestNoStarvationWithAgeing has urgent jobs without end, and one that is not.
+func TestNoStarvationWithAgeing(t *testing.T) {
+	for ageing, want := range map[time.Duration]bool{0: false, 10 * time.Second: true} {
+		synctest.Test(t, func(t *testing.T) {
+			q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Ageing: ageing})
+			rdqPut(t, q, time.Second, 0)
+			low := rdqPut(t, q, 1500*time.Millisecond, 3)
+			start := time.Now()
+			for range 100 {
+				rdqPut(t, q, time.Second, 0)
+				rdqPut(t, q, time.Second, 0)
+				time.Sleep(time.Second)
+			}
+			if _, ended := low.Poll(); !want {
+				require.False(t, ended)
+			} else {
+				require.True(t, ended)
+				// It comes before those that were put 30 seconds after it: 60 others.
+				require.Equal(t, 61*time.Second, low.Started().Sub(start))
+			}
+			q.Clear()
+			q.StopNow()
+		})
+	}
+}
+
+func TestAgeingOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Ageing: time.Second})
+		q.Pause()
+		a := rdqPut(t, q, 1, 2)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		rdqPut(t, q, 2, 1) // stands where a does, and came later
+		rdqPut(t, q, 3, 0)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		rdqPut(t, q, 4, 1)
+		require.Equal(t, []time.Duration{3, 1, 2, 4}, rdqArgs(q.Pending()))
+		require.NoError(t, q.Reprioritize(a, 5))
+		require.Equal(t, []time.Duration{3, 2, 4, 1}, rdqArgs(q.Pending()))
+		far := rdqPut(t, q, 5, -1<<31)
+		rdqPut(t, q, 6, 1<<31-1)
+		require.Equal(t, far.Arg(), q.Pending()[0].Arg(), "whatever the number, it does not overflow")
+		require.Equal(t, []time.Duration{5, 3, 2, 4, 1, 6}, rdqArgs(q.Pending()))
+	})
+	require.Panics(t, func() {
+		twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Ageing: -1})
+	})
+}
+
+func TestDelayWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		for _, o := range []twill.JobOptions{{After: 1<<63 - 1}, {At: time.Now().AddDate(9000, 0, 0)}} {
+			j, err := q.Put(1, 0, o)
+			require.NoError(t, err)
+			time.Sleep(1000 * time.Hour)
+			require.Equal(t, twill.JobPending, j.State())
+			j.Cancel(nil)
+		}
+		early, err := q.Put(1, 0, twill.JobOptions{At: time.Now().AddDate(-9000, 0, 0)})
+		require.NoError(t, err)
+		_, err = early.Await(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+// TestRetriedJobKeepsItsAge: with ageing, too, it keeps its place.
+func TestRetriedJobKeepsItsAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Second)})
+		rdqPut(t, q, 1, 3)
+		synctest.Wait()
+		q.Pause()
+		rdqPut(t, q, 0, 3)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int{1, 0}, rdqArgs(q.Pending()))
+	})
+}
+
+func TestDispatchOrder(t *testing.T) {
+	var order []string
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
+		order = append(order, name)
+		return 0, nil
+	}, nil)
+	q.Pause()
+	a := rdqPut(t, q, "a20", 20)
+	for name, priority := range map[string]int{"b10": 10, "c15": 15, "d-1": -1} {
+		rdqPut(t, q, name, priority)
+	}
+	for n := range 10 {
+		rdqPut(t, q, fmt.Sprint("equal", n), 12)
+	}
+	last := rdqPut(t, q, "e99", 99)
+	want := []string{"d-1", "b10"}
+	for n := range 10 {
+		want = append(want, fmt.Sprint("equal", n))
+	}
+	want = append(want, "c15", "a20", "e99")
+	require.Equal(t, want, rdqArgs(q.Pending()), "pending in dispatch order")
+
+	require.NoError(t, q.Reprioritize(a, 12))
+	require.Equal(t, 12, a.Priority())
+	want = slices.Insert(slices.Delete(want, 13, 14), 2, "a20")
+	require.Equal(t, want, rdqArgs(q.Pending()), "the one put first stands first among equals")
+	require.NoError(t, q.Reprioritize(a, 12))
+	require.Equal(t, want, rdqArgs(q.Pending()), "the same priority changes nothing")
+
+	require.NoError(t, q.Resume())
+	_, err := last.Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, want, order)
+	require.ErrorIs(t, q.Reprioritize(a, 1), twill.ErrNotPending, "finished")
+}
+
+func TestDispatchReprioritizeUnderwayAndCancelled(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, nil)
+	underway, cancelled := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+	cancelled.Cancel(nil)
+	require.ErrorIs(t, q.Reprioritize(underway, 1), twill.ErrNotPending)
+	require.ErrorIs(t, q.Reprioritize(cancelled, 1), twill.ErrNotPending)
+	gate <- nil
+}
+
+func TestDispatchSize(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 1, Size: 2})
+	rdqPut(t, q, 1, 0)
+	rdqPut(t, q, 2, 0)
+	third := rdqPut(t, q, 3, 0)
+	_, err := q.Put(4, -1)
+	require.ErrorIs(t, err, twill.ErrQueueFull)
+	require.NoError(t, q.Reprioritize(third, -1), "a full queue can be put in another order")
+	require.Equal(t, []int{3, 2}, rdqArgs(q.Pending()))
+	third.Cancel(nil)
+	rdqPut(t, q, 5, 0)
+	for range 3 {
+		gate <- nil
+	}
+}
+
+func TestDispatchNegativeSizeTakesWhatFindsASlot(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 1, Size: -1})
+	j := rdqPut(t, q, 1, 0)
+	_, err := q.Put(2, 0)
+	require.ErrorIs(t, err, twill.ErrQueueFull)
+	gate <- nil
+	_, err = j.Await(t.Context())
+	require.NoError(t, err)
+}
+
+func TestDispatchPuttingMoreThanWidthDispatchesWidth(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 3})
+	for n := range 5 {
+		rdqPut(t, q, n, 0)
+	}
+	requireSize(t, q, 3, 2)
+	require.Equal(t, []int{0, 1, 2}, rdqArgs(q.Underway()), "in order of start")
+	for range 5 {
+		gate <- nil
+	}
+}
+
+func TestPutAllStartsNothingBeforeAllAreIn(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, nil }, nil)
+	q.Pause()
+	first := rdqPut(t, q, 9, 5)
+	jobs, err := q.PutAll([]int{1, 2, 3}, 5)
+	require.NoError(t, err)
+	require.Equal(t, []int{9, 1, 2, 3}, rdqArgs(q.Pending()))
+	require.Equal(t, []int{1, 2, 3}, rdqArgs(jobs))
+	require.NoError(t, q.Resume())
+	_, err = jobs[2].Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, twill.JobFinished, first.State())
+
+	// With a free slot the urgent one of a batch is not overtaken by the first.
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
+		jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
+		require.NoError(t, err)
+		requireSize(t, q, 2, 1)
+		require.Equal(t, twill.JobPending, jobs[2].State())
+		time.Sleep(time.Second)
+		synctest.Wait()
+		requireSize(t, q, 0, 0)
+	})
+}
+
+func TestPutAllIsAllOrNothing(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2, Size: 3})
+	_, err := q.PutAll([]int{1, 2, 3, 4, 5, 6}, 0)
+	require.ErrorIs(t, err, twill.ErrQueueFull)
+	requireSize(t, q, 0, 0)
+	_, err = q.PutAll([]int{1, 2, 3, 4, 5}, 0)
+	require.NoError(t, err, "two slots and three places")
+	requireSize(t, q, 2, 3)
+	for range 5 {
+		gate <- nil
+	}
+	q.Stop()
+	_, err = q.PutAll([]int{1}, 0)
+	require.ErrorIs(t, err, twill.ErrStopped)
+	require.EqualValues(t, 7, q.Stats().Refused)
+}
+
+func TestPutWaitLetsInInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
+		rdqPut(t, q, time.Second, 0)
+		rdqPut(t, q, time.Second, 0)
+		_, err := q.Put(time.Second, 0)
+		require.ErrorIs(t, err, twill.ErrQueueFull)
+		var order record[int]
+		start := time.Now()
+		for n := range 3 {
+			go func() {
+				_, err := q.PutWait(t.Context(), time.Second, 0)
+				require.NoError(t, err)
+				require.Equal(t, time.Duration(n+1)*time.Second, time.Since(start))
+				order.add(n)
+			}()
+			synctest.Wait()
+		}
+		_, err = q.Put(time.Second, -1)
+		require.ErrorIs(t, err, twill.ErrQueueFull, "others wait longer")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int{0, 1, 2}, order.all())
+		require.EqualValues(t, 5, q.Stats().Finished)
+	})
+}
+
+// TestPutWaitIsLetInBy has every way in which room is made.
+func TestPutWaitIsLetInBy(t *testing.T) {
+	type queue = twill.ResizableDispatchQueue[time.Duration, time.Duration]
+	for name, makeRoom := range map[string]func(t *testing.T, q *queue, pending *twill.Job[time.Duration, time.Duration]){
+		"a job that ends": func(*testing.T, *queue, *twill.Job[time.Duration, time.Duration]) { time.Sleep(time.Hour) },
+		"a cancel":        func(_ *testing.T, _ *queue, j *twill.Job[time.Duration, time.Duration]) { j.Cancel(nil) },
+		"Clear":           func(_ *testing.T, q *queue, _ *twill.Job[time.Duration, time.Duration]) { q.Clear() },
+		"SetWidth": func(t *testing.T, q *queue, _ *twill.Job[time.Duration, time.Duration]) {
+			require.NoError(t, q.SetWidth(2))
+		},
+		"Resume after Pause": func(t *testing.T, q *queue, _ *twill.Job[time.Duration, time.Duration]) {
+			q.Pause()
+			require.NoError(t, q.ResumeWidth(2))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
+				rdqPut(t, q, time.Hour, 0)
+				pending := rdqPut(t, q, time.Hour, 0)
+				in := false
+				go func() {
+					j, err := q.PutWait(t.Context(), time.Minute, 0)
+					require.NoError(t, err)
+					require.Equal(t, time.Minute, j.Arg())
+					in = true
+				}()
+				synctest.Wait()
+				require.False(t, in)
+				makeRoom(t, q, pending)
+				synctest.Wait()
+				require.True(t, in)
+				q.Clear()
+				q.StopNow()
+			})
+		})
+	}
+}
+
+func TestPutWaitWithoutPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
+		start := time.Now()
+		for n := range 3 {
+			_, err := q.PutWait(t.Context(), time.Second, 0)
+			require.NoError(t, err)
+			require.Equal(t, time.Duration(n)*time.Second, time.Since(start), "the slot is free, and none may wait")
+			requireSize(t, q, 1, 0)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+	})
+}
+
+func TestPutWaitGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
+		ended, cancel := context.WithCancelCause(t.Context())
+		cancel(errBoom)
+		_, err := q.PutWait(ended, time.Second, 0)
+		require.ErrorIs(t, err, errBoom, "also if there is room")
+		requireSize(t, q, 0, 0)
+
+		rdqPut(t, q, time.Hour, 0)
+		rdqPut(t, q, time.Hour, 0)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var errs record[error]
+		go func() {
+			_, err := q.PutWait(ctx, time.Second, 0)
+			errs.add(err)
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := q.PutWait(t.Context(), time.Second, 0)
+			errs.add(err)
+		}()
+		synctest.Wait()
+		cancel(errBoom)
+		synctest.Wait()
+		require.Equal(t, []error{errBoom}, errs.all())
+		require.Equal(t, 1, q.Clear(), "who gave up is not let in")
+		synctest.Wait()
+		require.Equal(t, []error{errBoom, nil}, errs.all(), "the next one is")
+		q.StopNow()
+	})
+}
+
+func TestPutWaitEndsWithTheQueue(t *testing.T) {
+	for name, end := range map[string]func(q *twill.ResizableDispatchQueue[time.Duration, time.Duration]){
+		"Stop":    func(q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) { q.Stop() },
+		"StopNow": func(q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) { q.StopNow() },
+		"Drain": func(q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			q.Drain(ctx)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
+				rdqPut(t, q, time.Hour, 0)
+				rdqPut(t, q, time.Hour, 0)
+				var refused atomic.Int32
+				for range 3 {
+					go func() {
+						_, err := q.PutWait(t.Context(), time.Second, 0)
+						require.ErrorIs(t, err, twill.ErrStopped)
+						refused.Add(1)
+					}()
+				}
+				synctest.Wait()
+				end(q)
+				synctest.Wait()
+				require.EqualValues(t, 3, refused.Load())
+				q.StopNow()
+			})
+		})
+	}
+}
+
+func TestPutWithBadOptions(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	require.PanicsWithValue(t, "twill: Put with more than one JobOptions", func() {
+		q.Put(1, 0, twill.JobOptions{}, twill.JobOptions{})
+	})
+	require.PanicsWithValue(t, "twill: JobOptions with both At and After", func() {
+		q.Put(1, 0, twill.JobOptions{At: time.Now(), After: time.Second})
+	})
+	//lint:ignore SA1012 that is what is tested
+	require.PanicsWithValue(t, "twill: PutWait with a nil context", func() { q.PutWait(nil, 1, 0) }) //nolint:staticcheck
+	requireSize(t, q, 0, 0)
+}
+
+func TestPendingPage(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q.Pause()
+	for n := range 50 {
+		rdqPut(t, q, n, n*37%50)
+	}
+	for n := range 5 {
+		_, err := q.Put(100+n, -1, twill.JobOptions{After: time.Duration(5-n) * time.Hour})
+		require.NoError(t, err)
+	}
+	all := rdqArgs(q.Pending())
+	require.Len(t, all, 55)
+	require.Equal(t, []int{104, 103, 102, 101, 100}, all[50:], "those that are not due come last")
+	for _, page := range [][2]int{{0, 10}, {10, 10}, {45, 10}, {50, 10}, {0, 1000}, {54, 1}, {55, 1}, {99, 3}, {0, 0}} {
+		from, n := page[0], page[1]
+		want := all[min(from, 55):min(from+n, 55)]
+		require.Equal(t, slices.Clone(want), append([]int{}, rdqArgs(q.PendingPage(from, n))...), "page %v", page)
+	}
+	require.Panics(t, func() { q.PendingPage(-1, 1) })
+	require.Panics(t, func() { q.PendingPage(0, -1) })
+}
+
+// TestFuturesHoldTheirSlot: a function that returns futures.
+func TestFuturesHoldTheirSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var promises []*twill.Promise[int]
+		q := twill.NewResizableDispatchQueueFuture(func(_ context.Context, n int) *twill.Future[int] {
+			if n < 0 {
+				return nil
+			}
+			p := twill.NewPromise[int]()
+			promises = append(promises, p)
+			return p.Future()
+		}, nil)
+		one, two, three := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0), rdqPut(t, q, 3, 0)
+		none := rdqPut(t, q, -1, 0)
+		synctest.Wait()
+		requireSize(t, q, 1, 3)
+		promises[0].Resolve(7)
+		synctest.Wait()
+		requireValue(t, 7, &one.Future)
+		requireSize(t, q, 1, 2)
+		var cause error
+		promises[1].OnCancel(func(err error) { cause = err })
+		two.Cancel(errBoom)
+		synctest.Wait()
+		require.ErrorIs(t, cause, errBoom, "a cancel goes on to the future")
+		requireFailure(t, errBoom, &two.Future)
+		promises[2].Reject(errFirst)
+		synctest.Wait()
+		requireFailure(t, errFirst, &three.Future)
+		_, err := none.Await(t.Context())
+		require.ErrorContains(t, err, "nil future")
+	})
+}
+
+func TestAFutureThatOthersNeedIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		shared := twill.Then(p.Future(), func(n int) (int, error) { return n, nil })
+		q := twill.NewResizableDispatchQueueFuture(func(context.Context, int) *twill.Future[int] { return p.Future() }, nil)
+		j, next := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+		synctest.Wait()
+		j.Cancel(nil)
+		synctest.Wait()
+		requirePending(t, shared)
+		require.Equal(t, twill.JobUnderway, next.State(), "the slot is free")
+		p.Resolve(3)
+		synctest.Wait()
+		requireValue(t, 3, shared)
+		requireValue(t, 3, &next.Future)
+	})
+}
+
+func TestHooksGoAroundCalls(t *testing.T) {
+	var order []string
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+		order = append(order, "call "+ctx.Value(hookKey{}).(string))
+		return n, nil
+	}, nil)
+	q.Use(func(ctx context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+		order = append(order, "outer")
+		v, err := next(context.WithValue(ctx, hookKey{}, "with value"))
+		order = append(order, "after")
+		return v + j.Arg(), err
+	})
+	q.Use(func(ctx context.Context, _ *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+		order = append(order, "inner")
+		return next(ctx)
+	})
+	v, err := rdqPut(t, q, 21, 0).Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 42, v)
+	require.Equal(t, []string{"outer", "inner", "call with value", "after"}, order)
+
+	q.Use(func(_ context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+		if j.Arg() < 0 {
+			return 0, errBoom
+		}
+		panic("hook")
+	})
+	_, err = rdqPut(t, q, -1, 0).Await(t.Context())
+	require.ErrorIs(t, err, errBoom, "a hook may refuse")
+	_, err = rdqPut(t, q, 1, 0).Await(t.Context())
+	_, panicked := errors.AsType[*twill.PanicError](err)
+	require.True(t, panicked)
+	require.Panics(t, func() { q.Use(nil) })
+}
+
+type hookKey struct{}
+
+func TestKeyJoinsTheJobThatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		a := twill.JobOptions{Key: "a"}
+		underway := rdqPutOpts(t, q, time.Second, 0, a)
+		require.Equal(t, "a", underway.Key())
+		require.Same(t, underway, rdqPutOpts(t, q, 2*time.Second, -5, a), "underway")
+		require.Equal(t, 0, underway.Priority(), "it has started: no priority helps any more")
+		refused := a
+		refused.Refuse = true
+		there, err := q.Put(time.Second, 0, refused)
+		require.ErrorIs(t, err, twill.ErrDuplicateJob)
+		require.Same(t, underway, there)
+
+		b := rdqPutOpts(t, q, time.Second, 5, twill.JobOptions{Key: "b"})
+		c := rdqPut(t, q, time.Second, 3)
+		require.Same(t, b, rdqPutOpts(t, q, time.Second, 7, twill.JobOptions{Key: "b"}))
+		require.Equal(t, 5, b.Priority(), "a less urgent one changes nothing")
+		require.Same(t, b, rdqPutOpts(t, q, time.Second, 1, twill.JobOptions{Key: "b"}))
+		require.Equal(t, 1, b.Priority(), "it is as urgent as whoever needs it most")
+		require.Equal(t, b, q.Pending()[0])
+		requireSize(t, q, 1, 2)
+
+		time.Sleep(time.Second)
+		synctest.Wait()
+		again := rdqPutOpts(t, q, time.Second, 9, a)
+		require.NotSame(t, underway, again, "the key is free when the job has ended")
+		s := q.Stats()
+		require.Equal(t, []uint64{4, 3, 1}, []uint64{s.Put, s.Joined, s.Refused})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, twill.JobFinished, c.State())
+		require.Equal(t, twill.JobFinished, again.State())
+	})
+}
+
+func TestKeyedJobTakesTheShorterDelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		start := time.Now()
+		j := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Hour})
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Minute})
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: 2 * time.Minute})
+		require.Equal(t, start.Add(time.Minute), j.Due())
+		k := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "b", After: time.Hour})
+		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "b"})
+		_, err := k.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, start, k.Started())
+		_, err = j.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, start.Add(time.Minute), j.Started())
+	})
+}
+
+// TestKeyIsFreeAfter has every way for a job to end.
+func TestKeyIsFreeAfter(t *testing.T) {
+	type job = *twill.Job[time.Duration, time.Duration]
+	for name, test := range map[string]struct {
+		paused bool
+		arg    time.Duration
+		opts   twill.JobOptions
+		end    func(q *timedQueue, j job)
+	}{
+		"success":               {arg: time.Second},
+		"panic":                 {arg: -1},
+		"goexit":                {arg: -2},
+		"a timeout":             {arg: time.Hour, opts: twill.JobOptions{Timeout: time.Second}},
+		"a cancel when pending": {paused: true, end: func(_ *timedQueue, j job) { j.Cancel(nil) }},
+		"a cancel underway":     {arg: time.Hour, end: func(_ *timedQueue, j job) { j.Cancel(nil) }},
+		"Clear":                 {paused: true, end: func(q *timedQueue, _ job) { q.Clear() }},
+		"a failing limiter": {paused: true, end: func(q *timedQueue, _ job) {
+			q.SetRate(limiterFunc(func(context.Context) error { return errBoom }))
+			q.Resume()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(func(ctx context.Context, d time.Duration) (time.Duration, error) {
+					time.Sleep(time.Second)
+					switch d {
+					case -1:
+						panic("boom")
+					case -2:
+						runtime.Goexit()
+					}
+					return rdqSleep(ctx, d)
+				}, nil)
+				if test.paused {
+					q.Pause()
+				}
+				o := test.opts
+				o.Key, o.Refuse = "k", true
+				j := rdqPutOpts(t, q, test.arg, 0, o)
+				_, err := q.Put(0, 0, o)
+				require.ErrorIs(t, err, twill.ErrDuplicateJob)
+				synctest.Wait()
+				if test.end != nil {
+					test.end(q, j)
+				} else {
+					time.Sleep(time.Minute)
+				}
+				synctest.Wait()
+				_, ended := j.Poll()
+				require.True(t, ended)
+				rdqPutOpts(t, q, 0, 0, o)
+				time.Sleep(time.Minute)
+				q.StopNow()
+			})
+		})
+	}
+}
+
+// TestLeavingAJoinedJobAlone: each caller has a future of its own.
+func TestLeavingAJoinedJobAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		watch := func() *twill.Future[time.Duration] {
+			return rdqPutOpts(t, q, time.Second, 0, twill.JobOptions{Key: "a"}).Tap(func(time.Duration, error) {})
+		}
+		one, two, three := watch(), watch(), watch()
+		one.Cancel(nil)
+		requireFailure(t, twill.ErrCanceled, one)
+		requirePending(t, two)
+		two.Cancel(nil)
+		requirePending(t, three)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		requireValue(t, time.Second, three)
+
+		one, two = watch(), watch()
+		one.Cancel(nil)
+		two.Cancel(errBoom)
+		synctest.Wait() // it may be the worker that settles the job, as its context has ended
+		requireFailure(t, errBoom, two)
+		requireSize(t, q, 0, 0)
+		require.EqualValues(t, 1, q.Stats().Canceled, "the last one to leave takes it down")
+	})
 }

@@ -2,6 +2,11 @@ package twill_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -9,7 +14,6 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
 )
 
@@ -178,4 +182,699 @@ func TestJobIsReleased(t *testing.T) {
 	require.Eventually(t, func() bool { return alive() == 0 }, 10*time.Second, time.Millisecond, "those that ran")
 	require.NotNil(t, last.Arg(), "a job that is held keeps its argument")
 	runtime.KeepAlive(q)
+}
+
+type message struct {
+	To   string `json:"to"`
+	Text string `json:"text"`
+}
+
+func TestJobAsJSON(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		send := func(ctx context.Context, m message) (int, error) { return 0, errBoom }
+		q := twill.NewResizableDispatchQueue(send, &twill.DispatchOptions{Retry: rdqRetry(time.Hour)})
+		j, err := q.Put(message{"+1", "hi"}, 3, twill.JobOptions{Key: "k"})
+		require.NoError(t, err)
+		plain := rdqPut(t, q, message{"+2", "ho"}, 0)
+		time.Sleep(time.Second)
+		text, err := json.Marshal(j)
+		require.NoError(t, err)
+		require.JSONEq(t, `{"arg": {"to": "+1", "text": "hi"}, "priority": 3, "state": "PENDING", "key": "k", "attempts": 1,
+			"queued": "2000-01-01T00:00:00Z", "due": "2000-01-01T01:00:00Z", "started": "2000-01-01T00:00:00Z"}`, string(text))
+		var r twill.JobRecord[message]
+		require.NoError(t, json.Unmarshal(text, &r))
+		want := j.Record()
+		require.True(t, want.Queued.Equal(r.Queued) && want.Due.Equal(r.Due) && want.Started.Equal(r.Started))
+		require.Equal(t, 1, plain.Attempts())
+		q.Clear()
+
+		var s twill.JobState
+		require.ErrorContains(t, json.Unmarshal([]byte(`"LOST"`), &s), `"LOST"`)
+	})
+}
+
+func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
+	const n = 100_000
+	rng := rand.New(rand.NewPCG(1, 2))
+	old := twill.NewResizableDispatchQueue(rdqSame, nil)
+	old.Pause()
+	for i := range n {
+		j := rdqPut(t, old, i, rng.IntN(10))
+		if rng.IntN(10) == 0 {
+			require.NoError(t, old.Reprioritize(j, rng.IntN(10)))
+		}
+	}
+	left, err := old.Stop().Await(t.Context())
+	require.NoError(t, err)
+	require.Len(t, left, n)
+	text, err := json.Marshal(left)
+	require.NoError(t, err)
+	var records []twill.JobRecord[int]
+	require.NoError(t, json.Unmarshal(text, &records))
+
+	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Size: 10})
+	q.Pause()
+	equal := rdqPut(t, q, -1, 4)
+	jobs, err := q.Restore(records)
+	require.NoError(t, err, "Size does not count")
+	require.Equal(t, rdqArgs(left), rdqArgs(jobs))
+	pending := q.Pending()
+	require.Len(t, pending, n+1)
+	i := 0
+	for _, j := range pending {
+		if j == equal {
+			require.Equal(t, 4, pending[i-1].Priority())
+			require.Equal(t, 5, pending[i+1].Priority(), "behind all equals that were restored")
+			continue
+		}
+		if left[i].Arg() != j.Arg() || left[i].Priority() != j.Priority() || left[i].Queued().UnixNano() != j.Queued().UnixNano() {
+			t.Fatalf("job %d is %+v, and was %+v", i, j.Record(), left[i].Record())
+		}
+		i++
+	}
+	last, err := q.Restore([]twill.JobRecord[int]{{Arg: -2, Priority: 4}})
+	require.NoError(t, err)
+	for _, j := range q.Pending() {
+		if j.Priority() == 4 {
+			require.Same(t, last[0], j, "before those that were restored earlier")
+			break
+		}
+	}
+}
+
+// TestRestoreKeepsTheOrderAlsoWithAgeing: a job that was tried before stands
+// where it did, and one that has waited long before one that is more urgent.
+func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Minute)}
+		old := twill.NewResizableDispatchQueue(rdqFlaky(), o)
+		rdqPut(t, old, 1, 3) // fails at once
+		synctest.Wait()
+		old.Pause()
+		rdqPut(t, old, 2, 3)
+		time.Sleep(10 * time.Second)
+		rdqPut(t, old, 3, 0)
+		rdqPutOpts(t, old, 4, 9, twill.JobOptions{After: time.Second})
+		rdqPutOpts(t, old, 5, -9, twill.JobOptions{After: time.Hour})
+		time.Sleep(2 * time.Minute)
+		want := []int{1, 2, 3, 4, 5}
+		require.Equal(t, want, rdqArgs(old.Pending()))
+		left, err := old.Stop().Await(t.Context())
+		require.NoError(t, err)
+		text, err := json.Marshal(left)
+		require.NoError(t, err)
+		var records []twill.JobRecord[int]
+		require.NoError(t, json.Unmarshal(text, &records))
+
+		time.Sleep(time.Minute)
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), o)
+		q.Pause()
+		rdqPut(t, q, 6, 3)
+		_, err = q.Restore(records)
+		require.NoError(t, err)
+		require.Equal(t, []int{1, 2, 3, 4, 6, 5}, rdqArgs(q.Pending()), "they keep their age")
+		q.Clear()
+	})
+}
+
+// TestRestoredJobIsJoinedWithItsAge: without its delay it has waited since it was
+// queued, also if that was before there was this queue.
+func TestRestoredJobIsJoinedWithItsAge(t *testing.T) {
+	now := time.Now()
+	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Ageing: time.Second})
+	q.Pause()
+	_, err := q.Restore([]twill.JobRecord[int]{
+		{Arg: 1, Queued: now.Add(-time.Minute)},
+		{Arg: 2, Queued: now.Add(-time.Hour), Due: now.Add(time.Hour), Key: "key"},
+	})
+	require.NoError(t, err)
+	require.Equal(t, []int{1, 2}, rdqArgs(q.Pending()))
+	rdqPutOpts(t, q, 3, 0, twill.JobOptions{Key: "key"})
+	require.Equal(t, []int{2, 1}, rdqArgs(q.Pending()))
+	q.Clear()
+}
+
+func TestRestoreGoesOnWhereItStood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		jobs, err := q.Restore([]twill.JobRecord[time.Duration]{
+			{Arg: 1, Attempts: 4, Queued: start.Add(-time.Hour), Due: start.Add(time.Minute), Key: "k", State: twill.JobCanceled},
+			{Arg: 2, Queued: start.Add(-time.Hour), Due: start.Add(-time.Minute)},
+		})
+		require.NoError(t, err)
+		_, err = jobs[1].Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, start, jobs[1].Started().Truncate(time.Millisecond))
+		require.Equal(t, 4, jobs[0].Attempts())
+		require.Equal(t, twill.JobPending, jobs[0].State())
+		there, err := q.Put(3, 0, twill.JobOptions{Key: "k"})
+		require.NoError(t, err)
+		require.Same(t, jobs[0], there)
+		_, err = jobs[0].Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 5, jobs[0].Attempts())
+		require.Equal(t, start.Add(-time.Hour), jobs[0].Queued())
+	})
+}
+
+func TestRestoreOfBadRecords(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q.Pause()
+	_, err := q.Put(1, 0, twill.JobOptions{Key: "used"})
+	require.NoError(t, err)
+	for want, records := range map[string][]twill.JobRecord[int]{
+		"twill: restoring record 1: -1 attempts":                      {{}, {Attempts: -1}},
+		`twill: restoring record 2: key "a" is that of record 0, too`: {{Key: "a"}, {}, {Key: "a"}},
+		`twill: restoring record 1: ` + twill.ErrDuplicateJob.Error(): {{}, {Key: "used"}},
+	} {
+		_, err := q.Restore(records)
+		require.ErrorContains(t, err, want)
+		requireSize(t, q, 0, 1)
+	}
+	q.Stop()
+	_, err = q.Restore([]twill.JobRecord[int]{{}})
+	require.ErrorIs(t, err, twill.ErrStopped)
+}
+
+// rdqFlaky is a call that fails as often as its argument says.
+func rdqFlaky() func(context.Context, int) (int, error) {
+	calls := map[int]int{}
+	return func(_ context.Context, n int) (int, error) {
+		if calls[n]++; calls[n] <= n {
+			return 0, errBoom
+		}
+		return calls[n], nil
+	}
+}
+
+func rdqRetry(pauses ...time.Duration) *twill.RetryOptions {
+	return &twill.RetryOptions{Backoff: twill.FromSlice(pauses...)}
+}
+
+func TestRetriedJobHoldsNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Retry: rdqRetry(time.Second, 2*time.Second)})
+		j := rdqPut(t, q, 2, 0)
+		synctest.Wait()
+		require.Equal(t, twill.JobPending, j.State())
+		require.Equal(t, 1, j.Attempts())
+		require.Equal(t, start.Add(time.Second), j.Due())
+		requireSize(t, q, 0, 1)
+		_, err := rdqPut(t, q, 0, 9).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, start, time.Now(), "the slot was free")
+		v, err := j.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, v)
+		require.Equal(t, 3*time.Second, time.Since(start))
+		require.Equal(t, 3, j.Attempts())
+		s := q.Stats()
+		require.EqualValues(t, 2, s.Retries)
+		require.EqualValues(t, 2, s.Waiting.Count(), "only the first start of each")
+		require.EqualValues(t, 4, s.Running.Count())
+	})
+}
+
+func TestRetriedJobGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), nil)
+		j, err := q.Put(5, 0, twill.JobOptions{Retry: rdqRetry(0, time.Second)})
+		require.NoError(t, err)
+		_, err = j.Await(t.Context())
+		var re *twill.RetryError
+		require.ErrorAs(t, err, &re)
+		require.ErrorIs(t, err, twill.ErrRetriesExhausted)
+		require.ErrorIs(t, err, errBoom)
+		require.Equal(t, 3, re.Attempts)
+		require.Len(t, re.Errs, 3)
+		require.Equal(t, twill.JobFailed, j.State())
+
+		once, err := q.Put(9, 0)
+		require.NoError(t, err)
+		_, err = once.Await(t.Context())
+		require.Equal(t, errBoom, err, "without a Retry the error is the call's own")
+	})
+}
+
+func TestRetriedJobKeepsItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []int
+		flaky := rdqFlaky()
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			order = append(order, n)
+			time.Sleep(time.Second)
+			return flaky(ctx, n%10)
+		}, &twill.DispatchOptions{Retry: rdqRetry(500 * time.Millisecond)})
+		_, err := q.PutAll([]int{1, 10, 20, 30}, 0)
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []int{1, 10, 1, 20, 30}, order, "the first of equals when it is due")
+	})
+}
+
+func TestRetryPausesCanBeCut(t *testing.T) {
+	type job = *twill.Job[int, int]
+	type queue = *twill.ResizableDispatchQueue[int, int]
+	for name, cut := range map[string]func(*testing.T, queue, job){
+		"cancel": func(t *testing.T, q queue, j job) {
+			j.Cancel(errFirst)
+			requireFailure(t, errFirst, &j.Future)
+		},
+		"clear": func(t *testing.T, q queue, j job) {
+			require.Equal(t, 1, q.Clear())
+			requireFailure(t, twill.ErrCanceled, &j.Future)
+		},
+		"stop": func(t *testing.T, q queue, j job) {
+			left, err := q.Stop().Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, []job{j}, left)
+			require.Equal(t, twill.JobPending, j.State())
+			require.Equal(t, 1, j.Attempts())
+		},
+		"timeout": func(t *testing.T, q queue, j job) {
+			time.Sleep(time.Minute)
+			_, err := j.Await(t.Context())
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.ErrorIs(t, err, errBoom, "and what the attempts failed with")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				budget := twill.NewBudget(10, 0.1)
+				before := budget.Tokens()
+				calls := 0
+				q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+					calls++
+					return 0, errBoom
+				}, nil)
+				o := twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Hour), Budget: budget}}
+				if name == "timeout" {
+					// A pause that would pass the deadline is not made.
+					o.Retry.Backoff = twill.Constant(50 * time.Second)
+					o.Timeout = time.Minute
+				}
+				j, err := q.Put(1, 0, o)
+				require.NoError(t, err)
+				synctest.Wait()
+				spent := before - budget.Tokens()
+				cut(t, q, j)
+				time.Sleep(24 * time.Hour)
+				if name != "timeout" {
+					require.Equal(t, 1, calls)
+					require.Less(t, before-budget.Tokens(), spent, "what the retry would have cost is given back")
+				}
+				require.Zero(t, q.Stats().Underway)
+			})
+		})
+	}
+}
+
+func TestRetryDoesNotPassTheTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), nil)
+		j, err := q.Put(5, 0, twill.JobOptions{Retry: rdqRetry(time.Second, time.Hour), Timeout: time.Minute})
+		require.NoError(t, err)
+		_, err = j.Await(t.Context())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, errBoom)
+		require.Equal(t, time.Second, time.Since(start), "the pause of an hour is not begun")
+	})
+}
+
+func TestTimeoutInALaterAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			if calls++; calls == 1 {
+				return 0, errBoom
+			}
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		}, nil)
+		start := time.Now()
+		j, err := q.Put(5, 0, twill.JobOptions{Retry: rdqRetry(time.Second, time.Second), Timeout: time.Minute})
+		require.NoError(t, err)
+		_, err = j.Await(t.Context())
+		var re *twill.RetryError
+		require.ErrorAs(t, err, &re)
+		require.Equal(t, &twill.TimeoutError{After: time.Minute}, re.Reason)
+		require.ErrorIs(t, err, errBoom)
+		require.Equal(t, time.Minute, time.Since(start))
+		synctest.Wait()
+		require.Equal(t, 2, calls)
+	})
+}
+
+func TestAttemptTimeoutMakesAFreshContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen []context.Context
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			require.NoError(t, ctx.Err())
+			if seen = append(seen, ctx); len(seen) == 3 {
+				return n, nil
+			}
+			<-ctx.Done()
+			require.Equal(t, &twill.TimeoutError{After: time.Second}, context.Cause(ctx))
+			return 0, ctx.Err()
+		}, nil)
+		retry := rdqRetry(0, 0, 0)
+		retry.AttemptTimeout = time.Second
+		j, err := q.Put(5, 0, twill.JobOptions{Retry: retry})
+		require.NoError(t, err)
+		_, err = j.Await(t.Context())
+		require.NoError(t, err)
+		for _, ctx := range seen {
+			require.Error(t, ctx.Err(), "ended with its attempt")
+		}
+	})
+}
+
+func TestRetriedJobIsNotRetriedAfter(t *testing.T) {
+	for name, test := range map[string]struct {
+		fn    func(calls int) (int, error)
+		opts  twill.RetryOptions
+		calls int
+		want  any
+	}{
+		"a panic":           {fn: func(int) (int, error) { panic("boom") }, calls: 1, want: new(*twill.PanicError)},
+		"Goexit":            {fn: func(int) (int, error) { runtime.Goexit(); return 0, nil }, calls: 1, want: twill.ErrGoexit},
+		"a permanent error": {fn: func(int) (int, error) { return 0, twill.Permanent(errBoom) }, calls: 1, want: twill.ErrNotRetryable},
+		"a tester's stop": {
+			fn:   func(int) (int, error) { return 0, errBoom },
+			opts: twill.RetryOptions{Tester: func(error) error { return errFirst }}, calls: 1, want: errFirst,
+		},
+		"a tester's panic": {
+			fn:   func(int) (int, error) { return 0, errBoom },
+			opts: twill.RetryOptions{Tester: func(error) error { panic("boom") }}, calls: 1, want: new(*twill.PanicError),
+		},
+		"a tester's exit": {
+			fn:   func(int) (int, error) { return 0, errBoom },
+			opts: twill.RetryOptions{Tester: func(error) error { runtime.Goexit(); return nil }}, calls: 1, want: twill.ErrGoexit,
+		},
+		"a panic in OnRetry": {
+			fn:   func(int) (int, error) { return 0, errBoom },
+			opts: twill.RetryOptions{OnRetry: func(twill.RetryEvent) { panic("boom") }}, calls: 1, want: new(*twill.PanicError),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+					calls++
+					return test.fn(calls)
+				}, nil)
+				opts := test.opts
+				opts.Budget = twill.NewBudget(10, 0.1)
+				before := opts.Budget.Tokens()
+				j, err := q.Put(1, 0, twill.JobOptions{Retry: &opts})
+				require.NoError(t, err)
+				next := rdqPut(t, q, 2, 0)
+				_, err = j.Await(t.Context())
+				if target, ok := test.want.(error); ok {
+					require.ErrorIs(t, err, target)
+				} else {
+					require.ErrorAs(t, err, test.want)
+				}
+				_, ok := errors.AsType[*twill.RetryError](err)
+				require.True(t, ok, "a job that may be retried fails with a RetryError: %v", err)
+				require.Equal(t, test.calls, j.Attempts()-map[bool]int{true: 1}[name == "a panic in OnRetry"])
+				next.Await(t.Context())
+				require.GreaterOrEqual(t, calls, 2, "the queue goes on")
+				require.LessOrEqual(t, before-opts.Budget.Tokens(), 1.0, "no more than what the failed attempt costs")
+			})
+		})
+	}
+}
+
+func TestCancelOfARetriedJobUnderway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		paused := 0
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			<-ctx.Done()
+			return 0, errors.Join(errBoom, ctx.Err())
+		}, nil)
+		retry := rdqRetry(time.Second, time.Second)
+		retry.OnPause = func(twill.RetryEvent) { paused++ }
+		j, err := q.Put(1, 0, twill.JobOptions{Retry: retry})
+		require.NoError(t, err)
+		synctest.Wait()
+		j.Cancel(errFirst)
+		synctest.Wait()
+		requireFailure(t, errFirst, &j.Future)
+		require.Equal(t, twill.JobCanceled, j.State())
+		require.Zero(t, paused, "no pause is told of that is not made")
+		requireSize(t, q, 0, 0)
+	})
+}
+
+// A retry of a job that was made cost nothing if the job ended with it: a
+// server in trouble could be asked again by any number of jobs.
+func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
+	for name, test := range map[string]struct {
+		second func(ctx context.Context) error // what the second attempt does
+		spent  float64
+	}{
+		"no pauses left":       {func(context.Context) error { return errBoom }, 2},
+		"a permanent error":    {func(context.Context) error { return twill.Permanent(errBoom) }, 1},
+		"the end of the time":  {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, 1},
+		"a panic in the retry": {func(context.Context) error { panic("boom") }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				attempts := func() func(context.Context, int) (int, error) {
+					calls := 0
+					return func(ctx context.Context, _ int) (int, error) {
+						if calls++; calls == 1 {
+							return 0, errBoom
+						}
+						return 0, test.second(ctx)
+					}
+				}
+				opts := &twill.RetryOptions{Backoff: twill.FromSlice(0), Budget: twill.NewBudget(10, 1)}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				fn := attempts()
+				_, err := twill.Retry(ctx, func(ctx context.Context) (int, error) { return fn(ctx, 0) }, opts)
+				require.Error(t, err)
+				require.Equal(t, 10-test.spent, opts.Budget.Tokens())
+
+				opts.Budget = twill.NewBudget(10, 1)
+				q := twill.NewResizableDispatchQueue(attempts(), nil)
+				j, err := q.Put(1, 0, twill.JobOptions{Retry: opts, Timeout: time.Hour})
+				require.NoError(t, err)
+				_, err = j.Await(t.Context())
+				require.Error(t, err)
+				synctest.Wait()
+				require.Equal(t, 10-test.spent, opts.Budget.Tokens())
+			})
+		})
+	}
+}
+
+// rdqCall runs fn once, as a job of a queue over base, and waits until it has
+// returned.
+func rdqCall(t *testing.T, base context.Context, fn func(ctx context.Context, j func() *twill.Job[int, int])) {
+	t.Helper()
+	var j *twill.Job[int, int]
+	put := make(chan struct{})
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+		fn(ctx, func() *twill.Job[int, int] { <-put; return j })
+		return n, nil
+	}, &twill.DispatchOptions{Context: base})
+	j = rdqPut(t, q, 1, 0)
+	close(put)
+	j.Await(t.Context())
+	_, err := q.Stop().Await(t.Context())
+	require.NoError(t, err)
+}
+
+type rdqKey struct{}
+
+func TestJobContextComesFromTheBase(t *testing.T) {
+	base := context.WithValue(t.Context(), rdqKey{}, "value")
+	base, cancel := context.WithTimeoutCause(base, time.Hour, errFirst)
+	defer cancel()
+	deadline, _ := base.Deadline()
+	rdqCall(t, base, func(ctx context.Context, _ func() *twill.Job[int, int]) {
+		require.Equal(t, "value", ctx.Value(rdqKey{}))
+		got, ok := ctx.Deadline()
+		require.True(t, ok)
+		require.Equal(t, deadline, got)
+		require.NoError(t, ctx.Err())
+		require.Equal(t, "value", ctx.Value(rdqKey{}), "also of the real one")
+		require.NoError(t, context.Cause(ctx))
+		require.Equal(t, "twill.Job context", fmt.Sprint(ctx))
+	})
+}
+
+func TestJobContextEndsWithTheBase(t *testing.T) {
+	for name, early := range map[string]bool{"asked before": true, "asked after": false} {
+		t.Run(name, func(t *testing.T) {
+			base, cancel := context.WithCancelCause(t.Context())
+			rdqCall(t, base, func(ctx context.Context, _ func() *twill.Job[int, int]) {
+				if early {
+					require.NoError(t, ctx.Err())
+				}
+				cancel(errFirst)
+				require.ErrorIs(t, context.Cause(ctx), errFirst)
+				<-ctx.Done()
+				require.ErrorIs(t, ctx.Err(), context.Canceled)
+				require.ErrorIs(t, context.Cause(ctx), errFirst)
+			})
+		})
+	}
+}
+
+func TestJobContextEndsWithTheJob(t *testing.T) {
+	type probe func(ctx context.Context)
+	probes := map[string]probe{
+		"nothing": func(context.Context) {},
+		"Err":     func(ctx context.Context) { require.NoError(t, ctx.Err()) },
+		"Done":    func(ctx context.Context) { ctx.Done() },
+		"Value":   func(ctx context.Context) { ctx.Value(rdqKey{}) },
+		"Cause":   func(ctx context.Context) { require.NoError(t, context.Cause(ctx)) },
+	}
+	for name, probe := range probes {
+		t.Run("cancelled after "+name, func(t *testing.T) {
+			rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
+				probe(ctx)
+				require.True(t, j().Cancel(errFirst))
+				require.ErrorIs(t, context.Cause(ctx), errFirst)
+				<-ctx.Done()
+				require.ErrorIs(t, ctx.Err(), context.Canceled)
+			})
+		})
+		t.Run("returned after "+name, func(t *testing.T) {
+			var kept context.Context
+			rdqCall(t, nil, func(ctx context.Context, _ func() *twill.Job[int, int]) {
+				probe(ctx)
+				kept = ctx
+			})
+			<-kept.Done()
+			require.ErrorIs(t, kept.Err(), context.Canceled)
+			require.ErrorIs(t, context.Cause(kept), context.Canceled)
+		})
+		t.Run("cancelled and returned after "+name, func(t *testing.T) {
+			var kept context.Context
+			rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
+				probe(ctx)
+				kept = ctx
+				j().Cancel(errFirst)
+			})
+			<-kept.Done()
+			require.ErrorIs(t, context.Cause(kept), errFirst)
+		})
+	}
+}
+
+func TestJobContextCancelWithoutACause(t *testing.T) {
+	rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
+		j().Cancel(nil)
+		require.ErrorIs(t, context.Cause(ctx), twill.ErrCanceled)
+	})
+}
+
+func TestJobContextIsAParent(t *testing.T) {
+	rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
+		child, cancel := context.WithCancel(context.WithValue(ctx, rdqKey{}, 1))
+		defer cancel()
+		called := make(chan struct{})
+		defer context.AfterFunc(ctx, func() { close(called) })()
+		require.NoError(t, child.Err())
+		j().Cancel(errFirst)
+		<-child.Done()
+		require.ErrorIs(t, context.Cause(child), errFirst)
+		<-called
+	})
+}
+
+// rdqOddContext is a context of nobody's make that has something to say about
+// being asked.
+type rdqOddContext struct {
+	context.Context
+	asked func()
+}
+
+func (c rdqOddContext) Done() <-chan struct{} { c.asked(); return c.Context.Done() }
+
+func TestJobContextAsksTheBaseUnderNoLock(t *testing.T) {
+	var q *twill.ResizableDispatchQueue[int, int]
+	base, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	q = twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+		ctx.Done()
+		return n, nil
+	}, &twill.DispatchOptions{Context: rdqOddContext{base, func() { q.Size(); q.Pending() }}})
+	watchdog(t, func() {
+		_, err := rdqPut(t, q, 1, 0).Await(context.Background())
+		require.NoError(t, err)
+	})
+}
+
+func TestJobContextRaces(t *testing.T) {
+	base, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	for range 500 {
+		rdqCall(t, base, func(ctx context.Context, j func() *twill.Job[int, int]) {
+			for range 3 {
+				go func() {
+					<-ctx.Done()
+					ctx.Err()
+				}()
+			}
+			go j().Cancel(errFirst)
+		})
+	}
+}
+
+func TestJobContextUnusedCostsNothing(t *testing.T) {
+	run := func(fn func(context.Context, int) (int, error)) float64 {
+		q := twill.NewResizableDispatchQueue(fn, nil)
+		const jobs = 200     // in one run, since AllocsPerRun rounds down
+		least := math.Inf(1) // a process that is held up allocates more, as workers end that would have gone on
+		for range 5 {
+			least = min(least, testing.AllocsPerRun(1, func() {
+				for range jobs {
+					rdqPut(t, q, 1, 0).Await(context.Background())
+				}
+			})/jobs)
+		}
+		return least
+	}
+	without := run(rdqSame)
+	values := run(func(ctx context.Context, n int) (int, error) { ctx.Value(rdqKey{}); ctx.Deadline(); return n, nil })
+	with := run(func(ctx context.Context, n int) (int, error) { return n, ctx.Err() })
+	require.Less(t, without, 4.0)
+	require.InDelta(t, without, values, 0.5)
+	require.Greater(t, with, without+1.5)
+}
+
+// TestJobCancelThatComesTooLateForTheCall: between the return of the call and
+// the settling of the future, the base context is told; then a cancel comes.
+func TestJobCancelThatComesTooLateForTheCall(t *testing.T) {
+	base, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var j *twill.Job[int, int]
+	var late []bool
+	odd := rdqOddContext{base, func() {
+		if j.State() == twill.JobFinished {
+			late = append(late, j.Cancel(errFirst))
+		}
+	}}
+	put := make(chan struct{})
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+		<-put
+		ctx.Done()
+		return n, nil
+	}, &twill.DispatchOptions{Context: odd})
+	j = rdqPut(t, q, 1, 0)
+	close(put)
+	v, err := j.Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, v)
+	require.Equal(t, []bool{false}, late)
 }

@@ -1,0 +1,823 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"github.com/twillgo/twill"
+)
+
+func TestDispatchStopFromInsideAJob(t *testing.T) {
+	var q *twill.ResizableDispatchQueue[int, int]
+	var inside *twill.Future[[]*twill.Job[int, int]]
+	q = twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+		inside = q.Stop()
+		_, settled := inside.Poll()
+		require.False(t, settled, "not before the job ends that stops")
+		return n, nil
+	}, nil)
+	q.Pause()
+	rdqPutAll(1, 2)(t, q)
+	first := q.Pending()[0]
+	require.NoError(t, q.Resume())
+	watchdog(t, func() {
+		_, err := first.Await(context.Background())
+		require.NoError(t, err)
+		left, err := q.Stop().Await(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, []int{2}, rdqArgs(left))
+	})
+	_, err := inside.Await(t.Context())
+	require.NoError(t, err)
+}
+
+// TestDispatchPutRacingStop: a job runs, is left over, or was refused; never
+// two of them and never none.
+func TestDispatchPutRacingStop(t *testing.T) {
+	for range 300 {
+		var mu sync.Mutex
+		ran := map[int]bool{}
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			ran[n] = true
+			return n, nil
+		}, &twill.DispatchOptions{Width: 2})
+		refused := map[int]bool{}
+		var putters sync.WaitGroup
+		const each, putting = 10, 3
+		for p := range putting {
+			putters.Go(func() {
+				for n := range each {
+					if _, err := q.Put(p*each+n, 0); err != nil {
+						mu.Lock()
+						refused[p*each+n] = true
+						mu.Unlock()
+					}
+				}
+			})
+		}
+		left, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		putters.Wait()
+		again, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		require.True(t, slices.Equal(left, again))
+		over := map[int]bool{}
+		for _, j := range left {
+			over[j.Arg()] = true
+		}
+		for n := range each * putting {
+			count := 0
+			for _, set := range []map[int]bool{ran, refused, over} {
+				if set[n] {
+					count++
+				}
+			}
+			require.Equal(t, 1, count, "job %d: ran %v, refused %v, left over %v", n, ran[n], refused[n], over[n])
+		}
+	}
+}
+
+func TestDispatchClear(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, nil)
+	first := rdqPut(t, q, 0, 0)
+	var order []int
+	for n := range 5 {
+		rdqPut(t, q, n, -n).Tap(func(_ int, err error) {
+			require.ErrorIs(t, err, twill.ErrCanceled)
+			order = append(order, n)
+		})
+	}
+	require.Equal(t, 5, q.Clear())
+	require.Equal(t, []int{4, 3, 2, 1, 0}, order, "in the order of dispatch")
+	requireSize(t, q, 1, 0)
+	require.Zero(t, q.Clear())
+	again := rdqPut(t, q, 6, 0)
+	gate <- nil
+	gate <- nil
+	_, err := again.Await(t.Context())
+	require.NoError(t, err)
+	requireValue(t, 0, &first.Future)
+}
+
+func TestDispatchEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		requireValue(t, struct{}{}, q.Empty())
+		rdqPut(t, q, time.Second, 0)
+		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Minute})
+		require.NoError(t, err)
+		one, two := q.Empty(), q.Empty()
+		one.Cancel(nil)
+		start := time.Now()
+		_, err = two.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 61*time.Second, time.Since(start), "delayed jobs count")
+
+		// The last job leaves by a cancel.
+		q.Pause()
+		j := rdqPut(t, q, time.Second, 0)
+		empty := q.Empty()
+		requirePending(t, empty)
+		settledBefore := false
+		j.Tap(func(time.Duration, error) { _, settledBefore = empty.Poll() })
+		j.Cancel(nil)
+		require.False(t, settledBefore, "the job's future settles first")
+		requireValue(t, struct{}{}, empty)
+
+		j = rdqPut(t, q, time.Second, 0)
+		empty = q.Empty()
+		q.Stop()
+		requireFailure(t, twill.ErrStopped, empty)
+		requireFailure(t, twill.ErrStopped, q.Empty())
+		j.Cancel(nil)
+		requireValue(t, struct{}{}, q.Empty())
+	})
+}
+
+func TestDrainRunsWhatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q *timedQueue
+		var inside error
+		q = twill.NewResizableDispatchQueue(func(ctx context.Context, d time.Duration) (time.Duration, error) {
+			d, err := rdqSleep(ctx, d)
+			_, inside = q.Put(1, 0)
+			return d, err
+		}, nil)
+		jobs, err := q.PutAll([]time.Duration{time.Second, time.Second, time.Second}, 0)
+		require.NoError(t, err)
+		start := time.Now()
+		var second error
+		go func() { _, second = q.Drain(t.Context()) }()
+		left, err := q.Drain(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, left)
+		require.Equal(t, 3*time.Second, time.Since(start))
+		synctest.Wait()
+		require.NoError(t, second)
+		for _, j := range jobs {
+			require.Equal(t, twill.JobFinished, j.State())
+		}
+		require.ErrorIs(t, inside, twill.ErrStopped)
+		require.True(t, q.Stopped())
+		_, err = q.Put(1, 0)
+		require.ErrorIs(t, err, twill.ErrStopped)
+		left, err = q.Drain(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+}
+
+func TestDrainWithADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, d time.Duration) (time.Duration, error) {
+			time.Sleep(d) // it does not heed its context
+			return d, nil
+		}, &twill.DispatchOptions{Width: 2})
+		_, err := q.PutAll([]time.Duration{time.Second, time.Hour, time.Hour, 3, 4}, 0)
+		require.NoError(t, err)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errBoom)
+		defer cancel()
+		start := time.Now()
+		left, err := q.Drain(ctx)
+		require.ErrorIs(t, err, errBoom)
+		require.Equal(t, 2*time.Second, time.Since(start), "calls that go on are not waited for")
+		require.Equal(t, []time.Duration{time.Hour, time.Hour, 3, 4}, rdqArgs(left))
+		for n, want := range []twill.JobState{twill.JobCanceled, twill.JobCanceled, twill.JobPending, twill.JobPending} {
+			require.Equal(t, want, left[n].State())
+		}
+		again, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, left, again, "and Stop says the same when they have ended")
+		require.Greater(t, time.Since(start), time.Hour-time.Minute)
+	})
+}
+
+// TestDrainWhoseContextSaysStopped: that is not the queue's own stop.
+func TestDrainWhoseContextSaysStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		j := rdqPut(t, q, time.Hour, 0)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(twill.ErrStopped)
+		start := time.Now()
+		left, err := q.Drain(ctx)
+		require.ErrorIs(t, err, twill.ErrStopped)
+		require.Equal(t, []*twill.Job[time.Duration, time.Duration]{j}, left)
+		require.Equal(t, start, time.Now(), "what is underway is cancelled, not waited for")
+	})
+}
+
+// TestDrainOfAQueueThatIsStoppedNow: what was cancelled is left over too, though
+// nothing is pending.
+func TestDrainOfAQueueThatIsStoppedNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		j := rdqPut(t, q, time.Hour, 0)
+		var left []*twill.Job[time.Duration, time.Duration]
+		var err error
+		go func() { left, err = q.Drain(t.Context()) }()
+		synctest.Wait()
+		q.StopNow()
+		synctest.Wait()
+		require.Equal(t, []*twill.Job[time.Duration, time.Duration]{j}, left)
+		require.ErrorIs(t, err, twill.ErrStopped)
+	})
+}
+
+func TestDrainOfAQueueThatIsStopped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		_, err := q.PutAll([]time.Duration{time.Second, 2, 3}, 0)
+		require.NoError(t, err)
+		var left []*twill.Job[time.Duration, time.Duration]
+		go func() { left, err = q.Drain(t.Context()) }()
+		synctest.Wait()
+		q.Stop()
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.ErrorIs(t, err, twill.ErrStopped)
+		require.Equal(t, []time.Duration{2, 3}, rdqArgs(left))
+		//lint:ignore SA1012 that is what is tested
+		require.Panics(t, func() { q.Drain(nil) }) //nolint:staticcheck
+	})
+}
+
+// every lets one job start in each interval; it may change.
+type every struct {
+	interval time.Duration
+	next     time.Time
+	waits    int
+	underway int
+	given    int
+}
+
+func (e *every) Wait(ctx context.Context) error {
+	e.waits++
+	e.underway++
+	defer func() { e.underway-- }()
+	if d := time.Until(e.next); d > 0 {
+		select {
+		case <-time.After(d):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	e.next = time.Now().Add(e.interval)
+	e.given++
+	return nil
+}
+
+// limiterFunc is a limiter of a type that cannot be compared.
+type limiterFunc func(context.Context) error
+
+func (fn limiterFunc) Wait(ctx context.Context) error { return fn(ctx) }
+
+func TestRateHoldsStartsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter := &every{interval: time.Second}
+		start := time.Now()
+		var order []int
+		var at []time.Duration
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			order, at = append(order, n), append(at, time.Since(start))
+			return n, nil
+		}, &twill.DispatchOptions{Width: 10, Rate: limiter})
+		for n := range 4 {
+			rdqPut(t, q, n, 0)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		rdqPut(t, q, 9, -1) // more urgent than those that wait already
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []int{0, 1, 9, 2, 3}, order)
+		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second}, at)
+		require.Equal(t, 5, limiter.given, "one for each start")
+		require.Zero(t, limiter.underway, "nobody waits any more")
+	})
+}
+
+func TestRateCountsRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter := &every{interval: time.Second}
+		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Rate: limiter, Retry: rdqRetry(0, 0)})
+		_, err := rdqPut(t, q, 2, 0).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, limiter.given)
+	})
+}
+
+func TestSetRateCountsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &every{interval: time.Hour}
+		start := time.Now()
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 10, Rate: slow})
+		rdqPut(t, q, 0, 0)
+		for range 4 {
+			rdqPut(t, q, 0, 0)
+		}
+		synctest.Wait()
+		requireSize(t, q, 0, 4)
+		fast := &every{interval: time.Second}
+		q.SetRate(fast)
+		synctest.Wait()
+		require.Zero(t, slow.underway, "the wait that was underway is given up")
+		requireSize(t, q, 0, 3)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		requireSize(t, q, 0, 2)
+		q.SetRate(nil)
+		synctest.Wait()
+		requireSize(t, q, 0, 0)
+		require.Equal(t, time.Second, time.Since(start))
+		require.Equal(t, 2, fast.given)
+	})
+}
+
+// TestRatePermitIsNotLost: what the limiter has given when nothing may start is
+// used for the next start.
+func TestRatePermitIsNotLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		waits := 0
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
+			waits++
+			<-gate // it does not heed the context
+			return nil
+		})})
+		j := rdqPut(t, q, time.Second, 0)
+		synctest.Wait()
+		require.Equal(t, 1, waits)
+		j.Cancel(nil)
+		gate <- struct{}{}
+		synctest.Wait()
+		next := rdqPut(t, q, time.Second, 0)
+		require.Equal(t, twill.JobUnderway, next.State())
+		require.Equal(t, 1, waits)
+
+		// Given by a limiter that is no longer in force, it counts for nothing.
+		j = rdqPut(t, q, time.Second, 0)
+		next.Cancel(nil)
+		synctest.Wait()
+		require.Equal(t, 2, waits)
+		q.SetRate(limiterFunc(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }))
+		gate <- struct{}{}
+		synctest.Wait()
+		require.Equal(t, twill.JobPending, j.State())
+		j.Cancel(nil)
+	})
+}
+
+func TestRateWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limiter := &every{interval: time.Hour}
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2, Rate: limiter})
+		rdqPut(t, q, time.Minute, 0)
+		j := rdqPut(t, q, time.Minute, 0)
+		synctest.Wait()
+		require.Equal(t, 1, limiter.underway)
+		for _, end := range []func(){
+			func() { q.Pause() },
+			func() { require.NoError(t, q.SetWidth(1)) },
+			func() { require.NoError(t, q.Reprioritize(j, 3)) },
+		} {
+			end()
+			synctest.Wait()
+			switch {
+			case q.Paused():
+				require.Zero(t, limiter.underway)
+				require.NoError(t, q.Resume())
+			case q.Width() == 1:
+				require.Zero(t, limiter.underway, "no slot is free")
+				require.NoError(t, q.SetWidth(2))
+			default:
+				require.Equal(t, 1, limiter.underway)
+			}
+			synctest.Wait()
+			require.Equal(t, 1, limiter.underway)
+		}
+		q.Stop()
+		synctest.Wait()
+		require.Zero(t, limiter.underway)
+		q.StopNow()
+	})
+}
+
+func TestRateErrorFailsTheJob(t *testing.T) {
+	for name, wait := range map[string]func(context.Context) error{
+		"error":  func(context.Context) error { return errBoom },
+		"panic":  func(context.Context) error { panic(errBoom) },
+		"goexit": func(context.Context) error { runtime.Goexit(); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 3, Rate: limiterFunc(wait)})
+				jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
+				require.NoError(t, err)
+				for _, j := range jobs {
+					_, err := j.Await(t.Context())
+					require.ErrorContains(t, err, "twill: rate limit: ")
+					if name == "goexit" {
+						require.ErrorIs(t, err, twill.ErrGoexit)
+					} else {
+						require.ErrorIs(t, err, errBoom)
+					}
+					require.Equal(t, twill.JobFailed, j.State())
+					require.Zero(t, j.Started())
+				}
+				q.SetRate(nil)
+				_, err = rdqPut(t, q, 1, 0).Await(t.Context())
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// TestRateErrorWithAHandlerThatExits: the handler of a job that the limiter
+// failed ends the goroutine, and the others are failed nevertheless.
+func TestRateErrorWithAHandlerThatExits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error { return errBoom })})
+		q.Pause()
+		jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
+		require.NoError(t, err)
+		for _, j := range jobs {
+			j.Tap(func(time.Duration, error) { runtime.Goexit() }).Catch(func(error) (time.Duration, error) { return 0, nil })
+		}
+		require.NoError(t, q.Resume())
+		synctest.Wait()
+		for _, j := range jobs {
+			requireFailure(t, errBoom, &j.Future)
+		}
+	})
+}
+
+func TestRateWithoutPlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2, Size: -1, Rate: &every{interval: time.Second}})
+		var errs []error
+		for range 3 {
+			_, err := q.Put(time.Hour, 0)
+			errs = append(errs, err)
+		}
+		require.Equal(t, []error{nil, nil, twill.ErrQueueFull}, errs, "those with a slot may wait for the limit")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		requireSize(t, q, 2, 0)
+		require.True(t, errors.Is(errs[2], twill.ErrQueueFull))
+		q.StopNow()
+	})
+}
+
+func TestDispatchStopAfterNoPuts(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	requireValue(t, nil, q.Stop())
+	requireValue(t, nil, q.StopNow())
+}
+
+func TestDispatchStopGivesEveryCallerTheSameList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		for n := range 5 {
+			rdqPut(t, q, time.Duration(n+1)*time.Second, -n)
+		}
+		first, second := q.Stop(), q.Stop()
+		require.True(t, first.Cancel(errFirst))
+		requireFailure(t, errFirst, first)
+		requirePending(t, second)
+		q.Pending()[0].Cancel(nil)
+		require.NoError(t, q.Reprioritize(q.Pending()[2], -10))
+		time.Sleep(time.Second)
+		synctest.Wait()
+
+		left, err := second.Await(t.Context())
+		require.NoError(t, err)
+		want := []time.Duration{2 * time.Second, 4 * time.Second, 3 * time.Second}
+		require.Equal(t, want, rdqArgs(left), "as it was when the last call returned")
+		left[0] = nil
+		left, err = q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, rdqArgs(left), "each has a list of its own")
+
+		require.True(t, left[1].Cancel(nil))
+		require.NoError(t, q.Reprioritize(left[0], 10))
+		require.Equal(t, []time.Duration{3 * time.Second, 2 * time.Second}, rdqArgs(q.Pending()))
+		require.Equal(t, 2, q.Clear())
+		left, err = q.StopNow().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, want, rdqArgs(left), "the list does not change any more")
+		for _, j := range left {
+			require.Equal(t, twill.JobCanceled, j.State())
+		}
+	})
+}
+
+func TestDispatchStopNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		causes := make(chan error, 2)
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			<-ctx.Done()
+			causes <- context.Cause(ctx)
+			return n, nil
+		}, &twill.DispatchOptions{Width: 2})
+		rdqPutAll(0, 1, 2)(t, q)
+		time.Sleep(100 * time.Millisecond)
+		underway := q.Underway()
+		stopped := q.StopNow()
+		for _, j := range underway {
+			requireFailure(t, twill.ErrStopped, &j.Future)
+			requireFailure(t, twill.ErrCanceled, &j.Future)
+		}
+		left, err := stopped.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{0, 1, 2}, rdqArgs(left))
+		for i, want := range []twill.JobState{twill.JobCanceled, twill.JobCanceled, twill.JobPending} {
+			require.Equal(t, want, left[i].State())
+		}
+		requirePending(t, &left[2].Future)
+		requireSize(t, q, 0, 1)
+		require.ErrorIs(t, <-causes, twill.ErrStopped)
+		require.ErrorIs(t, <-causes, twill.ErrStopped)
+	})
+}
+
+func TestDispatchStopNowAfterStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 3})
+		quick := rdqPut(t, q, time.Second, 0)
+		slow := rdqPut(t, q, time.Hour, 0)
+		cancelled := rdqPut(t, q, time.Hour, 0)
+		pending := rdqPut(t, q, time.Hour, 0)
+		stopped := q.Stop()
+		cancelled.Cancel(nil)
+		time.Sleep(2 * time.Second)
+		requireValue(t, time.Second, &quick.Future)
+		requirePending(t, stopped)
+		now := q.StopNow()
+		synctest.Wait()
+		for _, f := range []*twill.Future[[]*twill.Job[time.Duration, time.Duration]]{stopped, now} {
+			left, err := f.Await(t.Context())
+			require.NoError(t, err)
+			require.True(t, slices.Equal([]*twill.Job[time.Duration, time.Duration]{slow, pending}, left),
+				"those that StopNow cancelled, then the pending ones")
+		}
+	})
+}
+
+func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fn, gate := rdqGated()
+		q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2})
+		before, now := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+		before.Cancel(errFirst)
+		at := before.Stopped()
+		time.Sleep(time.Second)
+		stopped := q.StopNow()
+		again := q.StopNow()
+		gate <- nil
+		gate <- nil
+		for _, f := range []*twill.Future[[]*twill.Job[int, int]]{stopped, again} {
+			left, err := f.Await(t.Context())
+			require.NoError(t, err)
+			require.True(t, slices.Equal([]*twill.Job[int, int]{now}, left))
+		}
+		require.Equal(t, at, before.Stopped())
+		requireFailure(t, errFirst, &before.Future)
+		requireFailure(t, twill.ErrStopped, &now.Future)
+	})
+}
+
+func TestDispatchCancelledStopDoesNothingToTheQueue(t *testing.T) {
+	fn, gate := rdqGated()
+	q := twill.NewResizableDispatchQueue(fn, nil)
+	rdqPutAll(1, 2)(t, q)
+	only := q.Stop()
+	require.True(t, only.Cancel(errFirst))
+	requireFailure(t, errFirst, only)
+	require.True(t, q.Stopped())
+	later := q.Stop()
+	gate <- nil
+	left, err := later.Await(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []int{2}, rdqArgs(left))
+}
+
+// rdqAt is something done to a queue at a time, in milliseconds.
+type rdqAt struct {
+	at int
+	do func(t *testing.T, q *rdqTimed)
+}
+
+// rdqTimed is a queue of calls that take 200 ms.
+type rdqTimed = twill.ResizableDispatchQueue[int, int]
+
+func rdqWidth(n int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { require.NoError(t, q.SetWidth(n)) }
+}
+
+func rdqResume(t *testing.T, q *rdqTimed) { require.NoError(t, q.Resume()) }
+
+func rdqPause(_ *testing.T, q *rdqTimed) { q.Pause() }
+
+func rdqSizes(underway, pending int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { requireSize(t, q, underway, pending) }
+}
+
+func rdqPending(args ...int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { require.Equal(t, args, rdqArgs(q.Pending())) }
+}
+
+func rdqPutAll(args ...int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) {
+		for _, arg := range args {
+			rdqPut(t, q, arg, 0)
+		}
+	}
+}
+
+func rdqUpTo(n int) (args []int) {
+	for i := range n {
+		args = append(args, i)
+	}
+	return args
+}
+
+// TestDispatchTiming are the cases of TestTiming in txRDQ's own tests: jobs put
+// at the start, things done meanwhile, and what a stop at the end leaves over.
+func TestDispatchTiming(t *testing.T) {
+	for name, c := range map[string]struct {
+		width, jobs int
+		script      []rdqAt
+		stop        int
+		left        []int
+	}{
+		"justOne":                     {1, 3, nil, 1, []int{1, 2}},
+		"justOneWithZeroInitialWidth": {0, 3, []rdqAt{{0, rdqWidth(1)}}, 1, []int{1, 2}},
+		"oneUnderway":                 {1, 3, nil, 20, []int{1, 2}},
+		"sequential":                  {1, 3, nil, 500, []int{}},
+		"parallel":                    {3, 3, nil, 1, []int{}},
+		"widen":                       {2, 8, []rdqAt{{100, rdqWidth(10)}}, 250, []int{}},
+		"narrow":                      {2, 8, []rdqAt{{100, rdqWidth(1)}}, 300, []int{3, 4, 5, 6, 7}},
+		"narrowNarrow":                {3, 8, []rdqAt{{100, rdqWidth(2)}, {300, rdqWidth(1)}}, 500, []int{6, 7}},
+		"narrowNarrowWiden":           {3, 11, []rdqAt{{100, rdqWidth(2)}, {300, rdqWidth(1)}, {700, rdqWidth(3)}}, 899, []int{10}},
+		"pause":                       {1, 3, []rdqAt{{100, rdqPause}, {250, rdqPending(1, 2)}}, 300, []int{1, 2}},
+		"pauseStop":                   {1, 3, []rdqAt{{100, rdqPause}}, 150, []int{1, 2}},
+		"pauseAddStop":                {1, 3, []rdqAt{{100, rdqPause}, {120, rdqPutAll(7, 8, 9)}}, 180, []int{1, 2, 7, 8, 9}},
+		"pauseResumeStop":             {1, 3, []rdqAt{{100, rdqPause}, {500, rdqResume}}, 600, []int{2}},
+		"pauseWidenResumeStop":        {1, 3, []rdqAt{{100, rdqPause}, {200, rdqWidth(2)}, {500, rdqResume}}, 600, []int{}},
+		"pausePlayAroundResumeStop":   {1, 3, []rdqAt{{100, rdqPause}, {200, rdqWidth(100)}, {220, rdqWidth(0)}, {240, rdqWidth(2)}, {500, rdqResume}}, 600, []int{}},
+		"sizeAfterStarting":           {1, 3, []rdqAt{{40, rdqSizes(1, 2)}}, 100, []int{1, 2}},
+		"setWidthToZero":              {3, 0, []rdqAt{{10, rdqWidth(0)}, {20, rdqPutAll(4, 5)}, {30, rdqSizes(0, 2)}}, 300, []int{4, 5}},
+		"puttingMoreThanWidth":        {3, 5, []rdqAt{{0, rdqSizes(3, 2)}}, 1, []int{3, 4}},
+		"pauseTwiceResume":            {2, 4, []rdqAt{{100, rdqPause}, {110, rdqPause}, {300, rdqResume}, {310, rdqSizes(2, 0)}}, 320, []int{}},
+		"resumeWhenNeverPaused":       {1, 2, []rdqAt{{100, rdqResume}, {110, rdqSizes(1, 1)}}, 120, []int{1}},
+		"resumeBeforeDrained":         {1, 2, []rdqAt{{100, rdqPause}, {110, rdqResume}, {250, rdqSizes(1, 0)}}, 260, []int{}},
+		"narrowToZeroAndBackAtOnce":   {2, 4, []rdqAt{{100, rdqWidth(0)}, {100, rdqWidth(2)}, {110, rdqSizes(2, 2)}, {210, rdqSizes(2, 0)}}, 220, []int{}},
+		"narrowNarrowWidenNarrow":     {3, 14, []rdqAt{{100, rdqWidth(2)}, {100, rdqPending(3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13)}, {250, rdqPending(5, 6, 7, 8, 9, 10, 11, 12, 13)}, {300, rdqWidth(1)}, {700, rdqWidth(3)}, {850, rdqWidth(1)}}, 1350, []int{12, 13}},
+		"sizeAfterWiden":              {2, 8, []rdqAt{{20, rdqSizes(2, 6)}, {50, rdqWidth(4)}, {70, rdqSizes(4, 4)}, {100, rdqWidth(10)}, {150, rdqSizes(8, 0)}, {240, rdqSizes(6, 0)}, {280, rdqSizes(4, 0)}, {330, rdqSizes(0, 0)}}, 350, []int{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+					time.Sleep(200 * time.Millisecond)
+					return n, nil
+				}, nil)
+				require.NoError(t, q.SetWidth(c.width))
+				rdqPutAll(rdqUpTo(c.jobs)...)(t, q)
+				for _, step := range c.script {
+					time.Sleep(time.Until(start.Add(time.Duration(step.at) * time.Millisecond)))
+					synctest.Wait()
+					step.do(t, q)
+				}
+				time.Sleep(time.Until(start.Add(time.Duration(c.stop) * time.Millisecond)))
+				synctest.Wait()
+				stopped := q.Stop()
+				require.True(t, q.Stopped())
+				require.Zero(t, q.Width())
+				require.NoError(t, q.SetWidth(5))
+				left, err := stopped.Await(t.Context())
+				require.NoError(t, err)
+				require.Equal(t, c.left, rdqArgs(left))
+				requireSize(t, q, 0, len(c.left))
+				for _, j := range left {
+					require.Equal(t, twill.JobPending, j.State())
+				}
+			})
+		})
+	}
+}
+
+func TestDispatchWidthWhilePaused(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 10})
+	q.Pause()
+	require.Equal(t, 10, q.Width(), "a pause does not touch the width")
+	require.NoError(t, q.SetWidth(3))
+	require.Equal(t, 3, q.Width())
+	require.NoError(t, q.ResumeWidth(0))
+	require.Zero(t, q.Width())
+	require.False(t, q.Paused())
+	j := rdqPut(t, q, 1, 0)
+	require.Equal(t, twill.JobPending, j.State())
+	require.NoError(t, q.ResumeWidth(10), "also when it is not paused")
+	_, err := j.Await(t.Context())
+	require.NoError(t, err)
+}
+
+func TestDispatchPauseSettlesWhenDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
+		requireValue(t, struct{}{}, q.Pause())
+		require.NoError(t, q.Resume())
+		for range 3 {
+			rdqPut(t, q, time.Second, 0)
+		}
+		first, second := q.Pause(), q.Pause()
+		requirePending(t, first)
+		first.Cancel(errFirst)
+		requireFailure(t, errFirst, first)
+		require.True(t, q.Paused(), "who waits for a pause does not own it")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		requireValue(t, struct{}{}, second)
+		requireSize(t, q, 0, 1)
+		requireValue(t, struct{}{}, q.Pause())
+	})
+}
+
+func TestDispatchPauseResumedBeforeDrained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		rdqPut(t, q, time.Second, 0)
+		drained := q.Pause()
+		require.NoError(t, q.Resume())
+		requireFailure(t, twill.ErrResumed, drained)
+		requireFailure(t, twill.ErrCanceled, drained)
+		again := q.Pause()
+		requirePending(t, again)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		requireValue(t, struct{}{}, again)
+	})
+}
+
+func TestDispatchPauseWaitsForCallsThatWereCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fn, gate := rdqGated()
+		q := twill.NewResizableDispatchQueue(fn, nil)
+		j := rdqPut(t, q, 1, 0)
+		drained, stopped := q.Pause(), q.Stop()
+		j.Cancel(nil)
+		requireFailure(t, twill.ErrCanceled, &j.Future)
+		synctest.Wait()
+		requirePending(t, drained)
+		requirePending(t, stopped)
+		gate <- nil
+		synctest.Wait()
+		requireValue(t, struct{}{}, drained)
+		requireValue(t, nil, stopped)
+	})
+}
+
+// TestDispatchIsDrainedWhenHandlersHaveRun: one job has ended, but a handler of
+// its future has not; then another one ends.
+func TestDispatchIsDrainedWhenHandlersHaveRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fn, gate := rdqGated()
+		q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2})
+		handler := make(chan struct{})
+		rdqPut(t, q, 1, 0).Tap(func(int, error) { <-handler })
+		rdqPut(t, q, 2, 0).Tap(func(int, error) { <-handler })
+		pending := rdqPut(t, q, 3, 0)
+		gate <- nil
+		synctest.Wait()
+		requireSize(t, q, 1, 1)
+		require.Equal(t, twill.JobPending, pending.State(), "the slot is still in use")
+		gate <- nil
+		synctest.Wait()
+		requireSize(t, q, 0, 1)
+		drained, stopped := q.Pause(), q.Stop()
+		requirePending(t, drained)
+		requirePending(t, stopped)
+		handler <- struct{}{}
+		synctest.Wait()
+		requirePending(t, drained)
+		requirePending(t, stopped)
+		handler <- struct{}{}
+		synctest.Wait()
+		requireValue(t, struct{}{}, drained)
+		left, err := stopped.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{3}, rdqArgs(left))
+	})
+}
