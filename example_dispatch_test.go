@@ -2,8 +2,15 @@ package twill_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/twillgo/twill"
 )
@@ -139,4 +146,520 @@ func ExampleDispatchOptions() {
 	}
 	q.StopNow().Await(context.Background())
 	// Output: one too many - twill: dispatch queue is full
+}
+
+// A crawler fetches each page once, at most three at a time, those near the
+// front first. What a page links to is put from inside the job that has read it.
+func ExampleResizableDispatchQueue_crawl() {
+	links := map[string]string{"/": "/news /about", "/news": "/news/1 /news/2 /", "/about": "/", "/news/1": "/news"}
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, links[r.URL.Path])
+	}))
+	defer site.Close()
+
+	var seen sync.Map
+	var q *twill.ResizableDispatchQueue[string, int]
+	visit := func(path string) {
+		if _, before := seen.LoadOrStore(path, true); !before {
+			q.Put(path, strings.Count(path, "/"))
+		}
+	}
+	q = twill.NewResizableDispatchQueue(func(ctx context.Context, path string) (int, error) {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, site.URL+path, nil)
+		if err != nil {
+			return 0, err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return 0, err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		for _, link := range strings.Fields(string(body)) {
+			visit(link)
+		}
+		return len(body), err
+	}, &twill.DispatchOptions{Width: 3})
+
+	ctx := context.Background()
+	pages := q.Results(ctx)
+	visit("/")
+	q.Empty().Await(ctx) // a job ends after it has put what it found
+	q.Stop()
+	for job := range pages {
+		size, err := job.Await(ctx)
+		fmt.Println(job.Arg(), size, err)
+	}
+	// Unordered output:
+	// / 12 <nil>
+	// /about 1 <nil>
+	// /news 17 <nil>
+	// /news/1 5 <nil>
+	// /news/2 0 <nil>
+}
+
+// A server that answers at once and works later is shut down: the requests that
+// are in flight get their answers, the jobs underway end, and the rest is saved.
+func ExampleResizableDispatchQueue_shutdown() {
+	started, finish := make(chan string), make(chan bool)
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, order string) (string, error) {
+		started <- order
+		<-finish
+		return "done", nil
+	}, nil)
+	waiting := twill.NewPool(nil) // the requests that wait for their job
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		job, err := q.Put(r.URL.Path, 0)
+		if err != nil {
+			http.Error(w, "shutting down", http.StatusServiceUnavailable)
+			return
+		}
+		if r.Method == http.MethodPost { // it is enough that the job is queued
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		result := job.Tap(func(string, error) {})
+		waiting.Add(result)
+		v, err := result.Await(r.Context())
+		fmt.Fprint(w, v, " ", err)
+	}))
+	defer server.Close()
+
+	answer := twill.Go(context.Background(), func(context.Context) (string, error) {
+		resp, err := http.Get(server.URL + "/order/1")
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		return string(body), err
+	})
+	fmt.Println("underway:", <-started)
+	for _, path := range []string{"/order/2", "/order/3"} {
+		resp, err := http.Post(server.URL+path, "", nil)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		resp.Body.Close()
+	}
+
+	// The signal to shut down comes.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	stopped := q.Stop()
+	close(finish)
+	left, err := stopped.Await(ctx)
+	if err != nil { // they take too long
+		left, _ = q.StopNow().Await(context.Background())
+	}
+	waiting.Empty().Await(ctx)
+	server.Config.Shutdown(ctx)
+
+	fmt.Println(answer.Await(ctx))
+	for _, job := range left {
+		var saved struct{ Arg, State string }
+		text, _ := json.Marshal(job)
+		json.Unmarshal(text, &saved)
+		fmt.Println("saved:", saved.Arg, saved.State)
+	}
+	// Output:
+	// underway: /order/1
+	// done <nil> <nil>
+	// saved: /order/2 PENDING
+	// saved: /order/3 PENDING
+}
+
+// All of a batch is in before the first of it starts.
+func ExampleResizableDispatchQueue_PutAll() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n * n, nil }, nil)
+	jobs, err := q.PutAll([]int{1, 2, 3}, 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, job := range jobs {
+		fmt.Println(job.Await(context.Background()))
+	}
+	// Output:
+	// 1 <nil>
+	// 4 <nil>
+	// 9 <nil>
+}
+
+// pacer is a limiter that lets one start in each interval.
+type pacer struct{ tick *time.Ticker }
+
+func (p pacer) Wait(ctx context.Context) error {
+	select {
+	case <-p.tick.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Anything with a Wait limits the rate: a *rate.Limiter of
+// golang.org/x/time/rate, or three lines of one's own. It can be changed at any time.
+func ExampleLimiter() {
+	start := time.Now()
+	slow := time.NewTicker(5 * time.Millisecond)
+	defer slow.Stop()
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
+		&twill.DispatchOptions{Width: 10, Rate: pacer{slow}})
+	jobs, _ := q.PutAll(make([]int, 4), 0)
+	jobs[3].Await(context.Background())
+	fmt.Println("four take three intervals:", time.Since(start) > 15*time.Millisecond)
+
+	q.SetRate(nil)
+	jobs, _ = q.PutAll(make([]int, 1000), 0)
+	jobs[999].Await(context.Background())
+	fmt.Println("no limit any more")
+	// Output:
+	// four take three intervals: true
+	// no limit any more
+}
+
+// Events tell an observer what happens. They hold the queue up in no way.
+func ExampleEvent() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil }, nil)
+	events := q.Events(context.Background())
+	job, _ := q.Put(1, 5)
+	job.Await(context.Background())
+	q.Stop()
+	for e := range events {
+		switch e.Kind {
+		case twill.EventEnded:
+			fmt.Println(e.Kind, "as", e.State)
+		default:
+			fmt.Println(e.Kind)
+		}
+	}
+	// Output:
+	// put
+	// started
+	// ended as FINISHED
+	// stopped
+}
+
+func ExampleEventKind() {
+	fmt.Println(twill.EventPut, twill.EventReprioritized, twill.EventWidth)
+	// Output: put reprioritized width
+}
+
+// What a queue had left when it was stopped goes into the queue of the next
+// process, by way of a file.
+func ExampleJobRecord() {
+	send := func(_ context.Context, to string) (int, error) { return len(to), nil }
+	q := twill.NewResizableDispatchQueue(send, nil)
+	q.Pause()
+	q.Put("ann", 2)
+	q.Put("ben", 1)
+	left, _ := q.Stop().Await(context.Background())
+	saved, err := json.Marshal(left)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	var records []twill.JobRecord[string]
+	if err := json.Unmarshal(saved, &records); err != nil {
+		fmt.Println(err)
+		return
+	}
+	next := twill.NewResizableDispatchQueue(send, nil)
+	next.Pause()
+	next.Put("cy", 1)
+	if _, err := next.Restore(records); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, job := range next.Pending() {
+		fmt.Println(job.Priority(), job.Arg())
+	}
+	// Output:
+	// 1 ben
+	// 1 cy
+	// 2 ann
+}
+
+// The numbers of a queue: for a page, a log line or an alarm.
+func ExampleDispatchStats() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+		if n%5 == 0 {
+			return 0, errors.New("divisible by five")
+		}
+		return n, nil
+	}, &twill.DispatchOptions{Width: 4})
+	jobs, _ := q.PutAll([]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 0)
+	for _, job := range jobs {
+		job.Await(context.Background())
+	}
+	q.Empty().Await(context.Background())
+	s := q.Stats()
+	fmt.Println(s.Put, "put,", s.Finished, "finished,", s.Failed, "failed,", s.Pending, "pending")
+	fmt.Println("half of them waited less than a minute:", s.Waiting.Quantile(0.5) < time.Minute)
+	// Output:
+	// 10 put, 8 finished, 2 failed, 0 pending
+	// half of them waited less than a minute: true
+}
+
+// A function that returns a future holds its slot until that has settled.
+func ExampleNewResizableDispatchQueueFuture() {
+	lengths := twill.NewResizableDispatchQueueFuture(func(ctx context.Context, word string) *twill.Future[int] {
+		upper := twill.Go(ctx, func(context.Context) (string, error) { return strings.ToUpper(word), nil })
+		return twill.Then(upper, func(s string) (int, error) { return len(s), nil })
+	}, &twill.DispatchOptions{Width: 2})
+	job, _ := lengths.Put("twill", 0)
+	fmt.Println(job.Await(context.Background()))
+	// Output: 5 <nil>
+}
+
+// During an incident the queue stands still: what is underway ends, what comes
+// in waits, and nothing is lost.
+func ExampleResizableDispatchQueue_Pause() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (string, error) {
+		return fmt.Sprint("mail ", n, " sent"), nil
+	}, &twill.DispatchOptions{Width: 4})
+
+	drained := q.Pause() // the mail server is down
+	first, _ := q.Put(1, 0)
+	second, _ := q.Put(2, 0)
+	drained.Await(context.Background())
+	underway, pending := q.Size()
+	fmt.Println(q.Paused(), underway, pending)
+
+	q.ResumeWidth(1) // it is back, and still weak
+	fmt.Println(first.Await(context.Background()))
+	fmt.Println(second.Await(context.Background()))
+	// Output:
+	// true 0 2
+	// mail 1 sent <nil>
+	// mail 2 sent <nil>
+}
+
+// A producer that is faster than the queue waits for room.
+func ExampleResizableDispatchQueue_PutWait() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+		time.Sleep(time.Millisecond)
+		return n, nil
+	}, &twill.DispatchOptions{Size: 2})
+	ctx := context.Background()
+	for n := range 10 {
+		if _, err := q.PutWait(ctx, n, 0); err != nil {
+			fmt.Println(err)
+		}
+		if _, pending := q.Size(); pending > 2 {
+			fmt.Println("too many wait:", pending)
+		}
+	}
+	q.Drain(ctx)
+	fmt.Println(q.Stats().Finished, "finished")
+	// Output: 10 finished
+}
+
+// A job that is not to start before its time, and is tried again if it fails.
+func ExampleJobOptions() {
+	calls := 0
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) {
+		if calls++; calls < 3 {
+			return "", errors.New("busy")
+		}
+		return "hello, " + name, nil
+	}, nil)
+	q.Pause() // while we look at the job
+	job, _ := q.Put("world", 0, twill.JobOptions{
+		After:   10 * time.Millisecond,
+		Timeout: time.Minute,
+		Retry:   &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(time.Millisecond), 5)},
+		Key:     "greet world", // a second Put with this key returns this job
+	})
+	same, _ := q.Put("world", 0, twill.JobOptions{After: time.Second, Key: "greet world"})
+	fmt.Println(job.State(), same == job)
+	q.Resume()
+	fmt.Println(job.Await(context.Background()))
+	fmt.Println(job.State(), "after", job.Attempts(), "attempts")
+	// Output:
+	// PENDING true
+	// hello, world <nil>
+	// FINISHED after 3 attempts
+}
+
+// ticks is a Limiter that lets one job start for each tick.
+type ticks <-chan time.Time
+
+func (t ticks) Wait(ctx context.Context) error {
+	select {
+	case <-t:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// The rate at which jobs start is changed while the queue works. A
+// *rate.Limiter of golang.org/x/time/rate does in place of ticks.
+func ExampleResizableDispatchQueue_SetRate() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
+		&twill.DispatchOptions{Width: 100})
+	start := time.Now()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	q.SetRate(ticks(ticker.C))
+	jobs, _ := q.PutAll([]int{1, 2, 3}, 0)
+	jobs[2].Await(context.Background())
+	fmt.Println("three took two pauses or more:", time.Since(start) >= 20*time.Millisecond)
+
+	q.SetRate(nil)
+	last, _ := q.Put(4, 0)
+	fmt.Println(last.Await(context.Background()))
+	// Output:
+	// three took two pauses or more: true
+	// 4 <nil>
+}
+
+// A hook is around every call: here it says how each has ended.
+func ExampleResizableDispatchQueue_Use() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 10 / n, nil }, nil)
+	q.Use(func(ctx context.Context, job *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+		v, err := next(ctx)
+		fmt.Println("job", job.Arg(), "returned", v, err)
+		return v, err
+	})
+	q.Put(5, 0)
+	q.Drain(context.Background())
+	// Output: job 5 returned 2 <nil>
+}
+
+// What happens in a queue, told to somebody who may be slow.
+func ExampleResizableDispatchQueue_Events() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) { return len(name), nil }, nil)
+	events := q.Events(context.Background())
+	q.Put("job", 3)
+	q.Drain(context.Background())
+	for e := range events {
+		if e.Job != nil {
+			fmt.Println(e.Kind, e.Job.Arg(), e.State, e.Priority)
+		} else {
+			fmt.Println(e.Kind)
+		}
+	}
+	// Output:
+	// put job PENDING 3
+	// started job UNDERWAY 3
+	// ended job FINISHED 3
+	// stopped
+}
+
+// The jobs in the order in which they end.
+func ExampleResizableDispatchQueue_Results() {
+	ctx := context.Background()
+	answer := make([]chan string, 3) // of three servers
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, server int) (string, error) {
+		return <-answer[server], nil
+	}, &twill.DispatchOptions{Width: 3})
+	ended := q.Results(ctx)
+	jobs := make([]*twill.Job[int, string], 3)
+	for server := range jobs {
+		answer[server] = make(chan string)
+		jobs[server], _ = q.Put(server, 0)
+	}
+	for _, server := range []int{2, 0, 1} {
+		answer[server] <- "hello"
+		jobs[server].Await(ctx)
+	}
+	q.Drain(ctx)
+	for job := range ended {
+		fmt.Println(job.Arg(), job.State())
+	}
+	// Output:
+	// 2 FINISHED
+	// 0 FINISHED
+	// 1 FINISHED
+}
+
+// What a stop has left over is saved as JSON, and runs another day in the same order.
+func ExampleResizableDispatchQueue_Restore() {
+	send := func(_ context.Context, to string) (string, error) {
+		fmt.Println("to", to)
+		return to, nil
+	}
+	today := twill.NewResizableDispatchQueue(send, nil)
+	today.Pause()
+	today.Put("bob", 2)
+	today.Put("alice", 1)
+	today.Put("carol", 2)
+	left, _ := today.Stop().Await(context.Background())
+	text, err := json.Marshal(left)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+
+	tomorrow := twill.NewResizableDispatchQueue(send, nil)
+	var records []twill.JobRecord[string]
+	if err := json.Unmarshal(text, &records); err != nil {
+		fmt.Println(err)
+		return
+	}
+	tomorrow.Restore(records)
+	tomorrow.Drain(context.Background())
+	// Output:
+	// to alice
+	// to bob
+	// to carol
+}
+
+// A drain waits for all that was put, or gives back what is left when the time
+// is over.
+func ExampleResizableDispatchQueue_Drain() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+		<-ctx.Done() // it has no end of its own
+		return n, nil
+	}, nil)
+	q.Put(1, 0)
+	q.Put(2, 0)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	defer cancel()
+	left, err := q.Drain(ctx)
+	for _, job := range left {
+		fmt.Println(job.Arg(), job.State())
+	}
+	fmt.Println(err)
+	// Output:
+	// 1 CANCELED
+	// 2 PENDING
+	// context deadline exceeded
+}
+
+// The numbers of a queue, for a page that shows them.
+func ExampleResizableDispatchQueue_Stats() {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+		time.Sleep(2 * time.Millisecond)
+		if n == 3 {
+			return 0, errors.New("three is not a number")
+		}
+		return n, nil
+	}, &twill.DispatchOptions{Width: 2})
+	q.PutAll([]int{1, 2, 3, 4}, 0)
+	q.Drain(context.Background())
+	s := q.Stats()
+	fmt.Println("put", s.Put, "finished", s.Finished, "failed", s.Failed)
+	fmt.Println("calls", s.Running.Count(), "took 2ms or more:", s.Running.Quantile(0) >= 1792*time.Microsecond)
+	// Output:
+	// put 4 finished 3 failed 1
+	// calls 4 took 2ms or more: true
+}
+
+// A histogram tells how long all but the slowest took.
+func ExampleHistogram() {
+	var h twill.Histogram
+	for ms := range 100 {
+		h.Add(time.Duration(ms) * time.Millisecond)
+	}
+	fmt.Println(h.Count(), h.Mean(), h.Max())
+	fmt.Println("most within 100ms:", h.Quantile(0.9) < 100*time.Millisecond)
+	// Output:
+	// 100 49.5ms 99ms
+	// most within 100ms: true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"sync/atomic"
@@ -251,4 +252,163 @@ func ExampleRetryEvent() {
 	// Output:
 	// attempt 1: busy, pause of 0s
 	// attempt 2: busy, pause of 1ms
+}
+
+// printFirst prints up to five of the pauses.
+func printFirst(pauses iter.Seq[time.Duration]) {
+	for d := range twill.Limit(pauses, 5) {
+		fmt.Print(d, " ")
+	}
+	fmt.Println()
+}
+
+func ExampleConstant() {
+	printFirst(twill.Constant(time.Second))
+	// Output: 1s 1s 1s 1s 1s
+}
+
+func ExampleLinear() {
+	printFirst(twill.Linear(time.Second, 500*time.Millisecond))
+	// Output: 1s 1.5s 2s 2.5s 3s
+}
+
+func ExampleExponential() {
+	printFirst(twill.Exponential(100*time.Millisecond, 2))
+	// Output: 100ms 200ms 400ms 800ms 1.6s
+}
+
+func ExampleCap() {
+	printFirst(twill.Cap(twill.Exponential(100*time.Millisecond, 2), 500*time.Millisecond))
+	// Output: 100ms 200ms 400ms 500ms 500ms
+}
+
+// Two retries, and no more.
+func ExampleLimit() {
+	printFirst(twill.Limit(twill.Constant(time.Second), 2))
+	// Output: 1s 1s
+}
+
+func ExampleFromSlice() {
+	printFirst(twill.FromSlice(0, time.Second, time.Minute))
+	// Output: 0s 1s 1m0s
+}
+
+// within reports whether each of the pauses is at most that of bound, and at
+// least share of it.
+func within(pauses, bound iter.Seq[time.Duration], share float64) bool {
+	next, stop := iter.Pull(bound)
+	defer stop()
+	for d := range twill.Limit(pauses, 100) {
+		most, _ := next()
+		if d > most || float64(d) < share*float64(most) {
+			return false
+		}
+	}
+	return true
+}
+
+// The jitter goes around the cap.
+func ExampleFullJitter() {
+	bound := twill.Cap(twill.Exponential(100*time.Millisecond, 2), time.Minute)
+	fmt.Println("from 0 to the bound:", within(twill.FullJitter(bound), bound, 0))
+	// Output: from 0 to the bound: true
+}
+
+func ExampleEqualJitter() {
+	bound := twill.Cap(twill.Exponential(100*time.Millisecond, 2), time.Minute)
+	fmt.Println("from its half to the bound:", within(twill.EqualJitter(bound), bound, 0.5))
+	// Output: from its half to the bound: true
+}
+
+func ExampleDecorrelatedJitter() {
+	pauses := twill.DecorrelatedJitter(time.Second, time.Minute)
+	fmt.Println("from 1s to 1m0s:", within(pauses, twill.Constant(time.Minute), 1./60))
+	// Output: from 1s to 1m0s: true
+}
+
+// hang is a server that does not answer.
+func hang(ctx context.Context, _ string) (string, error) {
+	<-ctx.Done()
+	return "", context.Cause(ctx)
+}
+
+// Three ways to a page: the first to succeed wins, and the contexts of the
+// others end.
+func ExampleRace() {
+	ctx := context.Background()
+	left := make(chan error, 1)
+	var race twill.Race[string, string]
+	race.Register(func(context.Context, string) (string, error) {
+		return "", errors.New("not in the cache")
+	})
+	race.Register(func(_ context.Context, url string) (string, error) {
+		return url + " from the origin", nil
+	})
+	race.Register(func(ctx context.Context, url string) (string, error) {
+		_, err := hang(ctx, url)
+		left <- err
+		return "", err
+	})
+	fmt.Println(race.Execute(ctx, "/home").Await(ctx))
+	fmt.Println("the mirror:", <-left)
+	// Output:
+	// /home from the origin <nil>
+	// the mirror: twill: lost the race
+}
+
+// A hedged request: the second server is asked when the first has not answered
+// in time. What the slower one brings after all is closed.
+func ExampleRaceOptions() {
+	ctx := context.Background()
+	race := twill.NewRace[string](&twill.RaceOptions[string]{
+		Stagger: 5 * time.Millisecond,
+		Discard: func(late string) { fmt.Println("closed", late) },
+	})
+	race.Register(hang)
+	race.Register(func(_ context.Context, url string) (string, error) { return url + " from the second", nil })
+	fmt.Println(race.Execute(ctx, "/home").Await(ctx))
+	// Output: /home from the second <nil>
+}
+
+func ExampleRaceOf() {
+	ctx := context.Background()
+	answer := twill.RaceOf(ctx,
+		func(context.Context) (int, error) { return 0, errors.New("no idea") },
+		func(context.Context) (int, error) { return 42, nil },
+	)
+	fmt.Println(answer.Await(ctx))
+	// Output: 42 <nil>
+}
+
+func ExampleRaceError() {
+	ctx := context.Background()
+	errDown := errors.New("origin is down")
+	_, err := twill.RaceOf(ctx,
+		func(context.Context) (int, error) { return 0, errors.New("not in the cache") },
+		func(context.Context) (int, error) { return 0, errDown },
+	).Await(ctx)
+	if all, ok := errors.AsType[*twill.RaceError](err); ok {
+		for i, err := range all.Errs {
+			fmt.Println(i, err)
+		}
+	}
+	fmt.Println(errors.Is(err, errDown))
+	// Output:
+	// 0 not in the cache
+	// 1 origin is down
+	// true
+}
+
+// A response whose body is read after the race needs its context until then.
+func ExampleHeld() {
+	ctx := context.Background()
+	var race twill.Race[string, context.Context]
+	race.Register(func(ctx context.Context, _ string) (context.Context, error) { return ctx, nil })
+	body, _ := race.ExecuteHeld(ctx, "/home").Await(ctx)
+	fmt.Println("while it is read:", body.Value.Err())
+	body.Release()
+	fmt.Println("afterwards:", body.Value.Err())
+	// Output:
+	// while it is read: <nil>
+	// afterwards: context canceled
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -350,4 +351,502 @@ func ExampleAnyFuture() {
 	// Output:
 	// Future[string](failed: twill: canceled: shutting down)
 	// Future[int](failed: twill: canceled: shutting down)
+}
+
+// A cancel is told from other failures, and says why it came.
+func ExampleCanceledError() {
+	f := twill.After(time.Hour, "tea")
+	f.Cancel(errors.New("the guest has left"))
+	_, err := f.Await(context.Background())
+	fmt.Println(errors.Is(err, twill.ErrCanceled), errors.Is(err, context.Canceled))
+	if canceled, ok := errors.AsType[*twill.CanceledError](err); ok {
+		fmt.Println(canceled.Cause)
+	}
+	// Output:
+	// true true
+	// the guest has left
+}
+
+func ExampleTimeoutError() {
+	_, err := twill.After(time.Hour, "tea").Timeout(time.Millisecond).Await(context.Background())
+	if late, ok := errors.AsType[*twill.TimeoutError](err); ok {
+		fmt.Println("not there after", late.After)
+	}
+	fmt.Println(errors.Is(err, context.DeadlineExceeded))
+	// Output:
+	// not there after 1ms
+	// true
+}
+
+// A panic that is an error can be found by errors.Is; the stack is that of the
+// goroutine that panicked.
+func ExamplePanicError() {
+	f := twill.Then(twill.Resolved(1), func(int) (int, error) { panic(errSoldOut) })
+	_, err := f.Await(context.Background())
+	fmt.Println(err, errors.Is(err, errSoldOut))
+	if p, ok := errors.AsType[*twill.PanicError](err); ok {
+		fmt.Println(strings.Contains(string(p.Stack), "ExamplePanicError"))
+	}
+	// Output:
+	// twill: panic: sold out true
+	// true
+}
+
+// Failures that nobody took are logged unless a program wants something else.
+func ExampleOnUnhandled() {
+	previous := twill.OnUnhandled(func(err error) { fmt.Println("nobody looked at:", err) })
+	defer func() { twill.OnUnhandled(previous) }()
+}
+
+// Where was it made? Debug mode knows.
+func ExampleSetDebug() {
+	twill.SetDebug(true)
+	defer twill.SetDebug(false)
+	f := twill.Rejected[int](errSoldOut)
+	text := fmt.Sprintf("%+v", f)
+	fmt.Println(f)
+	fmt.Println(strings.Contains(text, "made at:"), strings.Contains(text, "ExampleSetDebug"))
+	// Output:
+	// Future[int](failed: sold out)
+	// true true
+}
+
+// A DB has to connect before it can be asked.
+type DB struct{ name string }
+
+// Query asks the database.
+func (db *DB) Query(q string) (string, error) { return q + " from " + db.name, nil }
+
+// DBClient has the methods of a [DB], and they work from the start: those called
+// before it is connected wait. It is what the deferredInitMixin makes of a class.
+type DBClient struct {
+	init  *twill.Init[*DB]
+	Query func(q string) *twill.Future[string]
+}
+
+// NewDBClient starts to connect and returns at once.
+func NewDBClient(ctx context.Context, connect func(context.Context) (*DB, error)) *DBClient {
+	init := twill.NewInit(ctx, connect)
+	return &DBClient{init: init, Query: twill.Method(init, (*DB).Query)}
+}
+
+// Methods that wait until their object is ready: the mixin.
+func ExampleInit_mixin() {
+	ctx := context.Background()
+	connected := make(chan *DB)
+	client := NewDBClient(ctx, func(context.Context) (*DB, error) { return <-connected, nil })
+
+	a, b := client.Query("a"), client.Query("b")
+	fmt.Println(a)
+	connected <- &DB{"orders"}
+	fmt.Println(a.Await(ctx))
+	fmt.Println(b.Await(ctx))
+	fmt.Println(client.Query("c").Await(ctx)) // made at once
+	// Output:
+	// Future[string](pending)
+	// a from orders <nil>
+	// b from orders <nil>
+	// c from orders <nil>
+}
+
+// NewDB is a constructor whose object is a future: what the metaclass
+// TxDeferredInitMeta makes of a class.
+func NewDB(ctx context.Context, name string) *twill.Future[*DB] {
+	return twill.Go(ctx, func(context.Context) (*DB, error) {
+		if name == "" {
+			return nil, errors.New("a database needs a name")
+		}
+		return &DB{name}, nil
+	})
+}
+
+// A constructor that takes its time returns a future of the object: the
+// metaclass. An Init can wait for that one, too.
+func ExampleInit_metaclass() {
+	ctx := context.Background()
+	_, err := NewDB(ctx, "").Await(ctx)
+	fmt.Println(err)
+
+	db, err := NewDB(ctx, "orders").Await(ctx)
+	fmt.Println(db.name, err)
+
+	client := NewDBClient(ctx, func(ctx context.Context) (*DB, error) { return NewDB(ctx, "customers").Await(ctx) })
+	fmt.Println(client.Query("all").Await(ctx))
+	// Output:
+	// a database needs a name
+	// orders <nil>
+	// all from customers <nil>
+}
+
+// A failure is everybody's, at once.
+func ExampleInit_failure() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return nil, errors.New("no such host") })
+	_, err := twill.Do(init, func(db *DB) (string, error) { return db.Query("a") }).Await(ctx)
+	fmt.Println(err)
+	// Output:
+	// no such host
+}
+
+// A host that is down for a moment.
+func ExampleNewInitRetry() {
+	ctx := context.Background()
+	attempts := 0
+	connect := func(context.Context) (*DB, error) {
+		if attempts++; attempts < 3 {
+			return nil, errors.New("no such host")
+		}
+		return &DB{"orders"}, nil
+	}
+	pauses := slices.Values([]time.Duration{time.Millisecond, 2 * time.Millisecond})
+	init := twill.NewInitRetry(ctx, connect, pauses)
+	fmt.Println(twill.Do(init, func(db *DB) (string, error) { return db.Query("a") }).Await(ctx))
+	fmt.Println(attempts, "attempts")
+	// Output:
+	// a from orders <nil>
+	// 3 attempts
+}
+
+func ExampleDo() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	rows := twill.Do(init, func(db *DB) (string, error) { return db.Query("a") })
+	fmt.Println(rows.Await(ctx))
+	// Output: a from orders <nil>
+}
+
+// What blocks is started by Go, so that the calls behind it need not wait.
+func ExampleDoFuture() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	query := func(q string) *twill.Future[string] {
+		return twill.DoFuture(init, func(db *DB) *twill.Future[string] {
+			return twill.Go(ctx, func(context.Context) (string, error) { return db.Query(q) })
+		})
+	}
+	fmt.Println(twill.All(query("a"), query("b")).Await(ctx))
+	// Output: [a from orders b from orders] <nil>
+}
+
+// A method that works from the start.
+func ExampleMethod() {
+	ctx := context.Background()
+	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	query := twill.Method(init, (*DB).Query)
+	fmt.Println(query("a").Await(ctx))
+	// Output: a from orders <nil>
+}
+
+func ExampleAll() {
+	ctx := context.Background()
+	fmt.Println(twill.All(twill.Resolved(1), twill.After(time.Millisecond, 2)).Await(ctx))
+	_, err := twill.All(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(ctx)
+	fmt.Println(err)
+	// Output:
+	// [1 2] <nil>
+	// twill: future 1: sold out
+}
+
+func ExampleSettled() {
+	results, _ := twill.Settled(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(context.Background())
+	for _, r := range results {
+		fmt.Println(r.Value, r.Err)
+	}
+	// Output:
+	// 1 <nil>
+	// 0 sold out
+}
+
+func ExampleAny() {
+	slow := twill.After(time.Hour, "slow")
+	winner := twill.Any(twill.Rejected[string](errSoldOut), slow, twill.Resolved("fast"))
+	fmt.Println(winner.Await(context.Background()))
+	_, err := slow.Await(context.Background())
+	fmt.Println(err)
+	// Output:
+	// fast <nil>
+	// twill: canceled: twill: result no longer needed
+}
+
+func ExampleFirst() {
+	fmt.Println(twill.First(twill.After(time.Hour, "tea"), twill.After(time.Millisecond, "coffee")).Await(context.Background()))
+	// Output: coffee <nil>
+}
+
+func ExampleAllMap() {
+	weather := map[string]*twill.Future[string]{"Oslo": twill.Resolved("snow"), "Rome": twill.Resolved("sun")}
+	fmt.Println(twill.AllMap(weather).Await(context.Background()))
+	// Output: map[Oslo:snow Rome:sun] <nil>
+}
+
+func ExampleNewDeferredList() {
+	l := twill.NewDeferredList([]*twill.Future[int]{
+		twill.Rejected[int](errSoldOut), twill.Resolved(5),
+	}, twill.FireOnOneCallback)
+	r, _ := l.Await(context.Background())
+	fmt.Println(r.Index, r.Value)
+	// Output: 1 5
+}
+
+func ExampleAsCompleted() {
+	slow := twill.NewPromise[string]()
+	for i, r := range twill.AsCompleted(context.Background(), slow.Future(), twill.Resolved("fast")) {
+		fmt.Println(i, r.Value)
+		slow.Resolve("slow")
+	}
+	// Output:
+	// 1 fast
+	// 0 slow
+}
+
+func ExampleMap() {
+	ids := func(yield func(int) bool) {
+		for id := 1; id <= 3 && yield(id); id++ {
+		}
+	}
+	load := func(_ context.Context, id int) (string, error) { return fmt.Sprint("user ", id), nil }
+	for user, err := range twill.Map(context.Background(), ids, 2, load) {
+		fmt.Println(user, err)
+	}
+	// Output:
+	// user 1 <nil>
+	// user 2 <nil>
+	// user 3 <nil>
+}
+
+// What comes first is yielded first.
+func ExampleMapCompleted() {
+	awake := make(chan struct{})
+	load := func(_ context.Context, disk string) (int, error) {
+		if disk == "asleep" {
+			<-awake
+		}
+		return len(disk), nil
+	}
+	disks := slices.Values([]string{"asleep", "spinning"})
+	for disk, r := range twill.MapCompleted(context.Background(), disks, 2, load) {
+		fmt.Println(disk, r.Value, r.Err)
+		if disk == "spinning" {
+			close(awake)
+		}
+	}
+	// Output:
+	// spinning 8 <nil>
+	// asleep 6 <nil>
+}
+
+func ExampleSettledMap() {
+	weather := map[string]*twill.Future[string]{
+		"Oslo": twill.Resolved("snow"),
+		"Rome": twill.Rejected[string](errors.New("no signal")),
+	}
+	report, _ := twill.SettledMap(weather).Await(context.Background())
+	fmt.Println(report["Oslo"].Value, report["Rome"].Err)
+	// Output: snow no signal
+}
+
+func ExampleAnyIndexed() {
+	mirrors := []string{"mirror 0", "mirror 1"}
+	winner, _ := twill.AnyIndexed(twill.After(time.Hour, "page"), twill.Resolved("page")).Await(context.Background())
+	fmt.Println(winner.Value, "from", mirrors[winner.Index])
+	// Output: page from mirror 1
+}
+
+func ExampleFirstIndexed() {
+	first, _ := twill.FirstIndexed(twill.After(time.Millisecond, "coffee"), twill.After(time.Hour, "tea")).Await(context.Background())
+	fmt.Println(first.Index, first.Value)
+	// Output: 0 coffee
+}
+
+// Indexed tells the members apart where their values do not.
+func ExampleIndexed() {
+	var winner twill.Indexed[string]
+	winner, _ = twill.AnyIndexed(twill.Resolved("pong"), twill.After(time.Hour, "pong")).Await(context.Background())
+	fmt.Printf("%+v\n", winner)
+	// Output: {Index:0 Value:pong}
+}
+
+func ExampleResult() {
+	results, _ := twill.Settled(twill.Resolved("snow"), twill.Rejected[string](errors.New("no signal"))).Await(context.Background())
+	for _, r := range results {
+		if r.Err != nil {
+			fmt.Println("failed:", r.Err)
+			continue
+		}
+		fmt.Println(r.Value)
+	}
+	// Output:
+	// snow
+	// failed: no signal
+}
+
+// A list is itself a future: it can be waited for, chained, and put in a list.
+func ExampleDeferredList() {
+	p := twill.NewPromise[int]()
+	list := twill.NewDeferredList([]*twill.Future[int]{twill.Resolved(1), p.Future()}, 0)
+	sum := twill.Then(&list.Future, func(l twill.ListResult[int]) (int, error) {
+		sum := 0
+		for _, r := range l.Results {
+			sum += r.Value
+		}
+		return sum, nil
+	})
+	p.Resolve(2)
+	fmt.Println(sum)
+	// Output: Future[int](3)
+}
+
+// Flags are combined as bits.
+func ExampleListFlags() {
+	list := twill.NewDeferredList([]*twill.Future[int]{
+		twill.NewPromise[int]().Future(), twill.Rejected[int](errSoldOut),
+	}, twill.FireOnOneErrback|twill.ConsumeErrors)
+	_, err := list.Await(context.Background())
+	fmt.Println(err)
+	// Output: twill: future 1: sold out
+}
+
+func ExampleListResult() {
+	list := twill.NewDeferredList([]*twill.Future[int]{
+		twill.Resolved(5), twill.Rejected[int](errSoldOut),
+	}, twill.ConsumeErrors)
+	l, _ := list.Await(context.Background())
+	fmt.Println("settled by one:", l.Index >= 0)
+	for _, r := range l.Results {
+		fmt.Println(r.Value, r.Err)
+	}
+	// Output:
+	// settled by one: false
+	// 5 <nil>
+	// 0 sold out
+}
+
+func ExampleIndexError() {
+	_, err := twill.All(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(context.Background())
+	if blame, ok := errors.AsType[*twill.IndexError](err); ok {
+		fmt.Println("member", blame.Index, "is", blame.Err)
+	}
+	fmt.Println(errors.Is(err, errSoldOut))
+	// Output:
+	// member 1 is sold out
+	// true
+}
+
+func ExampleKeyError() {
+	_, err := twill.AllMap(map[string]*twill.Future[int]{"cake": twill.Rejected[int](errSoldOut)}).Await(context.Background())
+	if blame, ok := errors.AsType[*twill.KeyError](err); ok {
+		fmt.Println(blame.Key, "is", blame.Err)
+	}
+	// Output: cake is sold out
+}
+
+func ExampleAllFailedError() {
+	_, err := twill.Any(twill.Rejected[int](errSoldOut), twill.Rejected[int](errors.New("closed"))).Await(context.Background())
+	if all, ok := errors.AsType[*twill.AllFailedError](err); ok {
+		fmt.Println(len(all.Errs), "failed, the last one:", all.Errs[1])
+	}
+	fmt.Println(errors.Is(err, errSoldOut))
+	// Output:
+	// 2 failed, the last one: closed
+	// true
+}
+
+// Each step gets what the one before has made.
+func ExampleSeries() {
+	step := func(name string) func(string) *twill.Future[string] {
+		return func(before string) *twill.Future[string] {
+			fmt.Printf("%s after %q\n", name, before)
+			return twill.Resolved(name)
+		}
+	}
+	fmt.Println(twill.Series("", step("wash"), step("rinse"), step("dry")))
+	// Output:
+	// wash after ""
+	// rinse after "wash"
+	// dry after "rinse"
+	// Future[string](dry)
+}
+
+// Steps that are made as they are needed: pages, each of which names the next.
+func ExampleSeriesOf() {
+	next := map[string]string{"first": "second", "second": "third", "third": ""}
+	page := "first"
+	all := twill.SeriesOf(0, func(yield func(func(int) *twill.Future[int]) bool) {
+		for page != "" {
+			read := func(pages int) *twill.Future[int] {
+				fmt.Println("reading the", page, "page")
+				page = next[page]
+				return twill.Resolved(pages + 1)
+			}
+			if !yield(read) {
+				return
+			}
+		}
+	})
+	fmt.Println(all)
+	// Output:
+	// reading the first page
+	// reading the second page
+	// reading the third page
+	// Future[int](3)
+}
+
+// later gives n back after a moment, and takes no negative ones.
+func later(n int) *twill.Future[int] {
+	f := twill.After(0, n)
+	return twill.Then(f, func(n int) (int, error) {
+		if n < 0 {
+			return 0, errors.New("negative")
+		}
+		return n, nil
+	})
+}
+
+// What @sequential makes of a generator is straight code here: Await waits for
+// a future, gives its result and returns its error where the generator's yield
+// would raise it. What is no future needs no waiting.
+func ExampleSeries_sequential() {
+	work := func(ctx context.Context) (string, error) {
+		for _, n := range []int{1, 2} {
+			v, err := later(n).Await(ctx)
+			if err != nil {
+				return "", err
+			}
+			fmt.Println("result", v)
+		}
+		fmt.Println("immediate", 3)
+		v, err := later(4).Await(ctx)
+		if err != nil {
+			return "", err
+		}
+		fmt.Println("result", v)
+		if _, err := later(-1).Await(ctx); err != nil {
+			fmt.Println("caught:", err)
+		}
+		return "done", nil
+	}
+	ctx := context.Background()
+	main := twill.Go(ctx, func(ctx context.Context) (string, error) {
+		fmt.Println("first time")
+		if _, err := twill.Go(ctx, work).Await(ctx); err != nil {
+			return "", err
+		}
+		fmt.Println("second time")
+		return twill.Go(ctx, work).Await(ctx)
+	})
+	fmt.Println(main.Await(ctx))
+	// Output:
+	// first time
+	// result 1
+	// result 2
+	// immediate 3
+	// result 4
+	// caught: negative
+	// second time
+	// result 1
+	// result 2
+	// immediate 3
+	// result 4
+	// caught: negative
+	// done <nil>
 }
