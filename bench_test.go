@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 	"golang.org/x/sync/singleflight"
 )
 
@@ -151,8 +152,6 @@ func BenchmarkDictExchange(b *testing.B) {
 	}
 }
 
-func rdqSame(_ context.Context, n int) (int, error) { return n, nil }
-
 // BenchmarkDispatchPut is the time from a Put to a job that has settled, in
 // batches of 1000 that are awaited one by one.
 func BenchmarkDispatchPut(b *testing.B) {
@@ -167,7 +166,7 @@ func BenchmarkDispatchPut(b *testing.B) {
 }
 
 func benchmarkDispatch(b *testing.B, width int, priority func(n int) int) {
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: width})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: width})
 	jobs := make([]*twill.Job[int, int], 0, 1000)
 	ctx := context.Background()
 	await := func() {
@@ -195,7 +194,7 @@ func benchmarkDispatch(b *testing.B, width int, priority func(n int) int) {
 
 // BenchmarkDispatchRoundTrip has one job at a time.
 func BenchmarkDispatchRoundTrip(b *testing.B) {
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 8})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 8})
 	ctx := context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
@@ -208,7 +207,7 @@ func BenchmarkDispatchRoundTrip(b *testing.B) {
 
 // BenchmarkDispatchCancel puts a job among a hundred thousand and cancels it.
 func BenchmarkDispatchCancel(b *testing.B) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	for n := range 100_000 {
 		q.Put(n, n%8)
@@ -244,7 +243,7 @@ func BenchmarkPriorityQueue(b *testing.B) {
 
 // BenchmarkDispatchPendingPage reads the first hundred of a million jobs.
 func BenchmarkDispatchPendingPage(b *testing.B) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	for n := range 1_000_000 {
 		q.Put(n, n*7919%8)
@@ -346,7 +345,7 @@ func TestSizes(t *testing.T) {
 }
 
 func TestAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -396,7 +395,7 @@ func TestAllocations(t *testing.T) {
 
 // A blocked wait takes its waiter from a pool.
 func TestBlockedAwaitAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector drops from pools at random")
 	}
 	promises := make(chan *twill.Promise[int])

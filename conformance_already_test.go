@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // Where Twisted raises AlreadyCalledError, the late call is told false.
@@ -18,7 +18,7 @@ func TestAlreadySettled(t *testing.T) {
 	for _, debug := range []bool{false, true} {
 		for _, calls := range []string{"CC", "CE", "EE", "EC"} {
 			t.Run(fmt.Sprintf("%s debug=%v", calls, debug), func(t *testing.T) {
-				withDebug(t, debug)
+				kit.WithDebug(t, debug)
 				p := twill.NewPromise[int]()
 				require.True(t, settle[calls[0]](p, 1))
 				before, _ := p.Future().Poll()
@@ -38,13 +38,13 @@ func TestAlreadySettled(t *testing.T) {
 func TestDebugShowsWhere(t *testing.T) {
 	const here = "conformance_already_test.go"
 	t.Run("NoDebugging", func(t *testing.T) {
-		withDebug(t, false)
+		kit.WithDebug(t, false)
 		p := twill.NewPromise[int]()
 		p.Resolve(1)
 		require.NotContains(t, fmt.Sprintf("%+v", p.Future()), here)
 	})
 	t.Run("where it was made and settled", func(t *testing.T) {
-		withDebug(t, true)
+		kit.WithDebug(t, true)
 		p := twill.NewPromise[int]()
 		made := fmt.Sprintf("%+v", p.Future())
 		require.Contains(t, made, here)
@@ -52,17 +52,10 @@ func TestDebugShowsWhere(t *testing.T) {
 		require.Greater(t, len(fmt.Sprintf("%+v", p.Future())), len(made), "the settler is shown too")
 	})
 	t.Run("SwitchDebugging: the settler is shown though debugging came later", func(t *testing.T) {
-		withDebug(t, false)
+		kit.WithDebug(t, false)
 		p := twill.NewPromise[int]()
 		twill.SetDebug(true)
 		p.Resolve(1)
 		require.Contains(t, fmt.Sprintf("%+v", p.Future()), here)
 	})
-}
-
-// withDebug sets debugging for one test.
-func withDebug(t *testing.T, on bool) {
-	t.Helper()
-	twill.SetDebug(on)
-	t.Cleanup(func() { twill.SetDebug(false) })
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // 2.2.7.2: what stops a handler is the failure of its own future, and of no other.
@@ -15,8 +15,8 @@ func TestAPlusPanics(t *testing.T) {
 		stop func()
 		want func(t *testing.T, err error)
 	}{
-		"panic with an error": {func() { panic(errSecond) }, func(t *testing.T, err error) {
-			require.ErrorIs(t, err, errSecond)
+		"panic with an error": {func() { panic(kit.ErrSecond) }, func(t *testing.T, err error) {
+			require.ErrorIs(t, err, kit.ErrSecond)
 			var panicked *twill.PanicError
 			require.ErrorAs(t, err, &panicked)
 		}},
@@ -51,7 +51,7 @@ func TestAPlusPanics(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, 1, v)
 				} else {
-					require.Same(t, errFirst, err)
+					require.Same(t, kit.ErrFirst, err)
 				}
 			})
 		}
@@ -68,7 +68,7 @@ func TestAPlusPanicsAlikeWheneverAdded(t *testing.T) {
 				var child, sibling *twill.Future[int]
 				p := twill.NewPromise[int]()
 				attach := func() {
-					child = link.add(p.Future(), func() (int, error) { panic(errSecond) })
+					child = link.add(p.Future(), func() (int, error) { panic(kit.ErrSecond) })
 					sibling = p.Future().Finally(func() {})
 				}
 				switch added {
@@ -85,10 +85,10 @@ func TestAPlusPanicsAlikeWheneverAdded(t *testing.T) {
 				if added == "after" {
 					attach()
 				}
-				requireFailure(t, errSecond, child)
+				kit.RequireFailure(t, kit.ErrSecond, child)
 				r, ok := sibling.Poll()
 				require.True(t, ok)
-				require.NotErrorIs(t, r.Err, errSecond)
+				require.NotErrorIs(t, r.Err, kit.ErrSecond)
 			})
 		}
 	}

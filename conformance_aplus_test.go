@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // What Promises/A+ asks for, in terms of typed futures. The numbers are those
@@ -61,7 +61,7 @@ func aplusLinks() []aplusLink {
 // aplusOutcome settles a promise one way: with 1 or with errFirst.
 var aplusOutcomes = map[string]func(p *twill.Promise[int]) bool{
 	"value":   func(p *twill.Promise[int]) bool { return p.Resolve(1) },
-	"failure": func(p *twill.Promise[int]) bool { return p.Reject(errFirst) },
+	"failure": func(p *twill.Promise[int]) bool { return p.Reject(kit.ErrFirst) },
 }
 
 // 2.1: a future settles once.
@@ -92,7 +92,7 @@ func TestAPlusSettlesOnce(t *testing.T) {
 			p.Future().Tap(func(int, error) { late = winner(p, 2) })
 			p.Resolve(1)
 			require.False(t, late)
-			requireValue(t, 1, p.Future())
+			kit.RequireValue(t, 1, p.Future())
 		})
 	}
 }
@@ -114,7 +114,7 @@ func TestAPlusHandlerRunsOnce(t *testing.T) {
 					case "before":
 						attach()
 						require.Zero(t, calls)
-						requirePending(t, child)
+						kit.RequirePending(t, child)
 					case "during":
 						p.Future().Tap(func(int, error) { attach() })
 					}
@@ -127,12 +127,12 @@ func TestAPlusHandlerRunsOnce(t *testing.T) {
 					require.Equal(t, runs, calls == 1, "%d calls", calls)
 					switch {
 					case runs && !link.observes:
-						requireValue(t, 5, child)
+						kit.RequireValue(t, 5, child)
 					case outcome == "value":
-						requireValue(t, 1, child)
+						kit.RequireValue(t, 1, child)
 					default:
 						result, _ := child.Poll()
-						require.Same(t, errFirst, result.Err)
+						require.Same(t, kit.ErrFirst, result.Err)
 					}
 				})
 			}

@@ -7,17 +7,17 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // maybeDeferred is Call here, and ThenFuture for a function that returns a future.
 func TestCall(t *testing.T) {
 	t.Run("maybeDeferredSync", func(t *testing.T) {
-		requireValue(t, 3, twill.Call(func() (int, error) { return 3, nil }))
+		kit.RequireValue(t, 3, twill.Call(func() (int, error) { return 3, nil }))
 	})
 	t.Run("maybeDeferredSyncFailure", func(t *testing.T) {
-		requireFailure(t, errFirst, twill.Call(func() (int, error) { return 0, errFirst }))
+		kit.RequireFailure(t, kit.ErrFirst, twill.Call(func() (int, error) { return 0, kit.ErrFirst }))
 	})
 	t.Run("maybeDeferredSyncException", func(t *testing.T) {
 		f := twill.Call(func() (int, error) { panic("out of paper") })
@@ -29,16 +29,16 @@ func TestCall(t *testing.T) {
 	})
 	t.Run("maybeDeferredAsync", func(t *testing.T) {
 		p := twill.NewPromise[int]()
-		f := twill.ThenFuture(twill.Resolved(0), returning(p.Future()))
-		requirePending(t, f)
+		f := twill.ThenFuture(twill.Resolved(0), kit.Returning(p.Future()))
+		kit.RequirePending(t, f)
 		p.Resolve(1)
-		requireValue(t, 1, f)
+		kit.RequireValue(t, 1, f)
 	})
 	t.Run("maybeDeferredAsyncError", func(t *testing.T) {
 		p := twill.NewPromise[int]()
-		f := twill.ThenFuture(twill.Resolved(0), returning(p.Future()))
-		p.Reject(errFirst)
-		requireFailure(t, errFirst, f)
+		f := twill.ThenFuture(twill.Resolved(0), kit.Returning(p.Future()))
+		p.Reject(kit.ErrFirst)
+		kit.RequireFailure(t, kit.ErrFirst, f)
 	})
 }
 
@@ -60,7 +60,7 @@ func TestBridges(t *testing.T) {
 		p.Resolve(1)
 		require.True(t, closed(done))
 		require.True(t, closed(ctx.Done()))
-		requireValue(t, 1, p.Future())
+		kit.RequireValue(t, 1, p.Future())
 	})
 	t.Run("a future that is settled already", func(t *testing.T) {
 		require.True(t, closed(twill.Resolved(1).Done()))
@@ -69,27 +69,27 @@ func TestBridges(t *testing.T) {
 	t.Run("test_asFutureFailure: the context tells why", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		ctx := p.Future().Context()
-		p.Reject(errFirst)
+		p.Reject(kit.ErrFirst)
 		require.True(t, closed(ctx.Done()))
-		require.ErrorIs(t, context.Cause(ctx), errFirst)
+		require.ErrorIs(t, context.Cause(ctx), kit.ErrFirst)
 	})
 	t.Run("test_asFutureSuccessCancel: one who only watches is left alone by a cancel", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		done := p.Future().Done()
-		tip := twill.Then(p.Future(), add(1))
+		tip := twill.Then(p.Future(), kit.Add(1))
 		tip.Cancel(nil)
 		require.True(t, closed(done), "watching keeps nothing alive")
-		requireFailure(t, twill.ErrCanceled, p.Future())
+		kit.RequireFailure(t, twill.ErrCanceled, p.Future())
 	})
 	t.Run("test_fromFuture: a channel's value", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ch := make(chan int)
 			f := twill.FromChan(ch)
 			synctest.Wait()
-			requirePending(t, f)
+			kit.RequirePending(t, f)
 			ch <- 4
 			synctest.Wait()
-			requireValue(t, 4, f)
+			kit.RequireValue(t, 4, f)
 		})
 	})
 	t.Run("a channel that is closed fails the future", func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestBridges(t *testing.T) {
 			close(ch)
 			f := twill.FromChan(ch)
 			synctest.Wait()
-			requireFailure(t, twill.ErrClosed, f)
+			kit.RequireFailure(t, twill.ErrClosed, f)
 		})
 	})
 	t.Run("test_fromFutureDeferredCancelled: a cancelled future takes nothing from its channel", func(t *testing.T) {
@@ -106,24 +106,24 @@ func TestBridges(t *testing.T) {
 			ch := make(chan int)
 			f := twill.FromChan(ch)
 			synctest.Wait()
-			require.True(t, f.Cancel(errFirst))
+			require.True(t, f.Cancel(kit.ErrFirst))
 			synctest.Wait()
 			select {
 			case ch <- 1:
 				t.Error("the value was taken")
 			case <-time.After(time.Second):
 			}
-			requireCanceled(t, errFirst, f)
+			kit.RequireCanceled(t, kit.ErrFirst, f)
 		})
 	})
 	t.Run("test_fromFutureFutureCancelled: a context's cause", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			f := twill.FromContext(ctx)
-			requirePending(t, f)
-			cancel(errFirst)
+			kit.RequirePending(t, f)
+			cancel(kit.ErrFirst)
 			synctest.Wait()
-			requireFailure(t, errFirst, f)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 		})
 	})
 	t.Run("cancelling the future of a context does not end the context", func(t *testing.T) {
@@ -132,7 +132,7 @@ func TestBridges(t *testing.T) {
 		f := twill.FromContext(ctx)
 		require.True(t, f.Cancel(nil))
 		require.NoError(t, ctx.Err())
-		requireCanceled(t, nil, f)
+		kit.RequireCanceled(t, nil, f)
 	})
 	t.Run("a deadline's cause", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestBridges(t *testing.T) {
 			f := twill.FromContext(ctx)
 			time.Sleep(time.Minute)
 			synctest.Wait()
-			requireFailure(t, context.DeadlineExceeded, f)
+			kit.RequireFailure(t, context.DeadlineExceeded, f)
 		})
 	})
 }

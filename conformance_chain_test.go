@@ -5,32 +5,32 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestChainBasics(t *testing.T) {
 	t.Run("callbackWithoutArgs: a handler gets the value", func(t *testing.T) {
 		p := twill.NewPromise[int]()
-		child := twill.Then(p.Future(), add(1))
-		requirePending(t, child)
+		child := twill.Then(p.Future(), kit.Add(1))
+		kit.RequirePending(t, child)
 		require.True(t, p.Resolve(1))
-		requireValue(t, 2, child)
+		kit.RequireValue(t, 2, child)
 	})
 	t.Run("twoCallbacks: each handler gets what the one before returned", func(t *testing.T) {
 		p := twill.NewPromise[int]()
-		tip := twill.Then(twill.Then(p.Future(), add(1)), add(10))
+		tip := twill.Then(twill.Then(p.Future(), kit.Add(1)), kit.Add(10))
 		p.Resolve(1)
-		requireValue(t, 12, tip)
+		kit.RequireValue(t, 12, tip)
 	})
 	t.Run("addCallbacksNoneErrback: a missing side passes through", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
-		failed := twill.Then(p.Future(), unexpected[int](t))
-		fine := q.Future().Catch(unexpected[error](t))
-		p.Reject(errFirst)
+		failed := twill.Then(p.Future(), kit.Unexpected[int](t))
+		fine := q.Future().Catch(kit.Unexpected[error](t))
+		p.Reject(kit.ErrFirst)
 		q.Resolve(3)
-		requireFailure(t, errFirst, failed)
-		requireValue(t, 3, fine)
+		kit.RequireFailure(t, kit.ErrFirst, failed)
+		kit.RequireValue(t, 3, fine)
 	})
 }
 
@@ -39,33 +39,33 @@ func TestChainImmediate(t *testing.T) {
 		ran := 0
 		child := twill.Then(twill.Resolved(1), func(v int) (int, error) { ran++; return v, nil })
 		require.Equal(t, 1, ran, "a settled future runs the handler at once")
-		requireValue(t, 1, child)
+		kit.RequireValue(t, 1, child)
 	})
 	t.Run("succeedMatchesManualSuccess", func(t *testing.T) {
-		fail := func(int) (int, error) { return 0, errFirst }
+		fail := func(int) (int, error) { return 0, kit.ErrFirst }
 		p := twill.NewPromise[int]()
 		p.Resolve(1)
-		requireFailure(t, errFirst, twill.Then(p.Future(), fail))
-		requireFailure(t, errFirst, twill.Then(twill.Resolved(1), fail))
+		kit.RequireFailure(t, kit.ErrFirst, twill.Then(p.Future(), fail))
+		kit.RequireFailure(t, kit.ErrFirst, twill.Then(twill.Resolved(1), fail))
 	})
 	t.Run("immediateFailure", func(t *testing.T) {
-		child := twill.Rejected[int](errFirst).Catch(func(err error) (int, error) {
-			require.Same(t, errFirst, err)
+		child := twill.Rejected[int](kit.ErrFirst).Catch(func(err error) (int, error) {
+			require.Same(t, kit.ErrFirst, err)
 			return 4, nil
 		})
-		requireValue(t, 4, child)
+		kit.RequireValue(t, 4, child)
 	})
 	t.Run("callbackErrors: returned", func(t *testing.T) {
-		child := twill.Then(twill.Resolved(1), func(int) (int, error) { return 0, errFirst })
-		requireFailure(t, errFirst, child)
+		child := twill.Then(twill.Resolved(1), func(int) (int, error) { return 0, kit.ErrFirst })
+		kit.RequireFailure(t, kit.ErrFirst, child)
 	})
 	t.Run("callbackErrors: raised", func(t *testing.T) {
-		child := twill.Then(twill.Resolved(1), func(int) (int, error) { panic(errFirst) })
-		requireFailure(t, errFirst, child)
+		child := twill.Then(twill.Resolved(1), func(int) (int, error) { panic(kit.ErrFirst) })
+		kit.RequireFailure(t, kit.ErrFirst, child)
 		result, _ := child.Poll()
 		var panicked *twill.PanicError
 		require.ErrorAs(t, result.Err, &panicked)
-		require.Same(t, errFirst, panicked.Value)
+		require.Same(t, kit.ErrFirst, panicked.Value)
 		require.NotEmpty(t, panicked.Stack)
 	})
 	t.Run("a failure goes to the next link, not to the other side of its own", func(t *testing.T) {
@@ -73,9 +73,9 @@ func TestChainImmediate(t *testing.T) {
 		own := twill.Handle(twill.Resolved(1), func(_ int, err error) (int, error) {
 			calls++
 			require.NoError(t, err)
-			return 0, errFirst
+			return 0, kit.ErrFirst
 		})
-		requireValue(t, 5, own.Catch(func(error) (int, error) { return 5, nil }))
+		kit.RequireValue(t, 5, own.Catch(func(error) (int, error) { return 5, nil }))
 		require.Equal(t, 1, calls)
 	})
 }
@@ -107,8 +107,8 @@ func TestChainOrder(t *testing.T) {
 		inner.Resolve(7)
 		require.ElementsMatch(t, []string{"before", "outer", "after"}, order)
 		require.Equal(t, "before", order[0])
-		requireValue(t, 7, inner.Future())
-		requireValue(t, 7, outer)
+		kit.RequireValue(t, 7, inner.Future())
+		kit.RequireValue(t, 7, outer)
 	})
 	t.Run("reentrantRunCallbacks: a handler added by a handler runs after those added before", func(t *testing.T) {
 		var order []int
@@ -138,18 +138,18 @@ func TestChainOrder(t *testing.T) {
 		var child *twill.Future[int]
 		p := twill.NewPromise[int]()
 		p.Future().Tap(func(int, error) {
-			child = twill.Then(p.Future(), func(int) (int, error) { return 0, errFirst })
+			child = twill.Then(p.Future(), func(int) (int, error) { return 0, kit.ErrFirst })
 		})
 		p.Resolve(0)
-		requireFailure(t, errFirst, child)
-		requireValue(t, 0, p.Future())
+		kit.RequireFailure(t, kit.ErrFirst, child)
+		kit.RequireValue(t, 0, p.Future())
 	})
 	t.Run("boundedStackDepth: a handler far down a chain runs as near to the settler", func(t *testing.T) {
 		depth := func(links int) (frames int) {
 			p := twill.NewPromise[int]()
 			tip := p.Future()
 			for range links {
-				tip = twill.Then(tip, add(1))
+				tip = twill.Then(tip, kit.Add(1))
 			}
 			tip.Tap(func(int, error) { frames = runtime.Callers(0, make([]uintptr, 10_000)) })
 			p.Resolve(0)

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The cancellation cases of test_inlinecb: a function that waits for a future,
@@ -50,39 +50,39 @@ func TestGoCancellation(t *testing.T) {
 			}
 			f := twill.Go(t.Context(), fn)
 			synctest.Wait()
-			requirePending(t, f)
+			kit.RequirePending(t, f)
 			return f, seen
 		}
 		cases := map[string]func(t *testing.T){
 			"cascadeCancellingOnCancel": func(t *testing.T) {
 				p := twill.NewPromise[int]()
-				runs := countCancels(p)
+				runs := kit.CountCancels(p)
 				f, _ := start(t, p, func(err error) (int, error) { return 0, err })
-				require.True(t, f.Cancel(errFirst))
-				requireCanceled(t, errFirst, f)
+				require.True(t, f.Cancel(kit.ErrFirst))
+				kit.RequireCanceled(t, kit.ErrFirst, f)
 				synctest.Wait()
 				require.Equal(t, 1, *runs)
-				requireFailure(t, twill.ErrCanceled, p.Future())
+				kit.RequireFailure(t, twill.ErrCanceled, p.Future())
 			},
 			"errorFromCanceledDeferred: the function sees the cause": func(t *testing.T) {
 				f, seen := start(t, twill.NewPromise[int](), func(err error) (int, error) { return 0, err })
-				f.Cancel(errFirst)
+				f.Cancel(kit.ErrFirst)
 				synctest.Wait()
-				require.ErrorIs(t, seen.err, errFirst)
+				require.ErrorIs(t, seen.err, kit.ErrFirst)
 			},
 			"errorToErrorTranslation: dropped": func(t *testing.T) {
-				f, seen := start(t, twill.NewPromise[int](), func(error) (int, error) { return 0, errSecond })
-				f.Cancel(errFirst)
+				f, seen := start(t, twill.NewPromise[int](), func(error) (int, error) { return 0, kit.ErrSecond })
+				f.Cancel(kit.ErrFirst)
 				synctest.Wait()
-				require.Same(t, errSecond, seen.err)
-				requireCanceled(t, errFirst, f)
+				require.Same(t, kit.ErrSecond, seen.err)
+				kit.RequireCanceled(t, kit.ErrFirst, f)
 			},
 			"errorToSuccessTranslation: dropped": func(t *testing.T) {
 				f, seen := start(t, twill.NewPromise[int](), func(error) (int, error) { return 5, nil })
-				f.Cancel(errFirst)
+				f.Cancel(kit.ErrFirst)
 				synctest.Wait()
 				require.Equal(t, 5, seen.value)
-				requireCanceled(t, errFirst, f)
+				kit.RequireCanceled(t, kit.ErrFirst, f)
 			},
 			"asynchronousCancellation: the function goes on waiting for something else": func(t *testing.T) {
 				held := make(chan struct{})
@@ -92,14 +92,14 @@ func TestGoCancellation(t *testing.T) {
 					<-held
 					return 6, nil
 				})
-				f.Cancel(errFirst)
+				f.Cancel(kit.ErrFirst)
 				synctest.Wait()
 				require.Zero(t, seen.value)
-				requireCanceled(t, errFirst, f)
+				kit.RequireCanceled(t, kit.ErrFirst, f)
 				release()
 				synctest.Wait()
 				require.Equal(t, 6, seen.value)
-				requireCanceled(t, errFirst, f)
+				kit.RequireCanceled(t, kit.ErrFirst, f)
 			},
 		}
 		for name, test := range cases {
@@ -130,8 +130,8 @@ func TestGo(t *testing.T) {
 		require.Equal(t, 2, v)
 	})
 	t.Run("a panic", func(t *testing.T) {
-		_, err := twill.Go(t.Context(), func(context.Context) (int, error) { panic(errFirst) }).Await(t.Context())
-		require.ErrorIs(t, err, errFirst)
+		_, err := twill.Go(t.Context(), func(context.Context) (int, error) { panic(kit.ErrFirst) }).Await(t.Context())
+		require.ErrorIs(t, err, kit.ErrFirst)
 		var panicked *twill.PanicError
 		require.ErrorAs(t, err, &panicked)
 	})
@@ -143,13 +143,13 @@ func TestGo(t *testing.T) {
 				return 3, nil
 			})
 			ctx, cancel := context.WithCancelCause(t.Context())
-			cancel(errFirst)
+			cancel(kit.ErrFirst)
 			_, err := f.Await(ctx)
-			require.ErrorIs(t, err, errFirst)
-			requirePending(t, f)
+			require.ErrorIs(t, err, kit.ErrFirst)
+			kit.RequirePending(t, f)
 			close(release)
 			synctest.Wait()
-			requireValue(t, 3, f)
+			kit.RequireValue(t, 3, f)
 		})
 	})
 }

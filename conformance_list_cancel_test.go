@@ -4,15 +4,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // A DeferredList hands a cancel on to its members, and fires with what becomes
 // of them, by its own flags.
 func TestDeferredListCancel(t *testing.T) {
 	list := func(flags twill.ListFlags) ([]*twill.Promise[int], *twill.DeferredList[int]) {
-		ps, fs := promises(2)
+		ps, fs := kit.Promises(2)
 		return ps, twill.NewDeferredList(fs, flags)
 	}
 	requireResults := func(t *testing.T, l *twill.DeferredList[int], check func(r []twill.Result[int])) {
@@ -51,20 +51,20 @@ func TestDeferredListCancel(t *testing.T) {
 		ps, l := list(twill.FireOnOneCallback)
 		ps[1].OnCancel(func(error) { ps[1].Resolve(7) })
 		l.Cancel(nil)
-		requireValue(t, twill.ListResult[int]{Index: 1, Value: 7}, &l.Future)
-		requireCanceled(t, nil, ps[0].Future())
+		kit.RequireValue(t, twill.ListResult[int]{Index: 1, Value: 7}, &l.Future)
+		kit.RequireCanceled(t, nil, ps[0].Future())
 	})
 	t.Run("cancelDeferredListWithFireOnOneErrback", func(t *testing.T) {
 		ps, l := list(twill.FireOnOneErrback)
-		l.Cancel(errFirst)
+		l.Cancel(kit.ErrFirst)
 		r, ok := l.Poll()
 		require.True(t, ok)
 		var at *twill.IndexError
 		require.ErrorAs(t, r.Err, &at)
 		require.Zero(t, at.Index)
 		require.ErrorIs(t, r.Err, twill.ErrCanceled)
-		require.ErrorIs(t, r.Err, errFirst)
-		requireCanceled(t, errFirst, ps[1].Future())
+		require.ErrorIs(t, r.Err, kit.ErrFirst)
+		kit.RequireCanceled(t, kit.ErrFirst, ps[1].Future())
 	})
 	t.Run("cancelDeferredListWithFireOnOneErrbackAllDeferredsCallback", func(t *testing.T) {
 		ps, l := list(twill.FireOnOneErrback)
@@ -78,85 +78,85 @@ func TestDeferredListCancel(t *testing.T) {
 	})
 	t.Run("cancelDeferredListWithOriginalDeferreds: one that was cancelled by hand before", func(t *testing.T) {
 		ps, l := list(0)
-		runs := countCancels(ps[1])
-		ps[0].Future().Cancel(errFirst)
-		l.Cancel(errSecond)
+		runs := kit.CountCancels(ps[1])
+		ps[0].Future().Cancel(kit.ErrFirst)
+		l.Cancel(kit.ErrSecond)
 		require.Equal(t, 1, *runs)
-		requireCanceled(t, errFirst, ps[0].Future())
-		requireCanceled(t, errSecond, ps[1].Future())
+		kit.RequireCanceled(t, kit.ErrFirst, ps[0].Future())
+		kit.RequireCanceled(t, kit.ErrSecond, ps[1].Future())
 		requireResults(t, l, bothCanceled)
 	})
 	t.Run("cancelDeferredListWithException: a canceller that panics keeps none from being cancelled", func(t *testing.T) {
 		ps, l := list(0)
-		ps[0].OnCancel(func(error) { panic(errBoom) })
-		runs := countCancels(ps[1])
+		ps[0].OnCancel(func(error) { panic(kit.ErrBoom) })
+		runs := kit.CountCancels(ps[1])
 		l.Cancel(nil)
 		require.Equal(t, 1, *runs)
 		requireResults(t, l, bothCanceled)
-		requireFailure(t, errBoom, ps[0].Future())
+		kit.RequireFailure(t, kit.ErrBoom, ps[0].Future())
 	})
 	t.Run("cancelFiredOnOneCallbackDeferredList: the rest is left alone", func(t *testing.T) {
 		ps, l := list(twill.FireOnOneCallback)
 		ps[0].Resolve(1)
 		require.False(t, l.Cancel(nil))
-		requirePending(t, ps[1].Future())
-		requireValue(t, twill.ListResult[int]{Index: 0, Value: 1}, &l.Future)
+		kit.RequirePending(t, ps[1].Future())
+		kit.RequireValue(t, twill.ListResult[int]{Index: 0, Value: 1}, &l.Future)
 	})
 	t.Run("cancelFiredOnOneErrbackDeferredList: the rest is left alone", func(t *testing.T) {
 		ps, l := list(twill.FireOnOneErrback)
-		ps[0].Reject(errFirst)
+		ps[0].Reject(kit.ErrFirst)
 		require.False(t, l.Cancel(nil))
-		requirePending(t, ps[1].Future())
-		requireFailure(t, errFirst, &l.Future)
+		kit.RequirePending(t, ps[1].Future())
+		kit.RequireFailure(t, kit.ErrFirst, &l.Future)
 	})
 }
 
 func TestAllCancel(t *testing.T) {
 	t.Run("cancelGatherResults: it is the first member's cancel", func(t *testing.T) {
-		ps, fs := promises(2)
+		ps, fs := kit.Promises(2)
 		all := twill.All(fs...)
-		require.True(t, all.Cancel(errFirst))
-		requireFailure(t, twill.ErrCanceled, all)
-		requireFailure(t, errFirst, all)
+		require.True(t, all.Cancel(kit.ErrFirst))
+		kit.RequireFailure(t, twill.ErrCanceled, all)
+		kit.RequireFailure(t, kit.ErrFirst, all)
 		for _, p := range ps {
-			requireCanceled(t, errFirst, p.Future())
+			kit.RequireCanceled(t, kit.ErrFirst, p.Future())
 		}
 	})
 	t.Run("cancelGatherResultsWithAllDeferredsCallback", func(t *testing.T) {
-		ps, fs := promises(2)
+		ps, fs := kit.Promises(2)
 		for i, p := range ps {
 			p.OnCancel(func(error) { p.Resolve(i) })
 		}
 		all := twill.All(fs...)
 		all.Cancel(nil)
-		requireValue(t, []int{0, 1}, all)
+		kit.RequireValue(t, []int{0, 1}, all)
 	})
 }
 
 func TestAnyCancel(t *testing.T) {
 	t.Run("test_cancel: all are cancelled, and say so", func(t *testing.T) {
-		ps, fs := promises(2)
+		ps, fs := kit.Promises(2)
 		one := twill.Any(fs...)
-		require.True(t, one.Cancel(errFirst))
-		requireFailure(t, twill.ErrCanceled, one)
+		require.True(t, one.Cancel(kit.ErrFirst))
+		kit.RequireFailure(t, twill.ErrCanceled, one)
 		for _, p := range ps {
-			requireCanceled(t, errFirst, p.Future())
+			kit.RequireCanceled(t, kit.ErrFirst, p.Future())
 		}
 	})
 	t.Run("test_resultFromCancel: a canceller's value wins", func(t *testing.T) {
-		ps, fs := promises(2)
+		ps, fs := kit.Promises(2)
 		ps[1].OnCancel(func(error) { ps[1].Resolve(7) })
 		one := twill.Any(fs...)
 		one.Cancel(nil)
-		requireValue(t, 7, one)
-		requireCanceled(t, nil, ps[0].Future())
+		kit.RequireValue(t, 7, one)
+		kit.RequireCanceled(t, nil, ps[0].Future())
 	})
 	t.Run("test_resultAfterCancel: what a loser says later is of no interest", func(t *testing.T) {
-		ps, fs := promises(2)
+		ps, fs := kit.Promises(2)
 		one := twill.Any(fs...)
 		ps[0].Resolve(1)
 		require.False(t, ps[1].Resolve(2))
-		require.False(t, ps[1].Reject(errFirst))
-		requireValue(t, 1, one)
+		require.False(t, ps[1].Reject(kit.ErrFirst))
+		kit.RequireValue(t, 1, one)
 	})
 }

@@ -9,29 +9,14 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
-
-// resource is something whose release a test can see.
-type resource struct{ _ [64]byte }
-
-// released reports whether what w points to was collected.
-func released(w weak.Pointer[resource]) bool {
-	for range 200 {
-		runtime.GC()
-		if w.Value() == nil {
-			return true
-		}
-		time.Sleep(5 * time.Millisecond) // what the collector has found is let go by a goroutine of its own
-	}
-	return false
-}
 
 // A canceller, and what it holds, is let go as soon as its future is settled.
 func TestCancellerIsReleased(t *testing.T) {
-	install := func(p *twill.Promise[int]) weak.Pointer[resource] {
-		held := new(resource)
+	install := func(p *twill.Promise[int]) weak.Pointer[kit.Resource] {
+		held := new(kit.Resource)
 		p.OnCancel(func(error) { runtime.KeepAlive(held) })
 		return weak.Make(held)
 	}
@@ -47,17 +32,17 @@ func TestCancellerIsReleased(t *testing.T) {
 			runtime.GC()
 			require.NotNil(t, w.Value(), "still pending")
 			settle(p)
-			require.True(t, released(w))
+			require.True(t, kit.Released(w))
 			runtime.KeepAlive(p)
 		})
 	}
 	t.Run("canceller_circular_reference_non_final: also while the chain goes on", func(t *testing.T) {
 		p, inner := twill.NewPromise[int](), twill.NewPromise[int]()
 		w := install(p)
-		tip := twill.ThenFuture(p.Future(), returning(inner.Future()))
+		tip := twill.ThenFuture(p.Future(), kit.Returning(inner.Future()))
 		p.Resolve(1)
-		requirePending(t, tip)
-		require.True(t, released(w))
+		kit.RequirePending(t, tip)
+		require.True(t, kit.Released(w))
 		runtime.KeepAlive(p)
 		runtime.KeepAlive(inner)
 	})
@@ -68,33 +53,33 @@ func TestCancellerIsReleased(t *testing.T) {
 func TestSettledLeavesTimersAndContexts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	type fut = *twill.Future[*resource]
+	type fut = *twill.Future[*kit.Resource]
 	wraps := map[string]func(f fut) fut{
 		"Timeout":     func(f fut) fut { return f.Timeout(time.Hour) },
 		"WithContext": func(f fut) fut { return f.WithContext(ctx) },
 	}
-	settles := map[string]func(p *twill.Promise[*resource], f fut, held *resource) bool{
-		"resolved": func(p *twill.Promise[*resource], f fut, held *resource) bool { return p.Resolve(held) },
-		"rejected": func(p *twill.Promise[*resource], f fut, held *resource) bool { return p.Reject(holding{held}) },
-		"cancelled": func(p *twill.Promise[*resource], f fut, held *resource) bool {
+	settles := map[string]func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool{
+		"resolved": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool { return p.Resolve(held) },
+		"rejected": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool { return p.Reject(holding{held}) },
+		"cancelled": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool {
 			return f.Cancel(holding{held})
 		},
 	}
 	for name, wrap := range wraps {
 		for how, settle := range settles {
 			t.Run(name+", "+how, func(t *testing.T) {
-				var w weak.Pointer[resource]
-				drop(func() {
-					p := twill.NewPromise[*resource]()
+				var w weak.Pointer[kit.Resource]
+				kit.Drop(func() {
+					p := twill.NewPromise[*kit.Resource]()
 					f := wrap(p.Future())
-					held := new(resource)
+					held := new(kit.Resource)
 					w = weak.Make(held)
 					require.True(t, settle(p, f, held))
 					r, ok := f.Poll()
 					require.True(t, ok)
 					require.Equal(t, how == "resolved", r.Err == nil)
 				})
-				require.True(t, released(w))
+				require.True(t, kit.Released(w))
 			})
 		}
 	}
@@ -102,6 +87,6 @@ func TestSettledLeavesTimersAndContexts(t *testing.T) {
 }
 
 // holding is an error that keeps something.
-type holding struct{ held *resource }
+type holding struct{ held *kit.Resource }
 
 func (holding) Error() string { return "holding" }

@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // requireTimedOut fails the test unless f failed by a timeout of d.
 func requireTimedOut[T any](t *testing.T, d time.Duration, f *twill.Future[T]) {
 	t.Helper()
-	requireFailure(t, context.DeadlineExceeded, f)
+	kit.RequireFailure(t, context.DeadlineExceeded, f)
 	result, _ := f.Poll()
 	var late *twill.TimeoutError
 	require.ErrorAs(t, result.Err, &late)
@@ -42,101 +42,101 @@ func TestAddTimeout(t *testing.T) {
 	}
 	tests := map[string]func(t *testing.T, p *twill.Promise[int]){
 		"timeoutChainable": func(t *testing.T, p *twill.Promise[int]) {
-			tip := twill.Then(p.Future().Timeout(second), add(1))
+			tip := twill.Then(p.Future().Timeout(second), kit.Add(1))
 			p.Resolve(1)
-			requireValue(t, 2, tip)
+			kit.RequireValue(t, 2, tip)
 		},
 		"successResultBeforeTimeout": func(t *testing.T, p *twill.Promise[int]) {
 			f := p.Future().Timeout(second)
 			p.Resolve(1)
-			requireValue(t, 1, f)
+			kit.RequireValue(t, 1, f)
 			sleep(2 * second)
-			requireValue(t, 1, f)
+			kit.RequireValue(t, 1, f)
 		},
 		"successResultBeforeTimeoutCustom": func(t *testing.T, p *twill.Promise[int]) {
 			f := custom(p.Future().Timeout(second))
 			p.Resolve(1)
 			sleep(2 * second)
-			requireValue(t, 1, f)
+			kit.RequireValue(t, 1, f)
 		},
 		"failureBeforeTimeout": func(t *testing.T, p *twill.Promise[int]) {
 			f := p.Future().Timeout(second)
-			p.Reject(errFirst)
-			requireFailure(t, errFirst, f)
+			p.Reject(kit.ErrFirst)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 			sleep(2 * second)
-			requireFailure(t, errFirst, f)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 		},
 		"failureBeforeTimeoutCustom": func(t *testing.T, p *twill.Promise[int]) {
 			f := custom(p.Future().Timeout(second))
-			p.Reject(errFirst)
+			p.Reject(kit.ErrFirst)
 			sleep(2 * second)
-			requireFailure(t, errFirst, f)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 		},
 		"timedOut": func(t *testing.T, p *twill.Promise[int]) {
 			f := p.Future().Timeout(second)
 			sleep(second - 1)
-			requirePending(t, f)
+			kit.RequirePending(t, f)
 			sleep(1)
 			requireTimedOut(t, second, f)
-			requireFailure(t, twill.ErrCanceled, p.Future())
+			kit.RequireFailure(t, twill.ErrCanceled, p.Future())
 		},
 		"timedOutCustom": func(t *testing.T, p *twill.Promise[int]) {
 			f := custom(p.Future().Timeout(second))
 			sleep(second)
-			requireValue(t, -1, f)
+			kit.RequireValue(t, -1, f)
 		},
 		"timedOutProvidedCancelSuccess": func(t *testing.T, p *twill.Promise[int]) {
 			p.OnCancel(func(error) { p.Resolve(7) })
 			f := p.Future().Timeout(second)
 			sleep(second)
-			requireValue(t, 7, f)
+			kit.RequireValue(t, 7, f)
 		},
 		"timedOutProvidedCancelFailure": func(t *testing.T, p *twill.Promise[int]) {
-			p.OnCancel(func(error) { p.Reject(errFirst) })
+			p.OnCancel(func(error) { p.Reject(kit.ErrFirst) })
 			f := p.Future().Timeout(second)
 			sleep(second)
-			requireFailure(t, errFirst, f)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 		},
 		"cancelBeforeTimeout": func(t *testing.T, p *twill.Promise[int]) {
 			f := p.Future().Timeout(second)
-			f.Cancel(errFirst)
-			requireCanceled(t, errFirst, f)
+			f.Cancel(kit.ErrFirst)
+			kit.RequireCanceled(t, kit.ErrFirst, f)
 			sleep(2 * second)
-			requireCanceled(t, errFirst, f)
+			kit.RequireCanceled(t, kit.ErrFirst, f)
 		},
 		"cancelBeforeTimeoutCustom": func(t *testing.T, p *twill.Promise[int]) {
 			f := custom(p.Future().Timeout(second))
-			f.Cancel(errFirst)
+			f.Cancel(kit.ErrFirst)
 			sleep(2 * second)
-			requireCanceled(t, errFirst, f)
+			kit.RequireCanceled(t, kit.ErrFirst, f)
 		},
 		"providedCancelCalledBeforeTimeoutCustom": func(t *testing.T, p *twill.Promise[int]) {
-			runs := countCancels(p)
+			runs := kit.CountCancels(p)
 			f := custom(p.Future().Timeout(second))
 			f.Cancel(nil)
 			sleep(2 * second)
 			require.Equal(t, 1, *runs)
-			requireCanceled(t, nil, f)
+			kit.RequireCanceled(t, nil, f)
 		},
 		"errbackAddedBeforeTimeout: it sees the cancel, what it returns passes": func(t *testing.T, p *twill.Promise[int]) {
 			var seen error
 			f := p.Future().Catch(func(err error) (int, error) {
 				seen = err
-				return 0, errFirst
+				return 0, kit.ErrFirst
 			}).Timeout(second)
 			sleep(second)
 			require.ErrorIs(t, seen, twill.ErrCanceled)
-			requireFailure(t, errFirst, f)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 		},
 		"errbackAddedBeforeTimeoutCustom": func(t *testing.T, p *twill.Promise[int]) {
-			f := custom(p.Future().Catch(func(error) (int, error) { return 0, errFirst }).Timeout(second))
+			f := custom(p.Future().Catch(func(error) (int, error) { return 0, kit.ErrFirst }).Timeout(second))
 			sleep(second)
-			requireFailure(t, errFirst, f)
+			kit.RequireFailure(t, kit.ErrFirst, f)
 		},
 		"errbackAddedBeforeTimeoutSuppressesCancellation": func(t *testing.T, p *twill.Promise[int]) {
 			f := p.Future().Catch(func(error) (int, error) { return 4, nil }).Timeout(second)
 			sleep(second)
-			requireValue(t, 4, f)
+			kit.RequireValue(t, 4, f)
 		},
 		"errbackAddedBeforeTimeoutSuppressesCancellationCustom": func(t *testing.T, p *twill.Promise[int]) {
 			ran := false
@@ -144,22 +144,22 @@ func TestAddTimeout(t *testing.T) {
 			f = twill.Handle(f, func(v int, err error) (int, error) { ran = true; return v, err })
 			sleep(second)
 			require.True(t, ran)
-			requireValue(t, 4, f)
+			kit.RequireValue(t, 4, f)
 		},
 		"callbackAddedToCancelerBeforeTimeout: a handler before it passes the cancel on": func(t *testing.T, p *twill.Promise[int]) {
-			f := twill.Then(p.Future(), unexpected[int](t)).Timeout(second)
+			f := twill.Then(p.Future(), kit.Unexpected[int](t)).Timeout(second)
 			sleep(second)
 			requireTimedOut(t, second, f)
 		},
 		"callbackAddedToCancelerBeforeTimeoutCustom": func(t *testing.T, p *twill.Promise[int]) {
-			f := custom(twill.Then(p.Future(), unexpected[int](t)).Timeout(second))
+			f := custom(twill.Then(p.Future(), kit.Unexpected[int](t)).Timeout(second))
 			sleep(second)
-			requireValue(t, -1, f)
+			kit.RequireValue(t, -1, f)
 		},
 		"an inner future that it waits for is cancelled": func(t *testing.T, p *twill.Promise[int]) {
 			inner := twill.NewPromise[int]()
-			runs := countCancels(inner)
-			f := twill.ThenFuture(p.Future(), returning(inner.Future())).Timeout(second)
+			runs := kit.CountCancels(inner)
+			f := twill.ThenFuture(p.Future(), kit.Returning(inner.Future())).Timeout(second)
 			p.Resolve(1)
 			sleep(second)
 			require.Equal(t, 1, *runs)
@@ -167,12 +167,12 @@ func TestAddTimeout(t *testing.T) {
 		},
 		"what is added below it is not covered": func(t *testing.T, p *twill.Promise[int]) {
 			inner := twill.NewPromise[int]()
-			f := twill.ThenFuture(p.Future().Timeout(second), returning(inner.Future()))
+			f := twill.ThenFuture(p.Future().Timeout(second), kit.Returning(inner.Future()))
 			p.Resolve(1)
 			sleep(2 * second)
-			requirePending(t, f)
+			kit.RequirePending(t, f)
 			inner.Resolve(2)
-			requireValue(t, 2, f)
+			kit.RequireValue(t, 2, f)
 		},
 		"the shorter of two wins": func(t *testing.T, p *twill.Promise[int]) {
 			f := p.Future().Timeout(second).Timeout(3 * second)
@@ -180,18 +180,18 @@ func TestAddTimeout(t *testing.T) {
 			requireTimedOut(t, second, f)
 		},
 		"no time at all": func(t *testing.T, p *twill.Promise[int]) {
-			requireValue(t, 1, twill.Resolved(1).Timeout(0))
+			kit.RequireValue(t, 1, twill.Resolved(1).Timeout(0))
 			requireTimedOut(t, 0, p.Future().Timeout(0))
 			requireTimedOut(t, -second, twill.NewPromise[int]().Future().Timeout(-second))
 		},
 		"one who gives up leaves a future that others need": func(t *testing.T, p *twill.Promise[int]) {
-			other := twill.Then(p.Future(), add(1))
+			other := twill.Then(p.Future(), kit.Add(1))
 			f := p.Future().Timeout(second)
 			sleep(second)
 			requireTimedOut(t, second, f)
-			requirePending(t, p.Future())
+			kit.RequirePending(t, p.Future())
 			p.Resolve(1)
-			requireValue(t, 2, other)
+			kit.RequireValue(t, 2, other)
 		},
 	}
 	for name, test := range tests {

@@ -15,90 +15,81 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// promises makes n promises and their futures.
-func promises(n int) ([]*twill.Promise[int], []*twill.Future[int]) {
-	ps, fs := make([]*twill.Promise[int], n), make([]*twill.Future[int], n)
-	for i := range ps {
-		ps[i] = twill.NewPromise[int]()
-		fs[i] = ps[i].Future()
-	}
-	return ps, fs
-}
-
 func TestDeferredListWaitsForAll(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	l := twill.NewDeferredList(fs, 0)
 	fs[0] = nil // the list has a copy
 	ps[2].Resolve(30)
-	ps[0].Reject(errBoom)
-	requirePending(t, &l.Future)
+	ps[0].Reject(kit.ErrBoom)
+	kit.RequirePending(t, &l.Future)
 	ps[1].Resolve(20)
-	awaitValue(t, &l.Future, twill.ListResult[int]{
-		Results: []twill.Result[int]{{Err: errBoom}, {Value: 20}, {Value: 30}}, Index: -1,
+	kit.AwaitValue(t, &l.Future, twill.ListResult[int]{
+		Results: []twill.Result[int]{{Err: kit.ErrBoom}, {Value: 20}, {Value: 30}}, Index: -1,
 	})
 }
 
 func TestDeferredListFireOnOneCallback(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	l := twill.NewDeferredList(fs, twill.FireOnOneCallback)
-	ps[0].Reject(errBoom)
-	requirePending(t, &l.Future)
+	ps[0].Reject(kit.ErrBoom)
+	kit.RequirePending(t, &l.Future)
 	ps[2].Resolve(30)
-	awaitValue(t, &l.Future, twill.ListResult[int]{Index: 2, Value: 30})
-	requirePending(t, fs[1]) // it is not cancelled
-	require.Zero(t, twill.Listeners(fs[1]))
+	kit.AwaitValue(t, &l.Future, twill.ListResult[int]{Index: 2, Value: 30})
+	kit.RequirePending(t, fs[1]) // it is not cancelled
+	require.Zero(t, kit.Listeners(fs[1]))
 
-	ps, fs = promises(2)
+	ps, fs = kit.Promises(2)
 	l = twill.NewDeferredList(fs, twill.FireOnOneCallback)
-	ps[1].Reject(errSecond)
-	ps[0].Reject(errFirst)
-	awaitValue(t, &l.Future, twill.ListResult[int]{
-		Results: []twill.Result[int]{{Err: errFirst}, {Err: errSecond}}, Index: -1,
+	ps[1].Reject(kit.ErrSecond)
+	ps[0].Reject(kit.ErrFirst)
+	kit.AwaitValue(t, &l.Future, twill.ListResult[int]{
+		Results: []twill.Result[int]{{Err: kit.ErrFirst}, {Err: kit.ErrSecond}}, Index: -1,
 	})
 }
 
 func TestDeferredListFireOnOneErrback(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	l := twill.NewDeferredList(fs, twill.FireOnOneErrback)
 	ps[0].Resolve(1)
-	ps[1].Reject(errBoom)
+	ps[1].Reject(kit.ErrBoom)
 	_, err := l.Await(t.Context())
-	require.Equal(t, &twill.IndexError{Index: 1, Err: errBoom}, err)
+	require.Equal(t, &twill.IndexError{Index: 1, Err: kit.ErrBoom}, err)
 	require.EqualError(t, err, "twill: future 1: boom")
-	require.ErrorIs(t, err, errBoom)
-	requirePending(t, fs[2])
+	require.ErrorIs(t, err, kit.ErrBoom)
+	kit.RequirePending(t, fs[2])
 
 	both := twill.NewDeferredList([]*twill.Future[int]{fs[2], twill.Resolved(5)},
 		twill.FireOnOneCallback|twill.FireOnOneErrback)
-	awaitValue(t, &both.Future, twill.ListResult[int]{Index: 1, Value: 5})
+	kit.AwaitValue(t, &both.Future, twill.ListResult[int]{Index: 1, Value: 5})
 }
 
 func TestDeferredListErrorsStayUnlessConsumed(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	func() {
-		ps, fs := promises(3)
+		ps, fs := kit.Promises(3)
 		twill.NewDeferredList(fs[:1], 0)
 		twill.NewDeferredList(fs[1:], twill.ConsumeErrors|twill.FireOnOneCallback)
-		ps[0].Reject(errFirst)
+		ps[0].Reject(kit.ErrFirst)
 		ps[1].Resolve(1)
-		ps[2].Reject(errSecond) // after the list has fired
+		ps[2].Reject(kit.ErrSecond) // after the list has fired
 	}()
-	reports.await(t, errFirst)
-	reports.settleGarbage(t)
-	require.Empty(t, reports.of(errSecond))
+	reports.Await(t, kit.ErrFirst)
+	reports.SettleGarbage(t)
+	require.Empty(t, reports.Of(kit.ErrSecond))
 }
 
 func TestDeferredListOfSettled(t *testing.T) {
-	l := twill.NewDeferredList([]*twill.Future[int]{twill.Resolved(1), twill.Rejected[int](errBoom)}, 0)
+	l := twill.NewDeferredList([]*twill.Future[int]{twill.Resolved(1), twill.Rejected[int](kit.ErrBoom)}, 0)
 	r, ok := l.Poll()
 	require.True(t, ok)
-	require.Equal(t, []twill.Result[int]{{Value: 1}, {Err: errBoom}}, r.Value.Results)
+	require.Equal(t, []twill.Result[int]{{Value: 1}, {Err: kit.ErrBoom}}, r.Value.Results)
 }
 
 func TestDeferredListOfLists(t *testing.T) {
-	ps, fs := promises(2)
+	ps, fs := kit.Promises(2)
 	inner := []*twill.Future[twill.ListResult[int]]{
 		&twill.NewDeferredList(fs[:1], 0).Future, &twill.NewDeferredList(fs[1:], 0).Future,
 	}
@@ -111,106 +102,106 @@ func TestDeferredListOfLists(t *testing.T) {
 }
 
 func TestListsWithoutMembers(t *testing.T) {
-	awaitValue(t, &twill.NewDeferredList[int](nil, 0).Future, twill.ListResult[int]{Results: []twill.Result[int]{}, Index: -1})
-	awaitValue(t, &twill.NewDeferredList[int](nil, twill.FireOnOneErrback).Future,
+	kit.AwaitValue(t, &twill.NewDeferredList[int](nil, 0).Future, twill.ListResult[int]{Results: []twill.Result[int]{}, Index: -1})
+	kit.AwaitValue(t, &twill.NewDeferredList[int](nil, twill.FireOnOneErrback).Future,
 		twill.ListResult[int]{Results: []twill.Result[int]{}, Index: -1})
-	awaitError(t, &twill.NewDeferredList[int](nil, twill.FireOnOneCallback).Future, twill.ErrEmpty)
-	awaitValue(t, twill.All[int](), []int{})
-	awaitValue(t, twill.Settled[int](), []twill.Result[int]{})
-	awaitError(t, twill.Any[int](), twill.ErrEmpty)
-	awaitError(t, twill.First[int](), twill.ErrEmpty)
-	awaitError(t, twill.AnyIndexed[int](), twill.ErrEmpty)
-	awaitError(t, twill.FirstIndexed[int](), twill.ErrEmpty)
-	awaitValue(t, twill.AllMap(map[string]*twill.Future[int]{}), map[string]int{})
-	awaitValue(t, twill.SettledMap(map[string]*twill.Future[int]{}), map[string]twill.Result[int]{})
+	kit.AwaitError(t, &twill.NewDeferredList[int](nil, twill.FireOnOneCallback).Future, twill.ErrEmpty)
+	kit.AwaitValue(t, twill.All[int](), []int{})
+	kit.AwaitValue(t, twill.Settled[int](), []twill.Result[int]{})
+	kit.AwaitError(t, twill.Any[int](), twill.ErrEmpty)
+	kit.AwaitError(t, twill.First[int](), twill.ErrEmpty)
+	kit.AwaitError(t, twill.AnyIndexed[int](), twill.ErrEmpty)
+	kit.AwaitError(t, twill.FirstIndexed[int](), twill.ErrEmpty)
+	kit.AwaitValue(t, twill.AllMap(map[string]*twill.Future[int]{}), map[string]int{})
+	kit.AwaitValue(t, twill.SettledMap(map[string]*twill.Future[int]{}), map[string]twill.Result[int]{})
 }
 
 func TestAll(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	all := twill.All(fs...)
 	ps[1].Resolve(2)
 	ps[2].Resolve(3)
-	requirePending(t, all)
+	kit.RequirePending(t, all)
 	ps[0].Resolve(1)
-	awaitValue(t, all, []int{1, 2, 3})
+	kit.AwaitValue(t, all, []int{1, 2, 3})
 }
 
 func TestAllStopsAtTheFirstFailure(t *testing.T) {
-	ps, fs := promises(4)
-	shared := twill.Then(fs[2], same[int])
+	ps, fs := kit.Promises(4)
+	shared := twill.Then(fs[2], kit.Same[int])
 	var cause error
 	ps[3].OnCancel(func(err error) { cause = err })
 	all := twill.All(fs...)
-	ps[1].Reject(errBoom)
+	ps[1].Reject(kit.ErrBoom)
 	_, err := all.Await(t.Context())
-	require.Equal(t, &twill.IndexError{Index: 1, Err: errBoom}, err)
-	awaitError(t, fs[0], twill.ErrCanceled)
-	awaitError(t, fs[0], twill.ErrNotNeeded)
+	require.Equal(t, &twill.IndexError{Index: 1, Err: kit.ErrBoom}, err)
+	kit.AwaitError(t, fs[0], twill.ErrCanceled)
+	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
 	require.ErrorIs(t, cause, twill.ErrNotNeeded)
-	requirePending(t, fs[2]) // somebody else needs it
+	kit.RequirePending(t, fs[2]) // somebody else needs it
 	ps[2].Resolve(5)
-	awaitValue(t, shared, 5)
+	kit.AwaitValue(t, shared, 5)
 }
 
 // A failure that is there already cancels those after it, too.
 func TestAllOfARejectedOne(t *testing.T) {
-	_, fs := promises(2)
-	all := twill.All(fs[0], twill.Rejected[int](errBoom), fs[1])
-	awaitError(t, all, errBoom)
-	awaitError(t, fs[0], twill.ErrNotNeeded)
-	awaitError(t, fs[1], twill.ErrNotNeeded)
+	_, fs := kit.Promises(2)
+	all := twill.All(fs[0], twill.Rejected[int](kit.ErrBoom), fs[1])
+	kit.AwaitError(t, all, kit.ErrBoom)
+	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
+	kit.AwaitError(t, fs[1], twill.ErrNotNeeded)
 }
 
 func TestAllTakesErrors(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	func() {
-		all := twill.All(twill.Rejected[int](errFirst), twill.Rejected[int](errSecond))
+		all := twill.All(twill.Rejected[int](kit.ErrFirst), twill.Rejected[int](kit.ErrSecond))
 		_, err := all.Await(t.Context())
-		require.ErrorIs(t, err, errFirst)
+		require.ErrorIs(t, err, kit.ErrFirst)
 	}()
-	reports.settleGarbage(t)
-	require.Empty(t, reports.of(errFirst))
-	require.Empty(t, reports.of(errSecond))
+	reports.SettleGarbage(t)
+	require.Empty(t, reports.Of(kit.ErrFirst))
+	require.Empty(t, reports.Of(kit.ErrSecond))
 }
 
 func TestSettled(t *testing.T) {
-	ps, fs := promises(2)
+	ps, fs := kit.Promises(2)
 	all := twill.Settled(fs...)
-	ps[1].Reject(errBoom)
-	requirePending(t, all)
+	ps[1].Reject(kit.ErrBoom)
+	kit.RequirePending(t, all)
 	ps[0].Resolve(1)
-	awaitValue(t, all, []twill.Result[int]{{Value: 1}, {Err: errBoom}})
+	kit.AwaitValue(t, all, []twill.Result[int]{{Value: 1}, {Err: kit.ErrBoom}})
 }
 
 func TestAny(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	one, which := twill.Any(fs...), twill.AnyIndexed(fs...)
-	ps[0].Reject(errBoom)
-	requirePending(t, one)
+	ps[0].Reject(kit.ErrBoom)
+	kit.RequirePending(t, one)
 	ps[2].Resolve(3)
-	awaitValue(t, one, 3)
-	awaitValue(t, which, twill.Indexed[int]{Index: 2, Value: 3})
-	awaitError(t, fs[1], twill.ErrNotNeeded)
-	require.Zero(t, twill.Listeners(fs[1]))
+	kit.AwaitValue(t, one, 3)
+	kit.AwaitValue(t, which, twill.Indexed[int]{Index: 2, Value: 3})
+	kit.AwaitError(t, fs[1], twill.ErrNotNeeded)
+	require.Zero(t, kit.Listeners(fs[1]))
 }
 
 func TestAnyWhenAllFail(t *testing.T) {
-	ps, fs := promises(2)
+	ps, fs := kit.Promises(2)
 	one := twill.Any(fs...)
-	ps[1].Reject(errSecond)
-	ps[0].Reject(errFirst)
+	ps[1].Reject(kit.ErrSecond)
+	ps[0].Reject(kit.ErrFirst)
 	_, err := one.Await(t.Context())
 	var all *twill.AllFailedError
 	require.ErrorAs(t, err, &all)
-	require.Equal(t, []error{errFirst, errSecond}, all.Errs)
-	require.ErrorIs(t, err, errFirst)
-	require.ErrorIs(t, err, errSecond)
+	require.Equal(t, []error{kit.ErrFirst, kit.ErrSecond}, all.Errs)
+	require.ErrorIs(t, err, kit.ErrFirst)
+	require.ErrorIs(t, err, kit.ErrSecond)
 	require.EqualError(t, err, "twill: all 2 futures failed, the first with: first failure")
 }
 
 // The losers are cancelled before the winner's value is seen, in their order.
 func TestAnyCancelsLosersFirst(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	var order []string
 	for i := range 2 {
 		ps[i].OnCancel(func(error) { order = append(order, fmt.Sprint("loser ", i)) })
@@ -222,28 +213,28 @@ func TestAnyCancelsLosersFirst(t *testing.T) {
 
 // Bug of the original: then the race never settled.
 func TestAnyWithAPanickingCanceller(t *testing.T) {
-	ps, fs := promises(2)
+	ps, fs := kit.Promises(2)
 	ps[0].OnCancel(func(error) { panic("stone") })
 	one := twill.Any(fs...)
 	require.True(t, ps[1].Resolve(1))
-	awaitValue(t, one, 1)
-	awaitError(t, fs[0], twill.ErrCanceled)
+	kit.AwaitValue(t, one, 1)
+	kit.AwaitError(t, fs[0], twill.ErrCanceled)
 }
 
 func TestFirst(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	first, which := twill.First(fs...), twill.FirstIndexed(fs...)
 	ps[1].Resolve(2)
-	awaitValue(t, first, 2)
-	awaitValue(t, which, twill.Indexed[int]{Index: 1, Value: 2})
-	awaitError(t, fs[0], twill.ErrNotNeeded)
+	kit.AwaitValue(t, first, 2)
+	kit.AwaitValue(t, which, twill.Indexed[int]{Index: 1, Value: 2})
+	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
 
-	ps, fs = promises(2)
+	ps, fs = kit.Promises(2)
 	first = twill.First(fs...)
-	ps[1].Reject(errBoom)
+	ps[1].Reject(kit.ErrBoom)
 	_, err := first.Await(t.Context())
-	require.Equal(t, &twill.IndexError{Index: 1, Err: errBoom}, err)
-	awaitError(t, fs[0], twill.ErrNotNeeded)
+	require.Equal(t, &twill.IndexError{Index: 1, Err: kit.ErrBoom}, err)
+	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
 }
 
 func TestListCancelGoesToTheMembers(t *testing.T) {
@@ -261,15 +252,15 @@ func TestListCancelGoesToTheMembers(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, fs := promises(3)
-			others := twill.Then(fs[1], same[int])
+			_, fs := kit.Promises(3)
+			others := twill.Then(fs[1], kit.Same[int])
 			l := list(fs)
-			require.True(t, l.Cancel(errBoom))
+			require.True(t, l.Cancel(kit.ErrBoom))
 			<-l.Done()
-			awaitError(t, fs[0], errBoom)
-			awaitError(t, fs[2], errBoom)
-			requirePending(t, others)
-			require.Equal(t, 1, twill.Users(fs[1]), "the list has left")
+			kit.AwaitError(t, fs[0], kit.ErrBoom)
+			kit.AwaitError(t, fs[2], kit.ErrBoom)
+			kit.RequirePending(t, others)
+			require.Equal(t, 1, kit.Users(fs[1]), "the list has left")
 			require.False(t, l.Cancel(nil))
 		})
 	}
@@ -281,7 +272,7 @@ func TestListCancelMayBeAnswered(t *testing.T) {
 	stubborn := first.Future().CatchFuture(func(error) *twill.Future[int] { return second.Future() })
 	l := twill.Settled(stubborn)
 	require.True(t, l.Cancel(nil))
-	requirePending(t, l)
+	kit.RequirePending(t, l)
 	require.True(t, l.Cancel(nil))
 	_, err := second.Future().Await(t.Context())
 	require.ErrorIs(t, err, twill.ErrCanceled)
@@ -291,18 +282,18 @@ func TestListCancelMayBeAnswered(t *testing.T) {
 
 // A list takes the errors of members that a cancel of it decided without.
 func TestDeferredListConsumesErrorsAfterACancel(t *testing.T) {
-	reports := collectReports(t)
-	drop(func() {
+	reports := kit.CollectReports(t)
+	kit.Drop(func() {
 		var first, inner twill.Promise[int]
 		first.OnCancel(func(error) { first.Resolve(1) })
 		fs := []*twill.Future[int]{first.Future(), stubborn(&inner)}
 		l := twill.NewDeferredList(fs, twill.FireOnOneCallback|twill.ConsumeErrors)
 		l.Cancel(nil)
-		requireValue(t, twill.ListResult[int]{Value: 1}, &l.Future)
-		inner.Reject(errSecond)
+		kit.RequireValue(t, twill.ListResult[int]{Value: 1}, &l.Future)
+		inner.Reject(kit.ErrSecond)
 	})
-	reports.settleGarbage(t)
-	require.Empty(t, reports.of(errSecond))
+	reports.SettleGarbage(t)
+	require.Empty(t, reports.Of(kit.ErrSecond))
 }
 
 // stubborn returns a future that answers a cancel by waiting for inner.
@@ -319,19 +310,19 @@ func TestDeferredListDecidedDuringACancel(t *testing.T) {
 	first.OnCancel(func(error) {
 		l.Cancel(nil) // which the others answer by waiting for something else
 		second.Resolve(2)
-		requireValue(t, twill.ListResult[int]{Index: 1, Value: 2}, &l.Future)
+		kit.RequireValue(t, twill.ListResult[int]{Index: 1, Value: 2}, &l.Future)
 	})
 	l.Cancel(nil)
-	requirePending(t, fs[2])
-	require.Zero(t, twill.Users(fs[2]))
+	kit.RequirePending(t, fs[2])
+	require.Zero(t, kit.Users(fs[2]))
 }
 
 func TestListInACycle(t *testing.T) {
 	p := twill.NewPromise[int]()
-	all := twill.All(twill.Resolved(1), twill.Then(p.Future(), same[int]))
+	all := twill.All(twill.Resolved(1), twill.Then(p.Future(), kit.Same[int]))
 	require.True(t, p.Follow(twill.Then(all, func([]int) (int, error) { return 0, nil })))
-	awaitError(t, p.Future(), twill.ErrCycle)
-	awaitError(t, all, twill.ErrCycle)
+	kit.AwaitError(t, p.Future(), twill.ErrCycle)
+	kit.AwaitError(t, all, twill.ErrCycle)
 }
 
 func TestMapLists(t *testing.T) {
@@ -340,18 +331,18 @@ func TestMapLists(t *testing.T) {
 	all, settled := twill.AllMap(m), twill.SettledMap(m)
 	delete(m, "b") // the map was read
 	a.Resolve(1)
-	requirePending(t, all)
+	kit.RequirePending(t, all)
 	b.Resolve(2)
-	awaitValue(t, all, map[string]int{"a": 1, "b": 2})
-	awaitValue(t, settled, map[string]twill.Result[int]{"a": {Value: 1}, "b": {Value: 2}})
+	kit.AwaitValue(t, all, map[string]int{"a": 1, "b": 2})
+	kit.AwaitValue(t, settled, map[string]twill.Result[int]{"a": {Value: 1}, "b": {Value: 2}})
 
 	c := twill.NewPromise[int]()
-	all = twill.AllMap(map[string]*twill.Future[int]{"c": c.Future(), "d": twill.Rejected[int](errBoom)})
+	all = twill.AllMap(map[string]*twill.Future[int]{"c": c.Future(), "d": twill.Rejected[int](kit.ErrBoom)})
 	_, err := all.Await(t.Context())
-	require.Equal(t, &twill.KeyError{Key: "d", Err: errBoom}, err)
+	require.Equal(t, &twill.KeyError{Key: "d", Err: kit.ErrBoom}, err)
 	require.EqualError(t, err, "twill: future of key d: boom")
-	require.True(t, errors.Is(err, errBoom))
-	awaitError(t, c.Future(), twill.ErrNotNeeded)
+	require.True(t, errors.Is(err, kit.ErrBoom))
+	kit.AwaitError(t, c.Future(), twill.ErrNotNeeded)
 }
 
 func TestListMisuse(t *testing.T) {
@@ -359,18 +350,18 @@ func TestListMisuse(t *testing.T) {
 	require.PanicsWithValue(t, "twill: list of futures: number 1 is nil", func() { twill.All(f, nil) })
 	require.PanicsWithValue(t, "twill: map of futures: that of key x is nil",
 		func() { twill.AllMap(map[string]*twill.Future[int]{"x": nil}) })
-	require.Zero(t, twill.Listeners(f))
+	require.Zero(t, kit.Listeners(f))
 }
 
 // Members that settle on other goroutines while the list is made and while it
 // is cancelled.
 func TestListsFromManyGoroutines(t *testing.T) {
 	for round := range 300 {
-		ps, fs := promises(8)
+		ps, fs := kit.Promises(8)
 		for i, p := range ps {
 			go func() {
 				if i == round%8 {
-					p.Reject(errBoom)
+					p.Reject(kit.ErrBoom)
 				} else {
 					p.Resolve(i)
 				}
@@ -380,17 +371,17 @@ func TestListsFromManyGoroutines(t *testing.T) {
 		one, first := twill.Any(fs...), twill.First(fs...)
 		list := twill.NewDeferredList(fs, twill.FireOnOneErrback)
 		go settled.Cancel(nil)
-		_, _ = awaitSoon(all)
-		_, _ = awaitSoon(first)
-		_, err := awaitSoon(settled)
+		_, _ = kit.AwaitSoon(all)
+		_, _ = kit.AwaitSoon(first)
+		_, err := kit.AwaitSoon(settled)
 		require.NoError(t, err)
-		_, err = awaitSoon(one)
+		_, err = kit.AwaitSoon(one)
 		require.NotErrorIs(t, err, twill.ErrEmpty)
-		_, _ = awaitSoon(&list.Future)
+		_, _ = kit.AwaitSoon(&list.Future)
 		for _, f := range fs {
-			_, err := awaitSoon(f)
+			_, err := kit.AwaitSoon(f)
 			if err != nil && !errors.Is(err, twill.ErrCanceled) {
-				require.ErrorIs(t, err, errBoom)
+				require.ErrorIs(t, err, kit.ErrBoom)
 			}
 		}
 	}
@@ -401,7 +392,7 @@ func TestListScalesToAMillion(t *testing.T) {
 	if testing.Short() {
 		n = 50_000
 	}
-	ps, fs := promises(n)
+	ps, fs := kit.Promises(n)
 	all := twill.All(fs...)
 	for i, p := range ps {
 		p.Resolve(i)
@@ -413,19 +404,19 @@ func TestListScalesToAMillion(t *testing.T) {
 	// Deep lists of lists, and a cancel through all of them.
 	p := twill.NewPromise[int]()
 	f := p.Future()
-	smallStack(t)
+	kit.SmallStack(t)
 	for range n / 10 {
 		f = twill.Then(twill.All(f), func(v []int) (int, error) { return v[0], nil })
 	}
 	require.True(t, f.Cancel(nil))
-	awaitError(t, p.Future(), twill.ErrCanceled)
+	kit.AwaitError(t, p.Future(), twill.ErrCanceled)
 }
 
 func TestAsCompleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fs := []*twill.Future[string]{
 			twill.After(3*time.Second, "slow"), twill.After(time.Second, "fast"),
-			twill.Rejected[string](errBoom), twill.After(2*time.Second, "medium"),
+			twill.Rejected[string](kit.ErrBoom), twill.After(2*time.Second, "medium"),
 		}
 		var order []int
 		for i, r := range twill.AsCompleted(t.Context(), fs...) {
@@ -438,16 +429,16 @@ func TestAsCompleted(t *testing.T) {
 }
 
 func TestAsCompletedLeavesNothing(t *testing.T) {
-	ps, fs := promises(3)
+	ps, fs := kit.Promises(3)
 	ps[1].Resolve(1)
 	for i := range twill.AsCompleted(t.Context(), fs...) {
 		require.Equal(t, 1, i)
 		break
 	}
 	for _, i := range []int{0, 2} {
-		requirePending(t, fs[i])
-		require.Zero(t, twill.Listeners(fs[i]))
-		require.Zero(t, twill.Users(fs[i]))
+		kit.RequirePending(t, fs[i])
+		require.Zero(t, kit.Listeners(fs[i]))
+		require.Zero(t, kit.Users(fs[i]))
 	}
 	for range twill.AsCompleted[int](t.Context()) {
 		t.Fatal("nothing to yield")
@@ -455,32 +446,32 @@ func TestAsCompletedLeavesNothing(t *testing.T) {
 }
 
 func TestAsCompletedEndsWithItsContext(t *testing.T) {
-	ps, fs := promises(2)
+	ps, fs := kit.Promises(2)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	ps[0].Resolve(1)
 	var got []int
 	for i, r := range twill.AsCompleted(ctx, fs...) {
 		if got = append(got, i); i == 0 {
-			cancel(errBoom)
+			cancel(kit.ErrBoom)
 		} else {
-			require.Equal(t, errBoom, r.Err)
+			require.Equal(t, kit.ErrBoom, r.Err)
 		}
 	}
 	require.Equal(t, []int{0, -1}, got)
-	require.Zero(t, twill.Listeners(fs[1]))
+	require.Zero(t, kit.Listeners(fs[1]))
 }
 
 // What is there is yielded even if the context has ended, and not by chance.
 func TestAsCompletedPrefersResults(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBoom)
+	cancel(kit.ErrBoom)
 	pending := twill.NewPromise[int]().Future()
 	for range 20 {
 		var got []int
 		for i, r := range twill.AsCompleted(ctx, pending, twill.Resolved(1), twill.Resolved(2)) {
 			if got = append(got, i); i < 0 {
-				require.Equal(t, errBoom, r.Err)
+				require.Equal(t, kit.ErrBoom, r.Err)
 			}
 		}
 		require.Equal(t, []int{1, 2, -1}, got)
@@ -491,7 +482,7 @@ func sleepy(ctx context.Context, n int) (int, error) {
 	select {
 	case <-time.After(time.Duration(10-n) * time.Second):
 		if n == 4 {
-			return 0, errBoom
+			return 0, kit.ErrBoom
 		}
 		return n * n, nil
 	case <-ctx.Done():
@@ -513,17 +504,17 @@ func TestMapIsInOrderAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var underway atomic.Int32
-		var counts record[int32]
+		var counts kit.Record[int32]
 		var got []int
 		var failed []int
 		n := 0
 		for v, err := range twill.Map(t.Context(), count(10), 3, func(ctx context.Context, n int) (int, error) {
-			counts.add(underway.Add(1))
+			counts.Add(underway.Add(1))
 			defer underway.Add(-1)
 			return sleepy(ctx, n)
 		}) {
 			if err != nil {
-				require.ErrorIs(t, err, errBoom)
+				require.ErrorIs(t, err, kit.ErrBoom)
 				failed = append(failed, n)
 			} else {
 				got = append(got, v)
@@ -532,7 +523,7 @@ func TestMapIsInOrderAndBounded(t *testing.T) {
 		}
 		require.Equal(t, []int{0, 1, 4, 9, 25, 36, 49, 64, 81}, got)
 		require.Equal(t, []int{4}, failed)
-		require.EqualValues(t, 3, slices.Max(counts.all()))
+		require.EqualValues(t, 3, slices.Max(counts.All()))
 		require.Less(t, time.Since(begin), 30*time.Second)
 	})
 }
@@ -581,7 +572,7 @@ func TestMapEndsWithItsContext(t *testing.T) {
 			time.Sleep(time.Hour)
 			return n, nil
 		}
-		time.AfterFunc(time.Second, func() { cancel(errBoom) })
+		time.AfterFunc(time.Second, func() { cancel(kit.ErrBoom) })
 		var errs []error
 		for _, err := range twill.Map(ctx, count(100), 3, stubborn) {
 			errs = append(errs, err)
@@ -594,7 +585,7 @@ func TestMapEndsWithItsContext(t *testing.T) {
 		}
 		require.Zero(t, n, "nothing begins after the end")
 		for _, err := range errs {
-			require.ErrorIs(t, err, errBoom)
+			require.ErrorIs(t, err, kit.ErrBoom)
 		}
 		time.Sleep(2 * time.Hour) // until the calls that were left have returned
 	})
@@ -603,14 +594,14 @@ func TestMapEndsWithItsContext(t *testing.T) {
 func TestMapCompletedEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(time.Second, func() { cancel(errBoom) })
+		time.AfterFunc(time.Second, func() { cancel(kit.ErrBoom) })
 		seen := make(map[int]bool)
 		for n, r := range twill.MapCompleted(ctx, count(100), 3, func(_ context.Context, n int) (int, error) {
 			time.Sleep(time.Hour)
 			return n, nil
 		}) {
 			seen[n] = true
-			require.Equal(t, errBoom, r.Err)
+			require.Equal(t, kit.ErrBoom, r.Err)
 		}
 		require.Equal(t, map[int]bool{0: true, 1: true, 2: true}, seen)
 		time.Sleep(2 * time.Hour)
@@ -619,13 +610,13 @@ func TestMapCompletedEndsWithItsContext(t *testing.T) {
 
 // A call that the loop does not wait for any more may fail as it likes.
 func TestMapDropsWhatComesTooLate(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	late := func(ctx context.Context, n int) (int, error) {
 		if n == 0 {
 			return 0, nil
 		}
 		<-ctx.Done()
-		return 0, errSecond
+		return 0, kit.ErrSecond
 	}
 	synctest.Test(t, func(t *testing.T) {
 		for range twill.Map(t.Context(), count(9), 3, late) {
@@ -635,14 +626,14 @@ func TestMapDropsWhatComesTooLate(t *testing.T) {
 		defer cancel()
 		for _, err := range twill.Map(ctx, count(3), 3, late) {
 			cancel()
-			require.True(t, err == nil || errors.Is(err, context.Canceled) || err == errSecond)
+			require.True(t, err == nil || errors.Is(err, context.Canceled) || err == kit.ErrSecond)
 		}
 		for range twill.MapCompleted(t.Context(), count(9), 3, late) {
 			break
 		}
 	})
-	reports.settleGarbage(t)
-	require.Empty(t, reports.of(errSecond))
+	reports.SettleGarbage(t)
+	require.Empty(t, reports.Of(kit.ErrSecond))
 }
 
 // A width beyond all numbers is no width at all, and costs nothing.
@@ -666,7 +657,7 @@ func TestMapOfAnyWidth(t *testing.T) {
 // is put where it is taken from by the same goroutine, which had better not wait.
 func TestMapCompletedOfManyThatEndAtOnce(t *testing.T) {
 	const width = 3000
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		seen := make(map[int]bool)
 		for n, r := range twill.MapCompleted(t.Context(), count(2*width), width, func(_ context.Context, n int) (int, error) { return n, nil }) {
 			require.Equal(t, n, r.Value)
@@ -677,8 +668,8 @@ func TestMapCompletedOfManyThatEndAtOnce(t *testing.T) {
 }
 
 func TestMapContainsPanics(t *testing.T) {
-	for _, r := range twill.MapCompleted(t.Context(), count(1), 1, func(context.Context, int) (int, error) { panic(errBoom) }) {
-		require.ErrorIs(t, r.Err, errBoom)
+	for _, r := range twill.MapCompleted(t.Context(), count(1), 1, func(context.Context, int) (int, error) { panic(kit.ErrBoom) }) {
+		require.ErrorIs(t, r.Err, kit.ErrBoom)
 	}
 	for _, err := range twill.Map(t.Context(), count(1), 1, func(context.Context, int) (int, error) {
 		runtime.Goexit()

@@ -10,8 +10,8 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestDictLetsGoOfValues(t *testing.T) {
@@ -21,7 +21,7 @@ func TestDictLetsGoOfValues(t *testing.T) {
 	f := d.Get("a")
 	d.Set("a", v)
 	require.True(t, d.Delete("a"))
-	requireValue(t, v, f)
+	kit.RequireValue(t, v, f)
 	runtime.KeepAlive(v)
 	f = nil
 	_ = f
@@ -46,16 +46,16 @@ func TestDictMillionKeysLeaveNothing(t *testing.T) {
 			}
 		}
 		for k := range n {
-			d.Fail(from+k, errBoom)
+			d.Fail(from+k, kit.ErrBoom)
 			d.Delete(from + k)
 		}
 	}
 	batch(0, 1000)
-	before := heapInUse()
+	before := kit.HeapInUse()
 	for from := 0; from < keys; from += keys / 4 {
 		batch(from, keys/4)
 	}
-	require.Less(t, float64(heapInUse())-float64(before), 128*1024.0)
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 128*1024.0)
 	require.Zero(t, d.Waiting())
 	require.Zero(t, d.Len())
 	require.Zero(t, twill.Slots(&d))
@@ -63,7 +63,7 @@ func TestDictMillionKeysLeaveNothing(t *testing.T) {
 }
 
 func TestDictAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	var d twill.Dict[string, int]
@@ -80,7 +80,7 @@ func TestDictStress(t *testing.T) {
 		var d twill.Dict[int, int]
 		var mu sync.Mutex
 		gets := map[*twill.Future[int]]int{}
-		watchdog(t, func() {
+		kit.Watchdog(t, func() {
 			var wg sync.WaitGroup
 			for g := range 4 {
 				rnd := rand.New(rand.NewPCG(seed, uint64(g)))
@@ -101,7 +101,7 @@ func TestDictStress(t *testing.T) {
 						case 5, 6:
 							d.Delete(k)
 						case 7:
-							d.Fail(k, errBoom)
+							d.Fail(k, kit.ErrBoom)
 						}
 					}
 				})
@@ -109,11 +109,11 @@ func TestDictStress(t *testing.T) {
 			wg.Wait()
 			d.Close(nil)
 			for f, k := range gets {
-				v, err := awaitSoon(f)
+				v, err := kit.AwaitSoon(f)
 				switch {
 				case err == nil:
 					require.Equal(t, k, v%10)
-				case errors.Is(err, twill.ErrCanceled), errors.Is(err, errBoom), errors.Is(err, twill.ErrClosed):
+				case errors.Is(err, twill.ErrCanceled), errors.Is(err, kit.ErrBoom), errors.Is(err, twill.ErrClosed):
 				default:
 					t.Error(err)
 				}

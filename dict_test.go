@@ -15,18 +15,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestDictGetOfAMissingKeyIsSettledBySet(t *testing.T) {
 	var d twill.Dict[string, int]
 	f, other := d.Get("a"), d.Get("b")
-	requirePending(t, f)
+	kit.RequirePending(t, f)
 	require.Equal(t, 2, d.Waiting())
 	require.Equal(t, 1, d.WaitingFor("a"))
 	require.Zero(t, d.Len())
 	require.NoError(t, d.Set("a", 1))
-	requireValue(t, 1, f)
-	requirePending(t, other)
+	kit.RequireValue(t, 1, f)
+	kit.RequirePending(t, other)
 	require.Equal(t, 1, d.Waiting())
 	require.Zero(t, d.WaitingFor("a"))
 	require.Equal(t, 1, d.Len())
@@ -36,11 +37,11 @@ func TestDictGetOfAKeyThatIsThere(t *testing.T) {
 	var d twill.Dict[string, int]
 	require.NoError(t, d.Set("a", 1))
 	f := d.Get("a")
-	requireValue(t, 1, f)
+	kit.RequireValue(t, 1, f)
 	require.False(t, f.Cancel(nil))
 	require.NoError(t, d.Set("a", 2))
-	requireValue(t, 1, f)
-	requireValue(t, 2, d.Get("a"))
+	kit.RequireValue(t, 1, f)
+	kit.RequireValue(t, 2, d.Get("a"))
 	v, ok := d.Lookup("a")
 	require.True(t, ok)
 	require.Equal(t, 2, v)
@@ -63,10 +64,10 @@ func TestDictStoresBeforeItTells(t *testing.T) {
 			again = append(again, d.Get("a"))
 		})
 	}
-	watchdog(t, func() { d.Set("a", 7) })
+	kit.Watchdog(t, func() { d.Set("a", 7) })
 	require.Len(t, again, 3)
 	for _, f := range again {
-		requireValue(t, 7, f)
+		kit.RequireValue(t, 7, f)
 	}
 	require.Zero(t, d.Waiting())
 }
@@ -102,10 +103,10 @@ func TestDictHandlersMaySetDeleteAndGetAgain(t *testing.T) {
 	})
 	d.Get("a").Tap(note)
 	d.Get("a").Tap(func(int, error) { d.Set("a", 3) })
-	watchdog(t, func() { d.Set("a", 1) })
+	kit.Watchdog(t, func() { d.Set("a", 1) })
 	require.Equal(t, []int{2, 1, 3}, log)
-	requireValue(t, 3, late)
-	requireValue(t, 3, d.Get("a"))
+	kit.RequireValue(t, 3, late)
+	kit.RequireValue(t, 3, d.Get("a"))
 	require.Zero(t, d.Waiting())
 }
 
@@ -120,17 +121,17 @@ func TestDictUpdateTellsThoseWhoWait(t *testing.T) {
 	v, err := d.Update("a", count)
 	require.NoError(t, err)
 	require.Equal(t, 1, v)
-	requireValue(t, 1, f)
+	kit.RequireValue(t, 1, f)
 	v, err = d.Update("a", count)
 	require.NoError(t, err)
 	require.Equal(t, 2, v)
 	require.Equal(t, 1, d.Len())
 
-	_, err = d.Update("a", func(int, bool) (int, error) { return 9, errBoom })
-	require.ErrorIs(t, err, errBoom)
-	requireValue(t, 2, d.Get("a"))
-	_, err = d.Update("b", func(int, bool) (int, error) { return 9, errBoom })
-	require.ErrorIs(t, err, errBoom)
+	_, err = d.Update("a", func(int, bool) (int, error) { return 9, kit.ErrBoom })
+	require.ErrorIs(t, err, kit.ErrBoom)
+	kit.RequireValue(t, 2, d.Get("a"))
+	_, err = d.Update("b", func(int, bool) (int, error) { return 9, kit.ErrBoom })
+	require.ErrorIs(t, err, kit.ErrBoom)
 	_, ok := d.Lookup("b")
 	require.False(t, ok)
 }
@@ -157,7 +158,7 @@ func TestDictUpdateSeesEveryChange(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	requireValue(t, 2000, d.Get("n"))
+	kit.RequireValue(t, 2000, d.Get("n"))
 }
 
 func TestDictAll(t *testing.T) {
@@ -175,7 +176,7 @@ func TestDictAll(t *testing.T) {
 	for range d.All() {
 		t.Fatal("there is nothing")
 	}
-	requirePending(t, waiting)
+	kit.RequirePending(t, waiting)
 	d.Set("a", 1)
 	d.Set("b", 2)
 	for range d.All() {
@@ -200,9 +201,9 @@ func TestDictGetOrComputeIsOneCallForAll(t *testing.T) {
 		c.result("a") <- 5
 		synctest.Wait()
 		require.Equal(t, []int{0, 1, 2}, order)
-		requireValue(t, 5, two)
-		requireValue(t, 5, d.Get("a"))
-		requireValue(t, 5, d.GetOrCompute(t.Context(), "a", compute))
+		kit.RequireValue(t, 5, two)
+		kit.RequireValue(t, 5, d.Get("a"))
+		kit.RequireValue(t, 5, d.GetOrCompute(t.Context(), "a", compute))
 		require.Equal(t, 1, c.count())
 		require.Zero(t, d.Waiting())
 	})
@@ -217,19 +218,19 @@ func TestDictGetOrComputeThatFails(t *testing.T) {
 			want error
 			fn   func(context.Context) (int, error)
 		}{
-			{errBoom, func(context.Context) (int, error) { return 1, errBoom }},
-			{errFirst, func(context.Context) (int, error) { panic(errFirst) }},
+			{kit.ErrBoom, func(context.Context) (int, error) { return 1, kit.ErrBoom }},
+			{kit.ErrFirst, func(context.Context) (int, error) { panic(kit.ErrFirst) }},
 			{twill.ErrGoexit, func(context.Context) (int, error) { runtime.Goexit(); return 1, nil }},
 		} {
 			f := d.GetOrCompute(t.Context(), "a", c.fn)
 			synctest.Wait()
-			requireFailure(t, c.want, f)
-			requirePending(t, get)
+			kit.RequireFailure(t, c.want, f)
+			kit.RequirePending(t, get)
 			require.Equal(t, 1, d.Waiting())
 			require.Zero(t, d.Len())
 		}
-		awaitValue(t, d.GetOrCompute(t.Context(), "a", func(context.Context) (int, error) { return 2, nil }), 2)
-		requireValue(t, 2, get)
+		kit.AwaitValue(t, d.GetOrCompute(t.Context(), "a", func(context.Context) (int, error) { return 2, nil }), 2)
+		kit.RequireValue(t, 2, get)
 	})
 }
 
@@ -240,13 +241,13 @@ func TestDictGetOrComputeForAKeyThatDoesNotEqualItself(t *testing.T) {
 		var n atomic.Int32
 		compute := func(context.Context) (int32, error) {
 			if n.Add(1) == 3 {
-				return 0, errBoom
+				return 0, kit.ErrBoom
 			}
 			return n.Load(), nil
 		}
-		awaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 1)
-		awaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 2)
-		awaitError(t, d.GetOrCompute(t.Context(), math.NaN(), compute), errBoom)
+		kit.AwaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 1)
+		kit.AwaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 2)
+		kit.AwaitError(t, d.GetOrCompute(t.Context(), math.NaN(), compute), kit.ErrBoom)
 		require.Zero(t, d.Waiting())
 		require.Zero(t, twill.Slots(&d))
 	})
@@ -262,8 +263,8 @@ func TestDictGetOrComputeSucceedsWhateverHandlersDo(t *testing.T) {
 		one, two := d.GetOrCompute(t.Context(), "a", compute), d.GetOrCompute(t.Context(), "a", compute)
 		exits := twill.Then(one, func(int) (int, error) { runtime.Goexit(); return 0, nil })
 		close(gate)
-		awaitError(t, exits, twill.ErrGoexit)
-		awaitValue(t, two, 1)
+		kit.AwaitError(t, exits, twill.ErrGoexit)
+		kit.AwaitValue(t, two, 1)
 	}
 }
 
@@ -275,7 +276,7 @@ func TestDictSetEndsTheComputation(t *testing.T) {
 		f := d.GetOrCompute(t.Context(), "a", func(ctx context.Context) (int, error) { return c.fn(ctx, "a") })
 		synctest.Wait()
 		require.NoError(t, d.Set("a", 9))
-		requireValue(t, 9, f)
+		kit.RequireValue(t, 9, f)
 		require.ErrorIs(t, context.Cause(c.ctxs[0]), twill.ErrNotNeeded)
 
 		// A stubborn one is not stored over it, nor after a Delete.
@@ -288,7 +289,7 @@ func TestDictSetEndsTheComputation(t *testing.T) {
 		synctest.Wait()
 		_, ok := d.Lookup("b")
 		require.False(t, ok)
-		requireValue(t, 1, f)
+		kit.RequireValue(t, 1, f)
 	})
 }
 
@@ -301,16 +302,16 @@ func TestDictGetOrComputeEndsWithItsLastCaller(t *testing.T) {
 		one, two := d.GetOrCompute(ctx, "a", compute), d.GetOrCompute(t.Context(), "a", compute)
 		get := d.Get("a")
 		synctest.Wait()
-		cancel(errFirst)
+		cancel(kit.ErrFirst)
 		synctest.Wait()
-		requireFailure(t, errFirst, one)
-		requirePending(t, two)
+		kit.RequireFailure(t, kit.ErrFirst, one)
+		kit.RequirePending(t, two)
 		require.NoError(t, c.ctxs[0].Err())
-		require.True(t, two.Cancel(errSecond))
-		require.Equal(t, errSecond, context.Cause(c.ctxs[0]))
-		requirePending(t, get)
+		require.True(t, two.Cancel(kit.ErrSecond))
+		require.Equal(t, kit.ErrSecond, context.Cause(c.ctxs[0]))
+		kit.RequirePending(t, get)
 		require.Equal(t, 1, d.Waiting())
-		requireFailure(t, errFirst, d.GetOrCompute(ctx, "b", compute))
+		kit.RequireFailure(t, kit.ErrFirst, d.GetOrCompute(ctx, "b", compute))
 		require.Equal(t, 1, d.Waiting())
 		require.Equal(t, 1, c.count())
 	})
@@ -320,7 +321,7 @@ func TestDictGetOrComputeWithinItselfFails(t *testing.T) {
 	var d twill.Dict[string, int]
 	var fn func(ctx context.Context) (int, error)
 	fn = func(ctx context.Context) (int, error) { return d.GetOrCompute(ctx, "a", fn).Await(ctx) }
-	awaitError(t, d.GetOrCompute(t.Context(), "a", fn), twill.ErrReentrant)
+	kit.AwaitError(t, d.GetOrCompute(t.Context(), "a", fn), twill.ErrReentrant)
 	require.Eventually(t, func() bool { return d.Waiting() == 0 }, 5e9, 1e6)
 	require.Zero(t, twill.Slots(&d))
 }
@@ -332,10 +333,10 @@ func TestDictGetOrComputeAndClose(t *testing.T) {
 		compute := func(ctx context.Context) (int, error) { return c.fn(ctx, "a") }
 		f := d.GetOrCompute(t.Context(), "a", compute)
 		synctest.Wait()
-		d.Close(errBoom)
-		requireFailure(t, errBoom, f)
+		d.Close(kit.ErrBoom)
+		kit.RequireFailure(t, kit.ErrBoom, f)
 		require.ErrorIs(t, context.Cause(c.ctxs[0]), twill.ErrNotNeeded)
-		requireFailure(t, errBoom, d.GetOrCompute(t.Context(), "a", compute))
+		kit.RequireFailure(t, kit.ErrBoom, d.GetOrCompute(t.Context(), "a", compute))
 		synctest.Wait()
 		require.Equal(t, 1, c.count())
 	})
@@ -355,8 +356,8 @@ func TestDictGetOrComputeAfterADeleteInBetween(t *testing.T) {
 			again = d.GetOrCompute(t.Context(), "a", compute)
 		})
 		synctest.Wait()
-		requireValue(t, 1, two)
-		requireValue(t, 2, again)
+		kit.RequireValue(t, 1, two)
+		kit.RequireValue(t, 2, again)
 		require.Zero(t, d.Waiting())
 	})
 }
@@ -381,14 +382,14 @@ func TestDictSetBetweenTheWaitAndTheCall(t *testing.T) {
 			t.Error("called")
 			return 2, nil
 		})
-		requireValue(t, 1, f)
+		kit.RequireValue(t, 1, f)
 
 		set = sync.OnceFunc(func() { d.Set("b", 1); d.Delete("b") })
 		f = d.GetOrCompute(hookContext{context.Background(), set}, "b", func(ctx context.Context) (int, error) {
 			<-ctx.Done() // for nobody needs it
 			return 2, nil
 		})
-		requireValue(t, 1, f)
+		kit.RequireValue(t, 1, f)
 		synctest.Wait()
 		require.Zero(t, d.Len()-1)
 	})
@@ -408,7 +409,7 @@ func TestDictGetOrComputeStress(t *testing.T) {
 	for seed := range uint64(40) {
 		var d twill.Dict[int, int]
 		var running [2]atomic.Int32
-		watchdog(t, func() {
+		kit.Watchdog(t, func() {
 			var wg sync.WaitGroup
 			for g := range 4 {
 				rnd := rand.New(rand.NewPCG(seed, uint64(g)))
@@ -424,7 +425,7 @@ func TestDictGetOrComputeStress(t *testing.T) {
 								runtime.Gosched()
 							}
 							if n == 0 {
-								return 0, errBoom
+								return 0, kit.ErrBoom
 							}
 							return k, nil
 						})
@@ -437,7 +438,7 @@ func TestDictGetOrComputeStress(t *testing.T) {
 							d.Set(k, k)
 						}
 						v, err := f.Await(context.Background())
-						if err == nil && v != k || err != nil && !errors.Is(err, errBoom) && !errors.Is(err, twill.ErrCanceled) {
+						if err == nil && v != k || err != nil && !errors.Is(err, kit.ErrBoom) && !errors.Is(err, twill.ErrCanceled) {
 							t.Error(v, err)
 						}
 					}
@@ -453,44 +454,44 @@ func TestDictGetOrComputeStress(t *testing.T) {
 func TestDictFailStoresNothing(t *testing.T) {
 	var d twill.Dict[string, int]
 	one, two := d.Get("a"), d.Get("a")
-	d.Fail("a", errBoom)
-	requireFailure(t, errBoom, one)
-	requireFailure(t, errBoom, two)
+	d.Fail("a", kit.ErrBoom)
+	kit.RequireFailure(t, kit.ErrBoom, one)
+	kit.RequireFailure(t, kit.ErrBoom, two)
 	again := d.Get("a")
-	requirePending(t, again)
+	kit.RequirePending(t, again)
 	d.Set("a", 1)
-	requireValue(t, 1, again)
-	d.Fail("a", errBoom)
-	requireValue(t, 1, d.Get("a"))
-	d.Fail("b", errBoom)
-	requirePending(t, d.Get("b"))
+	kit.RequireValue(t, 1, again)
+	d.Fail("a", kit.ErrBoom)
+	kit.RequireValue(t, 1, d.Get("a"))
+	d.Fail("b", kit.ErrBoom)
+	kit.RequirePending(t, d.Get("b"))
 }
 
 func TestDictDeleteLeavesThoseWhoWait(t *testing.T) {
 	var d twill.Dict[string, int]
 	f := d.Get("a")
 	require.False(t, d.Delete("a"))
-	requirePending(t, f)
+	kit.RequirePending(t, f)
 	d.Set("a", 1)
 	require.True(t, d.Delete("a"))
 	require.False(t, d.Delete("a"))
 	require.Zero(t, d.Len())
-	requireValue(t, 1, f)
-	requirePending(t, d.Get("a"))
+	kit.RequireValue(t, 1, f)
+	kit.RequirePending(t, d.Get("a"))
 }
 
 // Bug of the original: a get that was given up stayed until the key was set.
 func TestDictCancelledGetLeavesNoTrace(t *testing.T) {
 	var d twill.Dict[string, int]
 	one, two := d.Get("a"), d.Get("a")
-	require.True(t, one.Cancel(errBoom))
-	awaitError(t, one, errBoom)
+	require.True(t, one.Cancel(kit.ErrBoom))
+	kit.AwaitError(t, one, kit.ErrBoom)
 	require.Equal(t, 1, d.WaitingFor("a"))
 	require.True(t, two.Cancel(nil))
 	require.Zero(t, d.Waiting())
 	require.Zero(t, twill.Slots(&d), "the last one took the key along")
 	d.Set("a", 1)
-	requireValue(t, 1, d.Get("a"))
+	kit.RequireValue(t, 1, d.Get("a"))
 	require.False(t, one.Cancel(nil))
 }
 
@@ -506,39 +507,39 @@ func TestDictClose(t *testing.T) {
 	}
 	fs[3].Cancel(nil)
 	order = nil
-	d.Close(errBoom)
+	d.Close(kit.ErrBoom)
 	require.Len(t, order, 49)
 	require.True(t, slices.IsSorted(order), "in the order in which they came, also across keys")
-	requireFailure(t, errBoom, fs[0])
+	kit.RequireFailure(t, kit.ErrBoom, fs[0])
 	require.Zero(t, d.Waiting())
 
-	requireFailure(t, errBoom, d.Get(1))
-	requireValue(t, 7, d.Get(0))
+	kit.RequireFailure(t, kit.ErrBoom, d.Get(1))
+	kit.RequireValue(t, 7, d.Get(0))
 	require.ErrorIs(t, d.Set(1, 1), twill.ErrClosed)
 	require.ErrorIs(t, d.Set(0, 1), twill.ErrClosed)
 	_, err := d.Update(0, func(int, bool) (int, error) { return 1, nil })
 	require.ErrorIs(t, err, twill.ErrClosed)
-	d.Close(errFirst)
-	requireFailure(t, errBoom, d.Get(1))
-	requireValue(t, 7, d.Get(0))
+	d.Close(kit.ErrFirst)
+	kit.RequireFailure(t, kit.ErrBoom, d.Get(1))
+	kit.RequireValue(t, 7, d.Get(0))
 	require.True(t, d.Delete(0))
-	requireFailure(t, errBoom, d.Get(0))
+	kit.RequireFailure(t, kit.ErrBoom, d.Get(0))
 
 	var e twill.Dict[int, int]
 	f := e.Get(1)
 	e.Close(nil)
-	requireFailure(t, twill.ErrClosed, f)
+	kit.RequireFailure(t, twill.ErrClosed, f)
 }
 
 // A handler that panics, or ends the goroutine of the Set, does not keep the
 // others from being told.
 func TestDictTellsAllWhateverHandlersDo(t *testing.T) {
 	var d twill.Dict[string, int]
-	twill.Then(d.Get("a"), func(int) (int, error) { panic(errBoom) })
+	twill.Then(d.Get("a"), func(int) (int, error) { panic(kit.ErrBoom) })
 	twill.Then(d.Get("a"), func(int) (int, error) { runtime.Goexit(); return 0, nil })
 	last := d.Get("a")
 	go d.Set("a", 1)
-	awaitValue(t, last, 1)
+	kit.AwaitValue(t, last, 1)
 }
 
 func TestDictKeyThatCannotBeCompared(t *testing.T) {
@@ -547,13 +548,13 @@ func TestDictKeyThatCannotBeCompared(t *testing.T) {
 		func() { d.Get([]int{}) },
 		func() { d.Lookup([]int{}) },
 		func() { d.Set([]int{}, 1) },
-		func() { d.Fail([]int{}, errBoom) },
+		func() { d.Fail([]int{}, kit.ErrBoom) },
 		func() { d.Delete([]int{}) },
 		func() { d.WaitingFor([]int{}) },
 	} {
 		require.Panics(t, fn)
 	}
-	watchdog(t, func() { d.Set("still usable", 1) })
+	kit.Watchdog(t, func() { d.Set("still usable", 1) })
 	require.Equal(t, 1, d.Len())
 
 	var nan twill.Dict[float64, int]
@@ -571,8 +572,8 @@ func TestDictWaitForAKeyThatDoesNotEqualItself(t *testing.T) {
 	require.True(t, one.Cancel(nil))
 	require.Equal(t, 1, d.Waiting())
 	require.Equal(t, 1, twill.Slots(&d), "that of the 1")
-	d.Close(errBoom)
-	requireFailure(t, errBoom, two)
+	d.Close(kit.ErrBoom)
+	kit.RequireFailure(t, kit.ErrBoom, two)
 	require.Zero(t, d.Waiting())
 }
 
@@ -581,5 +582,5 @@ func TestDictMisuse(t *testing.T) {
 	f := d.Get("a")
 	require.PanicsWithValue(t, "twill: Fail with a nil error", func() { d.Fail("a", nil) })
 	require.PanicsWithValue(t, "twill: Update with a nil function", func() { d.Update("a", nil) })
-	requirePending(t, f)
+	kit.RequirePending(t, f)
 }

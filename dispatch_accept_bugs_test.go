@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // TestAcceptBugs are the bugs of txRDQ that its suite does not know of. Others
@@ -20,53 +20,53 @@ func TestAcceptBugs(t *testing.T) {
 		for _, f := range []*twill.Future[int]{fired, twice.Future(), twice.Future()} {
 			require.NoError(t, p.Add(f))
 		}
-		requireValue(t, 1, fired)
+		kit.RequireValue(t, 1, fired)
 		empty := p.Empty()
-		requirePending(t, empty)
+		kit.RequirePending(t, empty)
 		twice.Resolve(2)
-		requireValue(t, struct{}{}, empty)
-		requireValue(t, 2, twice.Future())
+		kit.RequireValue(t, struct{}{}, empty)
+		kit.RequireValue(t, 2, twice.Future())
 	})
 	t.Run("moving a job leaves nothing behind and loses no place", func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Size: 2})
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: 2})
 		q.Pause()
-		a, b := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+		a, b := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 		require.NoError(t, q.Reprioritize(a, 5), "also of a full queue")
-		requireSize(t, q, 0, 2)
+		kit.RequireSize(t, q, 0, 2)
 		require.NoError(t, q.Resume())
-		awaitValue(t, &b.Future, 2)
-		awaitValue(t, &a.Future, 1)
-		requireSize(t, q, 0, 0)
+		kit.AwaitValue(t, &b.Future, 2)
+		kit.AwaitValue(t, &a.Future, 1)
+		kit.RequireSize(t, q, 0, 0)
 	})
 	t.Run("an argument can be put again after a cancel, and after a clear", func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 		q.Pause()
-		first := rdqPut(t, q, 1, 0)
+		first := kit.PutJob(t, q, 1, 0)
 		require.True(t, first.Cancel(nil))
-		second := rdqPut(t, q, 1, 0)
+		second := kit.PutJob(t, q, 1, 0)
 		q.Clear()
 		require.False(t, second.Cancel(nil))
-		third := rdqPut(t, q, 1, 0)
-		requireSize(t, q, 0, 1)
+		third := kit.PutJob(t, q, 1, 0)
+		kit.RequireSize(t, q, 0, 1)
 		require.NoError(t, q.Resume())
-		awaitValue(t, &third.Future, 1)
+		kit.AwaitValue(t, &third.Future, 1)
 	})
 	t.Run("a width set after a stop starts nothing", func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 		q.Pause()
-		j := rdqPut(t, q, 1, 0)
+		j := kit.PutJob(t, q, 1, 0)
 		q.Stop()
 		require.NoError(t, q.SetWidth(3))
 		require.ErrorIs(t, q.ResumeWidth(3), twill.ErrStopped)
-		requireSize(t, q, 0, 1)
-		requirePending(t, &j.Future)
+		kit.RequireSize(t, q, 0, 1)
+		kit.RequirePending(t, &j.Future)
 	})
 	t.Run("pending jobs are listed in the order of dispatch", func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 		q.Pause()
 		for _, priority := range []int{0, 2, 1, 5, 3, 4} {
-			rdqPut(t, q, priority, priority)
+			kit.PutJob(t, q, priority, priority)
 		}
-		require.Equal(t, rdqUpTo(6), rdqArgs(q.Pending()))
+		require.Equal(t, kit.UpTo(6), kit.Args(q.Pending()))
 	})
 }

@@ -5,8 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // TestAcceptPriorityQueue are the cases of DeferredPriorityQueue. There, an
@@ -56,7 +56,7 @@ func TestAcceptPriorityQueue(t *testing.T) {
 		"delete": func(t *testing.T, q *twill.PriorityQueue[string]) {
 			require.True(t, put(t, q, "a", 10).Remove())
 			put(t, q, "b", 10)
-			requireValue(t, "b", q.Get())
+			kit.RequireValue(t, "b", q.Get())
 			require.Zero(t, q.Len())
 		},
 		"stable": func(t *testing.T, q *twill.PriorityQueue[string]) {
@@ -70,11 +70,11 @@ func TestAcceptPriorityQueue(t *testing.T) {
 		"testQueue": func(t *testing.T, _ *twill.PriorityQueue[string]) {
 			q := twill.NewPriorityQueue[string](&twill.QueueOptions{Size: 2, Backlog: 2})
 			first, second := q.Get(), q.Get()
-			requireFailure(t, twill.ErrQueueUnderflow, q.Get())
+			kit.RequireFailure(t, twill.ErrQueueUnderflow, q.Get())
 			put(t, q, "a", 9)
-			requireValue(t, "a", first)
+			kit.RequireValue(t, "a", first)
 			put(t, q, "b", 1)
-			requireValue(t, "b", second)
+			kit.RequireValue(t, "b", second)
 			put(t, q, "c", 1)
 			put(t, q, "d", 1)
 			_, err := q.Put("e", 1)
@@ -82,20 +82,20 @@ func TestAcceptPriorityQueue(t *testing.T) {
 			require.Equal(t, []string{"c", "d"}, drain(q))
 			_, err = twill.NewPriorityQueue[int](&twill.QueueOptions{Size: -1}).Put(1, 1)
 			require.ErrorIs(t, err, twill.ErrQueueOverflow)
-			requireFailure(t, twill.ErrQueueUnderflow, twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1}).Get())
+			kit.RequireFailure(t, twill.ErrQueueUnderflow, twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1}).Get())
 		},
 		"cancelQueueAfterSynchronousGet": func(t *testing.T, q *twill.PriorityQueue[string]) {
 			put(t, q, "a", 1)
 			f := q.Get()
 			require.False(t, f.Cancel(nil))
-			requireValue(t, "a", f)
+			kit.RequireValue(t, "a", f)
 		},
 		"cancelQueueAfterGet": func(t *testing.T, q *twill.PriorityQueue[string]) {
 			f := q.Get()
 			require.True(t, f.Cancel(nil))
-			requireFailure(t, twill.ErrCanceled, f)
+			kit.RequireFailure(t, twill.ErrCanceled, f)
 			put(t, q, "a", 1)
-			requireValue(t, "a", q.Get())
+			kit.RequireValue(t, "a", q.Get())
 		},
 	} {
 		t.Run(name, func(t *testing.T) { check(t, new(twill.PriorityQueue[string])) })
@@ -140,11 +140,11 @@ func TestAcceptPool(t *testing.T) {
 			}
 			for i := range c.fired {
 				if c.fails {
-					members[i].Reject(errFirst)
-					requireFailure(t, errFirst, members[i].Future()) // errbackedDeferredFiresWithTheRightResult
+					members[i].Reject(kit.ErrFirst)
+					kit.RequireFailure(t, kit.ErrFirst, members[i].Future()) // errbackedDeferredFiresWithTheRightResult
 				} else {
 					members[i].Resolve(42)
-					requireValue(t, 42, members[i].Future()) // callbackedDeferredFiresWithTheRightResult
+					kit.RequireValue(t, 42, members[i].Future()) // callbackedDeferredFiresWithTheRightResult
 				}
 			}
 			require.Equal(t, c.members-c.fired, p.Len())

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The test cases of txRDQ's own suite, by their names. Those of TestTiming are
@@ -27,15 +27,15 @@ func TestAcceptJob(t *testing.T) {
 	paused := func(fn func(context.Context, int) (int, error)) (*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]) {
 		q := twill.NewResizableDispatchQueue(fn, nil)
 		q.Pause()
-		return q, rdqPut(t, q, 6, 0)
+		return q, kit.PutJob(t, q, 6, 0)
 	}
 	seven := func(_ context.Context, n int) (int, error) { return 7 * n, nil }
-	fails := func(context.Context, int) (int, error) { return 0, errFirst }
+	fails := func(context.Context, int) (int, error) { return 0, kit.ErrFirst }
 	watch := func(j *twill.Job[int, int]) *twill.Future[int] { return j.Tap(func(int, error) {}) }
 	launch := func(t *testing.T, q *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) {
 		require.NoError(t, q.Resume())
-		awaitSoon(&j.Future)
-		awaitSoon(q.Empty()) // its worker has run all handlers there were
+		kit.AwaitSoon(&j.Future)
+		kit.AwaitSoon(q.Empty()) // its worker has run all handlers there were
 	}
 
 	t.Run("initiallyPending", func(t *testing.T) {
@@ -50,7 +50,7 @@ func TestAcceptJob(t *testing.T) {
 			_, j := paused(seven)
 			w := watch(j)
 			cancel(j, w)
-			requireFailure(t, twill.ErrCanceled, w)
+			kit.RequireFailure(t, twill.ErrCanceled, w)
 			require.Equal(t, twill.JobCanceled, j.State())
 		})
 		t.Run("watchLaunchSucceedCancel"+name, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestAcceptJob(t *testing.T) {
 			w := watch(j)
 			launch(t, q, j)
 			cancel(j, w)
-			awaitValue(t, w, 42)
+			kit.AwaitValue(t, w, 42)
 			require.Equal(t, twill.JobFinished, j.State())
 		})
 		t.Run("watchLaunchFailCancel"+name, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestAcceptJob(t *testing.T) {
 			w := watch(j)
 			launch(t, q, j)
 			cancel(j, w)
-			awaitError(t, w, errFirst)
+			kit.AwaitError(t, w, kit.ErrFirst)
 			require.Equal(t, twill.JobFailed, j.State())
 		})
 		t.Run("launchFailWatchCancel"+name, func(t *testing.T) {
@@ -74,13 +74,13 @@ func TestAcceptJob(t *testing.T) {
 			launch(t, q, j)
 			w := watch(j)
 			cancel(j, w)
-			requireFailure(t, errFirst, w)
+			kit.RequireFailure(t, kit.ErrFirst, w)
 			require.Equal(t, twill.JobFailed, j.State())
 		})
 		t.Run("watchLaunchUnderwayCancel"+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-				j := rdqPut(t, q, time.Hour, 0)
+				q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+				j := kit.PutJob(t, q, time.Hour, 0)
 				w := j.Tap(func(time.Duration, error) {})
 				synctest.Wait()
 				if name == "" {
@@ -89,7 +89,7 @@ func TestAcceptJob(t *testing.T) {
 					w.Cancel(nil)
 				}
 				synctest.Wait() // the call returns meanwhile, and settles the job if it is the first to
-				requireFailure(t, twill.ErrCanceled, w)
+				kit.RequireFailure(t, twill.ErrCanceled, w)
 				require.Equal(t, twill.JobCanceled, j.State())
 			})
 		})
@@ -98,26 +98,26 @@ func TestAcceptJob(t *testing.T) {
 		q, j := paused(seven)
 		w := watch(j)
 		launch(t, q, j)
-		awaitValue(t, w, 42)
+		kit.AwaitValue(t, w, 42)
 		require.Equal(t, twill.JobFinished, j.State())
 	})
 	t.Run("launchSucceedWatch", func(t *testing.T) {
 		q, j := paused(seven)
 		launch(t, q, j)
-		requireValue(t, 42, watch(j))
+		kit.RequireValue(t, 42, watch(j))
 	})
 	t.Run("watchLaunchFail", func(t *testing.T) {
 		q, j := paused(func(context.Context, int) (int, error) { var zero int; return 1 / zero, nil })
 		w := watch(j)
 		launch(t, q, j)
-		_, err := awaitSoon(w)
+		_, err := kit.AwaitSoon(w)
 		require.ErrorContains(t, err, "divide by zero")
 		require.Equal(t, twill.JobFailed, j.State())
 	})
 	t.Run("launchFailWatch", func(t *testing.T) {
 		q, j := paused(fails)
 		launch(t, q, j)
-		requireFailure(t, errFirst, watch(j))
+		kit.RequireFailure(t, kit.ErrFirst, watch(j))
 	})
 }
 
@@ -129,7 +129,7 @@ func TestAcceptPendingStops(t *testing.T) {
 		"incrementToVeryHighValueThenSetToLowValueThenIncrement": {10, 1000, 100, 500},
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: widths[0]})
+			q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: widths[0]})
 			for _, width := range widths {
 				require.NoError(t, q.SetWidth(width))
 				require.Equal(t, width, q.Width())
@@ -143,44 +143,44 @@ func TestAcceptSimple(t *testing.T) {
 	type queue = twill.ResizableDispatchQueue[int, int]
 	for name, check := range map[string]func(t *testing.T, q *queue){
 		"unstarted": func(t *testing.T, q *queue) {
-			requireSize(t, q, 0, 0)
+			kit.RequireSize(t, q, 0, 0)
 			require.False(t, q.Stopped() || q.Paused())
 		},
 		"numericStartWidth": func(t *testing.T, _ *queue) {
-			require.Equal(t, 10, twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 10}).Width())
+			require.Equal(t, 10, twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 10}).Width())
 		},
 		"negativeStartWidth": func(t *testing.T, _ *queue) {
-			require.Panics(t, func() { twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: -1}) })
+			require.Panics(t, func() { twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: -1}) })
 		},
 		"simplePending": func(t *testing.T, q *queue) {
-			rdqPutAll(1, 2, 3)(t, q)
-			requireSize(t, q, 0, 3)
+			kit.PutAll(1, 2, 3)(t, q)
+			kit.RequireSize(t, q, 0, 3)
 		},
 		"setWidthToZeroAfterInitiallyNonZero": func(t *testing.T, q *queue) {
 			require.NoError(t, q.SetWidth(3))
 			require.NoError(t, q.SetWidth(0))
-			rdqPutAll(1, 2)(t, q)
-			requireSize(t, q, 0, 2)
+			kit.PutAll(1, 2)(t, q)
+			kit.RequireSize(t, q, 0, 2)
 		},
 		"setWidthToZeroAfterInitiallyNonZeroThenStop": func(t *testing.T, q *queue) {
-			rdqPutAll(1, 2)(t, q)
-			left, err := awaitSoon(q.Stop())
+			kit.PutAll(1, 2)(t, q)
+			left, err := kit.AwaitSoon(q.Stop())
 			require.NoError(t, err)
-			require.Equal(t, []int{1, 2}, rdqArgs(left))
+			require.Equal(t, []int{1, 2}, kit.Args(left))
 		},
 		"stopSetsStopped": func(t *testing.T, q *queue) {
 			q.Stop()
 			require.True(t, q.Stopped())
 		},
-		"stopAfterNoPuts": func(t *testing.T, q *queue) { requireValue(t, nil, q.Stop()) },
+		"stopAfterNoPuts": func(t *testing.T, q *queue) { kit.RequireValue(t, nil, q.Stop()) },
 		"clearQueueCancelPending": func(t *testing.T, q *queue) {
-			j, k := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+			j, k := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 			require.Equal(t, 2, q.Clear())
 			for _, j := range []*twill.Job[int, int]{j, k} {
-				requireFailure(t, twill.ErrCanceled, &j.Future)
+				kit.RequireFailure(t, twill.ErrCanceled, &j.Future)
 				require.Equal(t, twill.JobCanceled, j.State())
 			}
-			requireSize(t, q, 0, 0)
+			kit.RequireSize(t, q, 0, 0)
 		},
 		"putRaisesWhenStopped": func(t *testing.T, q *queue) {
 			q.Stop()
@@ -211,33 +211,33 @@ func TestAcceptSimple(t *testing.T) {
 		},
 		"deferredFromPutFiresWithCorrectResult": func(t *testing.T, _ *queue) {
 			q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 2 * n, nil }, nil)
-			j := rdqPut(t, q, 6, 0)
-			awaitValue(t, &j.Future, 12)
+			j := kit.PutJob(t, q, 6, 0)
+			kit.AwaitValue(t, &j.Future, 12)
 		},
 		"reprioritizeNonExistentJob": func(t *testing.T, q *queue) {
 			require.ErrorIs(t, q.Reprioritize(nil, 1), twill.ErrNotPending)
 		},
 		"reprioritizeNonPendingJob": func(t *testing.T, q *queue) {
-			j := rdqPut(t, q, 1, 0)
+			j := kit.PutJob(t, q, 1, 0)
 			require.NoError(t, q.SetWidth(1))
-			awaitValue(t, &j.Future, 1)
+			kit.AwaitValue(t, &j.Future, 1)
 			require.ErrorIs(t, q.Reprioritize(j, 10), twill.ErrNotPending)
 		},
 		"reprioritizePending": func(t *testing.T, q *queue) {
-			j := rdqPut(t, q, 1, 0)
+			j := kit.PutJob(t, q, 1, 0)
 			require.NoError(t, q.Reprioritize(j, 10))
 			require.Equal(t, 10, j.Priority())
 		},
 		"raiseFailsWithJob, raiseFailsWithCorrectJobArgument": func(t *testing.T, _ *queue) {
 			q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, errors.New("raised") }, nil)
-			j := rdqPut(t, q, 17, 0)
-			_, err := awaitSoon(&j.Future)
+			j := kit.PutJob(t, q, 17, 0)
+			_, err := kit.AwaitSoon(&j.Future)
 			require.EqualError(t, err, "raised")
 			require.Equal(t, 17, j.Arg())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := twill.NewResizableDispatchQueue(rdqSame, nil)
+			q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 			require.NoError(t, q.SetWidth(0))
 			check(t, q)
 		})
@@ -259,9 +259,9 @@ func TestAcceptTiming(t *testing.T) {
 			for i, state := range []twill.JobState{twill.JobCanceled, twill.JobCanceled, twill.JobPending} {
 				require.Equal(t, state, left[i].State())
 			}
-			requireFailure(t, twill.ErrCanceled, &jobs[0].Future)
-			requireFailure(t, twill.ErrCanceled, &jobs[1].Future)
-			requireSize(t, q, 0, 1)
+			kit.RequireFailure(t, twill.ErrCanceled, &jobs[0].Future)
+			kit.RequireFailure(t, twill.ErrCanceled, &jobs[1].Future)
+			kit.RequireSize(t, q, 0, 1)
 		},
 		"pauseStopResume": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
 			jobs, err := q.PutAll([]time.Duration{200 * ms, 200 * ms, 200 * ms}, 0)
@@ -276,11 +276,11 @@ func TestAcceptTiming(t *testing.T) {
 			require.ErrorIs(t, q.Resume(), twill.ErrStopped)
 		},
 		"cancelRemovesFromQueue": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
-			a, b := rdqPut(t, q, 200*ms, 0), rdqPut(t, q, 200*ms, 0)
+			a, b := kit.PutJob(t, q, 200*ms, 0), kit.PutJob(t, q, 200*ms, 0)
 			require.True(t, b.Cancel(nil))
 			require.Equal(t, twill.JobCanceled, b.State())
 			require.Empty(t, q.Pending())
-			awaitValue(t, &a.Future, 200*ms)
+			kit.AwaitValue(t, &a.Future, 200*ms)
 		},
 		"setWidthToZeroAfterInitiallyNonZero": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
 			require.NoError(t, q.SetWidth(3))
@@ -288,21 +288,21 @@ func TestAcceptTiming(t *testing.T) {
 			require.NoError(t, q.SetWidth(0))
 			jobs, err := q.PutAll([]time.Duration{1, 2}, 0)
 			require.NoError(t, err)
-			requireSize(t, q, 0, 2)
-			requireValue(t, jobs, q.Stop())
+			kit.RequireSize(t, q, 0, 2)
+			kit.RequireValue(t, jobs, q.Stop())
 		},
 		"puttingMoreThanWidthOnlyDispatchesWidth": func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) {
 			require.NoError(t, q.SetWidth(3))
 			for range 5 {
-				rdqPut(t, q, 200*ms, 0)
+				kit.PutJob(t, q, 200*ms, 0)
 			}
-			requireSize(t, q, 3, 2)
+			kit.RequireSize(t, q, 3, 2)
 			_, err := q.Empty().Await(t.Context())
 			require.NoError(t, err)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { check(t, twill.NewResizableDispatchQueue(rdqSleep, nil)) })
+			synctest.Test(t, func(t *testing.T) { check(t, twill.NewResizableDispatchQueue(kit.Sleep, nil)) })
 		})
 	}
 }

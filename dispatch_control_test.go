@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestDispatchStopFromInsideAJob(t *testing.T) {
@@ -24,15 +25,15 @@ func TestDispatchStopFromInsideAJob(t *testing.T) {
 		return n, nil
 	}, nil)
 	q.Pause()
-	rdqPutAll(1, 2)(t, q)
+	kit.PutAll(1, 2)(t, q)
 	first := q.Pending()[0]
 	require.NoError(t, q.Resume())
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		_, err := first.Await(context.Background())
 		require.NoError(t, err)
 		left, err := q.Stop().Await(context.Background())
 		require.NoError(t, err)
-		require.Equal(t, []int{2}, rdqArgs(left))
+		require.Equal(t, []int{2}, kit.Args(left))
 	})
 	_, err := inside.Await(t.Context())
 	require.NoError(t, err)
@@ -87,33 +88,33 @@ func TestDispatchPutRacingStop(t *testing.T) {
 }
 
 func TestDispatchClear(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	first := rdqPut(t, q, 0, 0)
+	first := kit.PutJob(t, q, 0, 0)
 	var order []int
 	for n := range 5 {
-		rdqPut(t, q, n, -n).Tap(func(_ int, err error) {
+		kit.PutJob(t, q, n, -n).Tap(func(_ int, err error) {
 			require.ErrorIs(t, err, twill.ErrCanceled)
 			order = append(order, n)
 		})
 	}
 	require.Equal(t, 5, q.Clear())
 	require.Equal(t, []int{4, 3, 2, 1, 0}, order, "in the order of dispatch")
-	requireSize(t, q, 1, 0)
+	kit.RequireSize(t, q, 1, 0)
 	require.Zero(t, q.Clear())
-	again := rdqPut(t, q, 6, 0)
+	again := kit.PutJob(t, q, 6, 0)
 	gate <- nil
 	gate <- nil
 	_, err := again.Await(t.Context())
 	require.NoError(t, err)
-	requireValue(t, 0, &first.Future)
+	kit.RequireValue(t, 0, &first.Future)
 }
 
 func TestDispatchEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		requireValue(t, struct{}{}, q.Empty())
-		rdqPut(t, q, time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		kit.RequireValue(t, struct{}{}, q.Empty())
+		kit.PutJob(t, q, time.Second, 0)
 		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Minute})
 		require.NoError(t, err)
 		one, two := q.Empty(), q.Empty()
@@ -125,22 +126,22 @@ func TestDispatchEmpty(t *testing.T) {
 
 		// The last job leaves by a cancel.
 		q.Pause()
-		j := rdqPut(t, q, time.Second, 0)
+		j := kit.PutJob(t, q, time.Second, 0)
 		empty := q.Empty()
-		requirePending(t, empty)
+		kit.RequirePending(t, empty)
 		settledBefore := false
 		j.Tap(func(time.Duration, error) { _, settledBefore = empty.Poll() })
 		j.Cancel(nil)
 		require.False(t, settledBefore, "the job's future settles first")
-		requireValue(t, struct{}{}, empty)
+		kit.RequireValue(t, struct{}{}, empty)
 
-		j = rdqPut(t, q, time.Second, 0)
+		j = kit.PutJob(t, q, time.Second, 0)
 		empty = q.Empty()
 		q.Stop()
-		requireFailure(t, twill.ErrStopped, empty)
-		requireFailure(t, twill.ErrStopped, q.Empty())
+		kit.RequireFailure(t, twill.ErrStopped, empty)
+		kit.RequireFailure(t, twill.ErrStopped, q.Empty())
 		j.Cancel(nil)
-		requireValue(t, struct{}{}, q.Empty())
+		kit.RequireValue(t, struct{}{}, q.Empty())
 	})
 }
 
@@ -149,7 +150,7 @@ func TestDrainRunsWhatIsThere(t *testing.T) {
 		var q *timedQueue
 		var inside error
 		q = twill.NewResizableDispatchQueue(func(ctx context.Context, d time.Duration) (time.Duration, error) {
-			d, err := rdqSleep(ctx, d)
+			d, err := kit.Sleep(ctx, d)
 			_, inside = q.Put(1, 0)
 			return d, err
 		}, nil)
@@ -185,13 +186,13 @@ func TestDrainWithADeadline(t *testing.T) {
 		}, &twill.DispatchOptions{Width: 2})
 		_, err := q.PutAll([]time.Duration{time.Second, time.Hour, time.Hour, 3, 4}, 0)
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, errBoom)
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 2*time.Second, kit.ErrBoom)
 		defer cancel()
 		start := time.Now()
 		left, err := q.Drain(ctx)
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 		require.Equal(t, 2*time.Second, time.Since(start), "calls that go on are not waited for")
-		require.Equal(t, []time.Duration{time.Hour, time.Hour, 3, 4}, rdqArgs(left))
+		require.Equal(t, []time.Duration{time.Hour, time.Hour, 3, 4}, kit.Args(left))
 		for n, want := range []twill.JobState{twill.JobCanceled, twill.JobCanceled, twill.JobPending, twill.JobPending} {
 			require.Equal(t, want, left[n].State())
 		}
@@ -205,8 +206,8 @@ func TestDrainWithADeadline(t *testing.T) {
 // TestDrainWhoseContextSaysStopped: that is not the queue's own stop.
 func TestDrainWhoseContextSaysStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		j := rdqPut(t, q, time.Hour, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		j := kit.PutJob(t, q, time.Hour, 0)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		cancel(twill.ErrStopped)
 		start := time.Now()
@@ -221,8 +222,8 @@ func TestDrainWhoseContextSaysStopped(t *testing.T) {
 // nothing is pending.
 func TestDrainOfAQueueThatIsStoppedNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		j := rdqPut(t, q, time.Hour, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		j := kit.PutJob(t, q, time.Hour, 0)
 		var left []*twill.Job[time.Duration, time.Duration]
 		var err error
 		go func() { left, err = q.Drain(t.Context()) }()
@@ -236,7 +237,7 @@ func TestDrainOfAQueueThatIsStoppedNow(t *testing.T) {
 
 func TestDrainOfAQueueThatIsStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		_, err := q.PutAll([]time.Duration{time.Second, 2, 3}, 0)
 		require.NoError(t, err)
 		var left []*twill.Job[time.Duration, time.Duration]
@@ -246,7 +247,7 @@ func TestDrainOfAQueueThatIsStopped(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.ErrorIs(t, err, twill.ErrStopped)
-		require.Equal(t, []time.Duration{2, 3}, rdqArgs(left))
+		require.Equal(t, []time.Duration{2, 3}, kit.Args(left))
 		//lint:ignore SA1012 that is what is tested
 		require.Panics(t, func() { q.Drain(nil) }) //nolint:staticcheck
 	})
@@ -277,11 +278,6 @@ func (e *every) Wait(ctx context.Context) error {
 	return nil
 }
 
-// limiterFunc is a limiter of a type that cannot be compared.
-type limiterFunc func(context.Context) error
-
-func (fn limiterFunc) Wait(ctx context.Context) error { return fn(ctx) }
-
 func TestRateHoldsStartsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := &every{interval: time.Second}
@@ -293,11 +289,11 @@ func TestRateHoldsStartsBack(t *testing.T) {
 			return n, nil
 		}, &twill.DispatchOptions{Width: 10, Rate: limiter})
 		for n := range 4 {
-			rdqPut(t, q, n, 0)
+			kit.PutJob(t, q, n, 0)
 		}
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		rdqPut(t, q, 9, -1) // more urgent than those that wait already
+		kit.PutJob(t, q, 9, -1) // more urgent than those that wait already
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, []int{0, 1, 9, 2, 3}, order)
@@ -311,7 +307,7 @@ func TestRateCountsRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := &every{interval: time.Second}
 		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Rate: limiter, Retry: rdqRetry(0, 0)})
-		_, err := rdqPut(t, q, 2, 0).Await(t.Context())
+		_, err := kit.PutJob(t, q, 2, 0).Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 3, limiter.given)
 	})
@@ -321,24 +317,24 @@ func TestSetRateCountsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slow := &every{interval: time.Hour}
 		start := time.Now()
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 10, Rate: slow})
-		rdqPut(t, q, 0, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 10, Rate: slow})
+		kit.PutJob(t, q, 0, 0)
 		for range 4 {
-			rdqPut(t, q, 0, 0)
+			kit.PutJob(t, q, 0, 0)
 		}
 		synctest.Wait()
-		requireSize(t, q, 0, 4)
+		kit.RequireSize(t, q, 0, 4)
 		fast := &every{interval: time.Second}
 		q.SetRate(fast)
 		synctest.Wait()
 		require.Zero(t, slow.underway, "the wait that was underway is given up")
-		requireSize(t, q, 0, 3)
+		kit.RequireSize(t, q, 0, 3)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		requireSize(t, q, 0, 2)
+		kit.RequireSize(t, q, 0, 2)
 		q.SetRate(nil)
 		synctest.Wait()
-		requireSize(t, q, 0, 0)
+		kit.RequireSize(t, q, 0, 0)
 		require.Equal(t, time.Second, time.Since(start))
 		require.Equal(t, 2, fast.given)
 	})
@@ -350,27 +346,27 @@ func TestRatePermitIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
 		waits := 0
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Rate: kit.LimiterFunc(func(context.Context) error {
 			waits++
 			<-gate // it does not heed the context
 			return nil
 		})})
-		j := rdqPut(t, q, time.Second, 0)
+		j := kit.PutJob(t, q, time.Second, 0)
 		synctest.Wait()
 		require.Equal(t, 1, waits)
 		j.Cancel(nil)
 		gate <- struct{}{}
 		synctest.Wait()
-		next := rdqPut(t, q, time.Second, 0)
+		next := kit.PutJob(t, q, time.Second, 0)
 		require.Equal(t, twill.JobUnderway, next.State())
 		require.Equal(t, 1, waits)
 
 		// Given by a limiter that is no longer in force, it counts for nothing.
-		j = rdqPut(t, q, time.Second, 0)
+		j = kit.PutJob(t, q, time.Second, 0)
 		next.Cancel(nil)
 		synctest.Wait()
 		require.Equal(t, 2, waits)
-		q.SetRate(limiterFunc(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }))
+		q.SetRate(kit.LimiterFunc(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }))
 		gate <- struct{}{}
 		synctest.Wait()
 		require.Equal(t, twill.JobPending, j.State())
@@ -381,9 +377,9 @@ func TestRatePermitIsNotLost(t *testing.T) {
 func TestRateWaitsForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limiter := &every{interval: time.Hour}
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2, Rate: limiter})
-		rdqPut(t, q, time.Minute, 0)
-		j := rdqPut(t, q, time.Minute, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2, Rate: limiter})
+		kit.PutJob(t, q, time.Minute, 0)
+		j := kit.PutJob(t, q, time.Minute, 0)
 		synctest.Wait()
 		require.Equal(t, 1, limiter.underway)
 		for _, end := range []func(){
@@ -415,13 +411,13 @@ func TestRateWaitsForNobody(t *testing.T) {
 
 func TestRateErrorFailsTheJob(t *testing.T) {
 	for name, wait := range map[string]func(context.Context) error{
-		"error":  func(context.Context) error { return errBoom },
-		"panic":  func(context.Context) error { panic(errBoom) },
+		"error":  func(context.Context) error { return kit.ErrBoom },
+		"panic":  func(context.Context) error { panic(kit.ErrBoom) },
 		"goexit": func(context.Context) error { runtime.Goexit(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 3, Rate: limiterFunc(wait)})
+				q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3, Rate: kit.LimiterFunc(wait)})
 				jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
 				require.NoError(t, err)
 				for _, j := range jobs {
@@ -430,13 +426,13 @@ func TestRateErrorFailsTheJob(t *testing.T) {
 					if name == "goexit" {
 						require.ErrorIs(t, err, twill.ErrGoexit)
 					} else {
-						require.ErrorIs(t, err, errBoom)
+						require.ErrorIs(t, err, kit.ErrBoom)
 					}
 					require.Equal(t, twill.JobFailed, j.State())
 					require.Zero(t, j.Started())
 				}
 				q.SetRate(nil)
-				_, err = rdqPut(t, q, 1, 0).Await(t.Context())
+				_, err = kit.PutJob(t, q, 1, 0).Await(t.Context())
 				require.NoError(t, err)
 			})
 		})
@@ -447,7 +443,7 @@ func TestRateErrorFailsTheJob(t *testing.T) {
 // failed ends the goroutine, and the others are failed nevertheless.
 func TestRateErrorWithAHandlerThatExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error { return errBoom })})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Rate: kit.LimiterFunc(func(context.Context) error { return kit.ErrBoom })})
 		q.Pause()
 		jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
 		require.NoError(t, err)
@@ -457,14 +453,14 @@ func TestRateErrorWithAHandlerThatExits(t *testing.T) {
 		require.NoError(t, q.Resume())
 		synctest.Wait()
 		for _, j := range jobs {
-			requireFailure(t, errBoom, &j.Future)
+			kit.RequireFailure(t, kit.ErrBoom, &j.Future)
 		}
 	})
 }
 
 func TestRateWithoutPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2, Size: -1, Rate: &every{interval: time.Second}})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2, Size: -1, Rate: &every{interval: time.Second}})
 		var errs []error
 		for range 3 {
 			_, err := q.Put(time.Hour, 0)
@@ -473,28 +469,28 @@ func TestRateWithoutPlaces(t *testing.T) {
 		require.Equal(t, []error{nil, nil, twill.ErrQueueFull}, errs, "those with a slot may wait for the limit")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		requireSize(t, q, 2, 0)
+		kit.RequireSize(t, q, 2, 0)
 		require.True(t, errors.Is(errs[2], twill.ErrQueueFull))
 		q.StopNow()
 	})
 }
 
 func TestDispatchStopAfterNoPuts(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
-	requireValue(t, nil, q.Stop())
-	requireValue(t, nil, q.StopNow())
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	kit.RequireValue(t, nil, q.Stop())
+	kit.RequireValue(t, nil, q.StopNow())
 }
 
 func TestDispatchStopGivesEveryCallerTheSameList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		for n := range 5 {
-			rdqPut(t, q, time.Duration(n+1)*time.Second, -n)
+			kit.PutJob(t, q, time.Duration(n+1)*time.Second, -n)
 		}
 		first, second := q.Stop(), q.Stop()
-		require.True(t, first.Cancel(errFirst))
-		requireFailure(t, errFirst, first)
-		requirePending(t, second)
+		require.True(t, first.Cancel(kit.ErrFirst))
+		kit.RequireFailure(t, kit.ErrFirst, first)
+		kit.RequirePending(t, second)
 		q.Pending()[0].Cancel(nil)
 		require.NoError(t, q.Reprioritize(q.Pending()[2], -10))
 		time.Sleep(time.Second)
@@ -503,19 +499,19 @@ func TestDispatchStopGivesEveryCallerTheSameList(t *testing.T) {
 		left, err := second.Await(t.Context())
 		require.NoError(t, err)
 		want := []time.Duration{2 * time.Second, 4 * time.Second, 3 * time.Second}
-		require.Equal(t, want, rdqArgs(left), "as it was when the last call returned")
+		require.Equal(t, want, kit.Args(left), "as it was when the last call returned")
 		left[0] = nil
 		left, err = q.Stop().Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, want, rdqArgs(left), "each has a list of its own")
+		require.Equal(t, want, kit.Args(left), "each has a list of its own")
 
 		require.True(t, left[1].Cancel(nil))
 		require.NoError(t, q.Reprioritize(left[0], 10))
-		require.Equal(t, []time.Duration{3 * time.Second, 2 * time.Second}, rdqArgs(q.Pending()))
+		require.Equal(t, []time.Duration{3 * time.Second, 2 * time.Second}, kit.Args(q.Pending()))
 		require.Equal(t, 2, q.Clear())
 		left, err = q.StopNow().Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, want, rdqArgs(left), "the list does not change any more")
+		require.Equal(t, want, kit.Args(left), "the list does not change any more")
 		for _, j := range left {
 			require.Equal(t, twill.JobCanceled, j.State())
 		}
@@ -530,22 +526,22 @@ func TestDispatchStopNow(t *testing.T) {
 			causes <- context.Cause(ctx)
 			return n, nil
 		}, &twill.DispatchOptions{Width: 2})
-		rdqPutAll(0, 1, 2)(t, q)
+		kit.PutAll(0, 1, 2)(t, q)
 		time.Sleep(100 * time.Millisecond)
 		underway := q.Underway()
 		stopped := q.StopNow()
 		for _, j := range underway {
-			requireFailure(t, twill.ErrStopped, &j.Future)
-			requireFailure(t, twill.ErrCanceled, &j.Future)
+			kit.RequireFailure(t, twill.ErrStopped, &j.Future)
+			kit.RequireFailure(t, twill.ErrCanceled, &j.Future)
 		}
 		left, err := stopped.Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []int{0, 1, 2}, rdqArgs(left))
+		require.Equal(t, []int{0, 1, 2}, kit.Args(left))
 		for i, want := range []twill.JobState{twill.JobCanceled, twill.JobCanceled, twill.JobPending} {
 			require.Equal(t, want, left[i].State())
 		}
-		requirePending(t, &left[2].Future)
-		requireSize(t, q, 0, 1)
+		kit.RequirePending(t, &left[2].Future)
+		kit.RequireSize(t, q, 0, 1)
 		require.ErrorIs(t, <-causes, twill.ErrStopped)
 		require.ErrorIs(t, <-causes, twill.ErrStopped)
 	})
@@ -553,16 +549,16 @@ func TestDispatchStopNow(t *testing.T) {
 
 func TestDispatchStopNowAfterStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 3})
-		quick := rdqPut(t, q, time.Second, 0)
-		slow := rdqPut(t, q, time.Hour, 0)
-		cancelled := rdqPut(t, q, time.Hour, 0)
-		pending := rdqPut(t, q, time.Hour, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3})
+		quick := kit.PutJob(t, q, time.Second, 0)
+		slow := kit.PutJob(t, q, time.Hour, 0)
+		cancelled := kit.PutJob(t, q, time.Hour, 0)
+		pending := kit.PutJob(t, q, time.Hour, 0)
 		stopped := q.Stop()
 		cancelled.Cancel(nil)
 		time.Sleep(2 * time.Second)
-		requireValue(t, time.Second, &quick.Future)
-		requirePending(t, stopped)
+		kit.RequireValue(t, time.Second, &quick.Future)
+		kit.RequirePending(t, stopped)
 		now := q.StopNow()
 		synctest.Wait()
 		for _, f := range []*twill.Future[[]*twill.Job[time.Duration, time.Duration]]{stopped, now} {
@@ -576,10 +572,10 @@ func TestDispatchStopNowAfterStop(t *testing.T) {
 
 func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fn, gate := rdqGated()
+		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2})
-		before, now := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
-		before.Cancel(errFirst)
+		before, now := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
+		before.Cancel(kit.ErrFirst)
 		at := before.Stopped()
 		time.Sleep(time.Second)
 		stopped := q.StopNow()
@@ -592,64 +588,46 @@ func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
 			require.True(t, slices.Equal([]*twill.Job[int, int]{now}, left))
 		}
 		require.Equal(t, at, before.Stopped())
-		requireFailure(t, errFirst, &before.Future)
-		requireFailure(t, twill.ErrStopped, &now.Future)
+		kit.RequireFailure(t, kit.ErrFirst, &before.Future)
+		kit.RequireFailure(t, twill.ErrStopped, &now.Future)
 	})
 }
 
 func TestDispatchCancelledStopDoesNothingToTheQueue(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	rdqPutAll(1, 2)(t, q)
+	kit.PutAll(1, 2)(t, q)
 	only := q.Stop()
-	require.True(t, only.Cancel(errFirst))
-	requireFailure(t, errFirst, only)
+	require.True(t, only.Cancel(kit.ErrFirst))
+	kit.RequireFailure(t, kit.ErrFirst, only)
 	require.True(t, q.Stopped())
 	later := q.Stop()
 	gate <- nil
 	left, err := later.Await(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, []int{2}, rdqArgs(left))
+	require.Equal(t, []int{2}, kit.Args(left))
 }
 
 // rdqAt is something done to a queue at a time, in milliseconds.
 type rdqAt struct {
 	at int
-	do func(t *testing.T, q *rdqTimed)
+	do func(t *testing.T, q *kit.Timed)
 }
 
-// rdqTimed is a queue of calls that take 200 ms.
-type rdqTimed = twill.ResizableDispatchQueue[int, int]
-
-func rdqWidth(n int) func(*testing.T, *rdqTimed) {
-	return func(t *testing.T, q *rdqTimed) { require.NoError(t, q.SetWidth(n)) }
+func rdqWidth(n int) func(*testing.T, *kit.Timed) {
+	return func(t *testing.T, q *kit.Timed) { require.NoError(t, q.SetWidth(n)) }
 }
 
-func rdqResume(t *testing.T, q *rdqTimed) { require.NoError(t, q.Resume()) }
+func rdqResume(t *testing.T, q *kit.Timed) { require.NoError(t, q.Resume()) }
 
-func rdqPause(_ *testing.T, q *rdqTimed) { q.Pause() }
+func rdqPause(_ *testing.T, q *kit.Timed) { q.Pause() }
 
-func rdqSizes(underway, pending int) func(*testing.T, *rdqTimed) {
-	return func(t *testing.T, q *rdqTimed) { requireSize(t, q, underway, pending) }
+func rdqSizes(underway, pending int) func(*testing.T, *kit.Timed) {
+	return func(t *testing.T, q *kit.Timed) { kit.RequireSize(t, q, underway, pending) }
 }
 
-func rdqPending(args ...int) func(*testing.T, *rdqTimed) {
-	return func(t *testing.T, q *rdqTimed) { require.Equal(t, args, rdqArgs(q.Pending())) }
-}
-
-func rdqPutAll(args ...int) func(*testing.T, *rdqTimed) {
-	return func(t *testing.T, q *rdqTimed) {
-		for _, arg := range args {
-			rdqPut(t, q, arg, 0)
-		}
-	}
-}
-
-func rdqUpTo(n int) (args []int) {
-	for i := range n {
-		args = append(args, i)
-	}
-	return args
+func rdqPending(args ...int) func(*testing.T, *kit.Timed) {
+	return func(t *testing.T, q *kit.Timed) { require.Equal(t, args, kit.Args(q.Pending())) }
 }
 
 // TestDispatchTiming are the cases of TestTiming in txRDQ's own tests: jobs put
@@ -672,12 +650,12 @@ func TestDispatchTiming(t *testing.T) {
 		"narrowNarrowWiden":           {3, 11, []rdqAt{{100, rdqWidth(2)}, {300, rdqWidth(1)}, {700, rdqWidth(3)}}, 899, []int{10}},
 		"pause":                       {1, 3, []rdqAt{{100, rdqPause}, {250, rdqPending(1, 2)}}, 300, []int{1, 2}},
 		"pauseStop":                   {1, 3, []rdqAt{{100, rdqPause}}, 150, []int{1, 2}},
-		"pauseAddStop":                {1, 3, []rdqAt{{100, rdqPause}, {120, rdqPutAll(7, 8, 9)}}, 180, []int{1, 2, 7, 8, 9}},
+		"pauseAddStop":                {1, 3, []rdqAt{{100, rdqPause}, {120, kit.PutAll(7, 8, 9)}}, 180, []int{1, 2, 7, 8, 9}},
 		"pauseResumeStop":             {1, 3, []rdqAt{{100, rdqPause}, {500, rdqResume}}, 600, []int{2}},
 		"pauseWidenResumeStop":        {1, 3, []rdqAt{{100, rdqPause}, {200, rdqWidth(2)}, {500, rdqResume}}, 600, []int{}},
 		"pausePlayAroundResumeStop":   {1, 3, []rdqAt{{100, rdqPause}, {200, rdqWidth(100)}, {220, rdqWidth(0)}, {240, rdqWidth(2)}, {500, rdqResume}}, 600, []int{}},
 		"sizeAfterStarting":           {1, 3, []rdqAt{{40, rdqSizes(1, 2)}}, 100, []int{1, 2}},
-		"setWidthToZero":              {3, 0, []rdqAt{{10, rdqWidth(0)}, {20, rdqPutAll(4, 5)}, {30, rdqSizes(0, 2)}}, 300, []int{4, 5}},
+		"setWidthToZero":              {3, 0, []rdqAt{{10, rdqWidth(0)}, {20, kit.PutAll(4, 5)}, {30, rdqSizes(0, 2)}}, 300, []int{4, 5}},
 		"puttingMoreThanWidth":        {3, 5, []rdqAt{{0, rdqSizes(3, 2)}}, 1, []int{3, 4}},
 		"pauseTwiceResume":            {2, 4, []rdqAt{{100, rdqPause}, {110, rdqPause}, {300, rdqResume}, {310, rdqSizes(2, 0)}}, 320, []int{}},
 		"resumeWhenNeverPaused":       {1, 2, []rdqAt{{100, rdqResume}, {110, rdqSizes(1, 1)}}, 120, []int{1}},
@@ -694,7 +672,7 @@ func TestDispatchTiming(t *testing.T) {
 					return n, nil
 				}, nil)
 				require.NoError(t, q.SetWidth(c.width))
-				rdqPutAll(rdqUpTo(c.jobs)...)(t, q)
+				kit.PutAll(kit.UpTo(c.jobs)...)(t, q)
 				for _, step := range c.script {
 					time.Sleep(time.Until(start.Add(time.Duration(step.at) * time.Millisecond)))
 					synctest.Wait()
@@ -708,8 +686,8 @@ func TestDispatchTiming(t *testing.T) {
 				require.NoError(t, q.SetWidth(5))
 				left, err := stopped.Await(t.Context())
 				require.NoError(t, err)
-				require.Equal(t, c.left, rdqArgs(left))
-				requireSize(t, q, 0, len(c.left))
+				require.Equal(t, c.left, kit.Args(left))
+				kit.RequireSize(t, q, 0, len(c.left))
 				for _, j := range left {
 					require.Equal(t, twill.JobPending, j.State())
 				}
@@ -719,7 +697,7 @@ func TestDispatchTiming(t *testing.T) {
 }
 
 func TestDispatchWidthWhilePaused(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 10})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 10})
 	q.Pause()
 	require.Equal(t, 10, q.Width(), "a pause does not touch the width")
 	require.NoError(t, q.SetWidth(3))
@@ -727,7 +705,7 @@ func TestDispatchWidthWhilePaused(t *testing.T) {
 	require.NoError(t, q.ResumeWidth(0))
 	require.Zero(t, q.Width())
 	require.False(t, q.Paused())
-	j := rdqPut(t, q, 1, 0)
+	j := kit.PutJob(t, q, 1, 0)
 	require.Equal(t, twill.JobPending, j.State())
 	require.NoError(t, q.ResumeWidth(10), "also when it is not paused")
 	_, err := j.Await(t.Context())
@@ -736,56 +714,56 @@ func TestDispatchWidthWhilePaused(t *testing.T) {
 
 func TestDispatchPauseSettlesWhenDrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
-		requireValue(t, struct{}{}, q.Pause())
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2})
+		kit.RequireValue(t, struct{}{}, q.Pause())
 		require.NoError(t, q.Resume())
 		for range 3 {
-			rdqPut(t, q, time.Second, 0)
+			kit.PutJob(t, q, time.Second, 0)
 		}
 		first, second := q.Pause(), q.Pause()
-		requirePending(t, first)
-		first.Cancel(errFirst)
-		requireFailure(t, errFirst, first)
+		kit.RequirePending(t, first)
+		first.Cancel(kit.ErrFirst)
+		kit.RequireFailure(t, kit.ErrFirst, first)
 		require.True(t, q.Paused(), "who waits for a pause does not own it")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		requireValue(t, struct{}{}, second)
-		requireSize(t, q, 0, 1)
-		requireValue(t, struct{}{}, q.Pause())
+		kit.RequireValue(t, struct{}{}, second)
+		kit.RequireSize(t, q, 0, 1)
+		kit.RequireValue(t, struct{}{}, q.Pause())
 	})
 }
 
 func TestDispatchPauseResumedBeforeDrained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		rdqPut(t, q, time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		kit.PutJob(t, q, time.Second, 0)
 		drained := q.Pause()
 		require.NoError(t, q.Resume())
-		requireFailure(t, twill.ErrResumed, drained)
-		requireFailure(t, twill.ErrCanceled, drained)
+		kit.RequireFailure(t, twill.ErrResumed, drained)
+		kit.RequireFailure(t, twill.ErrCanceled, drained)
 		again := q.Pause()
-		requirePending(t, again)
+		kit.RequirePending(t, again)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		requireValue(t, struct{}{}, again)
+		kit.RequireValue(t, struct{}{}, again)
 	})
 }
 
 func TestDispatchPauseWaitsForCallsThatWereCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fn, gate := rdqGated()
+		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, nil)
-		j := rdqPut(t, q, 1, 0)
+		j := kit.PutJob(t, q, 1, 0)
 		drained, stopped := q.Pause(), q.Stop()
 		j.Cancel(nil)
-		requireFailure(t, twill.ErrCanceled, &j.Future)
+		kit.RequireFailure(t, twill.ErrCanceled, &j.Future)
 		synctest.Wait()
-		requirePending(t, drained)
-		requirePending(t, stopped)
+		kit.RequirePending(t, drained)
+		kit.RequirePending(t, stopped)
 		gate <- nil
 		synctest.Wait()
-		requireValue(t, struct{}{}, drained)
-		requireValue(t, nil, stopped)
+		kit.RequireValue(t, struct{}{}, drained)
+		kit.RequireValue(t, nil, stopped)
 	})
 }
 
@@ -793,31 +771,31 @@ func TestDispatchPauseWaitsForCallsThatWereCancelled(t *testing.T) {
 // its future has not; then another one ends.
 func TestDispatchIsDrainedWhenHandlersHaveRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fn, gate := rdqGated()
+		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2})
 		handler := make(chan struct{})
-		rdqPut(t, q, 1, 0).Tap(func(int, error) { <-handler })
-		rdqPut(t, q, 2, 0).Tap(func(int, error) { <-handler })
-		pending := rdqPut(t, q, 3, 0)
+		kit.PutJob(t, q, 1, 0).Tap(func(int, error) { <-handler })
+		kit.PutJob(t, q, 2, 0).Tap(func(int, error) { <-handler })
+		pending := kit.PutJob(t, q, 3, 0)
 		gate <- nil
 		synctest.Wait()
-		requireSize(t, q, 1, 1)
+		kit.RequireSize(t, q, 1, 1)
 		require.Equal(t, twill.JobPending, pending.State(), "the slot is still in use")
 		gate <- nil
 		synctest.Wait()
-		requireSize(t, q, 0, 1)
+		kit.RequireSize(t, q, 0, 1)
 		drained, stopped := q.Pause(), q.Stop()
-		requirePending(t, drained)
-		requirePending(t, stopped)
+		kit.RequirePending(t, drained)
+		kit.RequirePending(t, stopped)
 		handler <- struct{}{}
 		synctest.Wait()
-		requirePending(t, drained)
-		requirePending(t, stopped)
+		kit.RequirePending(t, drained)
+		kit.RequirePending(t, stopped)
 		handler <- struct{}{}
 		synctest.Wait()
-		requireValue(t, struct{}{}, drained)
+		kit.RequireValue(t, struct{}{}, drained)
 		left, err := stopped.Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, []int{3}, rdqArgs(left))
+		require.Equal(t, []int{3}, kit.Args(left))
 	})
 }

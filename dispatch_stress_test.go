@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // TestDispatchStress calls everything from several goroutines at once: every
@@ -95,7 +95,7 @@ func rdqStress(t *testing.T, seed uint64, puts int) {
 			}
 		}
 	})
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		all.Wait()
 		if err := q.ResumeWidth(widest); err != nil {
 			t.Error(err)
@@ -114,7 +114,7 @@ func rdqStress(t *testing.T, seed uint64, puts int) {
 	for n := range calls {
 		require.LessOrEqual(t, calls[n].Load(), int32(1), "calls of job %d", n)
 	}
-	requireSize(t, q, 0, 0)
+	kit.RequireSize(t, q, 0, 0)
 }
 
 // TestDispatchStressStop stops queues in the middle of what they do.
@@ -136,7 +136,7 @@ func TestDispatchStressStop(t *testing.T) {
 				}
 			})
 		}
-		watchdog(t, func() {
+		kit.Watchdog(t, func() {
 			for i := range 3 {
 				stops.Go(func() {
 					stop := q.StopNow
@@ -163,17 +163,17 @@ func TestDispatchMemory(t *testing.T) {
 		t.Skip("makes a million jobs")
 	}
 	const n = 1_000_000
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	defer debug.SetGCPercent(debug.SetGCPercent(50))
-	before := heapInUse()
+	before := kit.HeapInUse()
 	for i := range n {
 		q.Put(i, i%8)
 	}
-	each := float64(heapInUse()-before) / n
+	each := float64(kit.HeapInUse()-before) / n
 	t.Logf("%.0f bytes for each pending job", each)
 	require.LessOrEqual(t, each, 200.0)
 	require.Equal(t, n, q.Clear())
-	require.Less(t, float64(heapInUse())-float64(before), 1e6, "all is given back")
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 1e6, "all is given back")
 	runtime.KeepAlive(q)
 }

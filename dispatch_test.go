@@ -13,51 +13,12 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// rdqSleep is a call that takes as long as its argument says, and gives it
-// back; it ends early when its context does.
-func rdqSleep(ctx context.Context, d time.Duration) (time.Duration, error) {
-	select {
-	case <-time.After(d):
-		return d, nil
-	case <-ctx.Done():
-		return 0, context.Cause(ctx)
-	}
-}
-
-// rdqGated is a call that waits until the test sends it an error or nil.
-func rdqGated() (fn func(context.Context, int) (int, error), gate chan error) {
-	gate = make(chan error)
-	return func(_ context.Context, n int) (int, error) { return 2 * n, <-gate }, gate
-}
-
-func rdqArgs[A, R any](jobs []*twill.Job[A, R]) []A {
-	args := []A{}
-	for _, j := range jobs {
-		args = append(args, j.Arg())
-	}
-	return args
-}
-
-func rdqPut[A, R any](t testing.TB, q *twill.ResizableDispatchQueue[A, R], arg A, priority int) *twill.Job[A, R] {
-	t.Helper()
-	j, err := q.Put(arg, priority)
-	require.NoError(t, err)
-	return j
-}
-
-func requireSize[A, R any](t testing.TB, q *twill.ResizableDispatchQueue[A, R], underway, pending int) {
-	t.Helper()
-	u, p := q.Size()
-	require.Equal(t, []int{underway, pending}, []int{u, p}, "underway and pending")
-	require.Len(t, q.Underway(), u)
-	require.Len(t, q.Pending(), p)
-}
-
 func TestDispatchUnstarted(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
-	requireSize(t, q, 0, 0)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	kit.RequireSize(t, q, 0, 0)
 	require.Equal(t, 1, q.Width())
 	require.False(t, q.Paused())
 	require.False(t, q.Stopped())
@@ -69,9 +30,9 @@ func TestDispatchBadInput(t *testing.T) {
 		twill.NewResizableDispatchQueue[int, int](nil, nil)
 	})
 	require.PanicsWithValue(t, "twill: NewResizableDispatchQueue with a negative width", func() {
-		twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: -1})
+		twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: -1})
 	})
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 10})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 10})
 	require.Equal(t, 10, q.Width())
 	q.Pause()
 	require.ErrorIs(t, q.SetWidth(-1), twill.ErrNegativeWidth)
@@ -79,8 +40,8 @@ func TestDispatchBadInput(t *testing.T) {
 	require.Equal(t, 10, q.Width())
 	require.True(t, q.Paused(), "a bad width changes nothing")
 
-	other := twill.NewResizableDispatchQueue(rdqSame, nil)
-	j := rdqPut(t, q, 1, 0)
+	other := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	j := kit.PutJob(t, q, 1, 0)
 	require.ErrorIs(t, q.Reprioritize(nil, 1), twill.ErrNotPending)
 	require.ErrorIs(t, other.Reprioritize(j, 1), twill.ErrNotPending)
 	require.Zero(t, j.Priority())
@@ -90,7 +51,7 @@ func TestDispatchBadInput(t *testing.T) {
 	require.ErrorIs(t, err, twill.ErrStopped)
 	require.ErrorIs(t, q.Resume(), twill.ErrStopped)
 	require.ErrorIs(t, q.ResumeWidth(3), twill.ErrStopped)
-	requireSize(t, q, 0, 1)
+	kit.RequireSize(t, q, 0, 1)
 }
 
 func TestJobStateNames(t *testing.T) {
@@ -103,25 +64,25 @@ func TestJobStateNames(t *testing.T) {
 
 func TestDispatchLifeOfAJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		start := time.Now()
-		first := rdqPut(t, q, time.Second, 3)
+		first := kit.PutJob(t, q, time.Second, 3)
 		require.Equal(t, twill.JobUnderway, first.State(), "a free slot is used before Put returns")
 		require.Equal(t, start, first.Started())
 		time.Sleep(300 * time.Millisecond)
-		second := rdqPut(t, q, 2*time.Second, 7)
+		second := kit.PutJob(t, q, 2*time.Second, 7)
 		require.Equal(t, twill.JobPending, second.State())
 		require.Equal(t, 300*time.Millisecond, second.Queued().Sub(start))
 		require.True(t, second.Started().IsZero())
 		require.True(t, second.Stopped().IsZero())
 		require.Equal(t, time.Second, first.Arg())
 		require.Equal(t, 3, first.Priority())
-		requirePending(t, &first.Future)
+		kit.RequirePending(t, &first.Future)
 
 		v, err := second.Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 2*time.Second, v)
-		requireValue(t, time.Second, &first.Future)
+		kit.RequireValue(t, time.Second, &first.Future)
 		require.Equal(t, twill.JobFinished, second.State())
 		require.Equal(t, start.Add(time.Second), first.Stopped())
 		require.Equal(t, start.Add(time.Second), second.Started())
@@ -133,11 +94,11 @@ func TestDispatchLifeOfAJob(t *testing.T) {
 
 func TestDispatchFailedJob(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg string) (int, error) {
-		return 17, errFirst
+		return 17, kit.ErrFirst
 	}, nil)
-	j := rdqPut(t, q, "argument", 0)
+	j := kit.PutJob(t, q, "argument", 0)
 	v, err := j.Await(t.Context())
-	require.ErrorIs(t, err, errFirst)
+	require.ErrorIs(t, err, kit.ErrFirst)
 	require.Zero(t, v, "a failed call has no value")
 	require.Equal(t, twill.JobFailed, j.State())
 	require.False(t, j.Stopped().IsZero())
@@ -148,7 +109,7 @@ func TestDispatchPanicAndGoexitFailTheJobAndKeepTheSlot(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
 		switch n % 3 {
 		case 0:
-			panic(errSecond)
+			panic(kit.ErrSecond)
 		case 1:
 			runtime.Goexit()
 		}
@@ -156,16 +117,16 @@ func TestDispatchPanicAndGoexitFailTheJobAndKeepTheSlot(t *testing.T) {
 	}, &twill.DispatchOptions{Width: 2})
 	var jobs []*twill.Job[int, int]
 	for n := range 999 {
-		jobs = append(jobs, rdqPut(t, q, n, 0))
+		jobs = append(jobs, kit.PutJob(t, q, n, 0))
 	}
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		for n, j := range jobs {
 			v, err := j.Await(context.Background())
 			switch n % 3 {
 			case 0:
 				var p *twill.PanicError
 				require.ErrorAs(t, err, &p)
-				require.ErrorIs(t, err, errSecond)
+				require.ErrorIs(t, err, kit.ErrSecond)
 				require.Contains(t, string(p.Stack), "dispatch_test.go")
 				require.Equal(t, twill.JobFailed, j.State())
 			case 1:
@@ -180,9 +141,9 @@ func TestDispatchPanicAndGoexitFailTheJobAndKeepTheSlot(t *testing.T) {
 }
 
 func TestDispatchHandlerThatEndsItsGoroutineCostsNoSlot(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	first, second := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+	first, second := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 	twill.Handle(&first.Future, func(int, error) (int, error) {
 		runtime.Goexit()
 		return 0, nil
@@ -191,26 +152,26 @@ func TestDispatchHandlerThatEndsItsGoroutineCostsNoSlot(t *testing.T) {
 	drained.Tap(func(struct{}, error) { runtime.Goexit() })
 	stopped := q.Stop()
 	gate <- nil
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		left, err := stopped.Await(context.Background())
 		require.NoError(t, err)
-		require.Equal(t, []int{2}, rdqArgs(left))
+		require.Equal(t, []int{2}, kit.Args(left))
 	})
-	requireValue(t, 2, &first.Future)
+	kit.RequireValue(t, 2, &first.Future)
 	require.Equal(t, twill.JobFinished, first.State())
 	require.Equal(t, twill.JobPending, second.State())
 }
 
 func TestDispatchFailedJobNobodyLooksAtIsReported(t *testing.T) {
-	r := collectReports(t)
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, errSecond }, nil)
+	r := kit.CollectReports(t)
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, kit.ErrSecond }, nil)
 	func() {
-		rdqPut(t, q, 1, 0)
+		kit.PutJob(t, q, 1, 0)
 		_, err := q.Stop().Await(t.Context())
 		require.NoError(t, err)
 	}()
-	r.await(t, errSecond)
-	require.Len(t, r.of(errSecond), 1)
+	r.Await(t, kit.ErrSecond)
+	require.Len(t, r.Of(kit.ErrSecond), 1)
 	runtime.KeepAlive(q)
 }
 
@@ -239,7 +200,7 @@ func TestDelayedJobsStartWhenTheyAreDue(t *testing.T) {
 		require.Equal(t, start.Add(time.Second), soon.Due())
 		require.Equal(t, 4, q.Stats().Delayed)
 		synctest.Wait()
-		require.Equal(t, []string{"soon", "then", "gone", "late"}, rdqArgs(q.Pending()))
+		require.Equal(t, []string{"soon", "then", "gone", "late"}, kit.Args(q.Pending()))
 		gone.Cancel(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -252,35 +213,35 @@ func TestDelayedJobsStartWhenTheyAreDue(t *testing.T) {
 // TestReadyOrderIgnoresDueTime: what was due first does not come first.
 func TestReadyOrderIgnoresDueTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		rdqPut(t, q, 10*time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		kit.PutJob(t, q, 10*time.Second, 0)
 		for n, after := range []time.Duration{3, 2, 1} {
 			_, err := q.Put(time.Duration(n), 0, twill.JobOptions{After: after * time.Second})
 			require.NoError(t, err)
 		}
 		_, err := q.Put(9, -1, twill.JobOptions{After: 4 * time.Second})
 		require.NoError(t, err)
-		rdqPut(t, q, 8, 0)
+		kit.PutJob(t, q, 8, 0)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []time.Duration{9, 0, 1, 2, 8}, rdqArgs(q.Pending()))
+		require.Equal(t, []time.Duration{9, 0, 1, 2, 8}, kit.Args(q.Pending()))
 		q.StopNow()
 	})
 }
 
 func TestDelayedJobsCountAsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 2})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: 2})
 		for range 2 {
 			_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Hour})
 			require.NoError(t, err)
 		}
 		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Hour})
 		require.ErrorIs(t, err, twill.ErrQueueFull)
-		rdqPut(t, q, time.Second, 0) // it has a slot
+		kit.PutJob(t, q, time.Second, 0) // it has a slot
 		_, err = q.Put(time.Second, 0)
 		require.ErrorIs(t, err, twill.ErrQueueFull)
-		requireSize(t, q, 1, 2)
+		kit.RequireSize(t, q, 1, 2)
 		left, err := q.Stop().Await(t.Context())
 		require.NoError(t, err)
 		require.Len(t, left, 2, "delayed ones are left over, too")
@@ -292,25 +253,25 @@ func TestDelayedJobsCountAsPending(t *testing.T) {
 
 func TestReprioritizeADelayedJob(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		rdqPut(t, q, 10*time.Second, 0)
-		rdqPut(t, q, 1, 5)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		kit.PutJob(t, q, 10*time.Second, 0)
+		kit.PutJob(t, q, 1, 5)
 		j, err := q.Put(2, 9, twill.JobOptions{After: time.Second})
 		require.NoError(t, err)
 		require.NoError(t, q.Reprioritize(j, 4))
-		require.Equal(t, []time.Duration{1, 2}, rdqArgs(q.Pending()), "not due yet")
+		require.Equal(t, []time.Duration{1, 2}, kit.Args(q.Pending()), "not due yet")
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []time.Duration{2, 1}, rdqArgs(q.Pending()))
+		require.Equal(t, []time.Duration{2, 1}, kit.Args(q.Pending()))
 		q.StopNow()
 	})
 }
 
 func TestTimeoutOfACallThatHeedsItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Timeout: time.Second})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Timeout: time.Second})
 		start := time.Now()
-		j, next := rdqPut(t, q, time.Hour, 0), rdqPut(t, q, time.Millisecond, 0)
+		j, next := kit.PutJob(t, q, time.Hour, 0), kit.PutJob(t, q, time.Millisecond, 0)
 		_, err := j.Await(t.Context())
 		require.Equal(t, &twill.TimeoutError{After: time.Second}, err)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
@@ -342,10 +303,10 @@ func TestTimeoutKeepsTheSlot(t *testing.T) {
 		}, nil)
 		slow, err := q.Put(time.Hour, 0, twill.JobOptions{Timeout: time.Second})
 		require.NoError(t, err)
-		next := rdqPut(t, q, time.Second, 0)
+		next := kit.PutJob(t, q, time.Second, 0)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		requireFailure(t, context.DeadlineExceeded, &slow.Future)
+		kit.RequireFailure(t, context.DeadlineExceeded, &slow.Future)
 		require.Equal(t, twill.JobPending, next.State())
 		require.Len(t, q.Underway(), 1)
 		_, err = next.Await(t.Context())
@@ -358,17 +319,17 @@ func TestTimeoutKeepsTheSlot(t *testing.T) {
 
 func TestTimeoutIsStoppedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Timeout: time.Hour})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Timeout: time.Hour})
 		for range 10 {
-			_, err := rdqPut(t, q, time.Second, 0).Await(t.Context())
+			_, err := kit.PutJob(t, q, time.Second, 0).Await(t.Context())
 			require.NoError(t, err)
 		}
-		j := rdqPut(t, q, time.Minute, 0)
+		j := kit.PutJob(t, q, time.Minute, 0)
 		synctest.Wait()
-		j.Cancel(errBoom)
+		j.Cancel(kit.ErrBoom)
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
-		requireFailure(t, errBoom, &j.Future)
+		kit.RequireFailure(t, kit.ErrBoom, &j.Future)
 		require.Equal(t, twill.JobCanceled, j.State())
 	})
 }
@@ -377,13 +338,13 @@ func TestTimeoutIsStoppedInTime(t *testing.T) {
 func TestNoStarvationWithAgeing(t *testing.T) {
 	for ageing, want := range map[time.Duration]bool{0: false, 10 * time.Second: true} {
 		synctest.Test(t, func(t *testing.T) {
-			q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Ageing: ageing})
-			rdqPut(t, q, time.Second, 0)
-			low := rdqPut(t, q, 1500*time.Millisecond, 3)
+			q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Ageing: ageing})
+			kit.PutJob(t, q, time.Second, 0)
+			low := kit.PutJob(t, q, 1500*time.Millisecond, 3)
 			start := time.Now()
 			for range 100 {
-				rdqPut(t, q, time.Second, 0)
-				rdqPut(t, q, time.Second, 0)
+				kit.PutJob(t, q, time.Second, 0)
+				kit.PutJob(t, q, time.Second, 0)
 				time.Sleep(time.Second)
 			}
 			if _, ended := low.Poll(); !want {
@@ -401,32 +362,32 @@ func TestNoStarvationWithAgeing(t *testing.T) {
 
 func TestAgeingOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Ageing: time.Second})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Ageing: time.Second})
 		q.Pause()
-		a := rdqPut(t, q, 1, 2)
+		a := kit.PutJob(t, q, 1, 2)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		rdqPut(t, q, 2, 1) // stands where a does, and came later
-		rdqPut(t, q, 3, 0)
+		kit.PutJob(t, q, 2, 1) // stands where a does, and came later
+		kit.PutJob(t, q, 3, 0)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		rdqPut(t, q, 4, 1)
-		require.Equal(t, []time.Duration{3, 1, 2, 4}, rdqArgs(q.Pending()))
+		kit.PutJob(t, q, 4, 1)
+		require.Equal(t, []time.Duration{3, 1, 2, 4}, kit.Args(q.Pending()))
 		require.NoError(t, q.Reprioritize(a, 5))
-		require.Equal(t, []time.Duration{3, 2, 4, 1}, rdqArgs(q.Pending()))
-		far := rdqPut(t, q, 5, -1<<31)
-		rdqPut(t, q, 6, 1<<31-1)
+		require.Equal(t, []time.Duration{3, 2, 4, 1}, kit.Args(q.Pending()))
+		far := kit.PutJob(t, q, 5, -1<<31)
+		kit.PutJob(t, q, 6, 1<<31-1)
 		require.Equal(t, far.Arg(), q.Pending()[0].Arg(), "whatever the number, it does not overflow")
-		require.Equal(t, []time.Duration{5, 3, 2, 4, 1, 6}, rdqArgs(q.Pending()))
+		require.Equal(t, []time.Duration{5, 3, 2, 4, 1, 6}, kit.Args(q.Pending()))
 	})
 	require.Panics(t, func() {
-		twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Ageing: -1})
+		twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Ageing: -1})
 	})
 }
 
 func TestDelayWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		for _, o := range []twill.JobOptions{{After: 1<<63 - 1}, {At: time.Now().AddDate(9000, 0, 0)}} {
 			j, err := q.Put(1, 0, o)
 			require.NoError(t, err)
@@ -445,13 +406,13 @@ func TestDelayWithoutEnd(t *testing.T) {
 func TestRetriedJobKeepsItsAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Second)})
-		rdqPut(t, q, 1, 3)
+		kit.PutJob(t, q, 1, 3)
 		synctest.Wait()
 		q.Pause()
-		rdqPut(t, q, 0, 3)
+		kit.PutJob(t, q, 0, 3)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []int{1, 0}, rdqArgs(q.Pending()))
+		require.Equal(t, []int{1, 0}, kit.Args(q.Pending()))
 	})
 }
 
@@ -462,27 +423,27 @@ func TestDispatchOrder(t *testing.T) {
 		return 0, nil
 	}, nil)
 	q.Pause()
-	a := rdqPut(t, q, "a20", 20)
+	a := kit.PutJob(t, q, "a20", 20)
 	for name, priority := range map[string]int{"b10": 10, "c15": 15, "d-1": -1} {
-		rdqPut(t, q, name, priority)
+		kit.PutJob(t, q, name, priority)
 	}
 	for n := range 10 {
-		rdqPut(t, q, fmt.Sprint("equal", n), 12)
+		kit.PutJob(t, q, fmt.Sprint("equal", n), 12)
 	}
-	last := rdqPut(t, q, "e99", 99)
+	last := kit.PutJob(t, q, "e99", 99)
 	want := []string{"d-1", "b10"}
 	for n := range 10 {
 		want = append(want, fmt.Sprint("equal", n))
 	}
 	want = append(want, "c15", "a20", "e99")
-	require.Equal(t, want, rdqArgs(q.Pending()), "pending in dispatch order")
+	require.Equal(t, want, kit.Args(q.Pending()), "pending in dispatch order")
 
 	require.NoError(t, q.Reprioritize(a, 12))
 	require.Equal(t, 12, a.Priority())
 	want = slices.Insert(slices.Delete(want, 13, 14), 2, "a20")
-	require.Equal(t, want, rdqArgs(q.Pending()), "the one put first stands first among equals")
+	require.Equal(t, want, kit.Args(q.Pending()), "the one put first stands first among equals")
 	require.NoError(t, q.Reprioritize(a, 12))
-	require.Equal(t, want, rdqArgs(q.Pending()), "the same priority changes nothing")
+	require.Equal(t, want, kit.Args(q.Pending()), "the same priority changes nothing")
 
 	require.NoError(t, q.Resume())
 	_, err := last.Await(t.Context())
@@ -492,9 +453,9 @@ func TestDispatchOrder(t *testing.T) {
 }
 
 func TestDispatchReprioritizeUnderwayAndCancelled(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	underway, cancelled := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+	underway, cancelled := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 	cancelled.Cancel(nil)
 	require.ErrorIs(t, q.Reprioritize(underway, 1), twill.ErrNotPending)
 	require.ErrorIs(t, q.Reprioritize(cancelled, 1), twill.ErrNotPending)
@@ -502,26 +463,26 @@ func TestDispatchReprioritizeUnderwayAndCancelled(t *testing.T) {
 }
 
 func TestDispatchSize(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 1, Size: 2})
-	rdqPut(t, q, 1, 0)
-	rdqPut(t, q, 2, 0)
-	third := rdqPut(t, q, 3, 0)
+	kit.PutJob(t, q, 1, 0)
+	kit.PutJob(t, q, 2, 0)
+	third := kit.PutJob(t, q, 3, 0)
 	_, err := q.Put(4, -1)
 	require.ErrorIs(t, err, twill.ErrQueueFull)
 	require.NoError(t, q.Reprioritize(third, -1), "a full queue can be put in another order")
-	require.Equal(t, []int{3, 2}, rdqArgs(q.Pending()))
+	require.Equal(t, []int{3, 2}, kit.Args(q.Pending()))
 	third.Cancel(nil)
-	rdqPut(t, q, 5, 0)
+	kit.PutJob(t, q, 5, 0)
 	for range 3 {
 		gate <- nil
 	}
 }
 
 func TestDispatchNegativeSizeTakesWhatFindsASlot(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 1, Size: -1})
-	j := rdqPut(t, q, 1, 0)
+	j := kit.PutJob(t, q, 1, 0)
 	_, err := q.Put(2, 0)
 	require.ErrorIs(t, err, twill.ErrQueueFull)
 	gate <- nil
@@ -530,13 +491,13 @@ func TestDispatchNegativeSizeTakesWhatFindsASlot(t *testing.T) {
 }
 
 func TestDispatchPuttingMoreThanWidthDispatchesWidth(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 3})
 	for n := range 5 {
-		rdqPut(t, q, n, 0)
+		kit.PutJob(t, q, n, 0)
 	}
-	requireSize(t, q, 3, 2)
-	require.Equal(t, []int{0, 1, 2}, rdqArgs(q.Underway()), "in order of start")
+	kit.RequireSize(t, q, 3, 2)
+	require.Equal(t, []int{0, 1, 2}, kit.Args(q.Underway()), "in order of start")
 	for range 5 {
 		gate <- nil
 	}
@@ -545,11 +506,11 @@ func TestDispatchPuttingMoreThanWidthDispatchesWidth(t *testing.T) {
 func TestPutAllStartsNothingBeforeAllAreIn(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, nil }, nil)
 	q.Pause()
-	first := rdqPut(t, q, 9, 5)
+	first := kit.PutJob(t, q, 9, 5)
 	jobs, err := q.PutAll([]int{1, 2, 3}, 5)
 	require.NoError(t, err)
-	require.Equal(t, []int{9, 1, 2, 3}, rdqArgs(q.Pending()))
-	require.Equal(t, []int{1, 2, 3}, rdqArgs(jobs))
+	require.Equal(t, []int{9, 1, 2, 3}, kit.Args(q.Pending()))
+	require.Equal(t, []int{1, 2, 3}, kit.Args(jobs))
 	require.NoError(t, q.Resume())
 	_, err = jobs[2].Await(t.Context())
 	require.NoError(t, err)
@@ -557,26 +518,26 @@ func TestPutAllStartsNothingBeforeAllAreIn(t *testing.T) {
 
 	// With a free slot the urgent one of a batch is not overtaken by the first.
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2})
 		jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
 		require.NoError(t, err)
-		requireSize(t, q, 2, 1)
+		kit.RequireSize(t, q, 2, 1)
 		require.Equal(t, twill.JobPending, jobs[2].State())
 		time.Sleep(time.Second)
 		synctest.Wait()
-		requireSize(t, q, 0, 0)
+		kit.RequireSize(t, q, 0, 0)
 	})
 }
 
 func TestPutAllIsAllOrNothing(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2, Size: 3})
 	_, err := q.PutAll([]int{1, 2, 3, 4, 5, 6}, 0)
 	require.ErrorIs(t, err, twill.ErrQueueFull)
-	requireSize(t, q, 0, 0)
+	kit.RequireSize(t, q, 0, 0)
 	_, err = q.PutAll([]int{1, 2, 3, 4, 5}, 0)
 	require.NoError(t, err, "two slots and three places")
-	requireSize(t, q, 2, 3)
+	kit.RequireSize(t, q, 2, 3)
 	for range 5 {
 		gate <- nil
 	}
@@ -588,19 +549,19 @@ func TestPutAllIsAllOrNothing(t *testing.T) {
 
 func TestPutWaitLetsInInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
-		rdqPut(t, q, time.Second, 0)
-		rdqPut(t, q, time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: 1})
+		kit.PutJob(t, q, time.Second, 0)
+		kit.PutJob(t, q, time.Second, 0)
 		_, err := q.Put(time.Second, 0)
 		require.ErrorIs(t, err, twill.ErrQueueFull)
-		var order record[int]
+		var order kit.Record[int]
 		start := time.Now()
 		for n := range 3 {
 			go func() {
 				_, err := q.PutWait(t.Context(), time.Second, 0)
 				require.NoError(t, err)
 				require.Equal(t, time.Duration(n+1)*time.Second, time.Since(start))
-				order.add(n)
+				order.Add(n)
 			}()
 			synctest.Wait()
 		}
@@ -608,7 +569,7 @@ func TestPutWaitLetsInInOrder(t *testing.T) {
 		require.ErrorIs(t, err, twill.ErrQueueFull, "others wait longer")
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		require.Equal(t, []int{0, 1, 2}, order.all())
+		require.Equal(t, []int{0, 1, 2}, order.All())
 		require.EqualValues(t, 5, q.Stats().Finished)
 	})
 }
@@ -630,9 +591,9 @@ func TestPutWaitIsLetInBy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
-				rdqPut(t, q, time.Hour, 0)
-				pending := rdqPut(t, q, time.Hour, 0)
+				q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: 1})
+				kit.PutJob(t, q, time.Hour, 0)
+				pending := kit.PutJob(t, q, time.Hour, 0)
 				in := false
 				go func() {
 					j, err := q.PutWait(t.Context(), time.Minute, 0)
@@ -654,13 +615,13 @@ func TestPutWaitIsLetInBy(t *testing.T) {
 
 func TestPutWaitWithoutPlaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
 		start := time.Now()
 		for n := range 3 {
 			_, err := q.PutWait(t.Context(), time.Second, 0)
 			require.NoError(t, err)
 			require.Equal(t, time.Duration(n)*time.Second, time.Since(start), "the slot is free, and none may wait")
-			requireSize(t, q, 1, 0)
+			kit.RequireSize(t, q, 1, 0)
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -669,33 +630,33 @@ func TestPutWaitWithoutPlaces(t *testing.T) {
 
 func TestPutWaitGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: 1})
 		ended, cancel := context.WithCancelCause(t.Context())
-		cancel(errBoom)
+		cancel(kit.ErrBoom)
 		_, err := q.PutWait(ended, time.Second, 0)
-		require.ErrorIs(t, err, errBoom, "also if there is room")
-		requireSize(t, q, 0, 0)
+		require.ErrorIs(t, err, kit.ErrBoom, "also if there is room")
+		kit.RequireSize(t, q, 0, 0)
 
-		rdqPut(t, q, time.Hour, 0)
-		rdqPut(t, q, time.Hour, 0)
+		kit.PutJob(t, q, time.Hour, 0)
+		kit.PutJob(t, q, time.Hour, 0)
 		ctx, cancel := context.WithCancelCause(t.Context())
-		var errs record[error]
+		var errs kit.Record[error]
 		go func() {
 			_, err := q.PutWait(ctx, time.Second, 0)
-			errs.add(err)
+			errs.Add(err)
 		}()
 		synctest.Wait()
 		go func() {
 			_, err := q.PutWait(t.Context(), time.Second, 0)
-			errs.add(err)
+			errs.Add(err)
 		}()
 		synctest.Wait()
-		cancel(errBoom)
+		cancel(kit.ErrBoom)
 		synctest.Wait()
-		require.Equal(t, []error{errBoom}, errs.all())
+		require.Equal(t, []error{kit.ErrBoom}, errs.All())
 		require.Equal(t, 1, q.Clear(), "who gave up is not let in")
 		synctest.Wait()
-		require.Equal(t, []error{errBoom, nil}, errs.all(), "the next one is")
+		require.Equal(t, []error{kit.ErrBoom, nil}, errs.All(), "the next one is")
 		q.StopNow()
 	})
 }
@@ -712,9 +673,9 @@ func TestPutWaitEndsWithTheQueue(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: 1})
-				rdqPut(t, q, time.Hour, 0)
-				rdqPut(t, q, time.Hour, 0)
+				q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: 1})
+				kit.PutJob(t, q, time.Hour, 0)
+				kit.PutJob(t, q, time.Hour, 0)
 				var refused atomic.Int32
 				for range 3 {
 					go func() {
@@ -734,7 +695,7 @@ func TestPutWaitEndsWithTheQueue(t *testing.T) {
 }
 
 func TestPutWithBadOptions(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	require.PanicsWithValue(t, "twill: Put with more than one JobOptions", func() {
 		q.Put(1, 0, twill.JobOptions{}, twill.JobOptions{})
 	})
@@ -743,26 +704,26 @@ func TestPutWithBadOptions(t *testing.T) {
 	})
 	//lint:ignore SA1012 that is what is tested
 	require.PanicsWithValue(t, "twill: PutWait with a nil context", func() { q.PutWait(nil, 1, 0) }) //nolint:staticcheck
-	requireSize(t, q, 0, 0)
+	kit.RequireSize(t, q, 0, 0)
 }
 
 func TestPendingPage(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	for n := range 50 {
-		rdqPut(t, q, n, n*37%50)
+		kit.PutJob(t, q, n, n*37%50)
 	}
 	for n := range 5 {
 		_, err := q.Put(100+n, -1, twill.JobOptions{After: time.Duration(5-n) * time.Hour})
 		require.NoError(t, err)
 	}
-	all := rdqArgs(q.Pending())
+	all := kit.Args(q.Pending())
 	require.Len(t, all, 55)
 	require.Equal(t, []int{104, 103, 102, 101, 100}, all[50:], "those that are not due come last")
 	for _, page := range [][2]int{{0, 10}, {10, 10}, {45, 10}, {50, 10}, {0, 1000}, {54, 1}, {55, 1}, {99, 3}, {0, 0}} {
 		from, n := page[0], page[1]
 		want := all[min(from, 55):min(from+n, 55)]
-		require.Equal(t, slices.Clone(want), append([]int{}, rdqArgs(q.PendingPage(from, n))...), "page %v", page)
+		require.Equal(t, slices.Clone(want), append([]int{}, kit.Args(q.PendingPage(from, n))...), "page %v", page)
 	}
 	require.Panics(t, func() { q.PendingPage(-1, 1) })
 	require.Panics(t, func() { q.PendingPage(0, -1) })
@@ -780,23 +741,23 @@ func TestFuturesHoldTheirSlot(t *testing.T) {
 			promises = append(promises, p)
 			return p.Future()
 		}, nil)
-		one, two, three := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0), rdqPut(t, q, 3, 0)
-		none := rdqPut(t, q, -1, 0)
+		one, two, three := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0), kit.PutJob(t, q, 3, 0)
+		none := kit.PutJob(t, q, -1, 0)
 		synctest.Wait()
-		requireSize(t, q, 1, 3)
+		kit.RequireSize(t, q, 1, 3)
 		promises[0].Resolve(7)
 		synctest.Wait()
-		requireValue(t, 7, &one.Future)
-		requireSize(t, q, 1, 2)
+		kit.RequireValue(t, 7, &one.Future)
+		kit.RequireSize(t, q, 1, 2)
 		var cause error
 		promises[1].OnCancel(func(err error) { cause = err })
-		two.Cancel(errBoom)
+		two.Cancel(kit.ErrBoom)
 		synctest.Wait()
-		require.ErrorIs(t, cause, errBoom, "a cancel goes on to the future")
-		requireFailure(t, errBoom, &two.Future)
-		promises[2].Reject(errFirst)
+		require.ErrorIs(t, cause, kit.ErrBoom, "a cancel goes on to the future")
+		kit.RequireFailure(t, kit.ErrBoom, &two.Future)
+		promises[2].Reject(kit.ErrFirst)
 		synctest.Wait()
-		requireFailure(t, errFirst, &three.Future)
+		kit.RequireFailure(t, kit.ErrFirst, &three.Future)
 		_, err := none.Await(t.Context())
 		require.ErrorContains(t, err, "nil future")
 	})
@@ -807,16 +768,16 @@ func TestAFutureThatOthersNeedIsLeft(t *testing.T) {
 		p := twill.NewPromise[int]()
 		shared := twill.Then(p.Future(), func(n int) (int, error) { return n, nil })
 		q := twill.NewResizableDispatchQueueFuture(func(context.Context, int) *twill.Future[int] { return p.Future() }, nil)
-		j, next := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+		j, next := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 		synctest.Wait()
 		j.Cancel(nil)
 		synctest.Wait()
-		requirePending(t, shared)
+		kit.RequirePending(t, shared)
 		require.Equal(t, twill.JobUnderway, next.State(), "the slot is free")
 		p.Resolve(3)
 		synctest.Wait()
-		requireValue(t, 3, shared)
-		requireValue(t, 3, &next.Future)
+		kit.RequireValue(t, 3, shared)
+		kit.RequireValue(t, 3, &next.Future)
 	})
 }
 
@@ -836,20 +797,20 @@ func TestHooksGoAroundCalls(t *testing.T) {
 		order = append(order, "inner")
 		return next(ctx)
 	})
-	v, err := rdqPut(t, q, 21, 0).Await(t.Context())
+	v, err := kit.PutJob(t, q, 21, 0).Await(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 42, v)
 	require.Equal(t, []string{"outer", "inner", "call with value", "after"}, order)
 
 	q.Use(func(_ context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
 		if j.Arg() < 0 {
-			return 0, errBoom
+			return 0, kit.ErrBoom
 		}
 		panic("hook")
 	})
-	_, err = rdqPut(t, q, -1, 0).Await(t.Context())
-	require.ErrorIs(t, err, errBoom, "a hook may refuse")
-	_, err = rdqPut(t, q, 1, 0).Await(t.Context())
+	_, err = kit.PutJob(t, q, -1, 0).Await(t.Context())
+	require.ErrorIs(t, err, kit.ErrBoom, "a hook may refuse")
+	_, err = kit.PutJob(t, q, 1, 0).Await(t.Context())
 	_, panicked := errors.AsType[*twill.PanicError](err)
 	require.True(t, panicked)
 	require.Panics(t, func() { q.Use(nil) })
@@ -859,11 +820,11 @@ type hookKey struct{}
 
 func TestKeyJoinsTheJobThatIsThere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		a := twill.JobOptions{Key: "a"}
-		underway := rdqPutOpts(t, q, time.Second, 0, a)
+		underway := kit.PutOpts(t, q, time.Second, 0, a)
 		require.Equal(t, "a", underway.Key())
-		require.Same(t, underway, rdqPutOpts(t, q, 2*time.Second, -5, a), "underway")
+		require.Same(t, underway, kit.PutOpts(t, q, 2*time.Second, -5, a), "underway")
 		require.Equal(t, 0, underway.Priority(), "it has started: no priority helps any more")
 		refused := a
 		refused.Refuse = true
@@ -871,18 +832,18 @@ func TestKeyJoinsTheJobThatIsThere(t *testing.T) {
 		require.ErrorIs(t, err, twill.ErrDuplicateJob)
 		require.Same(t, underway, there)
 
-		b := rdqPutOpts(t, q, time.Second, 5, twill.JobOptions{Key: "b"})
-		c := rdqPut(t, q, time.Second, 3)
-		require.Same(t, b, rdqPutOpts(t, q, time.Second, 7, twill.JobOptions{Key: "b"}))
+		b := kit.PutOpts(t, q, time.Second, 5, twill.JobOptions{Key: "b"})
+		c := kit.PutJob(t, q, time.Second, 3)
+		require.Same(t, b, kit.PutOpts(t, q, time.Second, 7, twill.JobOptions{Key: "b"}))
 		require.Equal(t, 5, b.Priority(), "a less urgent one changes nothing")
-		require.Same(t, b, rdqPutOpts(t, q, time.Second, 1, twill.JobOptions{Key: "b"}))
+		require.Same(t, b, kit.PutOpts(t, q, time.Second, 1, twill.JobOptions{Key: "b"}))
 		require.Equal(t, 1, b.Priority(), "it is as urgent as whoever needs it most")
 		require.Equal(t, b, q.Pending()[0])
-		requireSize(t, q, 1, 2)
+		kit.RequireSize(t, q, 1, 2)
 
 		time.Sleep(time.Second)
 		synctest.Wait()
-		again := rdqPutOpts(t, q, time.Second, 9, a)
+		again := kit.PutOpts(t, q, time.Second, 9, a)
 		require.NotSame(t, underway, again, "the key is free when the job has ended")
 		s := q.Stats()
 		require.Equal(t, []uint64{4, 3, 1}, []uint64{s.Put, s.Joined, s.Refused})
@@ -895,14 +856,14 @@ func TestKeyJoinsTheJobThatIsThere(t *testing.T) {
 
 func TestKeyedJobTakesTheShorterDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		start := time.Now()
-		j := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Hour})
-		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Minute})
-		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: 2 * time.Minute})
+		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Hour})
+		kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Minute})
+		kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: 2 * time.Minute})
 		require.Equal(t, start.Add(time.Minute), j.Due())
-		k := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "b", After: time.Hour})
-		rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "b"})
+		k := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "b", After: time.Hour})
+		kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "b"})
 		_, err := k.Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, start, k.Started())
@@ -929,7 +890,7 @@ func TestKeyIsFreeAfter(t *testing.T) {
 		"a cancel underway":     {arg: time.Hour, end: func(_ *timedQueue, j job) { j.Cancel(nil) }},
 		"Clear":                 {paused: true, end: func(q *timedQueue, _ job) { q.Clear() }},
 		"a failing limiter": {paused: true, end: func(q *timedQueue, _ job) {
-			q.SetRate(limiterFunc(func(context.Context) error { return errBoom }))
+			q.SetRate(kit.LimiterFunc(func(context.Context) error { return kit.ErrBoom }))
 			q.Resume()
 		}},
 	} {
@@ -943,14 +904,14 @@ func TestKeyIsFreeAfter(t *testing.T) {
 					case -2:
 						runtime.Goexit()
 					}
-					return rdqSleep(ctx, d)
+					return kit.Sleep(ctx, d)
 				}, nil)
 				if test.paused {
 					q.Pause()
 				}
 				o := test.opts
 				o.Key, o.Refuse = "k", true
-				j := rdqPutOpts(t, q, test.arg, 0, o)
+				j := kit.PutOpts(t, q, test.arg, 0, o)
 				_, err := q.Put(0, 0, o)
 				require.ErrorIs(t, err, twill.ErrDuplicateJob)
 				synctest.Wait()
@@ -962,7 +923,7 @@ func TestKeyIsFreeAfter(t *testing.T) {
 				synctest.Wait()
 				_, ended := j.Poll()
 				require.True(t, ended)
-				rdqPutOpts(t, q, 0, 0, o)
+				kit.PutOpts(t, q, 0, 0, o)
 				time.Sleep(time.Minute)
 				q.StopNow()
 			})
@@ -973,26 +934,26 @@ func TestKeyIsFreeAfter(t *testing.T) {
 // TestLeavingAJoinedJobAlone: each caller has a future of its own.
 func TestLeavingAJoinedJobAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		watch := func() *twill.Future[time.Duration] {
-			return rdqPutOpts(t, q, time.Second, 0, twill.JobOptions{Key: "a"}).Tap(func(time.Duration, error) {})
+			return kit.PutOpts(t, q, time.Second, 0, twill.JobOptions{Key: "a"}).Tap(func(time.Duration, error) {})
 		}
 		one, two, three := watch(), watch(), watch()
 		one.Cancel(nil)
-		requireFailure(t, twill.ErrCanceled, one)
-		requirePending(t, two)
+		kit.RequireFailure(t, twill.ErrCanceled, one)
+		kit.RequirePending(t, two)
 		two.Cancel(nil)
-		requirePending(t, three)
+		kit.RequirePending(t, three)
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		requireValue(t, time.Second, three)
+		kit.RequireValue(t, time.Second, three)
 
 		one, two = watch(), watch()
 		one.Cancel(nil)
-		two.Cancel(errBoom)
+		two.Cancel(kit.ErrBoom)
 		synctest.Wait() // it may be the worker that settles the job, as its context has ended
-		requireFailure(t, errBoom, two)
-		requireSize(t, q, 0, 0)
+		kit.RequireFailure(t, kit.ErrBoom, two)
+		kit.RequireSize(t, q, 0, 0)
 		require.EqualValues(t, 1, q.Stats().Canceled, "the last one to leave takes it down")
 	})
 }

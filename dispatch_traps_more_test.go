@@ -10,8 +10,8 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // More of the traps into which other queues fall: those of delays, timeouts,
@@ -24,12 +24,12 @@ func TestTrapTimeoutKeepsTheSlot(t *testing.T) {
 			time.Sleep(d) // whatever its context says
 			return 1, nil
 		}, &twill.DispatchOptions{Timeout: time.Minute})
-		slow, next := rdqPut(t, q, time.Hour, 0), rdqPut(t, q, time.Second, 0)
+		slow, next := kit.PutJob(t, q, time.Hour, 0), kit.PutJob(t, q, time.Second, 0)
 		_, err := slow.Await(t.Context())
 		var timeout *twill.TimeoutError
 		require.ErrorAs(t, err, &timeout)
 		require.Equal(t, twill.JobFailed, slow.State())
-		requireSize(t, q, 1, 1)
+		kit.RequireSize(t, q, 1, 1)
 		awaitAt(t, next, 1)
 		require.Equal(t, time.Hour, next.Started().Sub(slow.Started()))
 	})
@@ -46,15 +46,15 @@ func awaitAt[A any](t *testing.T, j *twill.Job[A, int], want int) {
 // whatever its priority.
 func TestTrapReadyOrderIgnoresDueTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 		q.Pause()
-		rdqPutOpts(t, q, 3, 2, twill.JobOptions{After: time.Second})
-		rdqPutOpts(t, q, 2, 1, twill.JobOptions{After: 3 * time.Second})
-		rdqPutOpts(t, q, 1, 1, twill.JobOptions{After: 2 * time.Second})
-		rdqPut(t, q, 4, 3)
-		require.Equal(t, []int{4, 3, 1, 2}, rdqArgs(q.Pending()), "while they are not due")
+		kit.PutOpts(t, q, 3, 2, twill.JobOptions{After: time.Second})
+		kit.PutOpts(t, q, 2, 1, twill.JobOptions{After: 3 * time.Second})
+		kit.PutOpts(t, q, 1, 1, twill.JobOptions{After: 2 * time.Second})
+		kit.PutJob(t, q, 4, 3)
+		require.Equal(t, []int{4, 3, 1, 2}, kit.Args(q.Pending()), "while they are not due")
 		time.Sleep(time.Minute)
-		require.Equal(t, []int{2, 1, 3, 4}, rdqArgs(q.Pending()), "by priority, and as they were put")
+		require.Equal(t, []int{2, 1, 3, 4}, kit.Args(q.Pending()), "by priority, and as they were put")
 		_, err := q.Stop().Await(t.Context())
 		require.NoError(t, err)
 	})
@@ -71,14 +71,14 @@ func TestTrapNoStarvationWithAgeing(t *testing.T) {
 			}, &twill.DispatchOptions{Ageing: ageing})
 			random := rand.New(rand.NewPCG(1, 2))
 			for n := range 3000 { // each second 1.02 urgent jobs and 0.02 others, for one server
-				rdqPut(t, q, 0, 0)
+				kit.PutJob(t, q, 0, 0)
 				for priority := range 2 {
 					if random.IntN(50) == 0 {
-						rdqPut(t, q, priority, priority)
+						kit.PutJob(t, q, priority, priority)
 					}
 				}
 				if n == 0 {
-					rdqPut(t, q, 0, 0)
+					kit.PutJob(t, q, 0, 0)
 				}
 				time.Sleep(time.Second)
 			}
@@ -96,27 +96,27 @@ func TestTrapNoStarvationWithAgeing(t *testing.T) {
 func TestTrapCallerPanicsInHooks(t *testing.T) {
 	previous := twill.OnUnhandled(nil)
 	t.Cleanup(func() { twill.OnUnhandled(previous) })
-	boom := func() { panic(errFirst) }
+	boom := func() { panic(kit.ErrFirst) }
 	for name, o := range map[string]twill.DispatchOptions{
 		"nothing":  {},
 		"marks":    {High: 1, OnHigh: func(int) { boom() }, OnLow: func(int) { runtime.Goexit() }},
 		"limiter":  {Rate: panicLimiter{}},
-		"tester":   {Retry: &twill.RetryOptions{Tester: func(error) error { panic(errFirst) }}},
+		"tester":   {Retry: &twill.RetryOptions{Tester: func(error) error { panic(kit.ErrFirst) }}},
 		"backoff":  {Retry: &twill.RetryOptions{Backoff: func(func(time.Duration) bool) { boom() }}},
 		"on pause": {Retry: &twill.RetryOptions{OnPause: func(twill.RetryEvent) { boom() }}},
 		"on retry": {Retry: &twill.RetryOptions{Backoff: twill.Constant(0), OnRetry: func(twill.RetryEvent) { runtime.Goexit() }}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 0, errSecond }, &o)
+			q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 0, kit.ErrSecond }, &o)
 			q.Use(func(ctx context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
 				if j.Arg() == 1 {
 					boom()
 				}
 				return next(ctx)
 			})
-			watchdog(t, func() {
+			kit.Watchdog(t, func() {
 				for n := range 20 {
-					j := rdqPut(t, q, n%2, 0)
+					j := kit.PutJob(t, q, n%2, 0)
 					j.Tap(func(int, error) { boom() })
 					_, err := j.Await(context.Background())
 					require.Error(t, err)
@@ -125,7 +125,7 @@ func TestTrapCallerPanicsInHooks(t *testing.T) {
 				_, err := q.Drain(context.Background())
 				require.NoError(t, err)
 			})
-			requireSize(t, q, 0, 0)
+			kit.RequireSize(t, q, 0, 0)
 		})
 	}
 }
@@ -133,13 +133,13 @@ func TestTrapCallerPanicsInHooks(t *testing.T) {
 // panicLimiter panics.
 type panicLimiter struct{}
 
-func (panicLimiter) Wait(context.Context) error { panic(errFirst) }
+func (panicLimiter) Wait(context.Context) error { panic(kit.ErrFirst) }
 
 // The queue keeps what it has handed out: delayed, joined, retried and timed out
 // jobs, and puts that were given up.
 func TestTrapTakenItemsAreReleased(t *testing.T) {
 	type big struct{ _ [1 << 10]byte }
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg *big) (int, error) { return 0, errFirst }, &twill.DispatchOptions{Size: 1})
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg *big) (int, error) { return 0, kit.ErrFirst }, &twill.DispatchOptions{Size: 1})
 	var args []weak.Pointer[big]
 	arg := func() *big {
 		b := new(big)
@@ -153,12 +153,12 @@ func TestTrapTakenItemsAreReleased(t *testing.T) {
 		} {
 			j, err := q.PutWait(t.Context(), arg(), 0, o)
 			require.NoError(t, err)
-			_, err = awaitSoon(&j.Future)
-			require.ErrorIs(t, err, errFirst)
+			_, err = kit.AwaitSoon(&j.Future)
+			require.ErrorIs(t, err, kit.ErrFirst)
 		}
 		q.Pause()
-		rdqPutOpts(t, q, arg(), 0, twill.JobOptions{Key: "key", After: time.Hour})
-		rdqPutOpts(t, q, arg(), 0, twill.JobOptions{Key: "key"})
+		kit.PutOpts(t, q, arg(), 0, twill.JobOptions{Key: "key", After: time.Hour})
+		kit.PutOpts(t, q, arg(), 0, twill.JobOptions{Key: "key"})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err := q.PutWait(ctx, arg(), 0)
@@ -180,8 +180,8 @@ func TestTrapTakenItemsAreReleased(t *testing.T) {
 // A waiter in front that gives up keeps those behind it from their turn.
 func TestTrapWaiterInFrontGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
-		rdqPut(t, q, time.Hour, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
+		kit.PutJob(t, q, time.Hour, 0)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		errs := make(chan error, 2)
 		for _, ctx := range []context.Context{ctx, t.Context()} {
@@ -191,8 +191,8 @@ func TestTrapWaiterInFrontGivesUp(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		cancel(errFirst)
-		require.ErrorIs(t, <-errs, errFirst)
+		cancel(kit.ErrFirst)
+		require.ErrorIs(t, <-errs, kit.ErrFirst)
 		require.NoError(t, <-errs)
 		_, err := q.Empty().Await(t.Context())
 		require.NoError(t, err)
@@ -201,12 +201,12 @@ func TestTrapWaiterInFrontGivesUp(t *testing.T) {
 
 // A put whose context has ended takes the room all the same.
 func TestTrapPutWithAContextThatHasEnded(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errFirst)
+	cancel(kit.ErrFirst)
 	for range 100 {
 		_, err := q.PutWait(ctx, 1, 0)
-		require.ErrorIs(t, err, errFirst)
+		require.ErrorIs(t, err, kit.ErrFirst)
 	}
 	require.Zero(t, q.Stats().Put)
 }
@@ -214,21 +214,21 @@ func TestTrapPutWithAContextThatHasEnded(t *testing.T) {
 // Who leaves a job that others have joined ends it for all, or one that comes
 // after the end joins what is over.
 func TestTrapLeavingASharedJob(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	first := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "key"})
-	second := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Key: "key"})
+	first := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "key"})
+	second := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "key"})
 	require.Same(t, first, second)
 	one, other := first.Tap(func(int, error) {}), second.Tap(func(int, error) {})
 	require.True(t, one.Cancel(nil))
-	requirePending(t, other)
+	kit.RequirePending(t, other)
 	require.True(t, other.Cancel(nil))
-	requireFailure(t, twill.ErrCanceled, &first.Future)
-	third := rdqPutOpts(t, q, 2, 0, twill.JobOptions{Key: "key"})
+	kit.RequireFailure(t, twill.ErrCanceled, &first.Future)
+	third := kit.PutOpts(t, q, 2, 0, twill.JobOptions{Key: "key"})
 	require.NotSame(t, first, third, "the call of the first has not returned yet")
 	gate <- nil
 	gate <- nil
-	awaitValue(t, &third.Future, 4)
+	kit.AwaitValue(t, &third.Future, 4)
 }
 
 // A stop that a job calls waits for itself, or one beside another.
@@ -239,7 +239,7 @@ func TestTrapStopFromEverywhere(t *testing.T) {
 		q.StopNow()
 		return 0, nil
 	}, &twill.DispatchOptions{Width: 4})
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		for n := range 8 {
 			q.Put(n, 0)
 			go q.Stop()

@@ -11,25 +11,18 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The traps into which this queue fell once.
 
-func rdqPutOpts[A, R any](t testing.TB, q *twill.ResizableDispatchQueue[A, R], arg A, priority int, o twill.JobOptions) *twill.Job[A, R] {
-	t.Helper()
-	j, err := q.Put(arg, priority, o)
-	require.NoError(t, err)
-	return j
-}
-
 // The size leaves out what is delayed.
 func TestTrapSizeCountsDelayedJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, nil)
-		rdqPutOpts(t, q, 1, 0, twill.JobOptions{After: time.Hour})
-		requireSize(t, q, 0, 1)
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+		kit.PutOpts(t, q, 1, 0, twill.JobOptions{After: time.Hour})
+		kit.RequireSize(t, q, 0, 1)
 	})
 }
 
@@ -44,10 +37,10 @@ func TestTrapDelaysThatOverflow(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
 					time.Sleep(time.Minute)
-					return 0, errFirst
+					return 0, kit.ErrFirst
 				}, nil)
 				time.Sleep(time.Second)
-				j := rdqPutOpts(t, q, 1, 0, o)
+				j := kit.PutOpts(t, q, 1, 0, o)
 				time.Sleep(time.Hour)
 				require.Equal(t, twill.JobPending, j.State())
 				require.Greater(t, time.Until(j.Due()), 200*365*24*time.Hour)
@@ -59,12 +52,12 @@ func TestTrapDelaysThatOverflow(t *testing.T) {
 // A delayed put waits for room, and nobody wakes it when its time has come.
 func TestTrapDelayedPutWaitFindsASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Size: -1})
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: -1})
 		start := time.Now()
 		j, err := q.PutWait(t.Context(), 1, 0, twill.JobOptions{After: time.Second})
 		require.NoError(t, err)
 		require.Equal(t, time.Second, time.Since(start))
-		awaitValue(t, &j.Future, 1)
+		kit.AwaitValue(t, &j.Future, 1)
 	})
 }
 
@@ -72,8 +65,8 @@ func TestTrapDelayedPutWaitFindsASlot(t *testing.T) {
 // is a slot.
 func TestTrapDelayedPutWaitHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
-		rdqPut(t, q, time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
+		kit.PutJob(t, q, time.Second, 0)
 		starts := make(chan time.Duration, 2)
 		began := time.Now()
 		for _, o := range []twill.JobOptions{{After: time.Minute}, {}} {
@@ -93,8 +86,8 @@ func TestTrapDelayedPutWaitHoldsUpNobody(t *testing.T) {
 // A put that waits is counted as one that was refused.
 func TestTrapPutWaitThatWaitsIsNotRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Size: -1})
-		rdqPut(t, q, time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
+		kit.PutJob(t, q, time.Second, 0)
 		_, err := q.PutWait(t.Context(), time.Second, 0)
 		require.NoError(t, err)
 		require.Zero(t, q.Stats().Refused)
@@ -116,12 +109,12 @@ func TestTrapRetryKeepsItsPlaceAlsoWithAgeing(t *testing.T) {
 			order = append(order, n)
 			time.Sleep(time.Second)
 			if len(order) == 1 {
-				return 0, errFirst
+				return 0, kit.ErrFirst
 			}
 			return n, nil
 		}, &twill.DispatchOptions{Ageing: time.Minute, Retry: &twill.RetryOptions{Backoff: twill.Constant(0)}})
 		for n := range 3 {
-			rdqPut(t, q, n, 0)
+			kit.PutJob(t, q, n, 0)
 		}
 		_, err := q.Empty().Await(t.Context())
 		require.NoError(t, err)
@@ -141,14 +134,14 @@ func TestTrapHandlerThatExitsLosesNoWaiter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := twill.NewResizableDispatchQueue(rdqSame, nil)
+				q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 				q.Pause()
-				j := rdqPut(t, q, 1, 0)
+				j := kit.PutJob(t, q, 1, 0)
 				j.Tap(func(int, error) { runtime.Goexit() })
 				empty := q.Empty()
 				go end(q, j)
 				synctest.Wait()
-				requireValue(t, struct{}{}, empty)
+				kit.RequireValue(t, struct{}{}, empty)
 			})
 		})
 	}
@@ -167,9 +160,9 @@ func TestTrapJobFailedByTheLimiterReleasesItsContext(t *testing.T) {
 		q = twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
 			require.Equal(t, 1, base.children)
 			q.SetRate(noLimiter{})
-			return 0, errFirst
+			return 0, kit.ErrFirst
 		}, &twill.DispatchOptions{Context: base})
-		j := rdqPutOpts(t, q, 1, 0, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Second)}})
+		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Second)}})
 		_, err := j.Await(t.Context())
 		require.ErrorContains(t, err, "no more today")
 		synctest.Wait()
@@ -181,16 +174,16 @@ func TestTrapJobFailedByTheLimiterReleasesItsContext(t *testing.T) {
 func TestTrapJobLeftOverReleasesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &countingContext{Context: t.Context()}
-		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, errFirst },
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, kit.ErrFirst },
 			&twill.DispatchOptions{Context: base, Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Hour)}})
-		j := rdqPut(t, q, 1, 0)
+		j := kit.PutJob(t, q, 1, 0)
 		synctest.Wait()
 		require.Equal(t, 1, base.children)
 		left, err := q.Stop().Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, []*twill.Job[int, int]{j}, left)
 		require.Zero(t, base.children)
-		requirePending(t, &j.Future)
+		kit.RequirePending(t, &j.Future)
 	})
 }
 
@@ -209,22 +202,22 @@ func (c *countingContext) AfterFunc(func()) (stop func() bool) {
 
 // A drain that has given up is told of as a failure that nobody looked at.
 func TestTrapDrainThatGaveUpIsNotUnhandled(t *testing.T) {
-	r := collectReports(t)
+	r := kit.CollectReports(t)
 	func() {
-		fn, gate := rdqGated()
+		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, nil)
-		rdqPutAll(1, 2)(t, q)
+		kit.PutAll(1, 2)(t, q)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		left, err := q.Drain(ctx)
 		require.ErrorIs(t, err, context.Canceled)
-		require.Equal(t, []int{1, 2}, rdqArgs(left))
+		require.Equal(t, []int{1, 2}, kit.Args(left))
 		gate <- nil
 		_, err = q.Stop().Await(t.Context())
 		require.NoError(t, err)
 	}()
-	r.settleGarbage(t)
-	require.Empty(t, r.of(twill.ErrStopped))
+	r.SettleGarbage(t)
+	require.Empty(t, r.Of(twill.ErrStopped))
 }
 
 // A call ends its goroutine and so does a handler of its job, in the last
@@ -239,12 +232,12 @@ func TestTrapCallAndHandlerBothExit(t *testing.T) {
 		}, nil)
 		q.Pause()
 		for n := range 3 {
-			rdqPut(t, q, n, -n).Tap(func(int, error) { runtime.Goexit() })
+			kit.PutJob(t, q, n, -n).Tap(func(int, error) { runtime.Goexit() })
 		}
 		require.NoError(t, q.Resume())
 		synctest.Wait()
-		requireSize(t, q, 0, 0)
-		requireValue(t, struct{}{}, q.Empty())
+		kit.RequireSize(t, q, 0, 0)
+		kit.RequireValue(t, struct{}{}, q.Empty())
 	})
 }
 
@@ -252,18 +245,18 @@ func TestTrapCallAndHandlerBothExit(t *testing.T) {
 func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := 0
-		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Rate: kit.LimiterFunc(func(context.Context) error {
 			waits++
 			runtime.Goexit()
 			return nil
 		})})
 		q.Pause()
 		for n := range 3 {
-			rdqPut(t, q, n, 0).Tap(func(int, error) { runtime.Goexit() })
+			kit.PutJob(t, q, n, 0).Tap(func(int, error) { runtime.Goexit() })
 		}
 		require.NoError(t, q.Resume())
 		synctest.Wait()
-		requireSize(t, q, 0, 0)
+		kit.RequireSize(t, q, 0, 0)
 		require.EqualValues(t, 3, q.Stats().Failed)
 		require.Equal(t, 3, waits, "one for each job")
 	})
@@ -280,10 +273,10 @@ func TestTrapAlarmForNobody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var kept weak.Pointer[twill.ResizableDispatchQueue[int, int]]
-			drop(func() {
-				q := twill.NewResizableDispatchQueue(rdqSame, nil)
+			kit.Drop(func() {
+				q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 				kept = weak.Make(q)
-				rdqPutOpts(t, q, 1, 0, delayed)
+				kit.PutOpts(t, q, 1, 0, delayed)
 				end(q)
 			})
 			require.Eventually(t, func() bool {
@@ -297,12 +290,12 @@ func TestTrapAlarmForNobody(t *testing.T) {
 // And it still goes off for those that are left.
 func TestTrapAlarmIsSetAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSame, nil)
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 		start := time.Now()
 		for range 3 {
-			rdqPutOpts(t, q, 0, 0, twill.JobOptions{After: time.Second}).Cancel(nil)
-			later := rdqPutOpts(t, q, 0, 0, twill.JobOptions{After: time.Hour})
-			rdqPutOpts(t, q, 0, 0, twill.JobOptions{After: time.Minute}).Cancel(nil)
+			kit.PutOpts(t, q, 0, 0, twill.JobOptions{After: time.Second}).Cancel(nil)
+			later := kit.PutOpts(t, q, 0, 0, twill.JobOptions{After: time.Hour})
+			kit.PutOpts(t, q, 0, 0, twill.JobOptions{After: time.Minute}).Cancel(nil)
 			_, err := later.Await(t.Context())
 			require.NoError(t, err)
 			require.Equal(t, time.Hour, time.Since(start))

@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The traps into which other queues fall, each as a test.
 
 // A worker's capacity is raised beside a put, and nobody is woken.
 func TestTrapLostWakeupOnResize(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
-	watchdog(t, func() {
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	kit.Watchdog(t, func() {
 		for n := range 20_000 {
 			q.SetWidth(n % 2)
 			wide := make(chan struct{})
@@ -41,9 +41,9 @@ func TestTrapLostWakeupOnWorkerExit(t *testing.T) {
 		}
 		panic(n)
 	}, nil)
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		for n := range 10_000 {
-			first, second := rdqPut(t, q, n, 0), rdqPut(t, q, n+1, 0)
+			first, second := kit.PutJob(t, q, n, 0), kit.PutJob(t, q, n+1, 0)
 			second.Await(context.Background())
 			first.Await(context.Background())
 		}
@@ -61,7 +61,7 @@ func TestTrapCancelVersusStart(t *testing.T) {
 	var cancels sync.WaitGroup
 	jobs := make([]*twill.Job[int, int], n)
 	for i := range n {
-		j := rdqPut(t, q, i, 0)
+		j := kit.PutJob(t, q, i, 0)
 		jobs[i] = j
 		cancels.Go(func() { j.Cancel(nil) })
 	}
@@ -74,7 +74,7 @@ func TestTrapCancelVersusStart(t *testing.T) {
 		require.LessOrEqual(t, calls[i].Load(), int32(1))
 		switch state := j.State(); {
 		case state == twill.JobFinished:
-			requireValue(t, i, &j.Future)
+			kit.RequireValue(t, i, &j.Future)
 			require.Equal(t, int32(1), calls[i].Load())
 		case j.Started().IsZero():
 			require.Equal(t, twill.JobCanceled, state)
@@ -83,15 +83,15 @@ func TestTrapCancelVersusStart(t *testing.T) {
 			require.Equal(t, twill.JobCanceled, state)
 		}
 	}
-	requireSize(t, q, 0, 0)
+	kit.RequireSize(t, q, 0, 0)
 }
 
 // A resume while the queue still drains is refused, and it stays paused.
 func TestTrapResumeWhilePausing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		rdqPut(t, q, time.Second, 0)
-		second := rdqPut(t, q, time.Second, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		kit.PutJob(t, q, time.Second, 0)
+		second := kit.PutJob(t, q, time.Second, 0)
 		q.Pause()
 		require.NoError(t, q.SetWidth(1))
 		require.NoError(t, q.Resume())
@@ -103,54 +103,54 @@ func TestTrapResumeWhilePausing(t *testing.T) {
 
 // A second pause notes the width 0 that the first one set.
 func TestTrapPauseTwice(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 3})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 3})
 	q.Pause()
 	q.Pause()
 	require.NoError(t, q.Resume())
 	require.Equal(t, 3, q.Width())
-	_, err := rdqPut(t, q, 1, 0).Await(t.Context())
+	_, err := kit.PutJob(t, q, 1, 0).Await(t.Context())
 	require.NoError(t, err)
 }
 
 // A pause waits its turn behind everything that is queued.
 func TestTrapPauseDoesNotQueueBehindJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2})
 		for range 1000 {
-			rdqPut(t, q, time.Second, 0)
+			kit.PutJob(t, q, time.Second, 0)
 		}
 		start := time.Now()
 		_, err := q.Pause().Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, time.Second, time.Since(start))
-		requireSize(t, q, 0, 998)
+		kit.RequireSize(t, q, 0, 998)
 	})
 }
 
 // Narrowing waits for the workers that are too many.
 func TestTrapShrinkDoesNotJoinBusyWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 4})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 4})
 		for range 8 {
-			rdqPut(t, q, time.Second, 0)
+			kit.PutJob(t, q, time.Second, 0)
 		}
 		start := time.Now()
 		require.NoError(t, q.SetWidth(1))
 		require.Equal(t, start, time.Now())
-		requireSize(t, q, 4, 4)
+		kit.RequireSize(t, q, 4, 4)
 		time.Sleep(1500 * time.Millisecond)
-		requireSize(t, q, 1, 3)
+		kit.RequireSize(t, q, 1, 3)
 		q.StopNow()
 	})
 }
 
 // Cancelled jobs stay in the queue until their turn comes.
 func TestTrapCancelledJobsAreNotKept(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	var jobs []*twill.Job[int, int]
 	for n := range 10_000 {
-		jobs = append(jobs, rdqPut(t, q, n, n%7))
+		jobs = append(jobs, kit.PutJob(t, q, n, n%7))
 	}
 	for n, j := range jobs {
 		j.Cancel(nil)
@@ -162,12 +162,12 @@ func TestTrapCancelledJobsAreNotKept(t *testing.T) {
 
 // Who waits for a cancelled job waits until a worker is free.
 func TestTrapCancelledQueueDoesNotWaitForDeadEntries(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	rdqPut(t, q, 0, 0)
+	kit.PutJob(t, q, 0, 0)
 	var all []*twill.Job[int, int]
 	for n := range 1000 {
-		all = append(all, rdqPut(t, q, n, 0))
+		all = append(all, kit.PutJob(t, q, n, 0))
 	}
 	require.Equal(t, 1000, q.Clear())
 	for _, j := range all {
@@ -189,8 +189,8 @@ func TestTrapPutFromInsideAJob(t *testing.T) {
 		_, err := q.Put(n-1, 0)
 		return n, err
 	}, nil)
-	watchdog(t, func() {
-		rdqPut(t, q, 1000, 0)
+	kit.Watchdog(t, func() {
+		kit.PutJob(t, q, 1000, 0)
 		<-done
 	})
 }
@@ -202,15 +202,15 @@ func TestTrapPutFromInsideAJobOfAFullQueue(t *testing.T) {
 		_, err := q.Put(n, 0)
 		return n, err
 	}, &twill.DispatchOptions{Size: -1})
-	watchdog(t, func() {
-		_, err := rdqPut(t, q, 1, 0).Await(context.Background())
+	kit.Watchdog(t, func() {
+		_, err := kit.PutJob(t, q, 1, 0).Await(context.Background())
 		require.ErrorIs(t, err, twill.ErrQueueFull)
 	})
 }
 
 // What is called back runs under a lock, and may not call.
 func TestTrapHandlersMayUseTheQueue(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 2})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 2})
 	use := func() {
 		q.Put(1, 0)
 		q.SetWidth(2)
@@ -220,12 +220,12 @@ func TestTrapHandlersMayUseTheQueue(t *testing.T) {
 		q.Underway()
 		q.Clear()
 	}
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		for range 100 {
-			rdqPut(t, q, 1, 0).Tap(func(int, error) { use() })
+			kit.PutJob(t, q, 1, 0).Tap(func(int, error) { use() })
 			q.Pause().Tap(func(struct{}, error) { use() })
-			rdqPut(t, q, 2, 0).Tap(func(int, error) { use() })
-			rdqPut(t, q, 3, 0).Tap(func(int, error) { use() }).Cancel(nil)
+			kit.PutJob(t, q, 2, 0).Tap(func(int, error) { use() })
+			kit.PutJob(t, q, 3, 0).Tap(func(int, error) { use() }).Cancel(nil)
 			q.Clear()
 			q.Resume()
 		}
@@ -235,16 +235,16 @@ func TestTrapHandlersMayUseTheQueue(t *testing.T) {
 
 // Jobs are lost by a stop, or put after it and never run.
 func TestTrapStopLosesNoJob(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
 	for n := range 100 {
-		rdqPut(t, q, n, 0)
+		kit.PutJob(t, q, n, 0)
 	}
 	stopped := q.Stop()
 	gate <- nil
 	left, err := stopped.Await(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, rdqUpTo(100)[1:], rdqArgs(left))
+	require.Equal(t, kit.UpTo(100)[1:], kit.Args(left))
 	require.Equal(t, 99, q.Clear())
 	for _, j := range left {
 		_, err := j.Await(t.Context())
@@ -255,12 +255,12 @@ func TestTrapStopLosesNoJob(t *testing.T) {
 // Goroutines wait for jobs that may never come.
 func TestTrapNoGoroutineOfAnIdleQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // the bubble fails if one is left
-		q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Width: 50})
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 50})
 		for n := range 1000 {
-			rdqPut(t, q, n, 0)
+			kit.PutJob(t, q, n, 0)
 		}
 		synctest.Wait()
 		q.Pause()
-		rdqPut(t, q, 0, 0)
+		kit.PutJob(t, q, 0, 0)
 	})
 }

@@ -12,18 +12,19 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestEventsTellWhatHappens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
-		rdqPut(t, q, 0, 0)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		kit.PutJob(t, q, 0, 0)
 		synctest.Wait()
 		start := time.Now()
 		events := q.Events(t.Context())
-		rdqPut(t, q, time.Second, 0)
-		two := rdqPut(t, q, time.Second, 7)
-		gone := rdqPut(t, q, time.Second, 8)
+		kit.PutJob(t, q, time.Second, 0)
+		two := kit.PutJob(t, q, time.Second, 7)
+		gone := kit.PutJob(t, q, time.Second, 8)
 		require.NoError(t, q.Reprioritize(two, 6))
 		gone.Cancel(nil)
 		q.Pause()
@@ -70,7 +71,7 @@ func TestEventsOfARetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Retry: rdqRetry(time.Second)})
 		events := q.Events(t.Context())
-		_, err := rdqPut(t, q, 1, 0).Await(t.Context())
+		_, err := kit.PutJob(t, q, 1, 0).Await(t.Context())
 		require.NoError(t, err)
 		q.Stop()
 		var kinds []string
@@ -84,18 +85,18 @@ func TestEventsOfARetry(t *testing.T) {
 // TestSlowReaderOfEventsHoldsNothingUp: it loses the oldest, and is told.
 func TestSlowReaderOfEventsHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		q.Pause()
 		events := q.Events(t.Context())
 		for n := range 2000 {
-			rdqPut(t, q, time.Duration(n), 0)
+			kit.PutJob(t, q, time.Duration(n), 0)
 		}
 		n, lost := 0, 0
 		for e := range events {
 			if n++; n == 1 {
 				require.Equal(t, time.Duration(2000-1024), e.Job.Arg())
 				lost = e.Lost
-				rdqPut(t, q, 0, 0) // there is room again
+				kit.PutJob(t, q, 0, 0) // there is room again
 			} else {
 				require.Zero(t, e.Lost)
 			}
@@ -109,7 +110,7 @@ func TestSlowReaderOfEventsHoldsNothingUp(t *testing.T) {
 
 func TestEventsEndWithTheirContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		var ended atomic.Int32
 		for range 2 {
@@ -142,17 +143,17 @@ func TestEventsEndWithTheirContext(t *testing.T) {
 
 func TestResultsComeInOrderOfCompletion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 10})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 10})
 		results := q.Results(t.Context())
 		_, err := q.PutAll([]time.Duration{30, 10, 20}, 0)
 		require.NoError(t, err)
-		gone := rdqPut(t, q, time.Hour, 0)
+		gone := kit.PutJob(t, q, time.Hour, 0)
 		timed, err := q.Put(time.Hour, 0, twill.JobOptions{Timeout: 15})
 		require.NoError(t, err)
 		synctest.Wait()
 		gone.Cancel(nil)
 		for range 5000 {
-			rdqPut(t, q, 40, 0)
+			kit.PutJob(t, q, 40, 0)
 		}
 		var order []time.Duration
 		for j := range results {
@@ -178,10 +179,10 @@ func TestResultsComeInOrderOfCompletion(t *testing.T) {
 // TestResultsBreak: who stops reading is forgotten, others are not.
 func TestResultsBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		one, two := q.Results(t.Context()), q.Results(t.Context())
 		for n := range 3 {
-			rdqPut(t, q, time.Duration(n+1), 0)
+			kit.PutJob(t, q, time.Duration(n+1), 0)
 		}
 		for j := range one {
 			require.Equal(t, time.Duration(1), j.Arg())
@@ -203,38 +204,38 @@ func TestResultsBreak(t *testing.T) {
 
 func TestWaterMarks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told record[string]
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{
+		var told kit.Record[string]
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{
 			High: 4, Low: 1,
-			OnHigh: func(n int) { told.add(fmt.Sprint("high ", n)) },
-			OnLow:  func(n int) { told.add(fmt.Sprint("low ", n)) },
+			OnHigh: func(n int) { told.Add(fmt.Sprint("high ", n)) },
+			OnLow:  func(n int) { told.Add(fmt.Sprint("low ", n)) },
 		})
 		for range 6 {
-			rdqPut(t, q, time.Second, 0)
+			kit.PutJob(t, q, time.Second, 0)
 			synctest.Wait()
 		}
-		require.Equal(t, []string{"high 4"}, told.all(), "once, not for each job above it")
+		require.Equal(t, []string{"high 4"}, told.All(), "once, not for each job above it")
 		time.Sleep(3500 * time.Millisecond)
 		synctest.Wait()
-		require.Equal(t, []string{"high 4"}, told.all())
+		require.Equal(t, []string{"high 4"}, told.All())
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.Equal(t, []string{"high 4", "low 1"}, told.all())
+		require.Equal(t, []string{"high 4", "low 1"}, told.All())
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		_, err := q.PutAll(make([]time.Duration, 9), 0)
 		require.NoError(t, err)
 		synctest.Wait()
-		require.Equal(t, []string{"high 4", "low 1", "high 8", "low 1"}, told.all())
+		require.Equal(t, []string{"high 4", "low 1", "high 8", "low 1"}, told.All())
 		q.Pause()
 		_, err = q.PutAll(make([]time.Duration, 9), 0)
 		require.NoError(t, err)
 		q.Clear()
 		synctest.Wait()
-		require.Equal(t, []string{"high 9", "low 0"}, told.all()[4:])
+		require.Equal(t, []string{"high 9", "low 0"}, told.All()[4:])
 	})
 	for _, o := range []twill.DispatchOptions{{High: 1, Low: 1}, {High: 1, Low: -1}, {High: -1}} {
-		require.Panics(t, func() { twill.NewResizableDispatchQueue(rdqSame, &o) }, "%+v", o)
+		require.Panics(t, func() { twill.NewResizableDispatchQueue(kit.SameArg, &o) }, "%+v", o)
 	}
 }
 
@@ -244,7 +245,7 @@ func TestWaterMarkThatPanics(t *testing.T) {
 	previous := twill.OnUnhandled(func(err error) { reported <- err })
 	t.Cleanup(func() { twill.OnUnhandled(previous) })
 	low := make(chan int, 9)
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{
 		High: 2, OnHigh: func(int) { panic("high") }, OnLow: func(n int) { low <- n },
 	})
 	q.Pause()
@@ -257,9 +258,9 @@ func TestWaterMarkThatPanics(t *testing.T) {
 
 func TestDispatchStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(rdqSleep, &twill.DispatchOptions{Width: 2})
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2})
 		for range 10 {
-			rdqPut(t, q, time.Second, 0)
+			kit.PutJob(t, q, time.Second, 0)
 		}
 		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Hour})
 		require.NoError(t, err)
@@ -282,7 +283,7 @@ func TestDispatchStats(t *testing.T) {
 		w := q.Stats().Waiting
 		require.Less(t, w.Max(), time.Minute, "a delay is no waiting")
 		for range 90 {
-			rdqPut(t, q, time.Second, 0)
+			kit.PutJob(t, q, time.Second, 0)
 		}
 		time.Sleep(50 * time.Second)
 		synctest.Wait()

@@ -12,169 +12,114 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
-
-// reports collects what OnUnhandled is told during one test.
-type reports struct {
-	mu   sync.Mutex
-	errs []error
-}
-
-// collectReports installs a collector for the length of the test.
-func collectReports(t *testing.T) *reports {
-	t.Helper()
-	r := new(reports)
-	previous := twill.OnUnhandled(func(err error) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.errs = append(r.errs, err)
-	})
-	t.Cleanup(func() { twill.OnUnhandled(previous) })
-	return r
-}
-
-// of returns the reports of that error so far.
-func (r *reports) of(target error) (found []error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, err := range r.errs {
-		if errors.Is(err, target) {
-			found = append(found, err)
-		}
-	}
-	return found
-}
-
-// await collects garbage until marker was reported. Cleanups run in no
-// particular order, so it goes on a little for others of the same collection.
-func (r *reports) await(t *testing.T, target error) {
-	t.Helper()
-	require.Eventually(t, func() bool {
-		runtime.GC()
-		return len(r.of(target)) > 0
-	}, 10*time.Second, time.Millisecond, "not reported: %v", target)
-}
-
-// settleGarbage makes sure that whatever became unreachable before was
-// collected and its report made: a later failure, dropped on purpose, was
-// reported three times over.
-func (r *reports) settleGarbage(t *testing.T) {
-	t.Helper()
-	for i := range 3 {
-		marker := fmt.Errorf("marker %d", i)
-		drop(func() { twill.Rejected[int](marker) })
-		r.await(t, marker)
-	}
-}
-
-// drop runs fn in a frame of its own, so that no stack slot keeps what it made.
-//
-//go:noinline
-func drop(fn func()) { fn() }
 
 func TestUnhandled(t *testing.T) {
 	t.Run("errorLog: a failure nobody took is reported, once", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		failure := errors.New("nobody took this")
-		drop(func() {
+		kit.Drop(func() {
 			p := twill.NewPromise[int]()
 			p.Reject(failure)
 		})
-		r.await(t, failure)
-		r.settleGarbage(t)
-		require.Len(t, r.of(failure), 1)
+		r.Await(t, failure)
+		r.SettleGarbage(t)
+		require.Len(t, r.Of(failure), 1)
 	})
 	t.Run("errorLogWithInnerFrameRef: the failure of a chain is reported at its end only", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		failure := errors.New("nobody took this")
-		drop(func() {
+		kit.Drop(func() {
 			p := twill.NewPromise[int]()
-			twill.Then(twill.Then(p.Future(), add(1)), add(1))
+			twill.Then(twill.Then(p.Future(), kit.Add(1)), kit.Add(1))
 			p.Reject(failure)
 		})
-		r.await(t, failure)
-		r.settleGarbage(t)
-		require.Len(t, r.of(failure), 1)
+		r.Await(t, failure)
+		r.SettleGarbage(t)
+		require.Len(t, r.Of(failure), 1)
 	})
 	t.Run("errorLogDebugInfo: the report shows where it was made", func(t *testing.T) {
-		withDebug(t, true)
-		r := collectReports(t)
+		kit.WithDebug(t, true)
+		r := kit.CollectReports(t)
 		failure := errors.New("nobody took this")
-		drop(func() { twill.NewPromise[int]().Reject(failure) })
-		r.await(t, failure)
-		require.Contains(t, fmt.Sprintf("%+v", r.of(failure)[0]), "conformance_unhandled_test.go")
+		kit.Drop(func() { twill.NewPromise[int]().Reject(failure) })
+		r.Await(t, failure)
+		require.Contains(t, fmt.Sprintf("%+v", r.Of(failure)[0]), "conformance_unhandled_test.go")
 	})
 	t.Run("chainedErrorCleanup: a failure that the outer future handled is not reported", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		failure := errors.New("taken")
-		drop(func() {
+		kit.Drop(func() {
 			inner := twill.NewPromise[int]()
-			outer := twill.ThenFuture(twill.Resolved(0), returning(inner.Future()))
+			outer := twill.ThenFuture(twill.Resolved(0), kit.Returning(inner.Future()))
 			outer.Catch(func(error) (int, error) { return 0, nil })
 			inner.Reject(failure)
 		})
-		r.settleGarbage(t)
-		require.Empty(t, r.of(failure))
+		r.SettleGarbage(t)
+		require.Empty(t, r.Of(failure))
 	})
 	t.Run("errorClearedByChaining: a failure that passed to an outer future is reported there only", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		failure := errors.New("passed on")
-		drop(func() {
+		kit.Drop(func() {
 			inner := twill.Rejected[int](failure)
-			twill.ThenFuture(twill.Resolved(0), returning(inner))
+			twill.ThenFuture(twill.Resolved(0), kit.Returning(inner))
 		})
-		r.await(t, failure)
-		r.settleGarbage(t)
-		require.Len(t, r.of(failure), 1)
+		r.Await(t, failure)
+		r.SettleGarbage(t)
+		require.Len(t, r.Of(failure), 1)
 	})
 	t.Run("a failure that was awaited, read or handled is not reported", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		failure := errors.New("taken")
-		drop(func() {
+		kit.Drop(func() {
 			_, err := twill.Rejected[int](failure).Await(t.Context())
 			require.Same(t, failure, err)
 			twill.Rejected[int](failure).Poll()
 			twill.Rejected[int](failure).Tap(func(int, error) {}).Catch(func(error) (int, error) { return 0, nil })
 		})
-		r.settleGarbage(t)
-		require.Empty(t, r.of(failure))
+		r.SettleGarbage(t)
+		require.Empty(t, r.Of(failure))
 	})
 	t.Run("a cancel that nobody took is no incident", func(t *testing.T) {
-		r := collectReports(t)
-		drop(func() { twill.NewPromise[int]().Future().Cancel(nil) })
-		r.settleGarbage(t)
-		require.Empty(t, r.of(twill.ErrCanceled))
+		r := kit.CollectReports(t)
+		kit.Drop(func() { twill.NewPromise[int]().Future().Cancel(nil) })
+		r.SettleGarbage(t)
+		require.Empty(t, r.Of(twill.ErrCanceled))
 	})
 	t.Run("a canceller that panicked at a timeout is one", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		failure := errors.New("canceller panicked")
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(error) { panic(failure) })
 		_, err := p.Future().Timeout(0).Await(t.Context())
 		require.Equal(t, &twill.TimeoutError{}, err)
-		r.await(t, failure)
+		r.Await(t, failure)
 	})
 	t.Run("a canceller that panicked is one, also at the end of a chain", func(t *testing.T) {
-		r := collectReports(t)
+		r := kit.CollectReports(t)
 		for _, end := range []func(f *twill.Future[int]) *twill.Future[int]{
 			func(f *twill.Future[int]) *twill.Future[int] { return f },
-			func(f *twill.Future[int]) *twill.Future[int] { return twill.Then(twill.Then(f, add(1)), add(1)) },
 			func(f *twill.Future[int]) *twill.Future[int] {
-				return twill.ThenFuture(twill.Resolved(0), returning(f))
+				return twill.Then(twill.Then(f, kit.Add(1)), kit.Add(1))
+			},
+			func(f *twill.Future[int]) *twill.Future[int] {
+				return twill.ThenFuture(twill.Resolved(0), kit.Returning(f))
 			},
 			func(f *twill.Future[int]) *twill.Future[int] {
 				return f.Via(twill.ExecutorFunc(func(f func()) { f() }))
 			},
 		} {
 			failure := errors.New("canceller panicked")
-			drop(func() {
+			kit.Drop(func() {
 				p := twill.NewPromise[int]()
 				p.OnCancel(func(error) { panic(failure) })
 				require.True(t, end(p.Future()).Cancel(nil))
 			})
-			r.await(t, failure)
-			r.settleGarbage(t)
-			require.Len(t, r.of(failure), 1)
+			r.Await(t, failure)
+			r.SettleGarbage(t)
+			require.Len(t, r.Of(failure), 1)
 		}
 	})
 }
@@ -195,12 +140,12 @@ func TestUnhandledReportThatBlocksHoldsUpNobody(t *testing.T) {
 	})
 	defer func() { twill.OnUnhandled(previous) }()
 	defer close(release)
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		for _, told := range []struct {
 			err error
 			by  chan error
 		}{{first, entered}, {second, others}} {
-			drop(func() { require.True(t, twill.NewPromise[int]().Reject(told.err)) })
+			kit.Drop(func() { require.True(t, twill.NewPromise[int]().Reject(told.err)) })
 			for done := false; !done; {
 				runtime.GC()
 				select {
@@ -219,7 +164,7 @@ func TestFormat(t *testing.T) {
 	require.Equal(t, "Future[int](pending)", p.Future().String())
 	p.Resolve(1)
 	require.Equal(t, "Future[int](1)", fmt.Sprintf("%v", p.Future()))
-	require.Equal(t, "Future[string](failed: boom)", fmt.Sprintf("%s", twill.Rejected[string](errBoom)))
+	require.Equal(t, "Future[string](failed: boom)", fmt.Sprintf("%s", twill.Rejected[string](kit.ErrBoom)))
 	require.Equal(t, "Future[error](<nil>)", fmt.Sprint(twill.Resolved[error](nil)), "a type without a zero value of its own")
 }
 
@@ -228,7 +173,7 @@ func TestDebugShowsPlaces(t *testing.T) {
 	twill.SetDebug(true)
 	defer twill.SetDebug(false)
 	p := makePromise()
-	f := twill.Then(p.Future(), same[int])
+	f := twill.Then(p.Future(), kit.Same[int])
 	cancelIt(f)
 	text := fmt.Sprintf("%+v", p.Future())
 	require.Contains(t, text, "made at:\n\tgithub.com/twillgo/twill_test.makePromise\n")
@@ -244,11 +189,11 @@ func TestDebugShowsPlaces(t *testing.T) {
 func TestDebugInTheUnhandledReport(t *testing.T) {
 	twill.SetDebug(true)
 	defer twill.SetDebug(false)
-	reports := collectReports(t)
-	func() { makePromise().Reject(errFirst) }()
-	reports.await(t, errFirst)
-	require.Contains(t, fmt.Sprintf("%+v", reports.of(errFirst)[0]), "makePromise")
-	require.Equal(t, errFirst.Error(), fmt.Sprint(reports.of(errFirst)[0]))
+	reports := kit.CollectReports(t)
+	func() { makePromise().Reject(kit.ErrFirst) }()
+	reports.Await(t, kit.ErrFirst)
+	require.Contains(t, fmt.Sprintf("%+v", reports.Of(kit.ErrFirst)[0]), "makePromise")
+	require.Equal(t, kit.ErrFirst.Error(), fmt.Sprint(reports.Of(kit.ErrFirst)[0]))
 }
 
 func TestUnhandledIsLoggedByDefault(t *testing.T) {
@@ -258,13 +203,13 @@ func TestUnhandledIsLoggedByDefault(t *testing.T) {
 	defer slog.SetDefault(old)
 	previous := twill.OnUnhandled(twill.LogUnhandled)
 	defer func() { twill.OnUnhandled(previous) }()
-	func() { makePromise().Reject(errSecond) }()
+	func() { makePromise().Reject(kit.ErrSecond) }()
 	require.Eventually(t, func() bool {
 		runtime.GC()
 		return bytes.Contains(out.Bytes(), []byte(`msg="unhandled error in future"`))
 	}, 10*time.Second, time.Millisecond)
 	require.Contains(t, string(out.Bytes()), "level=ERROR")
-	require.Contains(t, string(out.Bytes()), errSecond.Error())
+	require.Contains(t, string(out.Bytes()), kit.ErrSecond.Error())
 }
 
 //go:noinline

@@ -14,13 +14,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // One test for each promise in the documentation of Future and Promise.
-
-var errBoom = errors.New("boom")
-
-func same[T any](v T) (T, error) { return v, nil }
 
 func TestContractSettlesOnce(t *testing.T) {
 	for round := range 500 {
@@ -33,7 +30,7 @@ func TestContractSettlesOnce(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, try := range []func() bool{
 			func() bool { return p.Resolve(1) },
-			func() bool { return p.Reject(errBoom) },
+			func() bool { return p.Reject(kit.ErrBoom) },
 			func() bool { return p.Future().Cancel(nil) },
 		} {
 			for range 3 {
@@ -49,7 +46,7 @@ func TestContractSettlesOnce(t *testing.T) {
 		require.EqualValues(t, 1, wins.Load())
 		v, err := p.Future().Await(t.Context())
 		require.Equal(t, won[0].Load(), v == 1)
-		require.Equal(t, won[1].Load(), errors.Is(err, errBoom))
+		require.Equal(t, won[1].Load(), errors.Is(err, kit.ErrBoom))
 		require.Equal(t, won[2].Load(), errors.Is(err, twill.ErrCanceled))
 		require.False(t, p.Settle(2, nil))
 		again, err2 := p.Future().Await(t.Context())
@@ -63,12 +60,12 @@ func TestContractChainsAreNewFutures(t *testing.T) {
 	f := p.Future()
 	double := twill.Then(f, func(v int) (int, error) { return 2 * v, nil })
 	text := twill.Then(f, func(v int) (string, error) { return fmt.Sprint(v), nil })
-	fails := twill.Then(f, func(int) (int, error) { return 0, errBoom })
+	fails := twill.Then(f, func(int) (int, error) { return 0, kit.ErrBoom })
 	p.Resolve(21)
-	awaitValue(t, double, 42)
-	awaitValue(t, text, "21")
-	awaitError(t, fails, errBoom)
-	awaitValue(t, f, 21)
+	kit.AwaitValue(t, double, 42)
+	kit.AwaitValue(t, text, "21")
+	kit.AwaitError(t, fails, kit.ErrBoom)
+	kit.AwaitValue(t, f, 21)
 }
 
 func TestContractHandlersRunOnceInOrder(t *testing.T) {
@@ -83,7 +80,7 @@ func TestContractHandlersRunOnceInOrder(t *testing.T) {
 		add(5)
 	})
 	add(2)
-	twill.Then(f.Tap(func(int, error) { order = append(order, 3) }), same[int])
+	twill.Then(f.Tap(func(int, error) { order = append(order, 3) }), kit.Same[int])
 	p.Resolve(1)
 	add(6)
 	require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, order)
@@ -122,14 +119,14 @@ func TestContractHandlersAddedWhileOthersRun(t *testing.T) {
 func TestContractHandlersRunOnSettlingOrAddingGoroutine(t *testing.T) {
 	p := twill.NewPromise[int]()
 	var settler, adder, handler int
-	twill.Then(p.Future(), func(int) (int, error) { handler = goid(); return 0, nil })
+	twill.Then(p.Future(), func(int) (int, error) { handler = kit.Goid(); return 0, nil })
 	var wg sync.WaitGroup
-	wg.Go(func() { settler = goid(); p.Resolve(1) })
+	wg.Go(func() { settler = kit.Goid(); p.Resolve(1) })
 	wg.Wait()
 	require.Equal(t, settler, handler)
 	wg.Go(func() {
-		adder = goid()
-		twill.Then(p.Future(), func(int) (int, error) { handler = goid(); return 0, nil })
+		adder = kit.Goid()
+		twill.Then(p.Future(), func(int) (int, error) { handler = kit.Goid(); return 0, nil })
 	})
 	wg.Wait()
 	require.Equal(t, adder, handler)
@@ -156,7 +153,7 @@ func TestContractHandlersRunUnderNoLock(t *testing.T) {
 	})
 	c := twill.NewPromise[int]()
 	c.OnCancel(func(error) { c.Future().Tap(func(int, error) { ran++ }); c.Resolve(1) })
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		p.Resolve(1)
 		c.Future().Cancel(nil)
 	})
@@ -176,12 +173,12 @@ func TestContractHandlersMoveToAnExecutor(t *testing.T) {
 	queue[0]()
 	queue[0]() // an executor that runs it again does no harm
 	require.Equal(t, []int{1}, ran)
-	awaitValue(t, last, 2)
-	awaitError(t, twill.Rejected[int](errBoom).Via(twill.Goroutines), errBoom)
+	kit.AwaitValue(t, last, 2)
+	kit.AwaitError(t, twill.Rejected[int](kit.ErrBoom).Via(twill.Goroutines), kit.ErrBoom)
 	var wg sync.WaitGroup
-	awaitValue(t, twill.Resolved(4).Via(&wg), 4)
-	broken := twill.ExecutorFunc(func(func()) { panic(errBoom) })
-	awaitError(t, twill.Resolved(4).Via(broken), errBoom)
+	kit.AwaitValue(t, twill.Resolved(4).Via(&wg), 4)
+	broken := twill.ExecutorFunc(func(func()) { panic(kit.ErrBoom) })
+	kit.AwaitError(t, twill.Resolved(4).Via(broken), kit.ErrBoom)
 }
 
 func TestContractHandlerFailuresAreContained(t *testing.T) {
@@ -189,34 +186,34 @@ func TestContractHandlerFailuresAreContained(t *testing.T) {
 		fn   func() (int, error)
 		want error
 	}{
-		"error":  {func() (int, error) { return 0, errBoom }, errBoom},
-		"panic":  {func() (int, error) { panic(errBoom) }, errBoom},
+		"error":  {func() (int, error) { return 0, kit.ErrBoom }, kit.ErrBoom},
+		"panic":  {func() (int, error) { panic(kit.ErrBoom) }, kit.ErrBoom},
 		"goexit": {func() (int, error) { runtime.Goexit(); return 0, nil }, twill.ErrGoexit},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := twill.NewPromise[int]()
 			f := p.Future()
-			before := twill.Then(f, same[int])
+			before := twill.Then(f, kit.Same[int])
 			bad := twill.Then(f, func(int) (int, error) { return stop.fn() })
-			below := twill.Then(bad, same[int])
+			below := twill.Then(bad, kit.Same[int])
 			also := twill.Handle(f, func(int, error) (int, error) { return stop.fn() })
-			caught := twill.Rejected[int](errBoom).Catch(func(error) (int, error) { return 1, nil })
+			caught := twill.Rejected[int](kit.ErrBoom).Catch(func(error) (int, error) { return 1, nil })
 			inner := twill.ThenFuture(f, func(int) *twill.Future[int] {
 				v, err := stop.fn()
 				_ = v
 				return twill.Rejected[int](err)
 			})
-			after := twill.Then(f, same[int])
+			after := twill.Then(f, kit.Same[int])
 			var wg sync.WaitGroup
 			wg.Go(func() { p.Resolve(7) })
 			wg.Wait()
-			awaitValue(t, before, 7)
-			awaitError(t, bad, stop.want)
-			awaitError(t, below, stop.want)
-			awaitError(t, also, stop.want)
-			awaitError(t, inner, stop.want)
-			awaitValue(t, caught, 1)
-			awaitValue(t, after, 7)
+			kit.AwaitValue(t, before, 7)
+			kit.AwaitError(t, bad, stop.want)
+			kit.AwaitError(t, below, stop.want)
+			kit.AwaitError(t, also, stop.want)
+			kit.AwaitError(t, inner, stop.want)
+			kit.AwaitValue(t, caught, 1)
+			kit.AwaitValue(t, after, 7)
 		})
 	}
 	_, err := twill.Then(twill.Resolved(1), func(int) (int, error) { panic("stone") }).Await(t.Context())
@@ -234,11 +231,11 @@ func TestContractManyGoexits(t *testing.T) {
 	for i := range fs {
 		fs[i] = twill.Then(p.Future(), func(int) (int, error) { runtime.Goexit(); return 0, nil })
 	}
-	last := twill.Then(p.Future(), same[int])
+	last := twill.Then(p.Future(), kit.Same[int])
 	go p.Resolve(1)
-	awaitValue(t, last, 1)
+	kit.AwaitValue(t, last, 1)
 	for _, f := range fs {
-		awaitError(t, f, twill.ErrGoexit)
+		kit.AwaitError(t, f, twill.ErrGoexit)
 	}
 }
 
@@ -246,24 +243,24 @@ func TestContractCancelGoesUpAndComesDown(t *testing.T) {
 	p := twill.NewPromise[int]()
 	var log []string
 	p.OnCancel(func(cause error) { log = append(log, "canceller: "+cause.Error()) })
-	a := twill.Then(p.Future(), same[int])
+	a := twill.Then(p.Future(), kit.Same[int])
 	b := a.Catch(func(err error) (int, error) {
 		require.ErrorIs(t, err, context.Canceled)
 		log = append(log, "handler")
 		return 0, err
 	})
 	tip := b.Finally(func() { log = append(log, "cleanup") })
-	require.True(t, tip.Cancel(errBoom))
-	require.False(t, tip.Cancel(errBoom))
+	require.True(t, tip.Cancel(kit.ErrBoom))
+	require.False(t, tip.Cancel(kit.ErrBoom))
 	require.Equal(t, []string{"canceller: boom", "handler", "cleanup"}, log)
 	for _, f := range []*twill.Future[int]{p.Future(), a, b, tip} {
 		_, err := f.Await(t.Context())
 		var ce *twill.CanceledError
 		require.ErrorAs(t, err, &ce)
-		require.Equal(t, errBoom, ce.Cause)
+		require.Equal(t, kit.ErrBoom, ce.Cause)
 		require.ErrorIs(t, err, twill.ErrCanceled)
 		require.ErrorIs(t, err, context.Canceled)
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 	}
 	require.False(t, p.Resolve(1))
 }
@@ -271,9 +268,9 @@ func TestContractCancelGoesUpAndComesDown(t *testing.T) {
 func TestContractCancellerMaySettle(t *testing.T) {
 	p := twill.NewPromise[int]()
 	p.OnCancel(func(error) { p.Resolve(5) })
-	tip := twill.Then(p.Future(), same[int])
+	tip := twill.Then(p.Future(), kit.Same[int])
 	require.False(t, tip.Cancel(nil), "it was the canceller's Resolve that won")
-	awaitValue(t, tip, 5)
+	kit.AwaitValue(t, tip, 5)
 }
 
 func TestContractCancelGoesToTheInnerFuture(t *testing.T) {
@@ -284,9 +281,9 @@ func TestContractCancelGoesToTheInnerFuture(t *testing.T) {
 	outer.Resolve(1)
 	require.True(t, tip.Cancel(nil))
 	require.Equal(t, 1, canceled)
-	awaitError(t, inner.Future(), twill.ErrCanceled)
-	awaitError(t, tip, twill.ErrCanceled)
-	awaitValue(t, outer.Future(), 1)
+	kit.AwaitError(t, inner.Future(), twill.ErrCanceled)
+	kit.AwaitError(t, tip, twill.ErrCanceled)
+	kit.AwaitValue(t, outer.Future(), 1)
 }
 
 // A cancel that comes while the handler runs is passed on to what it returns.
@@ -294,37 +291,37 @@ func TestContractCancelDuringTheHandlerReachesTheInnerFuture(t *testing.T) {
 	outer, inner := twill.NewPromise[int](), twill.NewPromise[int]()
 	var tip *twill.Future[int]
 	tip = twill.ThenFuture(outer.Future(), func(int) *twill.Future[int] {
-		require.False(t, tip.Cancel(errBoom))
+		require.False(t, tip.Cancel(kit.ErrBoom))
 		return inner.Future()
 	})
 	outer.Resolve(1)
-	awaitError(t, inner.Future(), errBoom)
-	awaitError(t, tip, errBoom)
+	kit.AwaitError(t, inner.Future(), kit.ErrBoom)
+	kit.AwaitError(t, tip, kit.ErrBoom)
 }
 
 func TestContractSharedFuturesAreNotCancelled(t *testing.T) {
 	p := twill.NewPromise[int]()
 	canceled := 0
 	p.OnCancel(func(error) { canceled++ })
-	a := twill.Then(p.Future(), same[int])
-	b := twill.Then(p.Future(), same[int])
+	a := twill.Then(p.Future(), kit.Same[int])
+	b := twill.Then(p.Future(), kit.Same[int])
 	c := p.Future().Catch(func(error) (int, error) { return 9, nil })
-	require.True(t, a.Cancel(errBoom))
-	awaitError(t, a, errBoom)
+	require.True(t, a.Cancel(kit.ErrBoom))
+	kit.AwaitError(t, a, kit.ErrBoom)
 	require.Zero(t, canceled)
 	require.True(t, c.Cancel(nil))
-	awaitValue(t, c, 9) // its handler saw the error, and recovers
+	kit.AwaitValue(t, c, 9) // its handler saw the error, and recovers
 	_, ok := b.Poll()
 	require.False(t, ok)
 	require.True(t, b.Cancel(nil), "the last to leave")
 	require.Equal(t, 1, canceled)
-	awaitError(t, p.Future(), twill.ErrCanceled)
+	kit.AwaitError(t, p.Future(), twill.ErrCanceled)
 }
 
 func TestContractAwaitIsInterest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twill.NewPromise[int]()
-		tip := twill.Then(p.Future(), same[int])
+		tip := twill.Then(p.Future(), kit.Same[int])
 		go func() { _, _ = p.Future().Await(t.Context()) }()
 		synctest.Wait()
 		require.True(t, tip.Cancel(nil))
@@ -337,13 +334,13 @@ func TestContractAwaitIsInterest(t *testing.T) {
 func TestContractShieldRefusesCancel(t *testing.T) {
 	p := twill.NewPromise[int]()
 	s := p.Future().Shield()
-	tip := twill.Then(s, same[int])
-	require.True(t, tip.Cancel(errBoom))
-	awaitError(t, s, errBoom)
-	awaitError(t, tip, errBoom)
+	tip := twill.Then(s, kit.Same[int])
+	require.True(t, tip.Cancel(kit.ErrBoom))
+	kit.AwaitError(t, s, kit.ErrBoom)
+	kit.AwaitError(t, tip, kit.ErrBoom)
 	require.True(t, p.Resolve(1))
-	awaitValue(t, p.Future().Shield(), 1)
-	awaitError(t, twill.Rejected[int](errBoom).Shield(), errBoom)
+	kit.AwaitValue(t, p.Future().Shield(), 1)
+	kit.AwaitError(t, twill.Rejected[int](kit.ErrBoom).Shield(), kit.ErrBoom)
 }
 
 func TestContractPanickingCancellerIsContained(t *testing.T) {
@@ -366,18 +363,18 @@ func TestContractPanickingCancellerIsContained(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(func() { q.Future().Cancel(nil) })
 	wg.Wait()
-	awaitError(t, q.Future(), twill.ErrCanceled)
-	awaitError(t, q.Future(), twill.ErrGoexit)
+	kit.AwaitError(t, q.Future(), twill.ErrCanceled)
+	kit.AwaitError(t, q.Future(), twill.ErrGoexit)
 }
 
 func TestContractAwaitBoundsTheWaiting(t *testing.T) {
 	p := twill.NewPromise[int]()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBoom)
+	cancel(kit.ErrBoom)
 	_, err := p.Future().Await(ctx)
-	require.Equal(t, errBoom, err)
-	require.Zero(t, twill.Listeners(p.Future()))
-	require.Zero(t, twill.Users(p.Future()))
+	require.Equal(t, kit.ErrBoom, err)
+	require.Zero(t, kit.Listeners(p.Future()))
+	require.Zero(t, kit.Users(p.Future()))
 	require.True(t, p.Resolve(1), "the work goes on")
 	v, err := p.Future().Await(ctx)
 	require.NoError(t, err, "a result that is there wins")
@@ -390,16 +387,16 @@ func TestContractCycleIsAnError(t *testing.T) {
 		var f *twill.Future[int]
 		f = twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return f })
 		p.Resolve(1)
-		awaitError(t, f, twill.ErrCycle)
+		kit.AwaitError(t, f, twill.ErrCycle)
 	})
 	t.Run("through a chain", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		var tip *twill.Future[int]
 		f := twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return tip })
-		tip = twill.Then(twill.Then(f, same[int]), same[int])
+		tip = twill.Then(twill.Then(f, kit.Same[int]), kit.Same[int])
 		p.Resolve(1)
-		awaitError(t, f, twill.ErrCycle)
-		awaitError(t, tip, twill.ErrCycle)
+		kit.AwaitError(t, f, twill.ErrCycle)
+		kit.AwaitError(t, tip, twill.ErrCycle)
 	})
 	t.Run("through two chains", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
@@ -408,29 +405,29 @@ func TestContractCycleIsAnError(t *testing.T) {
 		b = twill.ThenFuture(q.Future(), func(int) *twill.Future[int] { return a })
 		p.Resolve(1)
 		q.Resolve(1)
-		awaitError(t, a, twill.ErrCycle)
-		awaitError(t, b, twill.ErrCycle)
+		kit.AwaitError(t, a, twill.ErrCycle)
+		kit.AwaitError(t, b, twill.ErrCycle)
 	})
 	t.Run("Follow", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
-		require.True(t, p.Follow(twill.Then(q.Future(), same[int])))
-		require.True(t, q.Follow(twill.Then(p.Future(), same[int])))
-		awaitError(t, q.Future(), twill.ErrCycle)
-		awaitError(t, p.Future(), twill.ErrCycle)
+		require.True(t, p.Follow(twill.Then(q.Future(), kit.Same[int])))
+		require.True(t, q.Follow(twill.Then(p.Future(), kit.Same[int])))
+		kit.AwaitError(t, q.Future(), twill.ErrCycle)
+		kit.AwaitError(t, p.Future(), twill.ErrCycle)
 		r := twill.NewPromise[int]()
 		require.True(t, r.Follow(r.Future()))
-		awaitError(t, r.Future(), twill.ErrCycle)
+		kit.AwaitError(t, r.Future(), twill.ErrCycle)
 	})
 	t.Run("closed from both ends at once", func(t *testing.T) {
 		for range 300 {
 			p, q := twill.NewPromise[int](), twill.NewPromise[int]()
-			fp, fq := twill.Then(p.Future(), same[int]), twill.Then(q.Future(), same[int])
+			fp, fq := twill.Then(p.Future(), kit.Same[int]), twill.Then(q.Future(), kit.Same[int])
 			var wg sync.WaitGroup
 			wg.Go(func() { p.Follow(fq) })
 			wg.Go(func() { q.Follow(fp) })
 			wg.Wait()
-			awaitError(t, fp, twill.ErrCycle)
-			awaitError(t, fq, twill.ErrCycle)
+			kit.AwaitError(t, fp, twill.ErrCycle)
+			kit.AwaitError(t, fq, twill.ErrCycle)
 		}
 	})
 }
@@ -439,7 +436,7 @@ func TestContractZeroValueWorks(t *testing.T) {
 	var p twill.Promise[int]
 	f := p.Future()
 	require.True(t, p.Resolve(1))
-	awaitValue(t, f, 1)
+	kit.AwaitValue(t, f, 1)
 }
 
 func TestContractHandlersAreReleased(t *testing.T) {
@@ -495,7 +492,7 @@ func TestContractMemoryModel(t *testing.T) {
 			*v = 42
 			p.Resolve(v)
 		})
-		wg.Go(func() { awaitValue(t, twill.Then(p.Future(), read), 42) })
+		wg.Go(func() { kit.AwaitValue(t, twill.Then(p.Future(), read), 42) })
 		wg.Go(func() {
 			v, _ := p.Future().Await(context.Background())
 			if *v != 42 {
@@ -508,7 +505,7 @@ func TestContractMemoryModel(t *testing.T) {
 			}
 		})
 		wg.Wait()
-		awaitValue(t, early, 42)
+		kit.AwaitValue(t, early, 42)
 	}
 }
 
@@ -519,8 +516,8 @@ func TestDone(t *testing.T) {
 	f.Tap(func(int, error) { handled = true })
 	done := f.Done()
 	require.Equal(t, done, f.Done(), "the same channel")
-	require.Equal(t, 2, twill.Listeners(f))
-	require.Equal(t, 1, twill.Users(f), "a watcher is no interest")
+	require.Equal(t, 2, kit.Listeners(f))
+	require.Equal(t, 1, kit.Users(f), "a watcher is no interest")
 	select {
 	case <-done:
 		t.Fatal("closed too early")
@@ -545,10 +542,10 @@ func TestFutureContext(t *testing.T) {
 	p := twill.NewPromise[int]()
 	ctx := p.Future().Context()
 	require.NoError(t, ctx.Err())
-	p.Reject(errBoom)
+	p.Reject(kit.ErrBoom)
 	require.ErrorIs(t, ctx.Err(), context.Canceled)
-	require.Equal(t, errBoom, context.Cause(ctx))
-	require.Equal(t, errBoom, context.Cause(p.Future().Context()))
+	require.Equal(t, kit.ErrBoom, context.Cause(ctx))
+	require.Equal(t, kit.ErrBoom, context.Cause(p.Future().Context()))
 	require.Equal(t, context.Canceled, context.Cause(twill.Resolved(1).Context()))
 }
 
@@ -556,12 +553,12 @@ func TestFromContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		f, left := twill.FromContext(ctx), twill.FromContext(ctx)
-		require.True(t, left.Cancel(errFirst))
-		awaitError(t, left, errFirst)
-		requirePending(t, f)
-		cancel(errBoom)
-		awaitError(t, f, errBoom)
-		awaitError(t, twill.FromContext(ctx), errBoom)
+		require.True(t, left.Cancel(kit.ErrFirst))
+		kit.AwaitError(t, left, kit.ErrFirst)
+		kit.RequirePending(t, f)
+		cancel(kit.ErrBoom)
+		kit.AwaitError(t, f, kit.ErrBoom)
+		kit.AwaitError(t, twill.FromContext(ctx), kit.ErrBoom)
 	})
 }
 
@@ -576,20 +573,20 @@ func TestFromChan(t *testing.T) {
 
 		f = twill.FromChan(ch)
 		synctest.Wait()
-		requirePending(t, f)
+		kit.RequirePending(t, f)
 		ch <- 2
-		awaitValue(t, f, 2)
+		kit.AwaitValue(t, f, 2)
 
 		f = twill.FromChan(ch)
 		require.True(t, f.Cancel(nil))
-		awaitError(t, f, twill.ErrCanceled)
+		kit.AwaitError(t, f, twill.ErrCanceled)
 		ch <- 3
-		awaitValue(t, twill.FromChan(ch), 3)
+		kit.AwaitValue(t, twill.FromChan(ch), 3)
 
 		f = twill.FromChan(ch)
 		close(ch)
-		awaitError(t, f, twill.ErrClosed)
-		awaitError(t, twill.FromChan(ch), twill.ErrClosed)
+		kit.AwaitError(t, f, twill.ErrClosed)
+		kit.AwaitError(t, twill.FromChan(ch), twill.ErrClosed)
 	})
 }
 
@@ -615,7 +612,7 @@ func TestFromChanLosesNothing(t *testing.T) {
 			require.False(t, got, "received, and lost to the cancel")
 		} else {
 			require.True(t, got)
-			awaitValue(t, f, 1)
+			kit.AwaitValue(t, f, 1)
 		}
 	}
 }
@@ -629,7 +626,7 @@ func TestAfter(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, "tea", v)
 		require.Equal(t, time.Minute, time.Since(begin))
-		awaitError(t, left, twill.ErrCanceled)
+		kit.AwaitError(t, left, twill.ErrCanceled)
 	})
 }
 
@@ -639,19 +636,19 @@ func TestWithContext(t *testing.T) {
 		var canceled error
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(cause error) { canceled = cause })
-		f := twill.Then(p.Future(), same[int]).WithContext(ctx)
+		f := twill.Then(p.Future(), kit.Same[int]).WithContext(ctx)
 		settled := twill.Resolved(1).WithContext(ctx)
-		cancel(errBoom)
-		awaitError(t, f, errBoom)
-		awaitError(t, f, twill.ErrCanceled)
-		require.Equal(t, errBoom, canceled)
-		awaitValue(t, settled, 1)
-		awaitValue(t, twill.Resolved(2).WithContext(ctx), 2)
+		cancel(kit.ErrBoom)
+		kit.AwaitError(t, f, kit.ErrBoom)
+		kit.AwaitError(t, f, twill.ErrCanceled)
+		require.Equal(t, kit.ErrBoom, canceled)
+		kit.AwaitValue(t, settled, 1)
+		kit.AwaitValue(t, twill.Resolved(2).WithContext(ctx), 2)
 		q := twill.NewPromise[int]()
 		late := q.Future().WithContext(ctx)
 		_, ok := late.Poll()
 		require.True(t, ok, "an ended context cancels at once")
-		awaitError(t, q.Future(), errBoom)
-		awaitError(t, twill.Rejected[int](errFirst).WithContext(context.Background()), errFirst)
+		kit.AwaitError(t, q.Future(), kit.ErrBoom)
+		kit.AwaitError(t, twill.Rejected[int](kit.ErrFirst).WithContext(context.Background()), kit.ErrFirst)
 	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/internal/model"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 type (
@@ -62,9 +63,9 @@ var fuzzTwill = fuzzAPI[twillFuture]{
 		}
 		r, ok := f.Poll()
 		if !ok { // Done has made a bridge, and so has the model's Watch
-			return fmt.Sprintf("pending %t, %d listeners, %d users", done, twill.Listeners(f), twill.Users(f))
+			return fmt.Sprintf("pending %t, %d listeners, %d users", done, kit.Listeners(f), kit.Users(f))
 		}
-		return fmt.Sprintf("%d %s %t, %d listeners", r.Value, fuzzText(r.Err), done, twill.Listeners(f))
+		return fmt.Sprintf("%d %s %t, %d listeners", r.Value, fuzzText(r.Err), done, kit.Listeners(f))
 	},
 }
 

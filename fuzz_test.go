@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // FuzzOps runs programs of operations on futures, here and in a slow model, and
@@ -22,7 +24,7 @@ func FuzzOps(f *testing.F) {
 		f.Add(data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		watchdog(t, func() { compareWithModel(t, data) })
+		kit.Watchdog(t, func() { compareWithModel(t, data) })
 	})
 }
 
@@ -33,7 +35,7 @@ func TestOpsAgainstModel(t *testing.T) {
 	if testing.Short() {
 		n = 1000
 	}
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		for seed := range n {
 			compareWithModel(t, randomProgram(seed))
 			if t.Failed() {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // gated is an Init that becomes ready with the value, or the error, that is
@@ -47,12 +48,12 @@ func TestInitCallsWaitInTheirOrder(t *testing.T) {
 		gate <- 7
 		synctest.Wait()
 		require.Equal(t, []int{0, 1, 2, 3, 4}, order)
-		requireValue(t, "7 3", fs[3])
-		requireValue(t, 7, ready)
+		kit.RequireValue(t, "7 3", fs[3])
+		kit.RequireValue(t, 7, ready)
 
 		// Once ready, a call runs at once, on the caller's goroutine.
-		caller := goid()
-		requireValue(t, caller, twill.Do(in, func(int) (int, error) { return goid(), nil }))
+		caller := kit.Goid()
+		kit.RequireValue(t, caller, twill.Do(in, func(int) (int, error) { return kit.Goid(), nil }))
 	})
 }
 
@@ -83,51 +84,51 @@ func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 func TestInitFailureFailsAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
-		before := twill.Do(in, unexpected[int](t))
+		before := twill.Do(in, kit.Unexpected[int](t))
 		future := twill.DoFuture(in, func(int) *twill.Future[int] { t.Error("called"); return nil })
-		gate <- errBoom
+		gate <- kit.ErrBoom
 		synctest.Wait()
-		requireFailure(t, errBoom, before)
-		requireFailure(t, errBoom, future)
-		requireFailure(t, errBoom, twill.Do(in, unexpected[int](t)))
-		requireFailure(t, errBoom, in.Ready())
+		kit.RequireFailure(t, kit.ErrBoom, before)
+		kit.RequireFailure(t, kit.ErrBoom, future)
+		kit.RequireFailure(t, kit.ErrBoom, twill.Do(in, kit.Unexpected[int](t)))
+		kit.RequireFailure(t, kit.ErrBoom, in.Ready())
 	})
 }
 
 func TestInitPanicAndExitFailAllCalls(t *testing.T) {
-	in := twill.NewInit(t.Context(), func(context.Context) (int, error) { panic(errBoom) })
-	awaitError(t, twill.Do(in, unexpected[int](t)), errBoom)
+	in := twill.NewInit(t.Context(), func(context.Context) (int, error) { panic(kit.ErrBoom) })
+	kit.AwaitError(t, twill.Do(in, kit.Unexpected[int](t)), kit.ErrBoom)
 	in = twill.NewInit(t.Context(), func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
-	awaitError(t, twill.Do(in, unexpected[int](t)), twill.ErrGoexit)
+	kit.AwaitError(t, twill.Do(in, kit.Unexpected[int](t)), twill.ErrGoexit)
 }
 
 // A failure that nobody asks about is reported.
 func TestInitFailureWithoutCallsIsReported(t *testing.T) {
-	reports := collectReports(t)
-	twill.NewInit(t.Context(), func(context.Context) (int, error) { return 0, errSecond })
-	reports.await(t, errSecond)
+	reports := kit.CollectReports(t)
+	twill.NewInit(t.Context(), func(context.Context) (int, error) { return 0, kit.ErrSecond })
+	reports.Await(t, kit.ErrSecond)
 }
 
 func TestInitCancelOfACallIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
-		only := twill.Do(in, unexpected[int](t))
-		require.True(t, only.Cancel(errBoom), "also the only one")
-		requireFailure(t, errBoom, only)
+		only := twill.Do(in, kit.Unexpected[int](t))
+		require.True(t, only.Cancel(kit.ErrBoom), "also the only one")
+		kit.RequireFailure(t, kit.ErrBoom, only)
 		ready := in.Ready()
 		require.True(t, ready.Cancel(nil))
 		future := twill.DoFuture(in, func(int) *twill.Future[int] { t.Error("called"); return nil })
 		require.True(t, future.Cancel(nil))
-		tip := twill.Then(twill.Do(in, unexpected[int](t)), same[int])
+		tip := twill.Then(twill.Do(in, kit.Unexpected[int](t)), kit.Same[int])
 		require.True(t, tip.Cancel(nil))
-		timeout := twill.Do(in, unexpected[int](t)).Timeout(time.Second)
+		timeout := twill.Do(in, kit.Unexpected[int](t)).Timeout(time.Second)
 		time.Sleep(2 * time.Second)
-		requireFailure(t, context.DeadlineExceeded, timeout)
+		kit.RequireFailure(t, context.DeadlineExceeded, timeout)
 
-		kept := twill.Do(in, same[int])
+		kept := twill.Do(in, kit.Same[int])
 		gate <- 3
 		synctest.Wait()
-		requireValue(t, 3, kept)
+		kit.RequireValue(t, 3, kept)
 	})
 }
 
@@ -142,28 +143,28 @@ func TestInitDoFuture(t *testing.T) {
 		}
 		gate <- 1
 		synctest.Wait()
-		requirePending(t, fs[0])
+		kit.RequirePending(t, fs[0])
 		promises[1].Resolve(5)
-		requireValue(t, 5, fs[1])
-		require.True(t, fs[0].Cancel(errBoom))
-		requireFailure(t, errBoom, promises[0].Future())
-		requirePending(t, fs[2])
+		kit.RequireValue(t, 5, fs[1])
+		require.True(t, fs[0].Cancel(kit.ErrBoom))
+		kit.RequireFailure(t, kit.ErrBoom, promises[0].Future())
+		kit.RequirePending(t, fs[2])
 		late := twill.DoFuture(in, func(int) *twill.Future[int] { return promises[2].Future() })
 		require.True(t, late.Cancel(nil))
-		requirePending(t, fs[2])
-		promises[2].Reject(errFirst)
-		requireFailure(t, errFirst, fs[2])
-		requireValue(t, 1, in.Ready())
+		kit.RequirePending(t, fs[2])
+		promises[2].Reject(kit.ErrFirst)
+		kit.RequireFailure(t, kit.ErrFirst, fs[2])
+		kit.RequireValue(t, 1, in.Ready())
 	})
 }
 
 func TestInitCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, _ := gated(t)
-		f := twill.Do(in, unexpected[int](t))
-		require.True(t, in.Cancel(errBoom))
-		requireFailure(t, errBoom, f)
-		requireFailure(t, twill.ErrCanceled, twill.Do(in, unexpected[int](t)))
+		f := twill.Do(in, kit.Unexpected[int](t))
+		require.True(t, in.Cancel(kit.ErrBoom))
+		kit.RequireFailure(t, kit.ErrBoom, f)
+		kit.RequireFailure(t, twill.ErrCanceled, twill.Do(in, kit.Unexpected[int](t)))
 		require.False(t, in.Cancel(nil))
 
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -171,33 +172,33 @@ func TestInitCancel(t *testing.T) {
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
 		})
-		f = twill.Do(in, unexpected[int](t))
-		cancel(errFirst)
+		f = twill.Do(in, kit.Unexpected[int](t))
+		cancel(kit.ErrFirst)
 		synctest.Wait()
-		requireFailure(t, errFirst, f)
+		kit.RequireFailure(t, kit.ErrFirst, f)
 	})
 }
 
 // A panic, an exit and an error are of one call.
 func TestInitCallsFailAlone(t *testing.T) {
 	in, gate := gated(t)
-	one := twill.Do(in, func(int) (int, error) { panic(errFirst) })
-	two := twill.Do(in, func(int) (int, error) { return 0, errSecond })
+	one := twill.Do(in, func(int) (int, error) { panic(kit.ErrFirst) })
+	two := twill.Do(in, func(int) (int, error) { return 0, kit.ErrSecond })
 	exit := twill.Do(in, func(int) (int, error) { runtime.Goexit(); return 0, nil })
-	last := twill.Do(in, same[int])
+	last := twill.Do(in, kit.Same[int])
 	gate <- 2
-	awaitError(t, one, errFirst)
-	awaitError(t, two, errSecond)
-	awaitError(t, exit, twill.ErrGoexit)
-	awaitValue(t, last, 2)
-	awaitError(t, twill.Do(in, func(int) (int, error) { panic(errFirst) }), errFirst)
+	kit.AwaitError(t, one, kit.ErrFirst)
+	kit.AwaitError(t, two, kit.ErrSecond)
+	kit.AwaitError(t, exit, twill.ErrGoexit)
+	kit.AwaitValue(t, last, 2)
+	kit.AwaitError(t, twill.Do(in, func(int) (int, error) { panic(kit.ErrFirst) }), kit.ErrFirst)
 }
 
 type multiplier struct{ by int }
 
 func (m *multiplier) times(n int) (int, error) {
 	if n < 0 {
-		return 0, errBoom
+		return 0, kit.ErrBoom
 	}
 	return m.by * n, nil
 }
@@ -210,11 +211,11 @@ func TestInitMethod(t *testing.T) {
 		})
 		times := twill.Method(in, (*multiplier).times)
 		one, two := times(2), times(-1)
-		requirePending(t, one)
-		awaitValue(t, one, 6)
-		awaitError(t, two, errBoom)
+		kit.RequirePending(t, one)
+		kit.AwaitValue(t, one, 6)
+		kit.AwaitError(t, two, kit.ErrBoom)
 		synctest.Wait()
-		requireValue(t, 12, times(4))
+		kit.RequireValue(t, 12, times(4))
 	})
 }
 
@@ -232,12 +233,12 @@ func TestInitMakesTheValueOnceForAllMethods(t *testing.T) {
 		self := twill.Method(in, func(m *multiplier, _ struct{}) (*multiplier, error) { return m, nil })
 		first, second := times(2), self(struct{}{})
 		time.Sleep(time.Minute)
-		requireValue(t, 6, first)
+		kit.RequireValue(t, 6, first)
 		value, err := in.Ready().Await(t.Context())
 		require.NoError(t, err)
-		requireValue(t, value, second)
-		requireValue(t, value, self(struct{}{}))
-		requireValue(t, 9, times(3))
+		kit.RequireValue(t, value, second)
+		kit.RequireValue(t, value, self(struct{}{}))
+		kit.RequireValue(t, 9, times(3))
 		require.Equal(t, 1, made)
 	})
 }
@@ -254,25 +255,25 @@ func TestInitRetry(t *testing.T) {
 				if at = append(at, time.Since(began)); len(at) == succeed {
 					return succeed, nil
 				}
-				return 0, fmt.Errorf("attempt %d: %w", len(at), errBoom)
+				return 0, fmt.Errorf("attempt %d: %w", len(at), kit.ErrBoom)
 			}
 		}
 		in := twill.NewInitRetry(t.Context(), try(4), pauses)
-		early := twill.Do(in, same[int])
-		awaitValue(t, early, 4)
+		early := twill.Do(in, kit.Same[int])
+		kit.AwaitValue(t, early, 4)
 		require.Equal(t, []time.Duration{0, time.Second, time.Second, time.Second}, at)
 
 		in = twill.NewInitRetry(t.Context(), try(1), pauses)
-		awaitValue(t, in.Ready(), 1)
+		kit.AwaitValue(t, in.Ready(), 1)
 
 		in = twill.NewInitRetry(t.Context(), try(0), pauses)
-		f := twill.Do(in, unexpected[int](t))
-		awaitError(t, f, errBoom)
+		f := twill.Do(in, kit.Unexpected[int](t))
+		kit.AwaitError(t, f, kit.ErrBoom)
 		require.ErrorContains(t, poll(t, f), "attempt 5")
 		require.Equal(t, 3*time.Second, at[4])
 
-		in = twill.NewInitRetry(t.Context(), func(context.Context) (int, error) { panic(errFirst) }, pauses)
-		awaitError(t, in.Ready(), errFirst)
+		in = twill.NewInitRetry(t.Context(), func(context.Context) (int, error) { panic(kit.ErrFirst) }, pauses)
+		kit.AwaitError(t, in.Ready(), kit.ErrFirst)
 	})
 }
 
@@ -281,25 +282,25 @@ func TestInitRetry(t *testing.T) {
 func TestInitRetryEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
-		fails := func(context.Context) (int, error) { attempts++; return 0, errBoom }
+		fails := func(context.Context) (int, error) { attempts++; return 0, kit.ErrBoom }
 		hourly := func(yield func(time.Duration) bool) {
 			for yield(time.Hour) {
 			}
 		}
 		ctx, cancel := context.WithCancelCause(t.Context())
 		in := twill.NewInitRetry(ctx, fails, hourly)
-		f := twill.Do(in, unexpected[int](t))
+		f := twill.Do(in, kit.Unexpected[int](t))
 		synctest.Wait()
-		cancel(errFirst)
+		cancel(kit.ErrFirst)
 		synctest.Wait()
-		requireFailure(t, errBoom, f)
-		requireFailure(t, errFirst, f)
+		kit.RequireFailure(t, kit.ErrBoom, f)
+		kit.RequireFailure(t, kit.ErrFirst, f)
 		require.Equal(t, 1, attempts)
 
 		in = twill.NewInitRetry(t.Context(), fails, hourly)
 		synctest.Wait()
 		require.True(t, in.Cancel(nil))
-		requireFailure(t, twill.ErrCanceled, in.Ready())
+		kit.RequireFailure(t, twill.ErrCanceled, in.Ready())
 		synctest.Wait()
 		require.Equal(t, 2, attempts)
 	})
@@ -325,7 +326,7 @@ func TestInitMisuse(t *testing.T) {
 		t.Run(what, func(t *testing.T) { require.PanicsWithValue(t, "twill: "+what, misuse) })
 	}
 	gate <- 1
-	awaitValue(t, f, 1)
+	kit.AwaitValue(t, f, 1)
 }
 
 func TestInitMillionCallsWait(t *testing.T) {
@@ -333,7 +334,7 @@ func TestInitMillionCallsWait(t *testing.T) {
 	if testing.Short() {
 		waiting = 50_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	in, gate := gated(t)
 	sum := 0
 	count := func(n int) {
@@ -344,8 +345,8 @@ func TestInitMillionCallsWait(t *testing.T) {
 	count(waiting)
 	last := twill.Do(in, func(int) (int, error) { return sum, nil })
 	gate <- 2
-	awaitValue(t, last, 2*waiting)
-	if !raceEnabled {
+	kit.AwaitValue(t, last, 2*waiting)
+	if !kit.RaceEnabled {
 		add := func(v int) (int, error) { return v + 1, nil }
 		require.LessOrEqual(t, testing.AllocsPerRun(200, func() { twill.Do(in, add) }), 1.0, "only the future")
 	}
@@ -356,16 +357,16 @@ func TestInitCancelledCallsLeaveNothing(t *testing.T) {
 	in, gate := gated(t)
 	leave := func(n int) {
 		for range n {
-			twill.Do(in, same[int]).Cancel(nil)
+			twill.Do(in, kit.Same[int]).Cancel(nil)
 			in.Ready().Cancel(nil)
 		}
 	}
 	leave(100)
-	before := heapInUse()
+	before := kit.HeapInUse()
 	leave(20_000)
-	require.Less(t, float64(heapInUse())-float64(before), 128*1024.0)
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 128*1024.0)
 	gate <- 1
-	awaitValue(t, in.Ready(), 1)
+	kit.AwaitValue(t, in.Ready(), 1)
 }
 
 // poll is the error with which f has failed.

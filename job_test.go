@@ -15,20 +15,21 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestJobCancelPending(t *testing.T) {
-	fn, gate := rdqGated()
+	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	rdqPut(t, q, 0, 0)
-	j, k := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
-	require.True(t, j.Cancel(errFirst))
-	requireFailure(t, errFirst, &j.Future)
-	requireFailure(t, twill.ErrCanceled, &j.Future)
+	kit.PutJob(t, q, 0, 0)
+	j, k := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
+	require.True(t, j.Cancel(kit.ErrFirst))
+	kit.RequireFailure(t, kit.ErrFirst, &j.Future)
+	kit.RequireFailure(t, twill.ErrCanceled, &j.Future)
 	require.Equal(t, twill.JobCanceled, j.State())
 	require.False(t, j.Stopped().IsZero())
 	require.True(t, j.Started().IsZero())
-	require.Equal(t, []int{2}, rdqArgs(q.Pending()), "it has left the queue already")
+	require.Equal(t, []int{2}, kit.Args(q.Pending()), "it has left the queue already")
 	require.False(t, j.Cancel(nil))
 	gate <- nil
 	gate <- nil
@@ -49,22 +50,22 @@ func TestJobCancelUnderwayEndsTheFutureButKeepsTheSlot(t *testing.T) {
 			time.Sleep(d)
 			return 1, nil
 		}, nil)
-		j := rdqPut(t, q, time.Hour, 0)
-		next := rdqPut(t, q, time.Second, 0)
+		j := kit.PutJob(t, q, time.Hour, 0)
+		next := kit.PutJob(t, q, time.Second, 0)
 		time.Sleep(time.Minute)
-		require.True(t, j.Cancel(errFirst))
-		requireFailure(t, errFirst, &j.Future)
-		require.ErrorIs(t, <-causes, errFirst)
+		require.True(t, j.Cancel(kit.ErrFirst))
+		kit.RequireFailure(t, kit.ErrFirst, &j.Future)
+		require.ErrorIs(t, <-causes, kit.ErrFirst)
 		require.Equal(t, twill.JobCanceled, j.State())
 		require.Equal(t, time.Minute, j.Stopped().Sub(j.Started()))
 		time.Sleep(time.Minute)
 		require.Equal(t, twill.JobPending, next.State(), "the slot is in use until the call returns")
 		require.Equal(t, []*twill.Job[time.Duration, int]{j}, q.Underway())
-		requireSize(t, q, 1, 1)
+		kit.RequireSize(t, q, 1, 1)
 		_, err := next.Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, time.Hour, next.Started().Sub(j.Stopped()))
-		requireFailure(t, errFirst, &j.Future)
+		kit.RequireFailure(t, kit.ErrFirst, &j.Future)
 		require.Equal(t, twill.JobCanceled, j.State(), "what the call returned late is dropped")
 	})
 }
@@ -72,21 +73,21 @@ func TestJobCancelUnderwayEndsTheFutureButKeepsTheSlot(t *testing.T) {
 func TestJobCancelAfterTheEndChangesNothing(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
 		if n == 2 {
-			return 0, errFirst
+			return 0, kit.ErrFirst
 		}
 		return n, nil
 	}, nil)
-	finished, failed := rdqPut(t, q, 1, 0), rdqPut(t, q, 2, 0)
+	finished, failed := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 	_, err := failed.Await(t.Context())
-	require.ErrorIs(t, err, errFirst)
+	require.ErrorIs(t, err, kit.ErrFirst)
 	at := finished.Stopped()
 	require.False(t, finished.Cancel(nil))
 	require.False(t, failed.Cancel(nil))
 	require.Equal(t, twill.JobFinished, finished.State())
 	require.Equal(t, twill.JobFailed, failed.State())
 	require.Equal(t, at, finished.Stopped())
-	requireValue(t, 1, &finished.Future)
-	requireFailure(t, errFirst, &failed.Future)
+	kit.RequireValue(t, 1, &finished.Future)
+	kit.RequireFailure(t, kit.ErrFirst, &failed.Future)
 }
 
 func TestJobCancelFromInside(t *testing.T) {
@@ -94,51 +95,51 @@ func TestJobCancelFromInside(t *testing.T) {
 	put := make(chan struct{})
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
 		<-put
-		require.True(t, j.Cancel(errFirst))
-		require.ErrorIs(t, context.Cause(ctx), errFirst)
+		require.True(t, j.Cancel(kit.ErrFirst))
+		require.ErrorIs(t, context.Cause(ctx), kit.ErrFirst)
 		return n, nil
 	}, nil)
-	j = rdqPut(t, q, 1, 0)
+	j = kit.PutJob(t, q, 1, 0)
 	close(put)
 	_, err := j.Await(t.Context())
-	require.ErrorIs(t, err, errFirst)
+	require.ErrorIs(t, err, kit.ErrFirst)
 	_, err = q.Stop().Await(t.Context())
 	require.NoError(t, err)
 }
 
 func TestJobIsCancelledByItsLastWatcher(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
-	j := rdqPut(t, q, 1, 0)
-	one := twill.Then(&j.Future, add(1))
-	two := twill.Then(twill.Then(&j.Future, add(2)), add(3))
-	require.True(t, one.Cancel(errFirst))
-	requireFailure(t, errFirst, one)
+	j := kit.PutJob(t, q, 1, 0)
+	one := twill.Then(&j.Future, kit.Add(1))
+	two := twill.Then(twill.Then(&j.Future, kit.Add(2)), kit.Add(3))
+	require.True(t, one.Cancel(kit.ErrFirst))
+	kit.RequireFailure(t, kit.ErrFirst, one)
 	require.Equal(t, twill.JobPending, j.State(), "the other still depends on it")
-	require.True(t, two.Cancel(errSecond))
-	requireFailure(t, errSecond, two)
+	require.True(t, two.Cancel(kit.ErrSecond))
+	kit.RequireFailure(t, kit.ErrSecond, two)
 	require.Equal(t, twill.JobCanceled, j.State())
-	requireSize(t, q, 0, 0)
+	kit.RequireSize(t, q, 0, 0)
 }
 
 func TestJobLatePanicIsReported(t *testing.T) {
 	for name, retry := range map[string]*twill.RetryOptions{"once": nil, "with a Retry": rdqRetry(0)} {
 		t.Run(name, func(t *testing.T) {
-			r := collectReports(t)
+			r := kit.CollectReports(t)
 			started := make(chan struct{})
 			fn := func(ctx context.Context, _ int) (int, error) {
 				close(started)
 				<-ctx.Done()
-				panic(errSecond)
+				panic(kit.ErrSecond)
 			}
 			q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Retry: retry})
-			j := rdqPut(t, q, 1, 0)
+			j := kit.PutJob(t, q, 1, 0)
 			<-started // with a Retry, a job that was cancelled before is not attempted
-			j.Cancel(errFirst)
+			j.Cancel(kit.ErrFirst)
 			_, err := q.Stop().Await(t.Context())
 			require.NoError(t, err)
-			requireFailure(t, errFirst, &j.Future)
-			r.await(t, errSecond)
+			kit.RequireFailure(t, kit.ErrFirst, &j.Future)
+			r.Await(t, kit.ErrSecond)
 		})
 	}
 }
@@ -153,13 +154,13 @@ func TestJobIsReleased(t *testing.T) {
 		}
 		return 0, nil
 	}, nil)
-	rdqPut(t, q, nil, 0)
+	kit.PutJob(t, q, nil, 0)
 	var args []weak.Pointer[big]
 	func() {
 		for n := range 90 {
 			arg := new(big)
 			args = append(args, weak.Make(arg))
-			j := rdqPut(t, q, arg, n%3)
+			j := kit.PutJob(t, q, arg, n%3)
 			if n%3 == 0 {
 				j.Cancel(nil)
 			}
@@ -175,7 +176,7 @@ func TestJobIsReleased(t *testing.T) {
 		return n
 	}
 	require.Eventually(t, func() bool { return alive() == 60 }, 10*time.Second, time.Millisecond, "cancelled ones")
-	last := rdqPut(t, q, new(big), 9)
+	last := kit.PutJob(t, q, new(big), 9)
 	close(block)
 	_, err := last.Await(t.Context())
 	require.NoError(t, err)
@@ -191,11 +192,11 @@ type message struct {
 
 func TestJobAsJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		send := func(ctx context.Context, m message) (int, error) { return 0, errBoom }
+		send := func(ctx context.Context, m message) (int, error) { return 0, kit.ErrBoom }
 		q := twill.NewResizableDispatchQueue(send, &twill.DispatchOptions{Retry: rdqRetry(time.Hour)})
 		j, err := q.Put(message{"+1", "hi"}, 3, twill.JobOptions{Key: "k"})
 		require.NoError(t, err)
-		plain := rdqPut(t, q, message{"+2", "ho"}, 0)
+		plain := kit.PutJob(t, q, message{"+2", "ho"}, 0)
 		time.Sleep(time.Second)
 		text, err := json.Marshal(j)
 		require.NoError(t, err)
@@ -216,10 +217,10 @@ func TestJobAsJSON(t *testing.T) {
 func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
 	const n = 100_000
 	rng := rand.New(rand.NewPCG(1, 2))
-	old := twill.NewResizableDispatchQueue(rdqSame, nil)
+	old := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	old.Pause()
 	for i := range n {
-		j := rdqPut(t, old, i, rng.IntN(10))
+		j := kit.PutJob(t, old, i, rng.IntN(10))
 		if rng.IntN(10) == 0 {
 			require.NoError(t, old.Reprioritize(j, rng.IntN(10)))
 		}
@@ -232,12 +233,12 @@ func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
 	var records []twill.JobRecord[int]
 	require.NoError(t, json.Unmarshal(text, &records))
 
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Size: 10})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: 10})
 	q.Pause()
-	equal := rdqPut(t, q, -1, 4)
+	equal := kit.PutJob(t, q, -1, 4)
 	jobs, err := q.Restore(records)
 	require.NoError(t, err, "Size does not count")
-	require.Equal(t, rdqArgs(left), rdqArgs(jobs))
+	require.Equal(t, kit.Args(left), kit.Args(jobs))
 	pending := q.Pending()
 	require.Len(t, pending, n+1)
 	i := 0
@@ -268,17 +269,17 @@ func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Minute)}
 		old := twill.NewResizableDispatchQueue(rdqFlaky(), o)
-		rdqPut(t, old, 1, 3) // fails at once
+		kit.PutJob(t, old, 1, 3) // fails at once
 		synctest.Wait()
 		old.Pause()
-		rdqPut(t, old, 2, 3)
+		kit.PutJob(t, old, 2, 3)
 		time.Sleep(10 * time.Second)
-		rdqPut(t, old, 3, 0)
-		rdqPutOpts(t, old, 4, 9, twill.JobOptions{After: time.Second})
-		rdqPutOpts(t, old, 5, -9, twill.JobOptions{After: time.Hour})
+		kit.PutJob(t, old, 3, 0)
+		kit.PutOpts(t, old, 4, 9, twill.JobOptions{After: time.Second})
+		kit.PutOpts(t, old, 5, -9, twill.JobOptions{After: time.Hour})
 		time.Sleep(2 * time.Minute)
 		want := []int{1, 2, 3, 4, 5}
-		require.Equal(t, want, rdqArgs(old.Pending()))
+		require.Equal(t, want, kit.Args(old.Pending()))
 		left, err := old.Stop().Await(t.Context())
 		require.NoError(t, err)
 		text, err := json.Marshal(left)
@@ -289,10 +290,10 @@ func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
 		time.Sleep(time.Minute)
 		q := twill.NewResizableDispatchQueue(rdqFlaky(), o)
 		q.Pause()
-		rdqPut(t, q, 6, 3)
+		kit.PutJob(t, q, 6, 3)
 		_, err = q.Restore(records)
 		require.NoError(t, err)
-		require.Equal(t, []int{1, 2, 3, 4, 6, 5}, rdqArgs(q.Pending()), "they keep their age")
+		require.Equal(t, []int{1, 2, 3, 4, 6, 5}, kit.Args(q.Pending()), "they keep their age")
 		q.Clear()
 	})
 }
@@ -301,23 +302,23 @@ func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
 // queued, also if that was before there was this queue.
 func TestRestoredJobIsJoinedWithItsAge(t *testing.T) {
 	now := time.Now()
-	q := twill.NewResizableDispatchQueue(rdqSame, &twill.DispatchOptions{Ageing: time.Second})
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Ageing: time.Second})
 	q.Pause()
 	_, err := q.Restore([]twill.JobRecord[int]{
 		{Arg: 1, Queued: now.Add(-time.Minute)},
 		{Arg: 2, Queued: now.Add(-time.Hour), Due: now.Add(time.Hour), Key: "key"},
 	})
 	require.NoError(t, err)
-	require.Equal(t, []int{1, 2}, rdqArgs(q.Pending()))
-	rdqPutOpts(t, q, 3, 0, twill.JobOptions{Key: "key"})
-	require.Equal(t, []int{2, 1}, rdqArgs(q.Pending()))
+	require.Equal(t, []int{1, 2}, kit.Args(q.Pending()))
+	kit.PutOpts(t, q, 3, 0, twill.JobOptions{Key: "key"})
+	require.Equal(t, []int{2, 1}, kit.Args(q.Pending()))
 	q.Clear()
 }
 
 func TestRestoreGoesOnWhereItStood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		q := twill.NewResizableDispatchQueue(rdqSleep, nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
 		jobs, err := q.Restore([]twill.JobRecord[time.Duration]{
 			{Arg: 1, Attempts: 4, Queued: start.Add(-time.Hour), Due: start.Add(time.Minute), Key: "k", State: twill.JobCanceled},
 			{Arg: 2, Queued: start.Add(-time.Hour), Due: start.Add(-time.Minute)},
@@ -339,7 +340,7 @@ func TestRestoreGoesOnWhereItStood(t *testing.T) {
 }
 
 func TestRestoreOfBadRecords(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(rdqSame, nil)
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	_, err := q.Put(1, 0, twill.JobOptions{Key: "used"})
 	require.NoError(t, err)
@@ -350,7 +351,7 @@ func TestRestoreOfBadRecords(t *testing.T) {
 	} {
 		_, err := q.Restore(records)
 		require.ErrorContains(t, err, want)
-		requireSize(t, q, 0, 1)
+		kit.RequireSize(t, q, 0, 1)
 	}
 	q.Stop()
 	_, err = q.Restore([]twill.JobRecord[int]{{}})
@@ -362,7 +363,7 @@ func rdqFlaky() func(context.Context, int) (int, error) {
 	calls := map[int]int{}
 	return func(_ context.Context, n int) (int, error) {
 		if calls[n]++; calls[n] <= n {
-			return 0, errBoom
+			return 0, kit.ErrBoom
 		}
 		return calls[n], nil
 	}
@@ -376,13 +377,13 @@ func TestRetriedJobHoldsNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Retry: rdqRetry(time.Second, 2*time.Second)})
-		j := rdqPut(t, q, 2, 0)
+		j := kit.PutJob(t, q, 2, 0)
 		synctest.Wait()
 		require.Equal(t, twill.JobPending, j.State())
 		require.Equal(t, 1, j.Attempts())
 		require.Equal(t, start.Add(time.Second), j.Due())
-		requireSize(t, q, 0, 1)
-		_, err := rdqPut(t, q, 0, 9).Await(t.Context())
+		kit.RequireSize(t, q, 0, 1)
+		_, err := kit.PutJob(t, q, 0, 9).Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, start, time.Now(), "the slot was free")
 		v, err := j.Await(t.Context())
@@ -406,7 +407,7 @@ func TestRetriedJobGivesUp(t *testing.T) {
 		var re *twill.RetryError
 		require.ErrorAs(t, err, &re)
 		require.ErrorIs(t, err, twill.ErrRetriesExhausted)
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 		require.Equal(t, 3, re.Attempts)
 		require.Len(t, re.Errs, 3)
 		require.Equal(t, twill.JobFailed, j.State())
@@ -414,7 +415,7 @@ func TestRetriedJobGivesUp(t *testing.T) {
 		once, err := q.Put(9, 0)
 		require.NoError(t, err)
 		_, err = once.Await(t.Context())
-		require.Equal(t, errBoom, err, "without a Retry the error is the call's own")
+		require.Equal(t, kit.ErrBoom, err, "without a Retry the error is the call's own")
 	})
 }
 
@@ -440,12 +441,12 @@ func TestRetryPausesCanBeCut(t *testing.T) {
 	type queue = *twill.ResizableDispatchQueue[int, int]
 	for name, cut := range map[string]func(*testing.T, queue, job){
 		"cancel": func(t *testing.T, q queue, j job) {
-			j.Cancel(errFirst)
-			requireFailure(t, errFirst, &j.Future)
+			j.Cancel(kit.ErrFirst)
+			kit.RequireFailure(t, kit.ErrFirst, &j.Future)
 		},
 		"clear": func(t *testing.T, q queue, j job) {
 			require.Equal(t, 1, q.Clear())
-			requireFailure(t, twill.ErrCanceled, &j.Future)
+			kit.RequireFailure(t, twill.ErrCanceled, &j.Future)
 		},
 		"stop": func(t *testing.T, q queue, j job) {
 			left, err := q.Stop().Await(t.Context())
@@ -458,7 +459,7 @@ func TestRetryPausesCanBeCut(t *testing.T) {
 			time.Sleep(time.Minute)
 			_, err := j.Await(t.Context())
 			require.ErrorIs(t, err, context.DeadlineExceeded)
-			require.ErrorIs(t, err, errBoom, "and what the attempts failed with")
+			require.ErrorIs(t, err, kit.ErrBoom, "and what the attempts failed with")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -468,7 +469,7 @@ func TestRetryPausesCanBeCut(t *testing.T) {
 				calls := 0
 				q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
 					calls++
-					return 0, errBoom
+					return 0, kit.ErrBoom
 				}, nil)
 				o := twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Hour), Budget: budget}}
 				if name == "timeout" {
@@ -500,7 +501,7 @@ func TestRetryDoesNotPassTheTimeout(t *testing.T) {
 		require.NoError(t, err)
 		_, err = j.Await(t.Context())
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 		require.Equal(t, time.Second, time.Since(start), "the pause of an hour is not begun")
 	})
 }
@@ -510,7 +511,7 @@ func TestTimeoutInALaterAttempt(t *testing.T) {
 		calls := 0
 		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
 			if calls++; calls == 1 {
-				return 0, errBoom
+				return 0, kit.ErrBoom
 			}
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
@@ -522,7 +523,7 @@ func TestTimeoutInALaterAttempt(t *testing.T) {
 		var re *twill.RetryError
 		require.ErrorAs(t, err, &re)
 		require.Equal(t, &twill.TimeoutError{After: time.Minute}, re.Reason)
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 		require.Equal(t, time.Minute, time.Since(start))
 		synctest.Wait()
 		require.Equal(t, 2, calls)
@@ -562,21 +563,21 @@ func TestRetriedJobIsNotRetriedAfter(t *testing.T) {
 	}{
 		"a panic":           {fn: func(int) (int, error) { panic("boom") }, calls: 1, want: new(*twill.PanicError)},
 		"Goexit":            {fn: func(int) (int, error) { runtime.Goexit(); return 0, nil }, calls: 1, want: twill.ErrGoexit},
-		"a permanent error": {fn: func(int) (int, error) { return 0, twill.Permanent(errBoom) }, calls: 1, want: twill.ErrNotRetryable},
+		"a permanent error": {fn: func(int) (int, error) { return 0, twill.Permanent(kit.ErrBoom) }, calls: 1, want: twill.ErrNotRetryable},
 		"a tester's stop": {
-			fn:   func(int) (int, error) { return 0, errBoom },
-			opts: twill.RetryOptions{Tester: func(error) error { return errFirst }}, calls: 1, want: errFirst,
+			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
+			opts: twill.RetryOptions{Tester: func(error) error { return kit.ErrFirst }}, calls: 1, want: kit.ErrFirst,
 		},
 		"a tester's panic": {
-			fn:   func(int) (int, error) { return 0, errBoom },
+			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
 			opts: twill.RetryOptions{Tester: func(error) error { panic("boom") }}, calls: 1, want: new(*twill.PanicError),
 		},
 		"a tester's exit": {
-			fn:   func(int) (int, error) { return 0, errBoom },
+			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
 			opts: twill.RetryOptions{Tester: func(error) error { runtime.Goexit(); return nil }}, calls: 1, want: twill.ErrGoexit,
 		},
 		"a panic in OnRetry": {
-			fn:   func(int) (int, error) { return 0, errBoom },
+			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
 			opts: twill.RetryOptions{OnRetry: func(twill.RetryEvent) { panic("boom") }}, calls: 1, want: new(*twill.PanicError),
 		},
 	} {
@@ -592,7 +593,7 @@ func TestRetriedJobIsNotRetriedAfter(t *testing.T) {
 				before := opts.Budget.Tokens()
 				j, err := q.Put(1, 0, twill.JobOptions{Retry: &opts})
 				require.NoError(t, err)
-				next := rdqPut(t, q, 2, 0)
+				next := kit.PutJob(t, q, 2, 0)
 				_, err = j.Await(t.Context())
 				if target, ok := test.want.(error); ok {
 					require.ErrorIs(t, err, target)
@@ -615,19 +616,19 @@ func TestCancelOfARetriedJobUnderway(t *testing.T) {
 		paused := 0
 		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
 			<-ctx.Done()
-			return 0, errors.Join(errBoom, ctx.Err())
+			return 0, errors.Join(kit.ErrBoom, ctx.Err())
 		}, nil)
 		retry := rdqRetry(time.Second, time.Second)
 		retry.OnPause = func(twill.RetryEvent) { paused++ }
 		j, err := q.Put(1, 0, twill.JobOptions{Retry: retry})
 		require.NoError(t, err)
 		synctest.Wait()
-		j.Cancel(errFirst)
+		j.Cancel(kit.ErrFirst)
 		synctest.Wait()
-		requireFailure(t, errFirst, &j.Future)
+		kit.RequireFailure(t, kit.ErrFirst, &j.Future)
 		require.Equal(t, twill.JobCanceled, j.State())
 		require.Zero(t, paused, "no pause is told of that is not made")
-		requireSize(t, q, 0, 0)
+		kit.RequireSize(t, q, 0, 0)
 	})
 }
 
@@ -638,8 +639,8 @@ func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
 		second func(ctx context.Context) error // what the second attempt does
 		spent  float64
 	}{
-		"no pauses left":       {func(context.Context) error { return errBoom }, 2},
-		"a permanent error":    {func(context.Context) error { return twill.Permanent(errBoom) }, 1},
+		"no pauses left":       {func(context.Context) error { return kit.ErrBoom }, 2},
+		"a permanent error":    {func(context.Context) error { return twill.Permanent(kit.ErrBoom) }, 1},
 		"the end of the time":  {func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, 1},
 		"a panic in the retry": {func(context.Context) error { panic("boom") }, 0},
 	} {
@@ -649,7 +650,7 @@ func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
 					calls := 0
 					return func(ctx context.Context, _ int) (int, error) {
 						if calls++; calls == 1 {
-							return 0, errBoom
+							return 0, kit.ErrBoom
 						}
 						return 0, test.second(ctx)
 					}
@@ -685,7 +686,7 @@ func rdqCall(t *testing.T, base context.Context, fn func(ctx context.Context, j 
 		fn(ctx, func() *twill.Job[int, int] { <-put; return j })
 		return n, nil
 	}, &twill.DispatchOptions{Context: base})
-	j = rdqPut(t, q, 1, 0)
+	j = kit.PutJob(t, q, 1, 0)
 	close(put)
 	j.Await(t.Context())
 	_, err := q.Stop().Await(t.Context())
@@ -696,7 +697,7 @@ type rdqKey struct{}
 
 func TestJobContextComesFromTheBase(t *testing.T) {
 	base := context.WithValue(t.Context(), rdqKey{}, "value")
-	base, cancel := context.WithTimeoutCause(base, time.Hour, errFirst)
+	base, cancel := context.WithTimeoutCause(base, time.Hour, kit.ErrFirst)
 	defer cancel()
 	deadline, _ := base.Deadline()
 	rdqCall(t, base, func(ctx context.Context, _ func() *twill.Job[int, int]) {
@@ -719,11 +720,11 @@ func TestJobContextEndsWithTheBase(t *testing.T) {
 				if early {
 					require.NoError(t, ctx.Err())
 				}
-				cancel(errFirst)
-				require.ErrorIs(t, context.Cause(ctx), errFirst)
+				cancel(kit.ErrFirst)
+				require.ErrorIs(t, context.Cause(ctx), kit.ErrFirst)
 				<-ctx.Done()
 				require.ErrorIs(t, ctx.Err(), context.Canceled)
-				require.ErrorIs(t, context.Cause(ctx), errFirst)
+				require.ErrorIs(t, context.Cause(ctx), kit.ErrFirst)
 			})
 		})
 	}
@@ -742,8 +743,8 @@ func TestJobContextEndsWithTheJob(t *testing.T) {
 		t.Run("cancelled after "+name, func(t *testing.T) {
 			rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
 				probe(ctx)
-				require.True(t, j().Cancel(errFirst))
-				require.ErrorIs(t, context.Cause(ctx), errFirst)
+				require.True(t, j().Cancel(kit.ErrFirst))
+				require.ErrorIs(t, context.Cause(ctx), kit.ErrFirst)
 				<-ctx.Done()
 				require.ErrorIs(t, ctx.Err(), context.Canceled)
 			})
@@ -763,10 +764,10 @@ func TestJobContextEndsWithTheJob(t *testing.T) {
 			rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
 				probe(ctx)
 				kept = ctx
-				j().Cancel(errFirst)
+				j().Cancel(kit.ErrFirst)
 			})
 			<-kept.Done()
-			require.ErrorIs(t, context.Cause(kept), errFirst)
+			require.ErrorIs(t, context.Cause(kept), kit.ErrFirst)
 		})
 	}
 }
@@ -785,9 +786,9 @@ func TestJobContextIsAParent(t *testing.T) {
 		called := make(chan struct{})
 		defer context.AfterFunc(ctx, func() { close(called) })()
 		require.NoError(t, child.Err())
-		j().Cancel(errFirst)
+		j().Cancel(kit.ErrFirst)
 		<-child.Done()
-		require.ErrorIs(t, context.Cause(child), errFirst)
+		require.ErrorIs(t, context.Cause(child), kit.ErrFirst)
 		<-called
 	})
 }
@@ -809,8 +810,8 @@ func TestJobContextAsksTheBaseUnderNoLock(t *testing.T) {
 		ctx.Done()
 		return n, nil
 	}, &twill.DispatchOptions{Context: rdqOddContext{base, func() { q.Size(); q.Pending() }}})
-	watchdog(t, func() {
-		_, err := rdqPut(t, q, 1, 0).Await(context.Background())
+	kit.Watchdog(t, func() {
+		_, err := kit.PutJob(t, q, 1, 0).Await(context.Background())
 		require.NoError(t, err)
 	})
 }
@@ -826,7 +827,7 @@ func TestJobContextRaces(t *testing.T) {
 					ctx.Err()
 				}()
 			}
-			go j().Cancel(errFirst)
+			go j().Cancel(kit.ErrFirst)
 		})
 	}
 }
@@ -839,13 +840,13 @@ func TestJobContextUnusedCostsNothing(t *testing.T) {
 		for range 5 {
 			least = min(least, testing.AllocsPerRun(1, func() {
 				for range jobs {
-					rdqPut(t, q, 1, 0).Await(context.Background())
+					kit.PutJob(t, q, 1, 0).Await(context.Background())
 				}
 			})/jobs)
 		}
 		return least
 	}
-	without := run(rdqSame)
+	without := run(kit.SameArg)
 	values := run(func(ctx context.Context, n int) (int, error) { ctx.Value(rdqKey{}); ctx.Deadline(); return n, nil })
 	with := run(func(ctx context.Context, n int) (int, error) { return n, ctx.Err() })
 	require.Less(t, without, 4.0)
@@ -862,7 +863,7 @@ func TestJobCancelThatComesTooLateForTheCall(t *testing.T) {
 	var late []bool
 	odd := rdqOddContext{base, func() {
 		if j.State() == twill.JobFinished {
-			late = append(late, j.Cancel(errFirst))
+			late = append(late, j.Cancel(kit.ErrFirst))
 		}
 	}}
 	put := make(chan struct{})
@@ -871,7 +872,7 @@ func TestJobCancelThatComesTooLateForTheCall(t *testing.T) {
 		ctx.Done()
 		return n, nil
 	}, &twill.DispatchOptions{Context: odd})
-	j = rdqPut(t, q, 1, 0)
+	j = kit.PutJob(t, q, 1, 0)
 	close(put)
 	v, err := j.Await(t.Context())
 	require.NoError(t, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // Twisted's test_defer.py: testLock.
@@ -21,12 +22,12 @@ func TestLock(t *testing.T) {
 	first := acquired(t, l.Acquire())
 	require.True(t, l.Locked())
 	second, third := l.Acquire(), l.Acquire()
-	requirePending(t, second)
+	kit.RequirePending(t, second)
 	require.Equal(t, 2, l.Waiting())
 	first()
 	require.True(t, l.Locked())
 	release := acquired(t, second)
-	requirePending(t, third)
+	kit.RequirePending(t, third)
 	release()
 	acquired(t, third)()
 	require.False(t, l.Locked())
@@ -56,11 +57,11 @@ func TestRunHoldsTheLockWhileTheFunctionRuns(t *testing.T) {
 				return err
 			})
 		}
-		a, b := run("a", errBoom), run("b", nil)
+		a, b := run("a", kit.ErrBoom), run("b", nil)
 		require.True(t, l.Locked())
 		require.Equal(t, 1, l.Waiting())
-		awaitValue(t, b, struct{}{})
-		awaitError(t, a, errBoom)
+		kit.AwaitValue(t, b, struct{}{})
+		kit.AwaitError(t, a, kit.ErrBoom)
 		require.Equal(t, []string{"a begins", "a ends", "b begins", "b ends"}, log)
 		require.False(t, l.Locked())
 	})
@@ -72,13 +73,13 @@ func TestRunKeepsTheLockUntilACancelledFunctionReturns(t *testing.T) {
 		var l twill.Lock
 		f := twill.RunWith(t.Context(), &l, func(ctx context.Context) (int, error) {
 			<-ctx.Done()
-			require.Equal(t, errBoom, context.Cause(ctx))
+			require.Equal(t, kit.ErrBoom, context.Cause(ctx))
 			time.Sleep(time.Second)
 			return 1, nil
 		})
 		synctest.Wait()
-		require.True(t, f.Cancel(errBoom))
-		requireFailure(t, errBoom, f)
+		require.True(t, f.Cancel(kit.ErrBoom))
+		kit.RequireFailure(t, kit.ErrBoom, f)
 		synctest.Wait()
 		require.True(t, l.Locked())
 		_, err := l.AcquireWait(t.Context())
@@ -98,25 +99,25 @@ func TestRunInLineIsNotCalledOnceCancelled(t *testing.T) {
 		byCancel := twill.RunWith(t.Context(), &l, call)
 		byContext := twill.RunWith(ctx, &l, call)
 		require.Equal(t, 2, l.Waiting())
-		require.True(t, byCancel.Cancel(errFirst))
-		cancel(errSecond)
+		require.True(t, byCancel.Cancel(kit.ErrFirst))
+		cancel(kit.ErrSecond)
 		synctest.Wait()
-		requireFailure(t, errFirst, byCancel)
-		requireFailure(t, errSecond, byContext)
+		kit.RequireFailure(t, kit.ErrFirst, byCancel)
+		kit.RequireFailure(t, kit.ErrSecond, byContext)
 		require.Zero(t, l.Waiting())
-		requireFailure(t, errSecond, twill.RunWith(ctx, &l, call))
+		kit.RequireFailure(t, kit.ErrSecond, twill.RunWith(ctx, &l, call))
 		release()
 		require.False(t, l.Locked())
-		requireFailure(t, errSecond, twill.RunWith(ctx, &l, call))
+		kit.RequireFailure(t, kit.ErrSecond, twill.RunWith(ctx, &l, call))
 	})
 }
 
 func TestRunReleasesAfterAPanicAndAnExit(t *testing.T) {
 	var l twill.Lock
-	f := l.Run(t.Context(), func(context.Context) error { panic(errBoom) })
-	awaitError(t, f, errBoom)
+	f := l.Run(t.Context(), func(context.Context) error { panic(kit.ErrBoom) })
+	kit.AwaitError(t, f, kit.ErrBoom)
 	f = l.Run(t.Context(), func(context.Context) error { runtime.Goexit(); return nil })
-	awaitError(t, f, twill.ErrGoexit)
+	kit.AwaitError(t, f, twill.ErrGoexit)
 	release, err := l.AcquireWait(t.Context())
 	require.NoError(t, err)
 	release()
@@ -135,11 +136,11 @@ func TestRunWithFuture(t *testing.T) {
 	a, b := run(0), run(1)
 	a.Tap(func(int, error) { log = append(log, "ran") })
 	require.Equal(t, []string{"start"}, log)
-	promises[0].Reject(errBoom)
+	promises[0].Reject(kit.ErrBoom)
 	require.Equal(t, []string{"start", "start", "ran"}, log, "released before anybody hears of it")
-	awaitError(t, a, errBoom)
+	kit.AwaitError(t, a, kit.ErrBoom)
 	require.True(t, b.Cancel(nil))
-	awaitError(t, promises[1].Future(), twill.ErrCanceled)
+	kit.AwaitError(t, promises[1].Future(), twill.ErrCanceled)
 	require.Equal(t, 1, s.Tokens())
 }
 
@@ -147,31 +148,31 @@ func TestRunWithFuture(t *testing.T) {
 func TestRunWithFutureKeepsTheTokenOfASharedFuture(t *testing.T) {
 	var l twill.Lock
 	var p twill.Promise[int]
-	shared := twill.Then(p.Future(), same[int])
+	shared := twill.Then(p.Future(), kit.Same[int])
 	f := twill.RunWithFuture(&l, p.Future)
 	require.True(t, f.Cancel(nil))
-	awaitError(t, f, twill.ErrCanceled)
-	requirePending(t, shared)
+	kit.AwaitError(t, f, twill.ErrCanceled)
+	kit.RequirePending(t, shared)
 	require.True(t, l.Locked())
 	p.Resolve(1)
-	awaitValue(t, shared, 1)
+	kit.AwaitValue(t, shared, 1)
 	require.False(t, l.Locked())
 }
 
 func TestRunWithFutureReleasesWhateverTheFunctionDoes(t *testing.T) {
 	var l twill.Lock
-	f := twill.RunWithFuture(&l, func() *twill.Future[int] { panic(errBoom) })
-	awaitError(t, f, errBoom)
+	f := twill.RunWithFuture(&l, func() *twill.Future[int] { panic(kit.ErrBoom) })
+	kit.AwaitError(t, f, kit.ErrBoom)
 	f = twill.RunWithFuture(&l, func() *twill.Future[int] { return nil })
-	_, err := awaitSoon(f)
+	_, err := kit.AwaitSoon(f)
 	require.ErrorContains(t, err, "nil future")
-	awaitValue(t, twill.RunWithFuture(&l, func() *twill.Future[int] { return twill.Resolved(1) }), 1)
+	kit.AwaitValue(t, twill.RunWithFuture(&l, func() *twill.Future[int] { return twill.Resolved(1) }), 1)
 	require.False(t, l.Locked())
 
 	release := acquired(t, l.Acquire())
 	f = twill.RunWithFuture(&l, func() *twill.Future[int] { runtime.Goexit(); return nil })
 	go release()
-	awaitError(t, f, twill.ErrGoexit)
+	kit.AwaitError(t, f, twill.ErrGoexit)
 	require.Eventually(t, func() bool { return !l.Locked() }, 5*time.Second, time.Millisecond)
 }
 
@@ -181,7 +182,7 @@ func TestRunWithFutureOfManyInLine(t *testing.T) {
 	if testing.Short() {
 		runs = 20_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	var l twill.Lock
 	release := acquired(t, l.Acquire())
 	var last *twill.Future[int]
@@ -189,7 +190,7 @@ func TestRunWithFutureOfManyInLine(t *testing.T) {
 		last = twill.RunWithFuture(&l, func() *twill.Future[int] { return twill.Resolved(i) })
 	}
 	release()
-	awaitValue(t, last, runs-1)
+	kit.AwaitValue(t, last, runs-1)
 }
 
 func TestLockMisuse(t *testing.T) {
@@ -229,7 +230,7 @@ func TestRunWithIsNotEndedByTheNextInLine(t *testing.T) {
 	v, err := f.Await(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 7, v)
-	awaitError(t, next, twill.ErrGoexit)
+	kit.AwaitError(t, next, twill.ErrGoexit)
 	require.False(t, l.Locked())
 }
 
@@ -263,11 +264,11 @@ func TestSemaphoreHandsOverInOrder(t *testing.T) {
 	one, two := acquired(t, s.Acquire()), acquired(t, s.Acquire())
 	require.Zero(t, s.Tokens())
 	third, fourth := s.Acquire(), s.Acquire()
-	requirePending(t, third)
+	kit.RequirePending(t, third)
 	require.Equal(t, 2, s.Waiting())
 	one()
 	three := acquired(t, third)
-	requirePending(t, fourth)
+	kit.RequirePending(t, fourth)
 	require.Equal(t, 1, s.Waiting())
 	require.Zero(t, s.Tokens())
 	two()
@@ -315,9 +316,9 @@ func TestSemaphoreCancelledWaitLeavesTheLine(t *testing.T) {
 	s := twill.NewSemaphore(1)
 	release := acquired(t, s.Acquire())
 	first, second, third := s.Acquire(), s.Acquire(), s.Acquire()
-	require.True(t, second.Cancel(errBoom))
-	awaitError(t, second, errBoom)
-	awaitError(t, second, twill.ErrCanceled)
+	require.True(t, second.Cancel(kit.ErrBoom))
+	kit.AwaitError(t, second, kit.ErrBoom)
+	kit.AwaitError(t, second, twill.ErrCanceled)
 	require.Equal(t, 2, s.Waiting())
 	require.True(t, first.Cancel(nil))
 	release()
@@ -339,9 +340,9 @@ func TestSemaphoreCancelAfterAcquiredKeepsTheToken(t *testing.T) {
 func TestSemaphoreAcquireWaitWithAnEndedContext(t *testing.T) {
 	var s twill.Semaphore
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBoom)
+	cancel(kit.ErrBoom)
 	release, err := s.AcquireWait(ctx)
-	require.ErrorIs(t, err, errBoom)
+	require.ErrorIs(t, err, kit.ErrBoom)
 	require.Nil(t, release)
 	require.Equal(t, 1, s.Tokens())
 }
@@ -380,7 +381,7 @@ func TestSemaphoreNeverLosesAToken(t *testing.T) {
 			holders.Add(-1)
 			release()
 		}
-		watchdog(t, func() {
+		kit.Watchdog(t, func() {
 			var wg sync.WaitGroup
 			for g := range 4 {
 				rnd := rand.New(rand.NewPCG(seed, uint64(g)))
@@ -451,7 +452,7 @@ func TestSemaphoreHandlersMayUseIt(t *testing.T) {
 		again = s.Acquire()
 		release()
 	})
-	watchdog(t, release)
+	kit.Watchdog(t, release)
 	acquired(t, again)()
 	require.Equal(t, 1, s.Tokens())
 }
@@ -466,7 +467,7 @@ func TestSemaphoreGoexitInAHandler(t *testing.T) {
 	var wg sync.WaitGroup
 	wg.Go(release)
 	wg.Wait()
-	requirePending(t, second)
+	kit.RequirePending(t, second)
 	acquired(t, first)()
 	acquired(t, second)()
 	require.Equal(t, 1, s.Tokens())
@@ -478,7 +479,7 @@ func TestSemaphoreReleasesInHandlersNestABit(t *testing.T) {
 	if testing.Short() {
 		waiters = 50_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	s := twill.NewSemaphore(1)
 	release := acquired(t, s.Acquire())
 	var order atomic.Int64
@@ -518,18 +519,18 @@ func TestSemaphoreCancelledWaitsLeaveNothing(t *testing.T) {
 		}
 	}
 	round()
-	before := heapInUse()
+	before := kit.HeapInUse()
 	for range waits / len(fs) {
 		round()
 	}
-	require.Less(t, float64(heapInUse())-float64(before), 128*1024.0)
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 128*1024.0)
 	require.Zero(t, s.Waiting())
 	release()
 	require.Equal(t, 1, s.Tokens())
 }
 
 func TestSemaphoreAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	var s twill.Semaphore

@@ -6,8 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // Misuse panics at once, with a message that names what was wrong; nothing
@@ -40,15 +40,15 @@ func TestMisuse(t *testing.T) {
 		"FromChan with a nil channel": func() { twill.FromChan[int](nil) },
 		"Via with a nil executor":     func() { f.Via(nil) },
 		"Follow of a nil future":      func() { p.Follow(nil) },
-		"nil future":                  func() { twill.Then(noFuture, same[int]) },
+		"nil future":                  func() { twill.Then(noFuture, kit.Same[int]) },
 	} {
 		t.Run(what, func(t *testing.T) {
 			defer func() {
 				v, ok := recover().(string)
 				require.True(t, ok, "a panic with a string")
 				require.True(t, strings.HasPrefix(v, "twill: "+what), "%q", v)
-				requirePending(t, f)
-				require.Zero(t, twill.Listeners(f))
+				kit.RequirePending(t, f)
+				require.Zero(t, kit.Listeners(f))
 			}()
 			fn()
 		})
@@ -58,7 +58,7 @@ func TestMisuse(t *testing.T) {
 
 func TestNilFutureFromAHandler(t *testing.T) {
 	f := twill.ThenFuture(twill.Resolved(1), func(int) *twill.Future[int] { return nil })
-	_, err := awaitSoon(f)
+	_, err := kit.AwaitSoon(f)
 	require.ErrorContains(t, err, "nil future")
 }
 
@@ -72,11 +72,11 @@ func (e *nilError) Unwrap() error { return e.cause }
 // An error whose methods panic is one like any other: we look into it to tell a
 // cancel, and nobody is there to catch that.
 func TestErrorsWhoseMethodsPanic(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	var typedNil *nilError
 	requireIt := func(f *twill.Future[int]) {
 		t.Helper()
-		_, err := awaitSoon(f)
+		_, err := kit.AwaitSoon(f)
 		require.Same(t, typedNil, err)
 	}
 	fail := func(context.Context) (int, error) { return 0, typedNil }
@@ -102,7 +102,7 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 	t.Run("job", func(t *testing.T) {
 		var none *twill.RetryError
 		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, none }, nil)
-		_, err := awaitSoon(&rdqPut(t, q, 1, 0).Future)
+		_, err := kit.AwaitSoon(&kit.PutJob(t, q, 1, 0).Future)
 		require.Same(t, none, err)
 	})
 	t.Run("Follow", func(t *testing.T) {
@@ -113,10 +113,10 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 	})
 	t.Run("Follow, cancelled", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
-		runs := countCancels(p)
+		runs := kit.CountCancels(p)
 		q.OnCancel(func(error) { q.Reject(typedNil) })
 		require.True(t, p.Follow(q.Future()))
-		watchdog(t, func() { require.False(t, p.Future().Cancel(nil)) })
+		kit.Watchdog(t, func() { require.False(t, p.Future().Cancel(nil)) })
 		require.Equal(t, 1, *runs)
 		requireIt(p.Future())
 	})
@@ -126,5 +126,5 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		requireIt(p.Future().Timeout(0))
 	})
 	// All were taken: a report of one would stop the next test that looks into it.
-	reports.settleGarbage(t)
+	reports.SettleGarbage(t)
 }

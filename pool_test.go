@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestPoolIsEmptyAtFirst(t *testing.T) {
@@ -19,7 +19,7 @@ func TestPoolIsEmptyAtFirst(t *testing.T) {
 	_, ok := p.Empty().Poll()
 	require.True(t, ok)
 	next := p.NextEmpty()
-	requirePending(t, next)
+	kit.RequirePending(t, next)
 	require.Equal(t, 1, p.Stats().Waiting)
 }
 
@@ -34,7 +34,7 @@ func TestPoolTellsWhenItEmpties(t *testing.T) {
 	p.Empty().Tap(func(struct{}, error) { order = append(order, "empty") })
 	p.NextEmpty().Tap(func(struct{}, error) { order = append(order, "next") })
 	a.Resolve(1)
-	b.Reject(errBoom)
+	b.Reject(kit.ErrBoom)
 	require.Equal(t, 1, p.Len())
 	require.Empty(t, order)
 	c.Future().Cancel(nil)
@@ -43,24 +43,24 @@ func TestPoolTellsWhenItEmpties(t *testing.T) {
 }
 
 func TestPoolLeavesResultsAlone(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	var p twill.Pool
 	func() {
 		a, b := twill.NewPromise[int](), twill.NewPromise[int]()
 		require.NoError(t, p.Add(a.Future()))
 		require.NoError(t, p.Add(b.Future()))
 		a.Resolve(1)
-		b.Reject(errFirst)
-		awaitValue(t, a.Future(), 1)
+		b.Reject(kit.ErrFirst)
+		kit.AwaitValue(t, a.Future(), 1)
 	}()
-	reports.await(t, errFirst) // the pool did not take it
+	reports.Await(t, kit.ErrFirst) // the pool did not take it
 }
 
 // Bug of the original: such a future made the pool never empty.
 func TestPoolAddOfASettledFuture(t *testing.T) {
 	var p twill.Pool
 	require.NoError(t, p.Add(twill.Resolved(1)))
-	require.NoError(t, p.Add(twill.Rejected[int](errBoom)))
+	require.NoError(t, p.Add(twill.Rejected[int](kit.ErrBoom)))
 	require.Zero(t, p.Len())
 	_, ok := p.Empty().Poll()
 	require.True(t, ok)
@@ -78,7 +78,7 @@ func TestPoolAddTwice(t *testing.T) {
 	require.Zero(t, p.Len())
 	_, ok := empty.Poll()
 	require.True(t, ok)
-	awaitValue(t, a.Future(), 1)
+	kit.AwaitValue(t, a.Future(), 1)
 }
 
 func TestPoolIsReusable(t *testing.T) {
@@ -104,8 +104,8 @@ func TestPoolWaiterMayAddAndAskAgain(t *testing.T) {
 		require.NoError(t, p.Add(b.Future()))
 		again = p.Empty()
 	})
-	watchdog(t, func() { a.Resolve(1) })
-	requirePending(t, again)
+	kit.Watchdog(t, func() { a.Resolve(1) })
+	kit.RequirePending(t, again)
 	b.Resolve(2)
 	_, ok := again.Poll()
 	require.True(t, ok)
@@ -118,9 +118,9 @@ func TestPoolCancelledWaiterLeaves(t *testing.T) {
 	one, two := p.Empty(), p.Empty()
 	require.True(t, one.Cancel(nil))
 	require.Equal(t, 1, p.Stats().Waiting)
-	awaitError(t, one, twill.ErrCanceled)
+	kit.AwaitError(t, one, twill.ErrCanceled)
 	a.Resolve(1)
-	awaitValue(t, two, struct{}{})
+	kit.AwaitValue(t, two, struct{}{})
 }
 
 func TestPoolCancelAll(t *testing.T) {
@@ -130,20 +130,20 @@ func TestPoolCancelAll(t *testing.T) {
 	a.OnCancel(func(error) { order = append(order, "a") })
 	b.OnCancel(func(error) { order = append(order, "b") })
 	require.NoError(t, p.Add(a.Future()))
-	require.NoError(t, p.Add(twill.Then(b.Future(), same[string])))
-	p.CancelAll(errBoom)
+	require.NoError(t, p.Add(twill.Then(b.Future(), kit.Same[string])))
+	p.CancelAll(kit.ErrBoom)
 	require.Equal(t, []string{"a", "b"}, order)
 	require.Zero(t, p.Len())
-	awaitError(t, a.Future(), errBoom)
-	awaitError(t, b.Future(), errBoom)
+	kit.AwaitError(t, a.Future(), kit.ErrBoom)
+	kit.AwaitError(t, b.Future(), kit.ErrBoom)
 }
 
 func TestPoolIsNoInterest(t *testing.T) {
 	var p twill.Pool
 	a := twill.NewPromise[int]()
 	require.NoError(t, p.Add(a.Future()))
-	require.True(t, twill.Then(a.Future(), same[int]).Cancel(nil))
-	awaitError(t, a.Future(), twill.ErrCanceled)
+	require.True(t, twill.Then(a.Future(), kit.Same[int]).Cancel(nil))
+	kit.AwaitError(t, a.Future(), twill.ErrCanceled)
 }
 
 func TestPoolClose(t *testing.T) {
@@ -156,7 +156,7 @@ func TestPoolClose(t *testing.T) {
 	require.Equal(t, 1, p.Len())
 	empty := p.Empty()
 	a.Resolve(1)
-	awaitValue(t, empty, struct{}{})
+	kit.AwaitValue(t, empty, struct{}{})
 }
 
 func TestPoolWaterMarks(t *testing.T) {
@@ -237,7 +237,7 @@ func TestPoolWaterMarksAreToldInTurn(t *testing.T) {
 // Those who wait are told, and the marks, whatever handlers do; others' futures
 // are cancelled.
 func TestPoolTellsAllWhateverHandlersDo(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	low := make(chan int, 1)
 	p := twill.NewPool(&twill.PoolOptions{High: 2, OnLow: func(n int) { low <- n }})
 	a, b := twill.NewPromise[int](), twill.NewPromise[int]()
@@ -247,20 +247,20 @@ func TestPoolTellsAllWhateverHandlersDo(t *testing.T) {
 	one, two := p.Empty(), p.Empty()
 	exits, last := one.Finally(exit), two.Finally(func() {})
 	cancelled := a.Future().Finally(exit)
-	go p.CancelAll(errFirst)
-	awaitError(t, b.Future(), errFirst)
-	awaitError(t, cancelled, twill.ErrGoexit)
-	awaitError(t, exits, twill.ErrGoexit)
-	awaitValue(t, last, struct{}{})
+	go p.CancelAll(kit.ErrFirst)
+	kit.AwaitError(t, b.Future(), kit.ErrFirst)
+	kit.AwaitError(t, cancelled, twill.ErrGoexit)
+	kit.AwaitError(t, exits, twill.ErrGoexit)
+	kit.AwaitValue(t, last, struct{}{})
 	require.Zero(t, <-low)
-	require.Empty(t, reports.of(twill.ErrGoexit), "it was the handlers' futures'")
+	require.Empty(t, reports.Of(twill.ErrGoexit), "it was the handlers' futures'")
 }
 
 func TestPoolPanickingWaterMark(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	low := make(chan int)
 	p := twill.NewPool(&twill.PoolOptions{
-		High: 1, OnHigh: func(int) { panic(errSecond) },
+		High: 1, OnHigh: func(int) { panic(kit.ErrSecond) },
 		OnLow: func(n int) { low <- n; runtime.Goexit() },
 	})
 	for range 2 {
@@ -269,8 +269,8 @@ func TestPoolPanickingWaterMark(t *testing.T) {
 		empty := p.Empty()
 		go a.Resolve(1)
 		require.Zero(t, <-low)
-		awaitValue(t, empty, struct{}{})
-		reports.await(t, errSecond)
+		kit.AwaitValue(t, empty, struct{}{})
+		reports.Await(t, kit.ErrSecond)
 	}
 }
 
@@ -332,7 +332,7 @@ func TestPoolFromManyGoroutines(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	awaitValue(t, p.Empty(), struct{}{})
+	kit.AwaitValue(t, p.Empty(), struct{}{})
 	require.EqualValues(t, 2400, p.Stats().Added)
 	runtime.KeepAlive(&p)
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // What must hold whoever calls, leaves and forgets when: a function runs once
@@ -60,9 +60,9 @@ func (s *poolerStress) call(ctx context.Context, key int) (uint64, error) {
 	}
 	switch {
 	case n == 1:
-		return 0, errBoom
+		return 0, kit.ErrBoom
 	case n == 2:
-		panic(errBoom)
+		panic(kit.ErrBoom)
 	case n == 3 && s.seed%2 == 0:
 		runtime.Goexit()
 	case n == 4 && ctx.Err() != nil:
@@ -72,7 +72,7 @@ func (s *poolerStress) call(ctx context.Context, key int) (uint64, error) {
 }
 
 func (s *poolerStress) run(t *testing.T) {
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		var wg sync.WaitGroup
 		for g := range 4 {
 			rnd := rand.New(rand.NewPCG(s.seed, uint64(g)))
@@ -83,7 +83,7 @@ func (s *poolerStress) run(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		awaitValue(t, s.pooler.Empty(), struct{}{})
+		kit.AwaitValue(t, s.pooler.Empty(), struct{}{})
 	})
 	require.Eventually(t, func() bool { return s.futures.Load() == s.settled.Load() }, 5*time.Second, time.Millisecond)
 	stats := s.pooler.Stats()
@@ -107,13 +107,13 @@ func (s *poolerStress) step(t *testing.T, rnd *rand.Rand) {
 	case 0:
 		f.Cancel(nil)
 	case 1:
-		go f.Cancel(errFirst)
+		go f.Cancel(kit.ErrFirst)
 	case 2:
 		go cancel()
 	}
 	_, err := f.Await(context.Background())
 	switch {
-	case err == nil, errors.Is(err, errBoom), errors.Is(err, twill.ErrGoexit), errors.Is(err, context.Canceled):
+	case err == nil, errors.Is(err, kit.ErrBoom), errors.Is(err, twill.ErrGoexit), errors.Is(err, context.Canceled):
 	default:
 		t.Error(err)
 	}
@@ -149,11 +149,11 @@ func TestPoolerMillionKeysLeaveNothing(t *testing.T) {
 		held = nil
 	}
 	batch(0, 1000)
-	before := heapInUse()
+	before := kit.HeapInUse()
 	for from := 0; from < keys; from += keys / 4 {
 		batch(from, keys/4)
 	}
-	require.Less(t, float64(heapInUse())-float64(before), 128*1024.0)
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 128*1024.0)
 	require.Equal(t, twill.PoolerStats{Calls: uint64(keys + 1000)}, p.Stats())
 	require.Zero(t, twill.Flights(p))
 }
@@ -179,16 +179,16 @@ func TestPoolerCallersWhoLeaveLeaveNothing(t *testing.T) {
 		}
 	}
 	join(100)
-	before := heapInUse()
+	before := kit.HeapInUse()
 	join(20_000)
-	require.Less(t, float64(heapInUse())-float64(before), 256*1024.0)
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 256*1024.0)
 	require.Equal(t, 1, p.Stats().Waiting)
 	promise.Resolve(1)
-	requireValue(t, 1, stay)
+	kit.RequireValue(t, 1, stay)
 }
 
 func TestPoolerAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx := context.Background()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // calls is a function to pool: every call of it waits for a result, or for the
@@ -50,7 +51,7 @@ func (c *calls) fn(ctx context.Context, key string) (int, error) {
 	select {
 	case v := <-result:
 		if v < 0 {
-			return 0, errBoom
+			return 0, kit.ErrBoom
 		}
 		return v, nil
 	case <-done:
@@ -82,9 +83,9 @@ func TestPoolerSharesTheCallUnderway(t *testing.T) {
 
 		c.result("a") <- 7
 		synctest.Wait()
-		requireValue(t, 7, one)
-		requireValue(t, 7, two)
-		requirePending(t, other)
+		kit.RequireValue(t, 7, one)
+		kit.RequireValue(t, 7, two)
+		kit.RequirePending(t, other)
 
 		again := p.Call(ctx, "a")
 		synctest.Wait()
@@ -92,8 +93,8 @@ func TestPoolerSharesTheCallUnderway(t *testing.T) {
 		c.result("a") <- -1
 		c.result("b") <- 8
 		synctest.Wait()
-		requireFailure(t, errBoom, again)
-		requireValue(t, 8, other)
+		kit.RequireFailure(t, kit.ErrBoom, again)
+		kit.RequireValue(t, 8, other)
 		require.Equal(t, twill.PoolerStats{Calls: 4, Merged: 1}, p.Stats())
 	})
 }
@@ -110,7 +111,7 @@ func TestPoolerForgottenCallEndsFirst(t *testing.T) {
 		joined := p.Call(t.Context(), "a")
 		require.Len(t, c.promises, 2)
 		c.promises[1].Resolve(2)
-		requireValue(t, 2, joined)
+		kit.RequireValue(t, 2, joined)
 	})
 }
 
@@ -128,11 +129,11 @@ func TestPoolerKeyIsFreeBeforeResultsAreDelivered(t *testing.T) {
 		c.result("a") <- 1
 		synctest.Wait()
 		require.Equal(t, 2, c.count())
-		requirePending(t, again[0])
+		kit.RequirePending(t, again[0])
 		c.result("a") <- 2
 		synctest.Wait()
-		requireValue(t, 2, again[0])
-		requireValue(t, 2, again[1])
+		kit.RequireValue(t, 2, again[0])
+		kit.RequireValue(t, 2, again[1])
 	})
 }
 
@@ -174,9 +175,9 @@ func TestPoolerFunc(t *testing.T) {
 		require.Equal(t, 2, p.Len())
 		require.Equal(t, []request{{"ada", []string{"x", "y"}}, {"bob", nil}}, slices.Collect(p.All()))
 		close(gate)
-		awaitValue(t, one, 2)
-		awaitValue(t, two, 2)
-		awaitValue(t, three, 0)
+		kit.AwaitValue(t, one, 2)
+		kit.AwaitValue(t, two, 2)
+		kit.AwaitValue(t, three, 0)
 	})
 }
 
@@ -199,7 +200,7 @@ func TestPoolersShareOnlyEqualKeysOfTheirOwn(t *testing.T) {
 	require.Equal(t, one.Stats(), two.Stats())
 	close(gate)
 	for i, f := range fs {
-		awaitValue(t, f, []string{"1ab", "2ab"}[i/4])
+		kit.AwaitValue(t, f, []string{"1ab", "2ab"}[i/4])
 	}
 }
 
@@ -207,11 +208,11 @@ func TestPoolersShareOnlyEqualKeysOfTheirOwn(t *testing.T) {
 // free.
 func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 	for name, do := range map[string]func(){
-		"panic": func() { panic(errBoom) },
+		"panic": func() { panic(kit.ErrBoom) },
 		"exit":  runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {
-			want := errBoom
+			want := kit.ErrBoom
 			if name == "exit" {
 				want = twill.ErrGoexit
 			}
@@ -227,9 +228,9 @@ func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 				})
 				one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
 				close(gate)
-				awaitError(t, one, want)
-				awaitError(t, two, want)
-				awaitValue(t, p.Call(t.Context(), "a"), 2)
+				kit.AwaitError(t, one, want)
+				kit.AwaitError(t, two, want)
+				kit.AwaitValue(t, p.Call(t.Context(), "a"), 2)
 				synctest.Wait()
 				require.Zero(t, p.Stats().Underway)
 			})
@@ -239,8 +240,8 @@ func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 
 // The same for a call that others wait for.
 func TestPoolerPanicOfACancelledCallStartsTheNext(t *testing.T) {
-	reports := collectReports(t)
-	for _, do := range []func(){func() { panic(errBoom) }, runtime.Goexit} {
+	reports := kit.CollectReports(t)
+	for _, do := range []func(){func() { panic(kit.ErrBoom) }, runtime.Goexit} {
 		gate := make(chan struct{})
 		var n atomic.Int64
 		p := twill.NewPooler(func(context.Context, string) (int, error) {
@@ -253,9 +254,9 @@ func TestPoolerPanicOfACancelledCallStartsTheNext(t *testing.T) {
 		p.Call(t.Context(), "a").Cancel(nil)
 		next := p.Call(t.Context(), "a")
 		close(gate)
-		awaitValue(t, next, 2)
+		kit.AwaitValue(t, next, 2)
 	}
-	reports.await(t, errBoom) // nobody was left to take it
+	reports.Await(t, kit.ErrBoom) // nobody was left to take it
 }
 
 // A handler that ends the goroutine keeps nobody from being told.
@@ -263,13 +264,13 @@ func TestPoolerTellsAllWhateverHandlersDo(t *testing.T) {
 	gate := make(chan struct{})
 	p := twill.NewPooler(func(context.Context, string) (int, error) { <-gate; return 1, nil })
 	one := twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { runtime.Goexit(); return 0, nil })
-	two := twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { panic(errBoom) })
+	two := twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { panic(kit.ErrBoom) })
 	three := p.Call(t.Context(), "a")
 	close(gate)
-	awaitError(t, one, twill.ErrGoexit)
-	awaitError(t, two, errBoom)
-	awaitValue(t, three, 1)
-	awaitValue(t, p.Empty(), struct{}{})
+	kit.AwaitError(t, one, twill.ErrGoexit)
+	kit.AwaitError(t, two, kit.ErrBoom)
+	kit.AwaitValue(t, three, 1)
+	kit.AwaitValue(t, p.Empty(), struct{}{})
 }
 
 // singleflight.Do deadlocks.
@@ -291,9 +292,9 @@ func TestPoolerReentrantCallFails(t *testing.T) {
 		return p.Call(ctx, "other").Await(ctx)
 	})
 	for _, key := range []string{"itself", "by a child context", "by way of another"} {
-		awaitError(t, p.Call(t.Context(), key), twill.ErrReentrant)
+		kit.AwaitError(t, p.Call(t.Context(), key), twill.ErrReentrant)
 	}
-	awaitValue(t, p.Empty(), struct{}{})
+	kit.AwaitValue(t, p.Empty(), struct{}{})
 
 	q := twill.NewPooler(func(ctx context.Context, key int) (int, error) {
 		if key == 0 {
@@ -304,8 +305,8 @@ func TestPoolerReentrantCallFails(t *testing.T) {
 		return 0, err
 	})
 	_ = q.Call(t.Context(), 1)
-	awaitError(t, q.Call(t.Context(), 1), twill.ErrReentrant)
-	awaitValue(t, q.Call(t.Context(), 0), 1)
+	kit.AwaitError(t, q.Call(t.Context(), 1), twill.ErrReentrant)
+	kit.AwaitValue(t, q.Call(t.Context(), 0), 1)
 }
 
 // A context that outlived its call, or a call that was forgotten, is no
@@ -319,10 +320,10 @@ func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 		kept = ctx
 		return n, nil
 	})
-	awaitValue(t, p.Call(t.Context(), "a"), 1)
-	awaitValue(t, p.Empty(), struct{}{})
-	awaitError(t, p.Call(kept, "a"), context.Canceled) // it has ended
-	awaitValue(t, p.Call(context.WithoutCancel(kept), "a"), 2)
+	kit.AwaitValue(t, p.Call(t.Context(), "a"), 1)
+	kit.AwaitValue(t, p.Empty(), struct{}{})
+	kit.AwaitError(t, p.Call(kept, "a"), context.Canceled) // it has ended
+	kit.AwaitValue(t, p.Call(context.WithoutCancel(kept), "a"), 2)
 
 	p = twill.NewPooler(func(ctx context.Context, key string) (int, error) {
 		if n++; n > 4 {
@@ -331,7 +332,7 @@ func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 		p.Forget(key)
 		return p.Call(ctx, key).Await(ctx)
 	})
-	awaitValue(t, p.Call(t.Context(), "a"), 5)
+	kit.AwaitValue(t, p.Call(t.Context(), "a"), 5)
 }
 
 // A cancelled call that waits for the next one of its key would wait for itself.
@@ -355,14 +356,14 @@ func TestPoolerReentrantCallOfACancelledCall(t *testing.T) {
 // panickyContext panics when its caller is to be watched.
 type panickyContext struct{ context.Context }
 
-func (panickyContext) Done() <-chan struct{} { panic(errBoom) }
+func (panickyContext) Done() <-chan struct{} { panic(kit.ErrBoom) }
 
 // Its panic is the caller's: the key is not held by a call that never began.
 func TestPoolerContextThatPanics(t *testing.T) {
 	p := twill.NewPooler(func(context.Context, string) (int, error) { return 1, nil })
-	require.PanicsWithValue(t, errBoom, func() { p.Call(panickyContext{context.Background()}, "a") })
-	awaitValue(t, p.Call(t.Context(), "a"), 1)
-	awaitValue(t, p.Empty(), struct{}{})
+	require.PanicsWithValue(t, kit.ErrBoom, func() { p.Call(panickyContext{context.Background()}, "a") })
+	kit.AwaitValue(t, p.Call(t.Context(), "a"), 1)
+	kit.AwaitValue(t, p.Empty(), struct{}{})
 }
 
 // A handler that ends the goroutine of CancelAll spares nobody.
@@ -373,25 +374,25 @@ func TestPoolerCancelAllWhateverHandlersDo(t *testing.T) {
 	})
 	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "b")
 	exits := one.Finally(runtime.Goexit)
-	go p.CancelAll(errFirst)
-	awaitError(t, exits, twill.ErrGoexit)
-	awaitError(t, two, errFirst)
-	awaitValue(t, p.Empty(), struct{}{})
+	go p.CancelAll(kit.ErrFirst)
+	kit.AwaitError(t, exits, twill.ErrGoexit)
+	kit.AwaitError(t, two, kit.ErrFirst)
+	kit.AwaitValue(t, p.Empty(), struct{}{})
 }
 
 func TestPoolerOddKeys(t *testing.T) {
 	p := twill.NewPooler(func(_ context.Context, key any) (any, error) { return key, nil })
 	require.Panics(t, func() { p.Call(t.Context(), []int{}) })
-	watchdog(t, func() { awaitValue[any](t, p.Call(t.Context(), "usable"), "usable") })
+	kit.Watchdog(t, func() { kit.AwaitValue[any](t, p.Call(t.Context(), "usable"), "usable") })
 
 	gate := make(chan struct{})
 	nan := twill.NewPooler(func(context.Context, float64) (int, error) { <-gate; return 1, nil })
 	one, two := nan.Call(t.Context(), math.NaN()), nan.Call(t.Context(), math.NaN())
 	require.Equal(t, 2, nan.Len())
 	close(gate)
-	awaitValue(t, one, 1)
-	awaitValue(t, two, 1)
-	awaitValue(t, nan.Empty(), struct{}{})
+	kit.AwaitValue(t, one, 1)
+	kit.AwaitValue(t, two, 1)
+	kit.AwaitValue(t, nan.Empty(), struct{}{})
 	require.Zero(t, twill.Flights(nan))
 }
 
@@ -427,22 +428,22 @@ func (c *promised) fn(ctx context.Context, _ string) *twill.Future[int] {
 func TestPoolerFutureShares(t *testing.T) {
 	var c promised
 	p := twill.NewPoolerFuture(c.fn)
-	caller := goid()
+	caller := kit.Goid()
 	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
 	require.Len(t, c.promises, 1, "it started on the goroutine of the caller")
 	require.Equal(t, twill.PoolerStats{Calls: 2, Merged: 1, Underway: 1, Waiting: 2}, p.Stats())
 	var again *twill.Future[int]
 	one.Tap(func(int, error) {
-		require.Equal(t, caller, goid())
+		require.Equal(t, caller, kit.Goid())
 		again = p.Call(t.Context(), "a")
 	})
 	c.promises[0].Resolve(7)
-	requireValue(t, 7, one)
-	requireValue(t, 7, two)
+	kit.RequireValue(t, 7, one)
+	kit.RequireValue(t, 7, two)
 	require.ErrorIs(t, c.ctxs[0].Err(), context.Canceled)
-	requirePending(t, again)
-	c.promises[1].Reject(errBoom)
-	requireFailure(t, errBoom, again)
+	kit.RequirePending(t, again)
+	c.promises[1].Reject(kit.ErrBoom)
+	kit.RequireFailure(t, kit.ErrBoom, again)
 	require.Zero(t, p.Stats().Underway)
 }
 
@@ -461,12 +462,12 @@ func TestPoolerFutureIsNotJoinedOnceItsFutureHasSettled(t *testing.T) {
 	})
 	first := p.Call(t.Context(), "a")
 	promises[0].Resolve(1)
-	requireValue(t, 1, first)
-	requirePending(t, again)
+	kit.RequireValue(t, 1, first)
+	kit.RequirePending(t, again)
 	require.Len(t, promises, 2)
 	require.Equal(t, twill.PoolerStats{Calls: 2, Underway: 1, Waiting: 1}, p.Stats())
 	promises[1].Resolve(2)
-	requireValue(t, 2, again)
+	kit.RequireValue(t, 2, again)
 	require.Zero(t, p.Len())
 }
 
@@ -475,13 +476,13 @@ func TestPoolerFutureOfASettledFuture(t *testing.T) {
 	n := 0
 	p := twill.NewPoolerFuture(func(_ context.Context, key string) *twill.Future[int] {
 		if n++; key == "bad" {
-			return twill.Rejected[int](errBoom)
+			return twill.Rejected[int](kit.ErrBoom)
 		}
 		return twill.Resolved(n)
 	})
-	requireValue(t, 1, p.Call(t.Context(), "a"))
-	requireValue(t, 2, p.Call(t.Context(), "a"))
-	requireFailure(t, errBoom, p.Call(t.Context(), "bad"))
+	kit.RequireValue(t, 1, p.Call(t.Context(), "a"))
+	kit.RequireValue(t, 2, p.Call(t.Context(), "a"))
+	kit.RequireFailure(t, kit.ErrBoom, p.Call(t.Context(), "bad"))
 	require.Zero(t, p.Stats().Underway)
 }
 
@@ -489,24 +490,24 @@ func TestPoolerFutureIsCancelledByTheLastToLeave(t *testing.T) {
 	var c promised
 	p := twill.NewPoolerFuture(c.fn)
 	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
-	require.True(t, one.Cancel(errFirst))
-	requirePending(t, c.promises[0].Future())
-	require.True(t, two.Cancel(errSecond))
-	requireFailure(t, errSecond, c.promises[0].Future())
-	require.Equal(t, errSecond, context.Cause(c.ctxs[0]))
+	require.True(t, one.Cancel(kit.ErrFirst))
+	kit.RequirePending(t, c.promises[0].Future())
+	require.True(t, two.Cancel(kit.ErrSecond))
+	kit.RequireFailure(t, kit.ErrSecond, c.promises[0].Future())
+	require.Equal(t, kit.ErrSecond, context.Cause(c.ctxs[0]))
 	require.Zero(t, p.Stats().Underway)
 
 	// A future that others need too goes on without us; the key is free.
 	three := p.Call(t.Context(), "a")
-	keep := twill.Then(c.promises[1].Future(), same[int])
+	keep := twill.Then(c.promises[1].Future(), kit.Same[int])
 	require.True(t, three.Cancel(nil))
-	requirePending(t, keep)
+	kit.RequirePending(t, keep)
 	require.Zero(t, p.Stats().Underway)
 	four := p.Call(t.Context(), "a")
 	c.promises[1].Resolve(1)
-	requireValue(t, 1, keep)
+	kit.RequireValue(t, 1, keep)
 	c.promises[2].Resolve(2)
-	requireValue(t, 2, four)
+	kit.RequireValue(t, 2, four)
 }
 
 // A canceller that takes its time: the next call waits for it.
@@ -518,13 +519,13 @@ func TestPoolerFutureNextCallWaitsForASlowCancel(t *testing.T) {
 		return work.Future().CatchFuture(func(error) *twill.Future[int] { return cleanup.Future().Shield() })
 	})
 	require.True(t, p.Call(t.Context(), "a").Cancel(nil))
-	requireFailure(t, twill.ErrCanceled, promises[0].Future())
+	kit.RequireFailure(t, twill.ErrCanceled, promises[0].Future())
 	next := p.Call(t.Context(), "a")
 	require.Len(t, promises, 1)
 	cleanups[0].Resolve(0)
 	require.Len(t, promises, 2)
 	promises[1].Resolve(3)
-	requireValue(t, 3, next)
+	kit.RequireValue(t, 3, next)
 }
 
 // Bug of the original: a function that raised left its key for ever, and all
@@ -534,7 +535,7 @@ func TestPoolerFutureWhateverTheFunctionDoes(t *testing.T) {
 	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
 		switch n++; n {
 		case 1:
-			panic(errBoom)
+			panic(kit.ErrBoom)
 		case 2:
 			return nil
 		case 3:
@@ -542,8 +543,8 @@ func TestPoolerFutureWhateverTheFunctionDoes(t *testing.T) {
 		}
 		return twill.Resolved(n)
 	})
-	requireFailure(t, errBoom, p.Call(t.Context(), "a"))
-	_, err := awaitSoon(p.Call(t.Context(), "a"))
+	kit.RequireFailure(t, kit.ErrBoom, p.Call(t.Context(), "a"))
+	_, err := kit.AwaitSoon(p.Call(t.Context(), "a"))
 	require.ErrorContains(t, err, "nil future")
 	exited := make(chan struct{})
 	go func() {
@@ -553,7 +554,7 @@ func TestPoolerFutureWhateverTheFunctionDoes(t *testing.T) {
 	}()
 	<-exited
 	require.Zero(t, p.Stats().Underway)
-	requireValue(t, 4, p.Call(t.Context(), "a"))
+	kit.RequireValue(t, 4, p.Call(t.Context(), "a"))
 }
 
 // Those who join while the function itself still runs.
@@ -572,13 +573,13 @@ func TestPoolerFutureJoinedWhileTheFunctionRuns(t *testing.T) {
 			go p.Call(t.Context(), "a")
 			<-entered
 			joined := p.Call(t.Context(), "a")
-			requirePending(t, joined)
+			kit.RequirePending(t, joined)
 			close(gate)
 			synctest.Wait()
 			if exit {
-				requireFailure(t, twill.ErrGoexit, joined)
+				kit.RequireFailure(t, twill.ErrGoexit, joined)
 			} else {
-				requireValue(t, 1, joined)
+				kit.RequireValue(t, 1, joined)
 			}
 			require.Zero(t, p.Stats().Underway)
 		}
@@ -602,17 +603,17 @@ func TestPoolerFutureLeftWhileTheFunctionRuns(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		go p.Call(ctx, "a")
 		synctest.Wait()
-		cancel(errBoom)
+		cancel(kit.ErrBoom)
 		synctest.Wait()
-		require.Equal(t, errBoom, context.Cause(c.ctxs[0]))
+		require.Equal(t, kit.ErrBoom, context.Cause(c.ctxs[0]))
 		next := p.Call(t.Context(), "a")
 		require.Len(t, c.promises, 1)
 		close(gate)
 		synctest.Wait()
-		requireFailure(t, errBoom, c.promises[0].Future())
+		kit.RequireFailure(t, kit.ErrBoom, c.promises[0].Future())
 		require.Len(t, c.promises, 2)
 		c.promises[1].Resolve(2)
-		requireValue(t, 2, next)
+		kit.RequireValue(t, 2, next)
 	})
 }
 
@@ -636,7 +637,7 @@ func TestPoolerFutureLeftAndThenExits(t *testing.T) {
 		synctest.Wait()
 		next := p.Call(t.Context(), "a")
 		close(gate)
-		awaitValue(t, next, 2)
+		kit.AwaitValue(t, next, 2)
 		synctest.Wait()
 		require.Zero(t, p.Stats().Underway)
 	})
@@ -663,7 +664,7 @@ func TestPoolerEndsBeforeTheContextIsWatched(t *testing.T) {
 		p := twill.NewPoolerFuture(c.fn)
 		p.Call(t.Context(), "a")
 		resolve := func() { c.promises[0].Resolve(1) }
-		requireValue(t, 1, p.Call(endlessContext{context.Background(), resolve, make(chan struct{})}, "a"))
+		kit.RequireValue(t, 1, p.Call(endlessContext{context.Background(), resolve, make(chan struct{})}, "a"))
 	})
 }
 
@@ -679,7 +680,7 @@ func TestPoolerLetsGoOfArguments(t *testing.T) {
 		gone = weak.Make(big)
 		f = p.Call(t.Context(), big)
 	}()
-	awaitValue(t, f, 2)
+	kit.AwaitValue(t, f, 2)
 	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
 	runtime.KeepAlive(f)
 }
@@ -707,9 +708,9 @@ func TestPoolerLetsGoOfArgumentsInLine(t *testing.T) {
 func TestPoolerFutureReentrantCallFails(t *testing.T) {
 	var p *twill.Pooler[string, int]
 	p = twill.NewPoolerFuture(func(ctx context.Context, key string) *twill.Future[int] {
-		return twill.Then(p.Call(ctx, key), same[int])
+		return twill.Then(p.Call(ctx, key), kit.Same[int])
 	})
-	requireFailure(t, twill.ErrReentrant, p.Call(t.Context(), "a"))
+	kit.RequireFailure(t, twill.ErrReentrant, p.Call(t.Context(), "a"))
 
 	// Also from a handler, later.
 	var work twill.Promise[int]
@@ -718,7 +719,7 @@ func TestPoolerFutureReentrantCallFails(t *testing.T) {
 	})
 	f := p.Call(t.Context(), "a")
 	work.Resolve(1)
-	requireFailure(t, twill.ErrReentrant, f)
+	kit.RequireFailure(t, twill.ErrReentrant, f)
 }
 
 func TestPoolerFutureForget(t *testing.T) {
@@ -730,15 +731,15 @@ func TestPoolerFutureForget(t *testing.T) {
 	require.Len(t, c.promises, 2)
 	c.promises[0].Resolve(1)
 	c.promises[1].Resolve(2)
-	requireValue(t, 1, one)
-	requireValue(t, 2, two)
+	kit.RequireValue(t, 1, one)
+	kit.RequireValue(t, 2, two)
 	require.Zero(t, p.Stats().Underway)
 }
 
 // One call after another is cancelled, and each starts the next: a loop, not
 // a recursion.
 func TestPoolerFutureManyCancelsInARow(t *testing.T) {
-	smallStack(t)
+	kit.SmallStack(t)
 	p := twill.NewPoolerFuture(func(ctx context.Context, _ string) *twill.Future[int] {
 		return twill.NewPromise[int]().Future()
 	})
@@ -762,13 +763,13 @@ func TestPoolerOfAPooler(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, inner.Len())
 		one.Cancel(nil)
-		two.Cancel(errBoom)
-		requireFailure(t, errBoom, two)
+		two.Cancel(kit.ErrBoom)
+		kit.RequireFailure(t, kit.ErrBoom, two)
 		synctest.Wait() // the end of the outer call's context may come first at the inner one
 		require.Zero(t, outer.Len())
 		_, err := inner.Empty().Await(t.Context())
 		require.NoError(t, err)
-		require.False(t, errors.Is(err, errBoom))
+		require.False(t, errors.Is(err, kit.ErrBoom))
 	})
 }
 
@@ -782,21 +783,21 @@ func TestPoolerOnlyTheLastCallerToLeaveEndsTheCall(t *testing.T) {
 		one, two, three := p.Call(first, "a"), p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
 		synctest.Wait()
 
-		leave(errFirst)
+		leave(kit.ErrFirst)
 		synctest.Wait()
-		requireFailure(t, errFirst, one)
-		requireFailure(t, twill.ErrCanceled, one)
+		kit.RequireFailure(t, kit.ErrFirst, one)
+		kit.RequireFailure(t, twill.ErrCanceled, one)
 		require.NoError(t, c.ctxs[0].Err())
 
-		require.True(t, two.Cancel(errSecond))
-		requireFailure(t, errSecond, two)
+		require.True(t, two.Cancel(kit.ErrSecond))
+		kit.RequireFailure(t, kit.ErrSecond, two)
 		require.NoError(t, c.ctxs[0].Err())
-		requirePending(t, three)
+		kit.RequirePending(t, three)
 		require.Equal(t, 1, p.Stats().Waiting)
 
-		require.True(t, three.Cancel(errBoom))
-		requireFailure(t, errBoom, three)
-		require.Equal(t, errBoom, context.Cause(c.ctxs[0]))
+		require.True(t, three.Cancel(kit.ErrBoom))
+		kit.RequireFailure(t, kit.ErrBoom, three)
+		require.Equal(t, kit.ErrBoom, context.Cause(c.ctxs[0]))
 		synctest.Wait()
 		require.Zero(t, p.Stats().Underway)
 	})
@@ -806,10 +807,10 @@ func TestPoolerCallWithAnEndedContext(t *testing.T) {
 	var c calls
 	p := twill.NewPooler(c.fn)
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBoom)
+	cancel(kit.ErrBoom)
 	f := p.Call(ctx, "a")
-	requireFailure(t, errBoom, f)
-	requireFailure(t, twill.ErrCanceled, f)
+	kit.RequireFailure(t, kit.ErrBoom, f)
+	kit.RequireFailure(t, twill.ErrCanceled, f)
 	require.Zero(t, p.Stats())
 }
 
@@ -830,7 +831,7 @@ func TestPoolerContext(t *testing.T) {
 		_, ok := fnCtx.Deadline()
 		require.False(t, ok)
 		time.Sleep(2 * time.Second)
-		requireFailure(t, context.DeadlineExceeded, one)
+		kit.RequireFailure(t, context.DeadlineExceeded, one)
 		require.NoError(t, fnCtx.Err())
 		require.NoError(t, context.Cause(fnCtx))
 		child, end := context.WithCancel(fnCtx)
@@ -838,7 +839,7 @@ func TestPoolerContext(t *testing.T) {
 		require.Equal(t, "first", child.Value(contextKey("who")))
 
 		c.result("a") <- 1
-		awaitValue(t, two, 1)
+		kit.AwaitValue(t, two, 1)
 		synctest.Wait()
 		require.ErrorIs(t, fnCtx.Err(), context.Canceled, "it ends with the call")
 		require.ErrorIs(t, child.Err(), context.Canceled)
@@ -853,7 +854,7 @@ func TestPoolerContextAskedLate(t *testing.T) {
 		late = ctx
 		return 1, nil
 	})
-	awaitValue(t, p.Call(t.Context(), 1), 1)
+	kit.AwaitValue(t, p.Call(t.Context(), 1), 1)
 	<-late.Done()
 	require.ErrorIs(t, late.Err(), context.Canceled)
 	require.ErrorIs(t, context.Cause(late), context.Canceled)
@@ -874,12 +875,12 @@ func TestPoolerCallAfterACancelledOneWaitsForItToReturn(t *testing.T) {
 		c.result("a") <- 1
 		synctest.Wait()
 		require.Equal(t, 2, c.count(), "it has returned")
-		requirePending(t, one)
+		kit.RequirePending(t, one)
 		require.NoError(t, c.ctxs[1].Err())
 		c.result("a") <- 2
 		synctest.Wait()
-		requireValue(t, 2, one)
-		requireValue(t, 2, two)
+		kit.RequireValue(t, 2, one)
+		kit.RequireValue(t, 2, two)
 		require.Zero(t, p.Stats().Underway)
 	})
 }
@@ -905,7 +906,7 @@ func TestPoolerCallInLineIsNeverMadeOnceLeft(t *testing.T) {
 		c.result("a") <- 2
 		synctest.Wait()
 		c.result("a") <- 3
-		awaitValue(t, three, 3)
+		kit.AwaitValue(t, three, 3)
 		require.Equal(t, 3, c.count())
 	})
 }
@@ -934,9 +935,9 @@ func TestPoolerForget(t *testing.T) {
 			c.result("a") <- 5
 		}
 		synctest.Wait()
-		requireValue(t, 5, one)
-		requireValue(t, 5, three)
-		requireValue(t, 5, joined)
+		kit.RequireValue(t, 5, one)
+		kit.RequireValue(t, 5, three)
+		kit.RequireValue(t, 5, joined)
 		require.Zero(t, p.Len())
 	})
 }
@@ -945,7 +946,7 @@ func TestPoolerEmptyAndCancelAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := calls{stubborn: true}
 		p := twill.NewPooler(c.fn)
-		requireValue(t, struct{}{}, p.Empty())
+		kit.RequireValue(t, struct{}{}, p.Empty())
 		var order []int
 		call := func(i int, key string) *twill.Future[int] {
 			f := p.Call(t.Context(), key)
@@ -961,17 +962,17 @@ func TestPoolerEmptyAndCancelAll(t *testing.T) {
 		f := call(4, "a")
 		empty, gone := p.Empty(), p.Empty()
 		require.True(t, gone.Cancel(nil))
-		p.CancelAll(errBoom)
+		p.CancelAll(kit.ErrBoom)
 		require.Equal(t, []int{1, 2, 3, 4}, order)
-		requireFailure(t, errBoom, f)
-		requirePending(t, empty)
+		kit.RequireFailure(t, kit.ErrBoom, f)
+		kit.RequirePending(t, empty)
 		require.Equal(t, twill.PoolerStats{Calls: 5, Merged: 2, Underway: 2}, p.Stats())
 		c.result("a") <- 1
 		synctest.Wait()
-		requirePending(t, empty)
+		kit.RequirePending(t, empty)
 		c.result("b") <- 1
 		synctest.Wait()
-		requireValue(t, struct{}{}, empty)
+		kit.RequireValue(t, struct{}{}, empty)
 		require.Equal(t, 2, c.count())
 	})
 }
@@ -987,13 +988,13 @@ func TestPoolerEmptyIsToldLast(t *testing.T) {
 	empty.Tap(func(struct{}, error) { log = append(log, "empty") })
 	one.Tap(func(int, error) { log = append(log, "told") })
 	c.promises[0].Resolve(1)
-	requireValue(t, 1, two)
+	kit.RequireValue(t, 1, two)
 	require.Equal(t, []string{"empty before", "told", "empty"}, log)
 
 	twill.Then(p.Call(t.Context(), "a"), func(int) (int, error) { runtime.Goexit(); return 0, nil })
 	last := p.Call(t.Context(), "a")
 	empty = p.Empty()
 	go c.promises[1].Resolve(2)
-	awaitValue(t, empty, struct{}{})
-	awaitValue(t, last, 2)
+	kit.AwaitValue(t, empty, struct{}{})
+	kit.AwaitValue(t, last, 2)
 }

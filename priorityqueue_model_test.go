@@ -12,13 +12,13 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestPriorityQueueHandlersMayUseIt(t *testing.T) {
 	q := twill.NewPriorityQueue[int](nil)
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		var got []int
 		for range 3 {
 			q.Get().Tap(func(v int, _ error) {
@@ -28,12 +28,12 @@ func TestPriorityQueueHandlersMayUseIt(t *testing.T) {
 				q.Snapshot()
 			})
 		}
-		pqPut(t, q, 1, 0)
+		kit.PQPut(t, q, 1, 0)
 		require.Equal(t, []int{1, 2, 3}, got)
-		requireValue(t, 4, q.Get())
+		kit.RequireValue(t, 4, q.Get())
 		q.Get().Tap(func(int, error) { q.Close() })
 		q.Get().Tap(func(int, error) { q.Close() })
-		pqPut(t, q, 1, 0)
+		kit.PQPut(t, q, 1, 0)
 	})
 }
 
@@ -46,13 +46,13 @@ func TestPriorityQueueHandlerThatEndsTheGoroutine(t *testing.T) {
 		q.Get().Tap(func(int, error) { runtime.Goexit() })
 		others = append(others, q.Get())
 	}
-	watchdog(t, func() {
+	kit.Watchdog(t, func() {
 		exiting()
 		var puts sync.WaitGroup
 		puts.Go(func() { q.Put(1, 0) })
 		puts.Wait()
 		q.Put(2, 0)
-		requireValue(t, 2, others[0])
+		kit.RequireValue(t, 2, others[0])
 		exiting()
 		puts.Go(q.Close)
 		_, err := others[1].Await(context.Background())
@@ -72,13 +72,13 @@ func TestPriorityQueueReleases(t *testing.T) {
 		for n := range 100 {
 			v := new(big)
 			gone = append(gone, weak.Make(v))
-			handles = append(handles, pqPut(t, q, v, n%3))
+			handles = append(handles, kit.PQPut(t, q, v, n%3))
 		}
 		waiting.Poll()
 		for _, x := range handles[:50] {
 			x.Remove()
 		}
-		require.Len(t, pqDrain(q), 50)
+		require.Len(t, kit.PQDrain(q), 50)
 	}()
 	require.Eventually(t, func() bool {
 		runtime.GC()

@@ -4,8 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The five examples that Terry Jones gave for chainDeferred, with what Follow
@@ -14,34 +14,34 @@ import (
 func TestFollowExamples(t *testing.T) {
 	t.Run("boom1: the target was cancelled, then the source is resolved", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
-		runs := countCancels(target)
+		runs := kit.CountCancels(target)
 		kept := twill.Then(source.Future(), func(v string) (string, error) { return v, nil })
 		require.True(t, target.Follow(source.Future()))
 		target.Future().Cancel(nil)
 		require.Equal(t, 1, *runs)
 		require.True(t, source.Resolve("hey"))
-		requireCanceled(t, nil, target.Future())
-		requireValue(t, "hey", source.Future())
-		requireValue(t, "hey", kept)
+		kit.RequireCanceled(t, nil, target.Future())
+		kit.RequireValue(t, "hey", source.Future())
+		kit.RequireValue(t, "hey", kept)
 	})
 	t.Run("boom1, nobody else needs the source: it is cancelled with its last follower", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
-		runs := countCancels(source)
+		runs := kit.CountCancels(source)
 		target.Follow(source.Future())
-		target.Future().Cancel(errFirst)
+		target.Future().Cancel(kit.ErrFirst)
 		require.Equal(t, 1, *runs)
-		requireCanceled(t, errFirst, source.Future())
-		requireCanceled(t, errFirst, target.Future())
+		kit.RequireCanceled(t, kit.ErrFirst, source.Future())
+		kit.RequireCanceled(t, kit.ErrFirst, target.Future())
 		require.False(t, source.Resolve("hey"))
 	})
 	t.Run("boom2: the target was resolved by hand, then the source is", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
 		target.Follow(source.Future())
 		require.True(t, target.Resolve("hey"))
-		requirePending(t, source.Future())
+		kit.RequirePending(t, source.Future())
 		require.True(t, source.Resolve("you"))
-		requireValue(t, "hey", target.Future())
-		requireValue(t, "you", source.Future())
+		kit.RequireValue(t, "hey", target.Future())
+		kit.RequireValue(t, "you", source.Future())
 	})
 	t.Run("uncalled: cancelling the source runs both cancellers", func(t *testing.T) {
 		var order []string
@@ -61,24 +61,24 @@ func TestFollowExamples(t *testing.T) {
 		require.ElementsMatch(t, []string{"cancel one", "cancelled one", "cancel two", "cancelled two"}, order)
 		requireBefore(t, order, "cancel one", "cancelled one")
 		requireBefore(t, order, "cancel two", "cancelled two")
-		requireCanceled(t, nil, one)
-		requireCanceled(t, nil, two)
+		kit.RequireCanceled(t, nil, one)
+		kit.RequireCanceled(t, nil, two)
 	})
 	t.Run("unexpected1: a handler added after the follower sees the value", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
 		target.Follow(source.Future())
 		after := twill.Then(source.Future(), func(v string) (string, error) { return v + "!", nil })
 		source.Resolve("hey")
-		requireValue(t, "hey!", after)
-		requireValue(t, "hey", target.Future())
+		kit.RequireValue(t, "hey!", after)
+		kit.RequireValue(t, "hey", target.Future())
 	})
 	t.Run("unexpected2: two followers both get the value", func(t *testing.T) {
 		source, second, third := twill.NewPromise[string](), twill.NewPromise[string](), twill.NewPromise[string]()
 		second.Follow(source.Future())
 		third.Follow(source.Future())
 		source.Resolve("hey")
-		requireValue(t, "hey", second.Future())
-		requireValue(t, "hey", third.Future())
+		kit.RequireValue(t, "hey", second.Future())
+		kit.RequireValue(t, "hey", third.Future())
 	})
 }
 
@@ -98,30 +98,30 @@ func TestFollow(t *testing.T) {
 	t.Run("a failure, of which each follower has its own copy", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
 		target.Follow(source.Future())
-		source.Reject(errFirst)
-		requireFailure(t, errFirst, source.Future())
-		requireFailure(t, errFirst, target.Future())
+		source.Reject(kit.ErrFirst)
+		kit.RequireFailure(t, kit.ErrFirst, source.Future())
+		kit.RequireFailure(t, kit.ErrFirst, target.Future())
 	})
 	t.Run("a source that is settled", func(t *testing.T) {
 		value, failure := twill.NewPromise[int](), twill.NewPromise[int]()
 		require.True(t, value.Follow(twill.Resolved(1)))
-		require.True(t, failure.Follow(twill.Rejected[int](errFirst)))
-		requireValue(t, 1, value.Future())
-		requireFailure(t, errFirst, failure.Future())
+		require.True(t, failure.Follow(twill.Rejected[int](kit.ErrFirst)))
+		kit.RequireValue(t, 1, value.Future())
+		kit.RequireFailure(t, kit.ErrFirst, failure.Future())
 	})
 	t.Run("a target that is settled", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
 		target.Resolve(1)
 		require.False(t, target.Follow(source.Future()))
 		source.Resolve(2)
-		requireValue(t, 1, target.Future())
+		kit.RequireValue(t, 1, target.Future())
 	})
 	t.Run("a source cancelled before the follower came only hands on its failure", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
-		runs := countCancels(target)
-		source.Future().Cancel(errFirst)
+		runs := kit.CountCancels(target)
+		source.Future().Cancel(kit.ErrFirst)
 		target.Follow(source.Future())
-		requireCanceled(t, errFirst, target.Future())
+		kit.RequireCanceled(t, kit.ErrFirst, target.Future())
 		require.Zero(t, *runs)
 	})
 	t.Run("the canceller of a target that follows a cancelled source may decide", func(t *testing.T) {
@@ -129,29 +129,29 @@ func TestFollow(t *testing.T) {
 		target.OnCancel(func(error) { target.Resolve(4) })
 		target.Follow(source.Future())
 		source.Future().Cancel(nil)
-		requireFailure(t, twill.ErrCanceled, source.Future())
-		requireValue(t, 4, target.Future())
+		kit.RequireFailure(t, twill.ErrCanceled, source.Future())
+		kit.RequireValue(t, 4, target.Future())
 	})
 	t.Run("a target that was settled by hand has no canceller to run", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
-		runs := countCancels(target)
+		runs := kit.CountCancels(target)
 		target.Follow(source.Future())
 		target.Resolve(1)
 		source.Future().Cancel(nil)
 		require.Zero(t, *runs)
-		requireValue(t, 1, target.Future())
+		kit.RequireValue(t, 1, target.Future())
 	})
 	t.Run("itself", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.Follow(p.Future())
-		requireFailure(t, twill.ErrCycle, p.Future())
+		kit.RequireFailure(t, twill.ErrCycle, p.Future())
 	})
 	t.Run("each other", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
 		p.Follow(q.Future())
 		q.Follow(p.Future())
-		requireFailure(t, twill.ErrCycle, p.Future())
-		requireFailure(t, twill.ErrCycle, q.Future())
+		kit.RequireFailure(t, twill.ErrCycle, p.Future())
+		kit.RequireFailure(t, twill.ErrCycle, q.Future())
 	})
 	t.Run("a thousand in a row", func(t *testing.T) {
 		first := twill.NewPromise[int]()
@@ -162,7 +162,7 @@ func TestFollow(t *testing.T) {
 			last = next.Future()
 		}
 		first.Resolve(1)
-		requireValue(t, 1, last)
+		kit.RequireValue(t, 1, last)
 	})
 }
 
@@ -172,27 +172,27 @@ func TestFollowOfOneThatHasLeft(t *testing.T) {
 	var p twill.Promise[int]
 	var later func()
 	left := p.Future().Via(twill.ExecutorFunc(func(fn func()) { later = fn }))
-	twill.Then(p.Future(), add(1)) // another user
+	twill.Then(p.Future(), kit.Add(1)) // another user
 	require.True(t, left.Cancel(nil))
 	require.True(t, p.Follow(left))
-	requirePending(t, p.Future())
+	kit.RequirePending(t, p.Future())
 	later()
-	requireFailure(t, twill.ErrCanceled, p.Future())
+	kit.RequireFailure(t, twill.ErrCanceled, p.Future())
 }
 
 // A cancel that is passed on has the cause it was made with, not that of an
 // earlier one, which was answered.
 func TestCancelPassedOnKeepsItsCause(t *testing.T) {
 	var p, pending twill.Promise[int]
-	twill.Then(p.Future(), add(1)) // another user
+	twill.Then(p.Future(), kit.Add(1)) // another user
 	var f *twill.Future[int]
 	f = p.Future().CatchFuture(func(error) *twill.Future[int] {
-		f.Cancel(errSecond)
+		f.Cancel(kit.ErrSecond)
 		return pending.Future()
 	})
-	f.Cancel(errFirst)
-	requireFailure(t, errSecond, pending.Future())
-	requireFailure(t, errSecond, f)
+	f.Cancel(kit.ErrFirst)
+	kit.RequireFailure(t, kit.ErrSecond, pending.Future())
+	kit.RequireFailure(t, kit.ErrSecond, f)
 }
 
 // The cancellers of a target are told why it is cancelled, though its source
@@ -201,7 +201,7 @@ func TestCancellersOfATargetAreToldTheCause(t *testing.T) {
 	for name, answer := range map[string]func(source *twill.Promise[int]) bool{
 		"nothing":  func(*twill.Promise[int]) bool { return true },
 		"a value":  func(source *twill.Promise[int]) bool { return source.Resolve(1) },
-		"an error": func(source *twill.Promise[int]) bool { return source.Reject(errSecond) },
+		"an error": func(source *twill.Promise[int]) bool { return source.Reject(kit.ErrSecond) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var source, target twill.Promise[int]
@@ -209,8 +209,8 @@ func TestCancellersOfATargetAreToldTheCause(t *testing.T) {
 			source.OnCancel(func(error) { require.True(t, answer(&source)) })
 			target.OnCancel(func(cause error) { told = cause })
 			require.True(t, target.Follow(source.Future()))
-			target.Future().Cancel(errFirst)
-			require.Equal(t, errFirst, told)
+			target.Future().Cancel(kit.ErrFirst)
+			require.Equal(t, kit.ErrFirst, told)
 		})
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestQueueIsFirstInFirstOut(t *testing.T) {
@@ -22,11 +23,11 @@ func TestQueueIsFirstInFirstOut(t *testing.T) {
 		require.NoError(t, q.Put(i))
 	}
 	require.Equal(t, 3, q.Len())
-	awaitValue(t, q.Get(), 0)
+	kit.AwaitValue(t, q.Get(), 0)
 	v, ok := q.TryGet()
 	require.True(t, ok)
 	require.Equal(t, 1, v)
-	awaitValue(t, q.Get(), 2)
+	kit.AwaitValue(t, q.Get(), 2)
 	_, ok = q.TryGet()
 	require.False(t, ok)
 	require.Zero(t, q.Len())
@@ -37,10 +38,10 @@ func TestQueueServesTheLongestWaiting(t *testing.T) {
 	a, b := q.Get(), q.Get()
 	require.Equal(t, 2, q.Waiting())
 	require.NoError(t, q.Put("x"))
-	awaitValue(t, a, "x")
-	requirePending(t, b)
+	kit.AwaitValue(t, a, "x")
+	kit.RequirePending(t, b)
 	require.NoError(t, q.Put("y"))
-	awaitValue(t, b, "y")
+	kit.AwaitValue(t, b, "y")
 	require.Zero(t, q.Waiting())
 	require.Zero(t, q.Len())
 }
@@ -48,23 +49,23 @@ func TestQueueServesTheLongestWaiting(t *testing.T) {
 func TestQueueLimits(t *testing.T) {
 	q := twill.NewQueue[int](&twill.QueueOptions{Size: 2, Backlog: 2})
 	a, b := q.Get(), q.Get()
-	awaitError(t, q.Get(), twill.ErrQueueUnderflow)
+	kit.AwaitError(t, q.Get(), twill.ErrQueueUnderflow)
 	for i := range 4 {
 		require.NoError(t, q.Put(i))
 	}
 	require.ErrorIs(t, q.Put(4), twill.ErrQueueOverflow)
-	awaitValue(t, a, 0)
-	awaitValue(t, b, 1)
+	kit.AwaitValue(t, a, 0)
+	kit.AwaitValue(t, b, 1)
 	require.Equal(t, 2, q.Len())
 
 	none := twill.NewQueue[int](&twill.QueueOptions{Size: -1, Backlog: -1})
 	require.ErrorIs(t, none.Put(1), twill.ErrQueueOverflow)
-	awaitError(t, none.Get(), twill.ErrQueueUnderflow)
+	kit.AwaitError(t, none.Get(), twill.ErrQueueUnderflow)
 
 	onlyWaiting := twill.NewQueue[int](&twill.QueueOptions{Size: -1})
 	get := onlyWaiting.Get()
 	require.NoError(t, onlyWaiting.Put(5))
-	awaitValue(t, get, 5)
+	kit.AwaitValue(t, get, 5)
 }
 
 func TestQueueCancelledGetLosesNothing(t *testing.T) {
@@ -73,12 +74,12 @@ func TestQueueCancelledGetLosesNothing(t *testing.T) {
 	require.True(t, a.Cancel(nil))
 	require.Equal(t, 1, q.Waiting())
 	require.NoError(t, q.Put(1))
-	awaitValue(t, b, 1)
+	kit.AwaitValue(t, b, 1)
 	require.False(t, b.Cancel(nil), "after delivery it does nothing")
 
 	// And by a chain.
 	c := q.Get()
-	require.True(t, twill.Then(c, same[int]).Cancel(nil))
+	require.True(t, twill.Then(c, kit.Same[int]).Cancel(nil))
 	require.NoError(t, q.Put(2))
 	require.Equal(t, 1, q.Len())
 }
@@ -95,7 +96,7 @@ func TestQueueHandlersMayUseTheQueue(t *testing.T) {
 		}
 	}
 	q.Get().Tap(again)
-	watchdog(t, func() { require.NoError(t, q.Put(1)) })
+	kit.Watchdog(t, func() { require.NoError(t, q.Put(1)) })
 	require.Equal(t, []int{1, 2, 3}, got)
 }
 
@@ -104,16 +105,16 @@ func TestQueueClose(t *testing.T) {
 	waiting := q.Get()
 	q.Close()
 	q.Close()
-	awaitError(t, waiting, twill.ErrClosed)
+	kit.AwaitError(t, waiting, twill.ErrClosed)
 	require.ErrorIs(t, q.Put(1), twill.ErrClosed)
 	require.ErrorIs(t, q.PutWait(t.Context(), 1), twill.ErrClosed)
-	awaitError(t, q.Get(), twill.ErrClosed)
+	kit.AwaitError(t, q.Get(), twill.ErrClosed)
 
 	var full twill.Queue[int]
 	require.NoError(t, full.Put(1))
 	full.Close()
-	awaitValue(t, full.Get(), 1)
-	awaitError(t, full.Get(), twill.ErrClosed)
+	kit.AwaitValue(t, full.Get(), 1)
+	kit.AwaitError(t, full.Get(), twill.ErrClosed)
 	_, ok := full.TryGet()
 	require.False(t, ok)
 }
@@ -141,7 +142,7 @@ func TestQueuePutWait(t *testing.T) {
 				}
 				for i := first; i <= 3; i++ {
 					synctest.Wait()
-					awaitValue(t, q.Get(), i)
+					kit.AwaitValue(t, q.Get(), i)
 				}
 				synctest.Wait()
 				require.Equal(t, []int{1, 2, 3}, order)
@@ -166,8 +167,8 @@ func TestQueuePutWaitOfAHandler(t *testing.T) {
 		require.Equal(t, 2, q.Len())
 		close(gate)
 		synctest.Wait()
-		awaitValue(t, q.Get(), 2)
-		awaitValue(t, q.Get(), 3)
+		kit.AwaitValue(t, q.Get(), 2)
+		kit.AwaitValue(t, q.Get(), 3)
 	})
 }
 
@@ -183,14 +184,14 @@ func TestQueuePutWaitGivesUp(t *testing.T) {
 		}
 		go func() { errs <- q.PutWait(t.Context(), 2) }()
 		synctest.Wait()
-		cancel(errBoom)
-		require.ErrorIs(t, <-errs, errBoom)
-		require.ErrorIs(t, <-errs, errBoom)
-		require.ErrorIs(t, q.PutWait(ctx, 3), errBoom)
+		cancel(kit.ErrBoom)
+		require.ErrorIs(t, <-errs, kit.ErrBoom)
+		require.ErrorIs(t, <-errs, kit.ErrBoom)
+		require.ErrorIs(t, q.PutWait(ctx, 3), kit.ErrBoom)
 		synctest.Wait()
-		awaitValue(t, q.Get(), 1)
+		kit.AwaitValue(t, q.Get(), 1)
 		require.NoError(t, <-errs)
-		awaitValue(t, q.Get(), 2)
+		kit.AwaitValue(t, q.Get(), 2)
 
 		require.NoError(t, q.Put(4))
 		go func() { errs <- q.PutWait(t.Context(), 5) }()
@@ -268,7 +269,7 @@ func TestQueueFromManyGoroutines(t *testing.T) {
 	}
 	puts.Wait()
 	q.Close()
-	watchdog(t, wg.Wait)
+	kit.Watchdog(t, wg.Wait)
 	for v := range got {
 		require.EqualValues(t, 1, got[v].Load(), "item %d", v)
 	}
@@ -306,7 +307,7 @@ func TestQueueMisuse(t *testing.T) {
 }
 
 func TestQueueAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	var q twill.Queue[int]
@@ -333,7 +334,7 @@ func TestQueuePutsInHandlersNestABit(t *testing.T) {
 	if testing.Short() {
 		gets = 50_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	var q twill.Queue[int]
 	var pq twill.PriorityQueue[int]
 	var line twill.Queue[int]
@@ -371,7 +372,7 @@ func TestPriorityQueuePutWait(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		put := func(ctx context.Context, v string, priority int) (err *error) {
 			err = new(error)
-			*err = errSecond // still waiting
+			*err = kit.ErrSecond // still waiting
 			go func() {
 				item, e := q.PutWait(ctx, v, priority)
 				require.Equal(t, e == nil, item != nil)
@@ -383,22 +384,22 @@ func TestPriorityQueuePutWait(t *testing.T) {
 		require.NoError(t, *put(ctx, "a", 5))
 		b, c, d, e := put(t.Context(), "b", 5), put(t.Context(), "c", 1), put(ctx, "d", 0), put(t.Context(), "e", 5)
 		for _, err := range []*error{b, c, d, e} {
-			require.ErrorIs(t, *err, errSecond, "the queue is full")
+			require.ErrorIs(t, *err, kit.ErrSecond, "the queue is full")
 		}
 		_, err := q.Put("f", 0)
 		require.ErrorIs(t, err, twill.ErrQueueOverflow)
 		require.Equal(t, 1, q.Len())
 
-		cancel(errFirst)
+		cancel(kit.ErrFirst)
 		synctest.Wait()
-		require.ErrorIs(t, *d, errFirst)
+		require.ErrorIs(t, *d, kit.ErrFirst)
 
-		requireValue(t, "c", q.Get())
+		kit.RequireValue(t, "c", q.Get())
 		synctest.Wait()
 		require.NoError(t, *c, "it came in before a, which stays")
-		require.ErrorIs(t, *b, errSecond)
+		require.ErrorIs(t, *b, kit.ErrSecond)
 		require.Equal(t, []string{"a"}, q.Snapshot())
-		requireValue(t, "a", q.Get())
+		kit.RequireValue(t, "a", q.Get())
 		synctest.Wait()
 		require.NoError(t, *b)
 		require.Equal(t, []string{"b"}, q.Snapshot())
@@ -408,14 +409,14 @@ func TestPriorityQueuePutWait(t *testing.T) {
 		require.ErrorIs(t, *e, twill.ErrClosed)
 		_, err = q.PutWait(t.Context(), "g", 0)
 		require.ErrorIs(t, err, twill.ErrClosed)
-		require.Equal(t, []string{"b"}, pqDrain(q))
+		require.Equal(t, []string{"b"}, kit.PQDrain(q))
 	})
 }
 
 func TestPriorityQueuePutWaitComesInWhenAnItemIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 1})
-		first := pqPut(t, q, 1, 0)
+		first := kit.PQPut(t, q, 1, 0)
 		var second *twill.Item[int]
 		go func() { second, _ = q.PutWait(t.Context(), 2, 0) }()
 		synctest.Wait()
@@ -432,20 +433,20 @@ func TestPriorityQueuePutWaitWithoutRoom(t *testing.T) {
 		go func() { q.PutWait(t.Context(), 1, 0) }()
 		synctest.Wait()
 		require.Zero(t, q.Len())
-		requireValue(t, 1, q.Get())
+		kit.RequireValue(t, 1, q.Get())
 		get := q.Get()
 		_, err := q.PutWait(t.Context(), 2, 0)
 		require.NoError(t, err)
-		requireValue(t, 2, get)
+		kit.RequireValue(t, 2, get)
 	})
 }
 
 func TestPriorityQueuePutWaitWithAnEndedContext(t *testing.T) {
 	var q twill.PriorityQueue[int]
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errFirst)
+	cancel(kit.ErrFirst)
 	_, err := q.PutWait(ctx, 1, 0)
-	require.ErrorIs(t, err, errFirst)
+	require.ErrorIs(t, err, kit.ErrFirst)
 	require.Zero(t, q.Len())
 }
 
@@ -509,27 +510,11 @@ func TestPriorityQueueStress(t *testing.T) {
 				cancel()
 			}
 		})
-		watchdog(t, func() { put.Wait(); q.Close(); taken.Wait() })
+		kit.Watchdog(t, func() { put.Wait(); q.Close(); taken.Wait() })
 		for v := range arrived {
 			require.Equal(t, int32(1), arrived[v].Load(), "size %d: arrivals of %d", size, v)
 		}
 	}
-}
-
-func pqPut[T any](t testing.TB, q *twill.PriorityQueue[T], v T, priority int) *twill.Item[T] {
-	t.Helper()
-	x, err := q.Put(v, priority)
-	require.NoError(t, err)
-	return x
-}
-
-// pqDrain takes out all there is.
-func pqDrain[T any](q *twill.PriorityQueue[T]) []T {
-	values := []T{}
-	for v, ok := q.TryGet(); ok; v, ok = q.TryGet() {
-		values = append(values, v)
-	}
-	return values
 }
 
 func TestPriorityQueueEmpty(t *testing.T) {
@@ -543,37 +528,37 @@ func TestPriorityQueueEmpty(t *testing.T) {
 
 func TestPriorityQueueSimplePriorities(t *testing.T) {
 	var q twill.PriorityQueue[string]
-	pqPut(t, &q, "a", 20)
-	pqPut(t, &q, "b", 10)
-	pqPut(t, &q, "c", 15)
+	kit.PQPut(t, &q, "a", 20)
+	kit.PQPut(t, &q, "b", 10)
+	kit.PQPut(t, &q, "c", 15)
 	require.Equal(t, 3, q.Len())
 	require.Equal(t, []string{"b", "c", "a"}, q.Snapshot())
 	require.Equal(t, 3, q.Len(), "a snapshot takes nothing")
 	for _, want := range []string{"b", "c", "a"} {
-		requireValue(t, want, q.Get())
+		kit.RequireValue(t, want, q.Get())
 	}
 }
 
 func TestPriorityQueueSameValueTwice(t *testing.T) {
 	var q twill.PriorityQueue[string]
-	pqPut(t, &q, "a", 1)
-	pqPut(t, &q, "a", 0)
-	require.Equal(t, []string{"a", "a"}, pqDrain(&q))
+	kit.PQPut(t, &q, "a", 1)
+	kit.PQPut(t, &q, "a", 0)
+	require.Equal(t, []string{"a", "a"}, kit.PQDrain(&q))
 }
 
 func TestPriorityQueueStable(t *testing.T) {
 	var q twill.PriorityQueue[int]
 	values := rand.Perm(100)
 	for _, v := range values {
-		pqPut(t, &q, v, 5)
+		kit.PQPut(t, &q, v, 5)
 	}
 	require.Equal(t, values, q.Snapshot())
-	require.Equal(t, values, pqDrain(&q))
+	require.Equal(t, values, kit.PQDrain(&q))
 }
 
 func TestPriorityQueueReprioritize(t *testing.T) {
 	var q twill.PriorityQueue[string]
-	a, b, c := pqPut(t, &q, "a", 20), pqPut(t, &q, "b", 10), pqPut(t, &q, "c", 15)
+	a, b, c := kit.PQPut(t, &q, "a", 20), kit.PQPut(t, &q, "b", 10), kit.PQPut(t, &q, "c", 15)
 	require.True(t, c.Reprioritize(7))
 	require.True(t, a.Reprioritize(8))
 	require.Equal(t, 8, a.Priority())
@@ -588,11 +573,11 @@ func TestPriorityQueueReprioritize(t *testing.T) {
 	require.True(t, b.Remove())
 	require.False(t, b.Remove())
 	require.False(t, b.Reprioritize(1))
-	requireValue(t, "a", q.Get())
+	kit.RequireValue(t, "a", q.Get())
 	require.False(t, a.Remove())
 	require.False(t, a.Reprioritize(1))
 	require.Equal(t, 10, a.Priority())
-	require.Equal(t, []string{"c"}, pqDrain(&q))
+	require.Equal(t, []string{"c"}, kit.PQDrain(&q))
 }
 
 // Bugs of the original: moving an item left its old place behind, so that the
@@ -600,7 +585,7 @@ func TestPriorityQueueReprioritize(t *testing.T) {
 // lost, for want of room for itself.
 func TestPriorityQueueReprioritizeKeepsTheCountAlsoWhenFull(t *testing.T) {
 	q := twill.NewPriorityQueue[string](&twill.QueueOptions{Size: 2})
-	a, b := pqPut(t, q, "a", 1), pqPut(t, q, "b", 2)
+	a, b := kit.PQPut(t, q, "a", 1), kit.PQPut(t, q, "b", 2)
 	for range 10 {
 		require.True(t, a.Reprioritize(3))
 		require.Equal(t, []string{"b", "a"}, q.Snapshot())
@@ -612,35 +597,35 @@ func TestPriorityQueueReprioritizeKeepsTheCountAlsoWhenFull(t *testing.T) {
 	_, err := q.Put("c", 0)
 	require.Equal(t, twill.ErrQueueOverflow, err, "it is as full as before")
 	require.True(t, b.Remove())
-	pqPut(t, q, "b", 10) // the same again
-	requireValue(t, "a", q.Get())
-	requireValue(t, "b", q.Get())
-	requirePending(t, q.Get())
+	kit.PQPut(t, q, "b", 10) // the same again
+	kit.RequireValue(t, "a", q.Get())
+	kit.RequireValue(t, "b", q.Get())
+	kit.RequirePending(t, q.Get())
 }
 
 func TestPriorityQueueRemove(t *testing.T) {
 	var q twill.PriorityQueue[string]
-	a := pqPut(t, &q, "a", 0)
+	a := kit.PQPut(t, &q, "a", 0)
 	require.True(t, a.Remove())
-	pqPut(t, &q, "b", 0)
-	requireValue(t, "b", q.Get())
+	kit.PQPut(t, &q, "b", 0)
+	kit.RequireValue(t, "b", q.Get())
 	require.Zero(t, q.Len())
 }
 
 func TestPriorityQueueItemSpeaksOfWhatIsQueued(t *testing.T) {
 	var q twill.PriorityQueue[string]
-	a := pqPut(t, &q, "a", 3)
+	a := kit.PQPut(t, &q, "a", 3)
 	v, queued := a.Value()
 	require.True(t, queued)
 	require.Equal(t, "a", v)
-	requireValue(t, "a", q.Get())
+	kit.RequireValue(t, "a", q.Get())
 	v, queued = a.Value()
 	require.False(t, queued)
 	require.Empty(t, v)
 
 	get := q.Get()
-	handed := pqPut(t, &q, "b", 4)
-	requireValue(t, "b", get)
+	handed := kit.PQPut(t, &q, "b", 4)
+	kit.RequireValue(t, "b", get)
 	_, queued = handed.Value()
 	require.False(t, queued, "it never waited")
 	require.False(t, handed.Remove())
@@ -652,19 +637,19 @@ func TestPriorityQueueItemSpeaksOfWhatIsQueued(t *testing.T) {
 func TestPriorityQueueLimits(t *testing.T) {
 	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 2, Backlog: 2})
 	first, second := q.Get(), q.Get()
-	requireFailure(t, twill.ErrQueueUnderflow, q.Get())
+	kit.RequireFailure(t, twill.ErrQueueUnderflow, q.Get())
 	require.Equal(t, 2, q.Waiting())
-	pqPut(t, q, 1, 9)
-	requireValue(t, 1, first)
-	requirePending(t, second)
-	pqPut(t, q, 2, 0)
-	requireValue(t, 2, second)
+	kit.PQPut(t, q, 1, 9)
+	kit.RequireValue(t, 1, first)
+	kit.RequirePending(t, second)
+	kit.PQPut(t, q, 2, 0)
+	kit.RequireValue(t, 2, second)
 
-	pqPut(t, q, 3, 9)
-	pqPut(t, q, 4, 9)
+	kit.PQPut(t, q, 3, 9)
+	kit.PQPut(t, q, 4, 9)
 	_, err := q.Put(5, 0)
 	require.ErrorIs(t, err, twill.ErrQueueOverflow)
-	require.Equal(t, []int{3, 4}, pqDrain(q))
+	require.Equal(t, []int{3, 4}, kit.PQDrain(q))
 
 	unlimited := twill.NewPriorityQueue[int](nil)
 	for n := range 100 {
@@ -678,13 +663,13 @@ func TestPriorityQueueNegativeLimits(t *testing.T) {
 	_, err := q.Put(1, 0)
 	require.ErrorIs(t, err, twill.ErrQueueOverflow)
 	get := q.Get()
-	pqPut(t, q, 2, 0)
-	requireValue(t, 2, get)
+	kit.PQPut(t, q, 2, 0)
+	kit.RequireValue(t, 2, get)
 
 	q = twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1})
-	requireFailure(t, twill.ErrQueueUnderflow, q.Get())
-	pqPut(t, q, 3, 0)
-	requireValue(t, 3, q.Get())
+	kit.RequireFailure(t, twill.ErrQueueUnderflow, q.Get())
+	kit.PQPut(t, q, 3, 0)
+	kit.RequireValue(t, 3, q.Get())
 }
 
 // TestPriorityQueueSnapshotWhileItIsEmptied: what is got while a Snapshot reads
@@ -731,13 +716,13 @@ func TestPriorityQueueLongestWaitingIsServedFirst(t *testing.T) {
 	for range 4 {
 		gets = append(gets, q.Get())
 	}
-	require.True(t, gets[1].Cancel(errFirst))
+	require.True(t, gets[1].Cancel(kit.ErrFirst))
 	require.Equal(t, 3, q.Waiting())
 	for n, i := range []int{0, 2, 3} {
-		pqPut(t, &q, n, -n)
-		requireValue(t, n, gets[i])
+		kit.PQPut(t, &q, n, -n)
+		kit.RequireValue(t, n, gets[i])
 	}
-	requireFailure(t, errFirst, gets[1])
+	kit.RequireFailure(t, kit.ErrFirst, gets[1])
 	require.Zero(t, q.Waiting())
 }
 
@@ -745,15 +730,15 @@ func TestPriorityQueueCancelledGetLosesNothing(t *testing.T) {
 	var q twill.PriorityQueue[int]
 	get := q.Get()
 	require.True(t, get.Cancel(nil))
-	requireFailure(t, twill.ErrCanceled, get)
-	pqPut(t, &q, 1, 0)
+	kit.RequireFailure(t, twill.ErrCanceled, get)
+	kit.PQPut(t, &q, 1, 0)
 	require.Equal(t, 1, q.Len())
-	requireValue(t, 1, q.Get())
+	kit.RequireValue(t, 1, q.Get())
 
 	get = q.Get()
-	pqPut(t, &q, 2, 0)
+	kit.PQPut(t, &q, 2, 0)
 	require.False(t, get.Cancel(nil), "it has the item already")
-	requireValue(t, 2, get)
+	kit.RequireValue(t, 2, get)
 }
 
 // TestPriorityQueueAbandonedGetsLeaveNothing: also when there is a limit.
@@ -761,11 +746,11 @@ func TestPriorityQueueAbandonedGetsLeaveNothing(t *testing.T) {
 	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: 1000})
 	for range 1600 {
 		get := q.Get()
-		requirePending(t, get)
+		kit.RequirePending(t, get)
 		get.Cancel(nil)
 	}
 	require.Zero(t, q.Waiting())
-	requirePending(t, q.Get())
+	kit.RequirePending(t, q.Get())
 }
 
 // TestPriorityQueueCancelRacesPut: each item is got once, whoever wins.
@@ -792,14 +777,14 @@ func TestPriorityQueueCancelRacesPut(t *testing.T) {
 			}
 		})
 		all.Wait()
-		got := pqDrain(&q)
+		got := kit.PQDrain(&q)
 		for _, get := range gets {
 			if r, ok := get.Poll(); ok && r.Err == nil {
 				got = append(got, r.Value)
 			}
 		}
 		slices.Sort(got)
-		require.Equal(t, rdqUpTo(10), got)
+		require.Equal(t, kit.UpTo(10), got)
 	}
 }
 
@@ -809,27 +794,27 @@ func TestPriorityQueueClose(t *testing.T) {
 	q.Close()
 	q.Close()
 	for _, get := range waiting {
-		requireFailure(t, twill.ErrClosed, get)
+		kit.RequireFailure(t, twill.ErrClosed, get)
 	}
 	_, err := q.Put(1, 0)
 	require.ErrorIs(t, err, twill.ErrClosed)
-	requireFailure(t, twill.ErrClosed, q.Get())
+	kit.RequireFailure(t, twill.ErrClosed, q.Get())
 
 	var filled twill.PriorityQueue[int]
-	pqPut(t, &filled, 2, 2)
-	one := pqPut(t, &filled, 1, 3)
+	kit.PQPut(t, &filled, 2, 2)
+	one := kit.PQPut(t, &filled, 1, 3)
 	filled.Close()
 	require.True(t, one.Reprioritize(1))
-	requireValue(t, 1, filled.Get())
-	requireValue(t, 2, filled.Get())
-	requireFailure(t, twill.ErrClosed, filled.Get())
+	kit.RequireValue(t, 1, filled.Get())
+	kit.RequireValue(t, 2, filled.Get())
+	kit.RequireFailure(t, twill.ErrClosed, filled.Get())
 }
 
 func TestPriorityQueueAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1})
 		for _, n := range []int{3, 1, 2} {
-			pqPut(t, q, n, n)
+			kit.PQPut(t, q, n, n)
 		}
 		go func() {
 			time.Sleep(time.Second)
@@ -847,7 +832,7 @@ func TestPriorityQueueAllEndsAndLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q twill.PriorityQueue[int]
 		for n := range 3 {
-			pqPut(t, &q, n, 0)
+			kit.PQPut(t, &q, n, 0)
 		}
 		for v := range q.All(t.Context()) {
 			require.Zero(t, v)
@@ -858,7 +843,7 @@ func TestPriorityQueueAllEndsAndLosesNothing(t *testing.T) {
 		defer cancel()
 		require.Equal(t, []int{1, 2}, slices.Collect(q.All(ctx)))
 		require.Zero(t, q.Waiting(), "it left no get behind")
-		pqPut(t, &q, 3, 0)
+		kit.PQPut(t, &q, 3, 0)
 		require.Empty(t, slices.Collect(q.All(ctx)), "ended before it began")
 		require.Equal(t, 1, q.Len())
 	})

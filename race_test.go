@@ -11,8 +11,8 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // runner is a function of a race that takes some time and heeds its context.
@@ -45,13 +45,13 @@ func newRace(opts *twill.RaceOptions[int], runners ...*runner) *twill.Race[strin
 
 func TestRaceFirstSuccessWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		fails := &runner{after: time.Second, err: errBoom}
+		fails := &runner{after: time.Second, err: kit.ErrBoom}
 		slow := &runner{after: 5 * time.Second, value: 1}
 		fast := &runner{after: 2 * time.Second, value: 2}
 		r := newRace(nil, slow, fails, fast)
 		require.Equal(t, 3, r.Len())
 		begin := time.Now()
-		awaitValue(t, r.Execute(t.Context(), "x"), 2)
+		kit.AwaitValue(t, r.Execute(t.Context(), "x"), 2)
 		require.Equal(t, 2*time.Second, time.Since(begin))
 		synctest.Wait()
 		require.Equal(t, twill.ErrLost, slow.cause, "a loser hears why")
@@ -61,17 +61,17 @@ func TestRaceFirstSuccessWins(t *testing.T) {
 func TestRaceGivesTheArgument(t *testing.T) {
 	var r twill.Race[string, string]
 	r.Register(func(_ context.Context, arg string) (string, error) { return "hello " + arg, nil })
-	awaitValue(t, r.Execute(t.Context(), "Ada"), "hello Ada")
+	kit.AwaitValue(t, r.Execute(t.Context(), "Ada"), "hello Ada")
 }
 
 func TestRaceAllFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRace(nil, &runner{after: 2 * time.Second, err: errFirst}, &runner{after: time.Second, err: errSecond})
+		r := newRace(nil, &runner{after: 2 * time.Second, err: kit.ErrFirst}, &runner{after: time.Second, err: kit.ErrSecond})
 		_, err := r.Execute(t.Context(), "").Await(t.Context())
 		var re *twill.RaceError
 		require.ErrorAs(t, err, &re)
-		require.Equal(t, []error{errFirst, errSecond}, re.Errs, "in the order of registration")
-		require.ErrorIs(t, err, errSecond)
+		require.Equal(t, []error{kit.ErrFirst, kit.ErrSecond}, re.Errs, "in the order of registration")
+		require.ErrorIs(t, err, kit.ErrSecond)
 		require.EqualError(t, err, "twill: all 2 functions failed, the first with: first failure")
 		require.EqualError(t, &twill.RaceError{}, "twill: all functions failed")
 	})
@@ -80,20 +80,20 @@ func TestRaceAllFailed(t *testing.T) {
 // JavaScript's race of nobody never ends.
 func TestRaceWithoutFunctions(t *testing.T) {
 	var r twill.Race[int, int]
-	awaitError(t, r.Execute(t.Context(), 1), twill.ErrNoFunctions)
-	awaitError(t, twill.RaceOf[int](t.Context()), twill.ErrNoFunctions)
+	kit.AwaitError(t, r.Execute(t.Context(), 1), twill.ErrNoFunctions)
+	kit.AwaitError(t, twill.RaceOf[int](t.Context()), twill.ErrNoFunctions)
 }
 
 // Two Go hedgers let the process die.
 func TestRacePanicAndGoexitAreFailures(t *testing.T) {
 	f := twill.RaceOf(t.Context(),
-		func(context.Context) (int, error) { panic(errBoom) },
+		func(context.Context) (int, error) { panic(kit.ErrBoom) },
 		func(context.Context) (int, error) { runtime.Goexit(); return 0, nil },
 	)
-	awaitError(t, f, errBoom)
-	awaitError(t, f, twill.ErrGoexit)
-	awaitValue(t, twill.RaceOf(t.Context(),
-		func(context.Context) (int, error) { panic(errBoom) },
+	kit.AwaitError(t, f, kit.ErrBoom)
+	kit.AwaitError(t, f, twill.ErrGoexit)
+	kit.AwaitValue(t, twill.RaceOf(t.Context(),
+		func(context.Context) (int, error) { panic(kit.ErrBoom) },
 		func(context.Context) (int, error) { return 3, nil },
 	), 3)
 }
@@ -103,17 +103,17 @@ func TestRaceCancelReturnsAtOnceEvenIfNobodyListens(t *testing.T) {
 		deaf := func(context.Context) (int, error) { time.Sleep(time.Hour); return 1, nil }
 		f := twill.RaceOf(t.Context(), deaf, deaf)
 		synctest.Wait()
-		require.True(t, f.Cancel(errBoom))
-		awaitError(t, f, errBoom)
+		require.True(t, f.Cancel(kit.ErrBoom))
+		kit.AwaitError(t, f, kit.ErrBoom)
 
 		ctx, cancel := context.WithCancelCause(t.Context())
 		f = twill.RaceOf(ctx, deaf, deaf)
 		synctest.Wait()
-		cancel(errFirst)
+		cancel(kit.ErrFirst)
 		synctest.Wait()
 		r, ok := f.Poll()
 		require.True(t, ok)
-		require.ErrorIs(t, r.Err, errFirst)
+		require.ErrorIs(t, r.Err, kit.ErrFirst)
 		require.ErrorIs(t, r.Err, twill.ErrCanceled)
 		time.Sleep(2 * time.Hour)
 	})
@@ -125,10 +125,10 @@ func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		heeds := func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, context.Cause(ctx) }
 		f := twill.RaceOf(ctx, heeds, heeds)
-		cancel(errBoom)
-		_, err := awaitSoon(f)
+		cancel(kit.ErrBoom)
+		_, err := kit.AwaitSoon(f)
 		require.ErrorIs(t, err, twill.ErrCanceled)
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 		var re *twill.RaceError
 		require.False(t, errors.As(err, &re))
 	}
@@ -138,19 +138,19 @@ func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
 func TestRaceCancelOfAFunctionIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &runner{after: time.Second, err: context.Canceled}
-		awaitValue(t, newRace(nil, own, &runner{after: 2 * time.Second, value: 2}).Execute(t.Context(), ""), 2)
-		_, err := newRace(nil, own, &runner{after: 2 * time.Second, err: errBoom}).Execute(t.Context(), "").Await(t.Context())
+		kit.AwaitValue(t, newRace(nil, own, &runner{after: 2 * time.Second, value: 2}).Execute(t.Context(), ""), 2)
+		_, err := newRace(nil, own, &runner{after: 2 * time.Second, err: kit.ErrBoom}).Execute(t.Context(), "").Await(t.Context())
 		var all *twill.RaceError
 		require.ErrorAs(t, err, &all)
-		require.Equal(t, []error{context.Canceled, errBoom}, all.Errs)
+		require.Equal(t, []error{context.Canceled, kit.ErrBoom}, all.Errs)
 	})
 }
 
 func TestRaceEndedContextStartsNothing(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errBoom)
+	cancel(kit.ErrBoom)
 	f := twill.RaceOf(ctx, func(context.Context) (int, error) { t.Error("started"); return 0, nil })
-	awaitError(t, f, errBoom)
+	kit.AwaitError(t, f, kit.ErrBoom)
 }
 
 func TestRaceDiscardsLateWinners(t *testing.T) {
@@ -163,7 +163,7 @@ func TestRaceDiscardsLateWinners(t *testing.T) {
 		deaf(3*time.Second, 3)
 		deaf(time.Second, 1)
 		deaf(2*time.Second, 2)
-		awaitValue(t, r.Execute(t.Context(), 0), 1)
+		kit.AwaitValue(t, r.Execute(t.Context(), 0), 1)
 		require.Equal(t, 2, <-discarded)
 		require.Equal(t, 3, <-discarded)
 
@@ -176,14 +176,14 @@ func TestRaceDiscardsLateWinners(t *testing.T) {
 }
 
 func TestRacePanickingDiscardIsReported(t *testing.T) {
-	reports := collectReports(t)
-	r := twill.NewRace[int](&twill.RaceOptions[int]{Discard: func(int) { panic(errSecond) }})
+	reports := kit.CollectReports(t)
+	r := twill.NewRace[int](&twill.RaceOptions[int]{Discard: func(int) { panic(kit.ErrSecond) }})
 	release := make(chan struct{})
 	r.Register(func(context.Context, int) (int, error) { <-release; return 1, nil })
 	r.Register(func(context.Context, int) (int, error) { return 2, nil })
-	awaitValue(t, r.Execute(t.Context(), 0), 2)
+	kit.AwaitValue(t, r.Execute(t.Context(), 0), 2)
 	close(release)
-	reports.await(t, errSecond)
+	reports.Await(t, kit.ErrSecond)
 }
 
 func TestRaceStagger(t *testing.T) {
@@ -194,7 +194,7 @@ func TestRaceStagger(t *testing.T) {
 		d := &runner{after: 10 * time.Second, value: 4}
 		r := newRace(&twill.RaceOptions[int]{Stagger: time.Second}, a, b, c, d)
 		begin := time.Now()
-		awaitValue(t, r.Execute(t.Context(), ""), 2)
+		kit.AwaitValue(t, r.Execute(t.Context(), ""), 2)
 		require.Equal(t, 3500*time.Millisecond, time.Since(begin))
 		synctest.Wait()
 		for i, x := range []*runner{a, b, c, d} {
@@ -206,16 +206,16 @@ func TestRaceStagger(t *testing.T) {
 
 func TestRaceStaggerStartsTheNextAtOnceAfterAFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &runner{after: time.Second, err: errFirst}
-		b := &runner{after: time.Second, err: errSecond}
+		a := &runner{after: time.Second, err: kit.ErrFirst}
+		b := &runner{after: time.Second, err: kit.ErrSecond}
 		c := &runner{after: time.Second, value: 3}
 		r := newRace(&twill.RaceOptions[int]{Stagger: time.Hour}, a, b, c)
 		begin := time.Now()
-		awaitValue(t, r.Execute(t.Context(), ""), 3)
+		kit.AwaitValue(t, r.Execute(t.Context(), ""), 3)
 		require.Equal(t, 3*time.Second, time.Since(begin))
-		c.err = errBoom
+		c.err = kit.ErrBoom
 		_, err := r.Execute(t.Context(), "").Await(t.Context())
-		require.ErrorIs(t, err, errBoom)
+		require.ErrorIs(t, err, kit.ErrBoom)
 	})
 }
 
@@ -223,7 +223,7 @@ func TestRaceStopsStartingWhenItIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &runner{after: time.Second, value: 1}, &runner{}
 		r := newRace(&twill.RaceOptions[int]{Stagger: 2 * time.Second}, a, b)
-		awaitValue(t, r.Execute(t.Context(), ""), 1)
+		kit.AwaitValue(t, r.Execute(t.Context(), ""), 1)
 		f := r.Execute(t.Context(), "")
 		f.Cancel(nil)
 		time.Sleep(time.Minute)
@@ -241,7 +241,7 @@ func TestRaceBudget(t *testing.T) {
 		hedged := 0
 		for range 20 {
 			b.started = time.Time{}
-			awaitValue(t, r.Execute(t.Context(), ""), 1)
+			kit.AwaitValue(t, r.Execute(t.Context(), ""), 1)
 			synctest.Wait()
 			if !b.started.IsZero() {
 				hedged++
@@ -250,8 +250,8 @@ func TestRaceBudget(t *testing.T) {
 		require.Positive(t, hedged)
 		require.Less(t, hedged, 10)
 
-		a.err = errBoom
-		awaitValue(t, r.Execute(t.Context(), ""), 2)
+		a.err = kit.ErrBoom
+		kit.AwaitValue(t, r.Execute(t.Context(), ""), 2)
 	})
 }
 
@@ -261,8 +261,8 @@ func TestRaceBudgetRefusesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := twill.NewBudget(4, 1)
 		spend(budget, twill.Retry[int], 4)
-		a := &runner{after: time.Hour, err: errFirst}
-		b, c := &runner{after: time.Hour, err: errSecond}, &runner{after: time.Second, value: 3}
+		a := &runner{after: time.Hour, err: kit.ErrFirst}
+		b, c := &runner{after: time.Hour, err: kit.ErrSecond}, &runner{after: time.Second, value: 3}
 		r := newRace(&twill.RaceOptions[int]{Stagger: time.Second, Budget: budget}, a, b, c)
 		begin := time.Now()
 		f := r.Execute(t.Context(), "")
@@ -288,13 +288,13 @@ func TestRacePercentile(t *testing.T) {
 		r := newRace(&twill.RaceOptions[int]{Stagger: time.Hour, Percentile: 90}, a, b)
 		for i := range 20 {
 			a.after = time.Duration(i+1) * 100 * time.Millisecond
-			awaitValue(t, r.Execute(t.Context(), ""), 1)
+			kit.AwaitValue(t, r.Execute(t.Context(), ""), 1)
 			synctest.Wait()
 		}
 		b.after = 0
 		a.after = time.Minute
 		begin := time.Now()
-		awaitValue(t, r.Execute(t.Context(), ""), 2)
+		kit.AwaitValue(t, r.Execute(t.Context(), ""), 2)
 		synctest.Wait()
 		require.Equal(t, 1800*time.Millisecond, b.started.Sub(begin), "nine tenths of the winners took no longer")
 	})
@@ -308,12 +308,12 @@ func TestRacePercentileIsTheNearestRank(t *testing.T) {
 			r := newRace(&twill.RaceOptions[int]{Stagger: time.Hour, Percentile: p}, a, b)
 			for i := range 100 {
 				a.after = time.Duration(i+1) * ms
-				awaitValue(t, r.Execute(t.Context(), ""), 1)
+				kit.AwaitValue(t, r.Execute(t.Context(), ""), 1)
 				synctest.Wait()
 			}
 			a.after, b.after = time.Minute, 0
 			begin := time.Now()
-			awaitValue(t, r.Execute(t.Context(), ""), 0)
+			kit.AwaitValue(t, r.Execute(t.Context(), ""), 0)
 			synctest.Wait()
 			require.Equal(t, want, b.started.Sub(begin), "percentile %v", p)
 		}
@@ -344,7 +344,7 @@ func TestRaceHeldContextLivesUntilReleased(t *testing.T) {
 
 // A peer keeps a context per request in a parent that lives on.
 func TestRaceLeavesNothingInTheParent(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("too slow under the race detector")
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -361,40 +361,40 @@ func TestRaceLeavesNothingInTheParent(t *testing.T) {
 			}
 		}
 		run(20_000)
-		before := heapInUse()
+		before := kit.HeapInUse()
 		run(40_000) // a context kept for each would be several megabytes
-		require.Less(t, float64(heapInUse())-float64(before), 1024*1024.0)
+		require.Less(t, float64(kit.HeapInUse())-float64(before), 1024*1024.0)
 	})
 }
 
 // The future of a race that is over keeps nothing of it, however long it is kept itself.
 func TestRaceIsReleased(t *testing.T) {
-	var race twill.Race[*resource, int]
-	race.Register(func(context.Context, *resource) (int, error) { return 5, nil })
-	for name, start := range map[string]func(r *resource) *twill.Future[int]{
-		"the argument": func(r *resource) *twill.Future[int] { return race.Execute(context.Background(), r) },
-		"a function": func(r *resource) *twill.Future[int] {
+	var race twill.Race[*kit.Resource, int]
+	race.Register(func(context.Context, *kit.Resource) (int, error) { return 5, nil })
+	for name, start := range map[string]func(r *kit.Resource) *twill.Future[int]{
+		"the argument": func(r *kit.Resource) *twill.Future[int] { return race.Execute(context.Background(), r) },
+		"a function": func(r *kit.Resource) *twill.Future[int] {
 			return twill.RaceOf(context.Background(), func(context.Context) (int, error) {
 				runtime.KeepAlive(r)
 				return 5, nil
 			})
 		},
-		"the context": func(r *resource) *twill.Future[int] {
+		"the context": func(r *kit.Resource) *twill.Future[int] {
 			type key struct{}
 			return race.Execute(context.WithValue(context.Background(), key{}, r), nil)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w weak.Pointer[resource]
+			var w weak.Pointer[kit.Resource]
 			var f *twill.Future[int]
 			func() {
-				held := new(resource)
+				held := new(kit.Resource)
 				w = weak.Make(held)
 				f = start(held)
 			}()
-			awaitValue(t, f, 5)
-			require.True(t, released(w))
-			awaitValue(t, f, 5)
+			kit.AwaitValue(t, f, 5)
+			require.True(t, kit.Released(w))
+			kit.AwaitValue(t, f, 5)
 		})
 	}
 }
@@ -413,11 +413,11 @@ func TestRaceRegisterDuringExecute(t *testing.T) {
 	var late atomic.Bool
 	r.Register(func(context.Context, int) (int, error) {
 		r.Register(func(context.Context, int) (int, error) { late.Store(true); return 2, nil })
-		return 0, errBoom
+		return 0, kit.ErrBoom
 	})
-	awaitError(t, r.Execute(t.Context(), 0), errBoom)
+	kit.AwaitError(t, r.Execute(t.Context(), 0), kit.ErrBoom)
 	require.False(t, late.Load())
-	awaitValue(t, r.Execute(t.Context(), 0), 2)
+	kit.AwaitValue(t, r.Execute(t.Context(), 0), 2)
 }
 
 func TestRaceMisuse(t *testing.T) {
@@ -438,7 +438,7 @@ func TestRaceMisuse(t *testing.T) {
 }
 
 func TestRaceAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx := context.Background()

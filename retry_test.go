@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // Y1: an operation whose context had expired was called once all the same.
@@ -212,9 +213,9 @@ func TestRetryLeavesNothingInTheParent(t *testing.T) {
 				}
 			}
 			calls(100)
-			before := heapInUse()
+			before := kit.HeapInUse()
 			calls(5000)
-			require.Less(t, heapInUse(), before+512<<10)
+			require.Less(t, kit.HeapInUse(), before+512<<10)
 		})
 	}
 }
@@ -241,7 +242,7 @@ func TestRetryPassesTheContextOn(t *testing.T) {
 
 // Failure 30: each pause left a timer behind that lived until it went off.
 func TestRetryLeavesNoTimers(t *testing.T) {
-	before := heapInUse()
+	before := kit.HeapInUse()
 	for name, retry := range retryForms {
 		t.Run(name, func(t *testing.T) {
 			for range 2000 {
@@ -252,7 +253,7 @@ func TestRetryLeavesNoTimers(t *testing.T) {
 			}
 		})
 	}
-	require.Less(t, heapInUse(), before+512<<10)
+	require.Less(t, kit.HeapInUse(), before+512<<10)
 }
 
 // Failure 36: a call that panicked counted as done. Here it is an error like
@@ -340,12 +341,12 @@ func TestRetryHooksMayRetry(t *testing.T) {
 	depth := 0
 	nested = func(twill.RetryEvent) {
 		if depth++; depth < 5 {
-			awaitError(t, call.Start(t.Context()), io.EOF)
+			kit.AwaitError(t, call.Start(t.Context()), io.EOF)
 			_, err := twill.Retry(t.Context(), func(context.Context) (int, error) { return 0, io.EOF }, opts)
 			require.ErrorIs(t, err, io.EOF)
 		}
 	}
-	watchdog(t, func() { awaitError(t, call.Start(t.Context()), io.EOF) })
+	kit.Watchdog(t, func() { kit.AwaitError(t, call.Start(t.Context()), io.EOF) })
 }
 
 // The events tell the number of the attempt, the pause after it, the time since
@@ -372,7 +373,7 @@ func TestRetryEvents(t *testing.T) {
 
 // What a call costs.
 func TestRetryAllocations(t *testing.T) {
-	if raceEnabled {
+	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // Attempts that are settled, calls that are cancelled and contexts that end,
@@ -20,7 +20,7 @@ import (
 // leaves no attempt behind, and no token is lost.
 func TestRetryingCallStress(t *testing.T) {
 	rounds := 1500
-	if testing.Short() || raceEnabled {
+	if testing.Short() || kit.RaceEnabled {
 		rounds = 500
 	}
 	budget := twill.NewBudget(1_000_000, 1)
@@ -60,7 +60,7 @@ func TestRetryingCallStress(t *testing.T) {
 				cancel()
 			}
 		})
-		v, err := awaitSoon(f)
+		v, err := kit.AwaitSoon(f)
 		var e *twill.RetryError
 		switch {
 		case err == nil:

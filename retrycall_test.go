@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // A call that pauses, or whose attempt is underway elsewhere, holds no
@@ -51,7 +52,7 @@ func TestRetryingCallKeepsNothingOfItsCalls(t *testing.T) {
 		}, opts)
 		opts.Backoff = twill.FromSlice() // the call has its own
 		for k := range 3 {
-			awaitValue(t, call.Start(t.Context()), 4*k+2)
+			kit.AwaitValue(t, call.Start(t.Context()), 4*k+2)
 			_, err := call.Start(t.Context()).Await(t.Context())
 			require.Equal(t, []error{errTwo, errMore}, requireRetryError(t, err).Errs)
 		}
@@ -60,7 +61,7 @@ func TestRetryingCallKeepsNothingOfItsCalls(t *testing.T) {
 
 // Any number of retries without a pause are made by a loop.
 func TestRetryingCallNeedsNoStack(t *testing.T) {
-	smallStack(t)
+	kit.SmallStack(t)
 	n := 0
 	call := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
 		if n++; n == 50_000 {
@@ -68,7 +69,7 @@ func TestRetryingCallNeedsNoStack(t *testing.T) {
 		}
 		return twill.Rejected[int](io.EOF)
 	}, &twill.RetryOptions{Backoff: twill.Constant(0)})
-	awaitValue(t, call.Start(t.Context()), 5)
+	kit.AwaitValue(t, call.Start(t.Context()), 5)
 }
 
 // The pauses are those of the sequence also where it is read bit by bit.
@@ -106,8 +107,8 @@ func TestRetryingCallCycle(t *testing.T) {
 			}, &twill.RetryOptions{Backoff: twill.Constant(0)}).Start(context.Background())
 			tip := f.Tap(func(int, error) {})
 			first.Reject(io.EOF)
-			awaitError(t, tip, twill.ErrCycle)
-			awaitError(t, tip, io.EOF)
+			kit.AwaitError(t, tip, twill.ErrCycle)
+			kit.AwaitError(t, tip, io.EOF)
 		})
 	}
 }
@@ -115,7 +116,7 @@ func TestRetryingCallCycle(t *testing.T) {
 func TestRetryingCallOfNoFuture(t *testing.T) {
 	n := 0
 	f := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { n++; return nil }, nil).Start(t.Context())
-	_, err := awaitSoon(f)
+	_, err := kit.AwaitSoon(f)
 	require.ErrorContains(t, err, "nil future")
 	require.Equal(t, 1, n, "another attempt would not help")
 }
@@ -142,26 +143,26 @@ func TestRetryingCallContextOfAFuture(t *testing.T) {
 
 // A call that has ended lets go of its function, options and errors' owners.
 func TestRetryingCallIsReleased(t *testing.T) {
-	var w weak.Pointer[resource]
+	var w weak.Pointer[kit.Resource]
 	var f *twill.Future[int]
 	func() {
-		held := new(resource)
+		held := new(kit.Resource)
 		w = weak.Make(held)
 		f = twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
 			runtime.KeepAlive(held)
 			return twill.Resolved(5)
 		}, nil).Start(t.Context())
 	}()
-	require.True(t, released(w))
-	awaitValue(t, f, 5)
+	require.True(t, kit.Released(w))
+	kit.AwaitValue(t, f, 5)
 }
 
 // Of failures that nobody takes, that of the call is reported, and not those of
 // its attempts.
 func TestRetryingCallUnhandled(t *testing.T) {
-	r := collectReports(t)
+	r := kit.CollectReports(t)
 	start := func(failures int, attempt func(fn func() (int, error)) *twill.Future[int]) {
-		drop(func() {
+		kit.Drop(func() {
 			fn, _ := failing(failures)
 			twill.NewRetryingCallFuture(func(ctx context.Context) *twill.Future[int] {
 				return attempt(func() (int, error) { return fn(ctx) })
@@ -180,19 +181,19 @@ func TestRetryingCallUnhandled(t *testing.T) {
 	})
 	p.Reject(errOne)
 	p = nil
-	r.settleGarbage(t)
-	require.Empty(t, r.of(errOne), "both have succeeded in the end")
+	r.SettleGarbage(t)
+	require.Empty(t, r.Of(errOne), "both have succeeded in the end")
 	start(2, twill.Call[int])
-	r.await(t, errOne)
-	r.settleGarbage(t)
-	require.Len(t, r.of(errOne), 1)
-	require.ErrorIs(t, r.of(errOne)[0], twill.ErrRetriesExhausted)
+	r.Await(t, errOne)
+	r.SettleGarbage(t)
+	require.Len(t, r.Of(errOne), 1)
+	require.ErrorIs(t, r.Of(errOne)[0], twill.ErrRetriesExhausted)
 }
 
 // A call whose retries are used up was not reported if one of its attempts had
 // been cancelled by itself.
 func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
-	r := collectReports(t)
+	r := kit.CollectReports(t)
 	usedUp := func(last error) *twill.Future[int] {
 		attempts := 0
 		return twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] {
@@ -202,19 +203,19 @@ func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
 			return twill.Rejected[int](last)
 		}, &twill.RetryOptions{Backoff: twill.FromSlice(0)}).Start(context.Background())
 	}
-	drop(func() {
+	kit.Drop(func() {
 		usedUp(errOne)
-		twill.All(usedUp(errBoom))
-		new(twill.Promise[int]).Future().Cancel(&twill.RetryError{Reason: errBoom})
+		twill.All(usedUp(kit.ErrBoom))
+		new(twill.Promise[int]).Future().Cancel(&twill.RetryError{Reason: kit.ErrBoom})
 		ended, end := context.WithCancel(context.Background())
 		end()
 		twill.NewRetryingCall(func(context.Context) (int, error) { return 0, errTwo }, nil).Start(ended)
 	})
-	r.await(t, errOne)
-	r.await(t, errBoom)
-	r.settleGarbage(t)
-	require.Len(t, r.of(errBoom), 1, "the cancel is no incident")
-	require.Empty(t, r.of(context.Canceled)[2:], "the call that was cancelled is no incident")
+	r.Await(t, errOne)
+	r.Await(t, kit.ErrBoom)
+	r.SettleGarbage(t)
+	require.Len(t, r.Of(kit.ErrBoom), 1, "the cancel is no incident")
+	require.Empty(t, r.Of(context.Canceled)[2:], "the call that was cancelled is no incident")
 }
 
 // promisedAttempts returns a function that makes a future for each attempt, which the
@@ -353,9 +354,9 @@ func TestRetryingCallCancellerExits(t *testing.T) {
 				first.Reject(errOne)
 			}()
 			<-done
-			awaitError(t, f, twill.ErrCanceled)
-			awaitError(t, f, errMore)
-			awaitError(t, f, errOne)
+			kit.AwaitError(t, f, twill.ErrCanceled)
+			kit.AwaitError(t, f, errMore)
+			kit.AwaitError(t, f, errOne)
 		})
 	}
 }
@@ -367,14 +368,14 @@ func TestRetryingCallCancellerDecides(t *testing.T) {
 	f := twill.NewRetryingCallFuture(fn, nil).Start(t.Context())
 	(*made)[0].OnCancel(func(error) { (*made)[0].Resolve(7) })
 	require.False(t, f.Cancel(nil))
-	awaitValue(t, f, 7)
+	kit.AwaitValue(t, f, 7)
 
 	f = twill.NewRetryingCallFuture(fn, nil).Start(t.Context())
 	(*made)[1].OnCancel(func(error) { (*made)[1].Reject(io.EOF) })
 	require.False(t, f.Cancel(errMore))
-	awaitError(t, f, io.EOF)
-	awaitError(t, f, twill.ErrCanceled)
-	awaitError(t, f, errMore)
+	kit.AwaitError(t, f, io.EOF)
+	kit.AwaitError(t, f, twill.ErrCanceled)
+	kit.AwaitError(t, f, errMore)
 	require.Len(t, *made, 2)
 }
 
@@ -387,14 +388,14 @@ func TestRetryingCallLeavesSharedAttempts(t *testing.T) {
 			call := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { return shared.Future() }, nil)
 			f := call.Start(ctx)
 			require.True(t, f.Cancel(errMore))
-			awaitError(t, f, twill.ErrCanceled)
-			awaitError(t, f, errMore)
+			kit.AwaitError(t, f, twill.ErrCanceled)
+			kit.AwaitError(t, f, errMore)
 
 			timed := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { return shared.Future() },
 				&twill.RetryOptions{AttemptTimeout: time.Millisecond, Backoff: twill.FromSlice()}).Start(ctx)
-			awaitError(t, timed, context.DeadlineExceeded)
+			kit.AwaitError(t, timed, context.DeadlineExceeded)
 			require.True(t, shared.Resolve(7))
-			awaitValue(t, other, 7)
+			kit.AwaitValue(t, other, 7)
 		})
 	}
 }

@@ -4,26 +4,19 @@ import (
 	"context"
 	"errors"
 	"runtime"
-	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
-
-// smallStack has the test's goroutines die if they use more than 8 MiB of stack.
-func smallStack(t *testing.T) {
-	old := debug.SetMaxStack(8 << 20)
-	t.Cleanup(func() { debug.SetMaxStack(old) })
-}
 
 func TestScaleChainOfFiveMillionLinks(t *testing.T) {
 	links := 5_000_000
 	if testing.Short() {
 		links = 200_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	inc := func(v int) (int, error) { return v + 1, nil }
 	p := twill.NewPromise[int]()
 	f := p.Future()
@@ -31,7 +24,7 @@ func TestScaleChainOfFiveMillionLinks(t *testing.T) {
 		f = twill.Then(f, inc)
 	}
 	p.Resolve(0)
-	awaitValue(t, f, links)
+	kit.AwaitValue(t, f, links)
 
 	q := twill.NewPromise[int]()
 	f = q.Future()
@@ -39,8 +32,8 @@ func TestScaleChainOfFiveMillionLinks(t *testing.T) {
 		f = twill.Then(f, inc)
 	}
 	require.True(t, f.Cancel(nil), "a cancel goes all the way up")
-	awaitError(t, f, twill.ErrCanceled)
-	awaitError(t, q.Future(), twill.ErrCanceled)
+	kit.AwaitError(t, f, twill.ErrCanceled)
+	kit.AwaitError(t, q.Future(), twill.ErrCanceled)
 }
 
 // Each future is adopted by the one before it.
@@ -49,7 +42,7 @@ func TestScaleNestedFutures(t *testing.T) {
 	if testing.Short() {
 		depth = 100_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	promises := make([]twill.Promise[int], depth)
 	var next func(i int) *twill.Future[int]
 	next = func(i int) *twill.Future[int] {
@@ -62,7 +55,7 @@ func TestScaleNestedFutures(t *testing.T) {
 	for i := range promises {
 		promises[i].Resolve(i)
 	}
-	awaitValue(t, f, depth-1)
+	kit.AwaitValue(t, f, depth-1)
 
 	// And by Follow, from the far end.
 	follow := make([]twill.Promise[int], depth)
@@ -70,7 +63,7 @@ func TestScaleNestedFutures(t *testing.T) {
 		follow[i].Follow(follow[i+1].Future())
 	}
 	follow[depth-1].Resolve(7)
-	awaitValue(t, follow[0].Future(), 7)
+	kit.AwaitValue(t, follow[0].Future(), 7)
 }
 
 func TestScaleMillionWaiters(t *testing.T) {
@@ -78,33 +71,33 @@ func TestScaleMillionWaiters(t *testing.T) {
 	if testing.Short() {
 		waiters = 100_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	p := twill.NewPromise[int]()
 	ran := 0
 	fs := make([]*twill.Future[int], waiters)
 	for i := range fs {
 		fs[i] = twill.Then(p.Future(), func(v int) (int, error) {
 			if ran++; ran%100 == 2 {
-				panic(errBoom)
+				panic(kit.ErrBoom)
 			}
 			return v, nil
 		})
 	}
 	p.Resolve(1)
 	require.Equal(t, waiters, ran)
-	awaitValue(t, fs[0], 1)
-	awaitError(t, fs[1], errBoom)
+	kit.AwaitValue(t, fs[0], 1)
+	kit.AwaitError(t, fs[1], kit.ErrBoom)
 }
 
 // A tree that is deep on the left, where the explicit stack is needed.
 func TestScaleDeepTree(t *testing.T) {
-	smallStack(t)
+	kit.SmallStack(t)
 	const depth = 300_000
 	p := twill.NewPromise[int]()
 	var order []int
 	f := p.Future()
 	for i := range depth {
-		next := twill.Then(f, same[int])
+		next := twill.Then(f, kit.Same[int])
 		f.Tap(func(int, error) { order = append(order, i) })
 		f = next
 	}
@@ -130,11 +123,11 @@ func TestScaleAbandonedAwaitsLeaveNothing(t *testing.T) {
 		}
 	}
 	abandon(1000)
-	before := heapInUse()
+	before := kit.HeapInUse()
 	abandon(waits)
-	after := heapInUse()
-	require.Zero(t, twill.Listeners(p.Future()))
-	require.Zero(t, twill.Users(p.Future()))
+	after := kit.HeapInUse()
+	require.Zero(t, kit.Listeners(p.Future()))
+	require.Zero(t, kit.Users(p.Future()))
 	require.Less(t, float64(after)-float64(before), 256*1024.0)
 	require.True(t, p.Resolve(1))
 }
@@ -155,26 +148,26 @@ func TestScaleAbandonedBlockedAwaits(t *testing.T) {
 		for range 1000 {
 			require.ErrorIs(t, <-done, context.Canceled)
 		}
-		require.Zero(t, twill.Listeners(p.Future()))
+		require.Zero(t, kit.Listeners(p.Future()))
 	}
 	for range 5 {
 		round()
 	}
-	before := heapInUse()
+	before := kit.HeapInUse()
 	for range 30 {
 		round()
 	}
-	require.Less(t, float64(heapInUse())-float64(before), 512*1024.0)
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 512*1024.0)
 	runtime.KeepAlive(p)
 }
 
 // Other listeners that leave a future which stays pending.
 func TestScaleAbandonedListenersLeaveNothing(t *testing.T) {
 	p := twill.NewPromise[int]()
-	keep := twill.Then(p.Future(), same[int])
+	keep := twill.Then(p.Future(), kit.Same[int])
 	leave := func(n int) {
 		for range n {
-			require.True(t, twill.Then(p.Future(), same[int]).Cancel(nil))
+			require.True(t, twill.Then(p.Future(), kit.Same[int]).Cancel(nil))
 			require.True(t, p.Future().Shield().Cancel(nil))
 			var q twill.Promise[int]
 			q.Follow(p.Future())
@@ -183,18 +176,10 @@ func TestScaleAbandonedListenersLeaveNothing(t *testing.T) {
 		}
 	}
 	leave(100)
-	before := heapInUse()
+	before := kit.HeapInUse()
 	leave(20_000)
-	require.Equal(t, 2, twill.Listeners(p.Future()), "keep and the bridge")
-	require.Less(t, float64(heapInUse())-float64(before), 256*1024.0)
+	require.Equal(t, 2, kit.Listeners(p.Future()), "keep and the bridge")
+	require.Less(t, float64(kit.HeapInUse())-float64(before), 256*1024.0)
 	p.Resolve(3)
-	awaitValue(t, keep, 3)
-}
-
-func heapInUse() uint64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return m.HeapAlloc
+	kit.AwaitValue(t, keep, 3)
 }

@@ -11,8 +11,8 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // steps are the steps of a series whose futures the test settles.
@@ -34,16 +34,16 @@ func TestSeriesRunsOneAfterAnother(t *testing.T) {
 	s.promises[0].Resolve(10)
 	require.Equal(t, []int{1, 10}, s.got)
 	s.promises[1].Resolve(20)
-	requirePending(t, f)
+	kit.RequirePending(t, f)
 	require.Len(t, s.promises, 3)
 	s.promises[2].Resolve(30)
-	requireValue(t, 30, f)
+	kit.RequireValue(t, 30, f)
 	require.Equal(t, []int{1, 10, 20}, s.got)
 }
 
 func TestSeriesWithoutSteps(t *testing.T) {
-	requireValue(t, 5, twill.Series(5))
-	requireValue(t, 5, twill.SeriesOf(5, func(func(func(int) *twill.Future[int]) bool) {}))
+	kit.RequireValue(t, 5, twill.Series(5))
+	kit.RequireValue(t, 5, twill.SeriesOf(5, func(func(func(int) *twill.Future[int]) bool) {}))
 }
 
 func TestSeriesStopsAtTheFirstError(t *testing.T) {
@@ -51,22 +51,22 @@ func TestSeriesStopsAtTheFirstError(t *testing.T) {
 	never := func(int) *twill.Future[int] { t.Error("called"); return nil }
 	f := twill.Series(1, s.step, s.step, never)
 	s.promises[0].Resolve(1)
-	s.promises[1].Reject(errBoom)
-	requireFailure(t, errBoom, f)
+	s.promises[1].Reject(kit.ErrBoom)
+	kit.RequireFailure(t, kit.ErrBoom, f)
 
-	requireFailure(t, errBoom, twill.Series(1, func(int) *twill.Future[int] { return twill.Rejected[int](errBoom) }, never))
-	requireFailure(t, errBoom, twill.Series(1, func(int) *twill.Future[int] { panic(errBoom) }, never))
-	_, err := awaitSoon(twill.Series(1, func(int) *twill.Future[int] { return nil }, never))
+	kit.RequireFailure(t, kit.ErrBoom, twill.Series(1, func(int) *twill.Future[int] { return twill.Rejected[int](kit.ErrBoom) }, never))
+	kit.RequireFailure(t, kit.ErrBoom, twill.Series(1, func(int) *twill.Future[int] { panic(kit.ErrBoom) }, never))
+	_, err := kit.AwaitSoon(twill.Series(1, func(int) *twill.Future[int] { return nil }, never))
 	require.ErrorContains(t, err, "nil future")
 
-	panics := twill.Series(1, s.step, func(int) *twill.Future[int] { panic(errFirst) }, never)
+	panics := twill.Series(1, s.step, func(int) *twill.Future[int] { panic(kit.ErrFirst) }, never)
 	s.promises[2].Resolve(1)
-	requireFailure(t, errFirst, panics)
+	kit.RequireFailure(t, kit.ErrFirst, panics)
 	exits := twill.Series(1, s.step, func(int) *twill.Future[int] { runtime.Goexit(); return nil }, never)
 	var wg sync.WaitGroup
 	wg.Go(func() { s.promises[3].Resolve(1) })
 	wg.Wait()
-	requireFailure(t, twill.ErrGoexit, exits)
+	kit.RequireFailure(t, twill.ErrGoexit, exits)
 }
 
 func TestSeriesCancelStopsTheCurrentStep(t *testing.T) {
@@ -74,10 +74,10 @@ func TestSeriesCancelStopsTheCurrentStep(t *testing.T) {
 	never := func(int) *twill.Future[int] { t.Error("called"); return nil }
 	f := twill.Series(1, s.step, s.step, never)
 	s.promises[0].Resolve(1)
-	require.True(t, f.Cancel(errBoom))
-	requireFailure(t, errBoom, s.promises[1].Future())
-	requireFailure(t, errBoom, f)
-	require.Zero(t, twill.Listeners(s.promises[1].Future()))
+	require.True(t, f.Cancel(kit.ErrBoom))
+	kit.RequireFailure(t, kit.ErrBoom, s.promises[1].Future())
+	kit.RequireFailure(t, kit.ErrBoom, f)
+	require.Zero(t, kit.Listeners(s.promises[1].Future()))
 }
 
 // A step that succeeds although it was cancelled: nothing comes after it.
@@ -89,27 +89,27 @@ func TestSeriesCancelThatAStepSurvives(t *testing.T) {
 	}
 	p, step := survivor()
 	f := twill.Series(1, step, func(int) *twill.Future[int] { t.Error("called"); return nil })
-	f.Cancel(errBoom)
-	requireValue(t, 7, p.Future())
-	requireFailure(t, errBoom, f)
-	requireFailure(t, twill.ErrCanceled, f)
+	f.Cancel(kit.ErrBoom)
+	kit.RequireValue(t, 7, p.Future())
+	kit.RequireFailure(t, kit.ErrBoom, f)
+	kit.RequireFailure(t, twill.ErrCanceled, f)
 
 	_, step = survivor()
 	f = twill.Series(1, step)
-	f.Cancel(errBoom)
-	requireValue(t, 7, f)
+	f.Cancel(kit.ErrBoom)
+	kit.RequireValue(t, 7, f)
 }
 
 // What others need goes on without the series.
 func TestSeriesCancelLeavesASharedStep(t *testing.T) {
 	var s steps
 	f := twill.Series(1, s.step, s.step)
-	other := twill.Then(s.promises[0].Future(), same[int])
+	other := twill.Then(s.promises[0].Future(), kit.Same[int])
 	require.True(t, f.Cancel(nil))
-	requireFailure(t, twill.ErrCanceled, f)
-	requirePending(t, other)
+	kit.RequireFailure(t, twill.ErrCanceled, f)
+	kit.RequirePending(t, other)
 	s.promises[0].Resolve(1)
-	requireValue(t, 1, other)
+	kit.RequireValue(t, 1, other)
 	require.Len(t, s.promises, 1)
 }
 
@@ -120,36 +120,36 @@ func TestSeriesCancelFromWithinAStep(t *testing.T) {
 	var f *twill.Future[int]
 	never := func(int) *twill.Future[int] { t.Error("called"); return nil }
 	f = twill.Series(1, s.step, func(v int) *twill.Future[int] {
-		f.Cancel(errBoom)
+		f.Cancel(kit.ErrBoom)
 		return s.step(v)
 	}, never)
 	s.promises[0].Resolve(1)
-	requireFailure(t, errBoom, s.promises[1].Future())
-	requireFailure(t, errBoom, f)
+	kit.RequireFailure(t, kit.ErrBoom, s.promises[1].Future())
+	kit.RequireFailure(t, kit.ErrBoom, f)
 
 	f = twill.Series(1, s.step, func(v int) *twill.Future[int] {
-		f.Cancel(errBoom)
+		f.Cancel(kit.ErrBoom)
 		return twill.Resolved(v)
 	}, never)
 	s.promises[2].Resolve(1)
-	requireFailure(t, errBoom, f)
+	kit.RequireFailure(t, kit.ErrBoom, f)
 }
 
 func TestSeriesThatWaitsForItself(t *testing.T) {
 	var s steps
 	var f *twill.Future[int]
-	f = twill.Series(1, s.step, func(int) *twill.Future[int] { return twill.Then(f, same[int]) })
+	f = twill.Series(1, s.step, func(int) *twill.Future[int] { return twill.Then(f, kit.Same[int]) })
 	s.promises[0].Resolve(1)
-	requireFailure(t, twill.ErrCycle, f)
+	kit.RequireFailure(t, twill.ErrCycle, f)
 }
 
 func TestSeriesFailureIsTakenOverAndReported(t *testing.T) {
-	reports := collectReports(t)
+	reports := kit.CollectReports(t)
 	func() {
-		twill.Series(1, func(int) *twill.Future[int] { return twill.Rejected[int](errSecond) })
+		twill.Series(1, func(int) *twill.Future[int] { return twill.Rejected[int](kit.ErrSecond) })
 	}()
-	reports.await(t, errSecond)
-	require.Len(t, reports.of(errSecond), 1)
+	reports.Await(t, kit.ErrSecond)
+	require.Len(t, reports.Of(kit.ErrSecond), 1)
 }
 
 // stepsOf is n steps that add one, made one by one, and the number made.
@@ -170,9 +170,9 @@ func TestSeriesOfMillionsOfSettledSteps(t *testing.T) {
 	if testing.Short() {
 		n = 100_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	made, ended := 0, false
-	requireValue(t, n, twill.SeriesOf(0, stepsOf(n, &made, &ended)))
+	kit.RequireValue(t, n, twill.SeriesOf(0, stepsOf(n, &made, &ended)))
 	require.Equal(t, n, made)
 	require.True(t, ended)
 
@@ -181,7 +181,7 @@ func TestSeriesOfMillionsOfSettledSteps(t *testing.T) {
 	inc := func(v int) *twill.Future[int] { return twill.Resolved(v + 1) }
 	f := twill.Series(0, append([]func(int) *twill.Future[int]{wait}, slices.Repeat([]func(int) *twill.Future[int]{inc}, n)...)...)
 	p.Resolve(1)
-	requireValue(t, n+1, f)
+	kit.RequireValue(t, n+1, f)
 }
 
 // One that takes turns with others, each waiting for the one before: nothing
@@ -191,7 +191,7 @@ func TestSeriesOfPendingSteps(t *testing.T) {
 	if testing.Short() {
 		n = 20_000
 	}
-	smallStack(t)
+	kit.SmallStack(t)
 	var last *twill.Promise[int]
 	f := twill.SeriesOf(0, func(yield func(func(int) *twill.Future[int]) bool) {
 		for range n {
@@ -205,16 +205,16 @@ func TestSeriesOfPendingSteps(t *testing.T) {
 		}
 	})
 	for i := range n {
-		requirePending(t, f)
+		kit.RequirePending(t, f)
 		last.Resolve(i)
 	}
-	requireValue(t, n-1, f)
+	kit.RequireValue(t, n-1, f)
 }
 
 func TestSeriesOfEndsItsSequence(t *testing.T) {
 	for name, end := range map[string]func(s *steps, f *twill.Future[int]){
-		"an error": func(s *steps, _ *twill.Future[int]) { s.promises[0].Reject(errBoom) },
-		"a cancel": func(_ *steps, f *twill.Future[int]) { f.Cancel(errBoom) },
+		"an error": func(s *steps, _ *twill.Future[int]) { s.promises[0].Reject(kit.ErrBoom) },
+		"a cancel": func(_ *steps, f *twill.Future[int]) { f.Cancel(kit.ErrBoom) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			var s steps
@@ -227,13 +227,13 @@ func TestSeriesOfEndsItsSequence(t *testing.T) {
 			})
 			require.False(t, ended)
 			end(&s, f)
-			requireFailure(t, errBoom, f)
+			kit.RequireFailure(t, kit.ErrBoom, f)
 			require.True(t, ended)
 			require.Zero(t, made, "what follows was not asked for")
 		})
 	}
-	f := twill.SeriesOf(1, func(func(func(int) *twill.Future[int]) bool) { panic(errBoom) })
-	requireFailure(t, errBoom, f)
+	f := twill.SeriesOf(1, func(func(func(int) *twill.Future[int]) bool) { panic(kit.ErrBoom) })
+	kit.RequireFailure(t, kit.ErrBoom, f)
 }
 
 func TestSeriesLetsGoOfItsSteps(t *testing.T) {
@@ -247,18 +247,18 @@ func TestSeriesLetsGoOfItsSteps(t *testing.T) {
 	}()
 	p.Resolve(1)
 	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
-	requireValue(t, 0, f)
+	kit.RequireValue(t, 0, f)
 }
 
 // A sequence that panics when it is ended fails the series.
 func TestSeriesOfPanicAtItsEnd(t *testing.T) {
 	var s steps
 	f := twill.SeriesOf(1, func(yield func(func(int) *twill.Future[int]) bool) {
-		defer func() { panic(errSecond) }()
+		defer func() { panic(kit.ErrSecond) }()
 		yield(s.step)
 	})
 	f.Cancel(nil)
-	requireFailure(t, errSecond, f)
+	kit.RequireFailure(t, kit.ErrSecond, f)
 }
 
 // Settle and cancel race: steps never overlap, and none starts after the end.
@@ -284,7 +284,7 @@ func TestSeriesStress(t *testing.T) {
 		f := twill.Series(0, step, step, step, step)
 		done := make(chan bool)
 		go func() { done <- f.Cancel(nil) }()
-		v, err := awaitSoon(f)
+		v, err := kit.AwaitSoon(f)
 		mu.Lock()
 		ended = true
 		mu.Unlock()
@@ -307,6 +307,6 @@ func TestSeriesMisuse(t *testing.T) {
 
 func requireFailureText[T any](t *testing.T, want string, f *twill.Future[T]) {
 	t.Helper()
-	_, err := awaitSoon(f)
+	_, err := kit.AwaitSoon(f)
 	require.ErrorContains(t, err, want, fmt.Sprint(f))
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // A hundred rounds of everything at once: goroutines chain, follow, cancel,
@@ -21,7 +21,7 @@ import (
 // every lock.
 func TestStress(t *testing.T) {
 	for seed := range uint64(100) {
-		watchdog(t, func() { newStress(seed).run(t) })
+		kit.Watchdog(t, func() { newStress(seed).run(t) })
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -63,13 +63,13 @@ func (s *stress) run(t *testing.T) {
 		s.promises[i].Resolve(i)
 	}
 	for _, f := range s.futures {
-		_, _ = awaitSoon(f)
+		_, _ = kit.AwaitSoon(f)
 		if r, ok := f.Poll(); !ok {
 			t.Errorf("pending: %v", r)
 		}
-		require.Eventually(t, func() bool { return twill.Listeners(f) == 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return kit.Listeners(f) == 0 }, 5*time.Second, time.Millisecond)
 	}
-	awaitValue(t, s.pool.Empty(), struct{}{})
+	kit.AwaitValue(t, s.pool.Empty(), struct{}{})
 	require.Equal(t, s.added.Load(), s.ran.Load(), "handlers added and run")
 	require.Zero(t, s.double.Load(), "handlers run twice")
 }

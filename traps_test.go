@@ -8,8 +8,8 @@ import (
 	"weak"
 
 	"github.com/stretchr/testify/require"
-
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // Traps into which other queues, maps and call dedupers fall, each as a test;
@@ -25,9 +25,9 @@ func TestTrapAbandonedGetsTakeNoPlace(t *testing.T) {
 			for range 1600 {
 				require.True(t, get().Cancel(nil))
 			}
-			requirePending(t, get())
-			requireFailure(t, twill.ErrQueueUnderflow, get())
-			requirePending(t, stays)
+			kit.RequirePending(t, get())
+			kit.RequireFailure(t, twill.ErrQueueUnderflow, get())
+			kit.RequirePending(t, stays)
 		})
 	}
 	require.Equal(t, []int{2, 2}, []int{q.Waiting(), pq.Waiting()})
@@ -51,7 +51,7 @@ func TestTrapAbandonedPutsTakeNoPlace(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			for range 100 {
 				go func() {
-					if err := x.put(ctx, 2); err != errFirst {
+					if err := x.put(ctx, 2); err != kit.ErrFirst {
 						t.Errorf("%s: %v", name, err)
 					}
 				}()
@@ -60,7 +60,7 @@ func TestTrapAbandonedPutsTakeNoPlace(t *testing.T) {
 			last := make(chan error, 1)
 			go func() { last <- x.put(t.Context(), 3) }()
 			synctest.Wait()
-			cancel(errFirst)
+			cancel(kit.ErrFirst)
 			synctest.Wait()
 			for _, want := range []int{1, 3} {
 				v, ok := x.get()
@@ -77,23 +77,23 @@ func TestTrapAbandonedPutsTakeNoPlace(t *testing.T) {
 
 // What was taken out of a queue stays reachable by its array.
 func TestTrapTakenItemsAreLetGo(t *testing.T) {
-	var q twill.Queue[*resource]
-	var pq twill.PriorityQueue[*resource]
-	var d twill.Dict[int, *resource]
-	var all []weak.Pointer[resource]
-	drop(func() {
-		put := func(r *resource) *resource {
+	var q twill.Queue[*kit.Resource]
+	var pq twill.PriorityQueue[*kit.Resource]
+	var d twill.Dict[int, *kit.Resource]
+	var all []weak.Pointer[kit.Resource]
+	kit.Drop(func() {
+		put := func(r *kit.Resource) *kit.Resource {
 			all = append(all, weak.Make(r))
 			return r
 		}
 		for i := range 20 {
-			require.NoError(t, q.Put(put(new(resource))))
-			item, err := pq.Put(put(new(resource)), i%3)
+			require.NoError(t, q.Put(put(new(kit.Resource))))
+			item, err := pq.Put(put(new(kit.Resource)), i%3)
 			require.NoError(t, err)
 			if i%2 == 0 {
 				require.True(t, item.Remove())
 			}
-			require.NoError(t, d.Set(i, put(new(resource))))
+			require.NoError(t, d.Set(i, put(new(kit.Resource))))
 		}
 		for i := range 20 {
 			q.TryGet()
@@ -102,7 +102,7 @@ func TestTrapTakenItemsAreLetGo(t *testing.T) {
 		}
 	})
 	for _, w := range all {
-		require.True(t, released(w))
+		require.True(t, kit.Released(w))
 	}
 	require.Equal(t, []int{0, 0, 0}, []int{q.Len(), pq.Len(), d.Len()})
 }
@@ -133,7 +133,7 @@ func TestTrapLeavingALineIsNoWalk(t *testing.T) {
 				all[i] = join()
 			}
 			rand.Shuffle(n, func(i, j int) { all[i], all[j] = all[j], all[i] })
-			watchdog(t, func() {
+			kit.Watchdog(t, func() {
 				for _, f := range all {
 					f.Cancel(nil)
 				}
@@ -155,14 +155,14 @@ func TestTrapCloseLosesNoItem(t *testing.T) {
 	q.Close()
 	pq.Close()
 	for i := range 100 {
-		requireValue(t, i, q.Get())
-		requireValue(t, i, pq.Get())
+		kit.RequireValue(t, i, q.Get())
+		kit.RequireValue(t, i, pq.Get())
 	}
 	require.Equal(t, twill.ErrClosed, q.Put(1))
 	_, err := pq.Put(1, 0)
 	require.Equal(t, twill.ErrClosed, err)
 	for _, get := range []*twill.Future[int]{q.Get(), pq.Get()} {
-		requireFailure(t, twill.ErrClosed, get)
+		kit.RequireFailure(t, twill.ErrClosed, get)
 	}
 }
 
@@ -179,7 +179,7 @@ func TestTrapPutFromInsideAHandler(t *testing.T) {
 		}
 	}
 	q.Get().Tap(next)
-	watchdog(t, func() { require.NoError(t, q.Put(1)) })
+	kit.Watchdog(t, func() { require.NoError(t, q.Put(1)) })
 	require.Equal(t, []int{1, 2, 3, 4, 5}, got)
 	require.Equal(t, []int{0, 0}, []int{q.Len(), q.Waiting()})
 }

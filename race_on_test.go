@@ -1,5 +1,0 @@
-//go:build race
-
-package twill_test
-
-const raceEnabled = true
