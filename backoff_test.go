@@ -164,37 +164,6 @@ func TestBackoffMisuse(t *testing.T) {
 	}
 }
 
-// Y2: whatever goes in, what comes out is within the bounds.
-func FuzzBackoff(f *testing.F) {
-	f.Add(int64(time.Second), 2.0, int64(time.Minute), uint16(100))
-	f.Add(int64(math.MaxInt64), math.Inf(1), int64(math.MaxInt64), uint16(1000))
-	f.Add(int64(math.MinInt64), math.NaN(), int64(-1), uint16(3))
-	f.Add(int64(1), math.SmallestNonzeroFloat64, int64(0), uint16(70))
-	f.Fuzz(func(t *testing.T, first int64, factor float64, bound int64, n uint16) {
-		d, most, steps := time.Duration(first), time.Duration(bound), int(n%300)
-		for i, seq := range []iter.Seq[time.Duration]{
-			twill.Cap(twill.Exponential(d, factor), most),
-			twill.Cap(twill.Linear(d, time.Duration(factor)), most),
-			twill.Cap(twill.Linear(d, most), most),
-			twill.FullJitter(twill.Cap(twill.Exponential(d, factor), most)),
-			twill.EqualJitter(twill.Cap(twill.Constant(d), most)),
-			twill.Cap(twill.EqualJitter(twill.Linear(d, d)), most),
-			twill.DecorrelatedJitter(d, most),
-			twill.Cap(twill.FullJitter(slices.Values([]time.Duration{d, most, -d, -most})), most),
-		} {
-			seen := 0
-			for d := range twill.Limit(seq, steps) {
-				if seen++; d < 0 || d > max(most, 0) {
-					t.Fatalf("sequence %d: pause %d is %d, not from 0 to %d", i, seen, d, most)
-				}
-			}
-			if seen > steps || seen < min(steps, 4) {
-				t.Fatalf("sequence %d: %d pauses of %d", i, seen, steps)
-			}
-		}
-	})
-}
-
 // load is what a simulated server has seen of its clients.
 type load struct{ calls, attempts, successes atomic.Int64 }
 

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sync/singleflight"
 
-	"github.com/twillgo/twill/internal/markdown"
+	"github.com/twillgo/twill/internal/docs/markdown"
 )
 
 // The blocks of docs/moving.md that show other libraries compile with them.

@@ -1,0 +1,64 @@
+package torture_test
+
+import (
+	"context"
+	"flag"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/twillgo/twill"
+)
+
+// long has the tests run in full, not in the form that a change waits for.
+var long = flag.Bool("long", false, "run the soaks and the random tests in full")
+
+// times is n, and so many times more of it with -long.
+func times(n, more int) int {
+	if *long {
+		return n * more
+	}
+	return n
+}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
+		_ = checks.Value.Set(strconv.Itoa(times(500, 100)))
+	}
+	twill.OnUnhandled(nil) // many tests drop failures on purpose
+	if name := os.Getenv(crashVariable); name != "" {
+		os.Exit(crashChild(name))
+	}
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twillgo/twill/internal/torture_test.plantedLeak"))
+}
+
+// await returns the result of f, and fails the test if there is none soon.
+func await[T any](t testing.TB, f *twill.Future[T]) (T, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	v, err := f.Await(ctx)
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "pending for ever")
+	return v, err
+}
+
+// soon fails the test if fn does not return: a goroutine stuck on a lock is seen
+// by nothing else.
+func soon(t testing.TB, fn func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done) // also if fn ends its goroutine
+		fn()
+	}()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("stuck")
+	}
+}
