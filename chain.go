@@ -4,7 +4,6 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
-
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -71,6 +70,124 @@ func (f *Future[T]) Tap(fn func(T, error)) *Future[T] {
 		fn(v, err)
 		return v, err
 	})
+}
+
+// ThenFuture is [Then] for a handler that returns a future: the new future
+// settles as that one does. A cancel of the new future goes to f while f is pending, and to
+// the inner one afterwards. It mirrors a callback that returns a Deferred.
+//
+// A handler that returns nil makes the new future fail, one that returns a future
+// which waits for the new one makes it fail with [ErrCycle].
+func ThenFuture[T, U any](f *Future[T], fn func(T) *Future[U]) *Future[U] {
+	if fn == nil {
+		panic("twill: ThenFuture with a nil function")
+	}
+	n := &adoptNode[T, U]{onValue: fn}
+	n.start(n, f)
+	return &n.f
+}
+
+// HandleFuture is [Handle] for a handler that returns a future; see
+// [ThenFuture].
+func HandleFuture[T, U any](f *Future[T], fn func(T, error) *Future[U]) *Future[U] {
+	if fn == nil {
+		panic("twill: HandleFuture with a nil function")
+	}
+	n := &adoptNode[T, U]{onBoth: fn}
+	n.start(n, f)
+	return &n.f
+}
+
+// CatchFuture is [Future.Catch] for a handler that returns a future; see
+// [ThenFuture].
+func (f *Future[T]) CatchFuture(fn func(error) *Future[T]) *Future[T] {
+	if fn == nil {
+		panic("twill: CatchFuture with a nil function")
+	}
+	n := &adoptNode[T, T]{onBoth: func(_ T, err error) *Future[T] {
+		if err == nil {
+			return f
+		}
+		return fn(err)
+	}}
+	n.start(n, f)
+	return &n.f
+}
+
+// Timeout returns a future that settles as f does if that is within d, and
+// fails with a [*TimeoutError] otherwise. When the time is over, f is cancelled by the
+// rules of [Future.Cancel]; if its canceller gives a result, or a handler
+// between recovers, that is passed on. It mirrors addTimeout.
+func (f *Future[T]) Timeout(d time.Duration) *Future[T] {
+	n := &timeoutNode[T]{after: d}
+	if d <= 0 {
+		n.start(n, f)
+		n.expire()
+		return &n.f
+	}
+	n.prepare(n, f)
+	n.timer = time.AfterFunc(d, n.expire)
+	n.attach()
+	if n.expired.Load() {
+		n.expire() // it came before there was anything to cancel
+	}
+	return &n.f
+}
+
+// WithContext returns a future that settles as f does, and that is cancelled
+// with [context.Cause] when ctx ends before.
+func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
+	if ctx == nil {
+		panic("twill: WithContext with a nil context")
+	}
+	n := &contextNode[T]{}
+	n.prepare(n, f)
+	ended := func() { n.f.Cancel(context.Cause(ctx)) }
+	if ctx.Err() == nil {
+		n.stop = context.AfterFunc(ctx, ended)
+	}
+	n.attach()
+	if ctx.Err() != nil {
+		ended() // it may have ended before there was anything to cancel
+	}
+	return &n.f
+}
+
+// Shield returns a future that settles as f does, and that keeps every cancel
+// from below away from f: the shield fails at once with a [*CanceledError], and
+// f goes on.
+func (f *Future[T]) Shield() *Future[T] {
+	n := &shieldNode[T]{}
+	n.start(n, f)
+	return &n.f
+}
+
+// Executor runs functions: each on its own goroutine, on one of a bounded
+// number, or one after another on an event loop. *sync.WaitGroup is one, and so
+// are the pools of several packages. Go must run f exactly once, then or later.
+type Executor interface {
+	Go(f func())
+}
+
+// ExecutorFunc makes an [Executor] of a function.
+type ExecutorFunc func(f func())
+
+// Go calls e(f).
+func (e ExecutorFunc) Go(f func()) { e(f) }
+
+// Goroutines is the [Executor] that starts a goroutine for each function.
+var Goroutines Executor = ExecutorFunc(func(f func()) { go f() })
+
+// Via returns a future that settles as f does, on the executor: the handlers
+// added to it, and what follows them, run there instead of on the goroutine that
+// settles f. If the executor's Go panics, the future fails with that.
+func (f *Future[T]) Via(ex Executor) *Future[T] {
+	if ex == nil {
+		panic("twill: Via with a nil executor")
+	}
+	n := &viaNode[T]{ex: ex}
+	n.start(n, f)
+	return &n.f
 }
 
 // derived is a future that continues another one: the future, and the link by
@@ -144,17 +261,17 @@ func (d *derived[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) 
 	return &d.f.core, d.f.core.Publish(w, fail)
 }
 
+// Abort makes what stopped a handler the failure of its future.
+func (d *derived[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
+	return d.fail(settle.NewFailure(err))
+}
+
 // pass settles d as its source has settled, or with fail.
 func pass[T any](d *derived[T, T], fail *settle.Failure) (*settle.Core, *settle.Link) {
 	if fail != nil {
 		return d.fail(fail)
 	}
 	return d.conclude(d.src.val, nil)
-}
-
-// Abort makes what stopped a handler the failure of its future.
-func (d *derived[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
-	return d.fail(settle.NewFailure(err))
 }
 
 type thenNode[T, U any] struct {
@@ -201,149 +318,6 @@ func (n *catchNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		return n.conclude(fn(fail.Err))
 	}
 	return n.conclude(n.src.val, nil)
-}
-
-// Shield returns a future that settles as f does, and that keeps every cancel
-// from below away from f: the shield fails at once with a [*CanceledError], and
-// f goes on.
-func (f *Future[T]) Shield() *Future[T] {
-	n := &shieldNode[T]{}
-	n.start(n, f)
-	return &n.f
-}
-
-type shieldNode[T any] struct{ derived[T, T] }
-
-// Source holds the source.
-func (n *shieldNode[T]) Source(*settle.Failure) (*settle.Core, bool) {
-	return &n.src.core, true
-}
-
-// Fire passes the outcome on.
-func (n *shieldNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	return pass(&n.derived, n.incoming(left))
-}
-
-// Timeout returns a future that settles as f does if that is within d, and
-// fails with a [*TimeoutError] otherwise. When the time is over, f is cancelled by the
-// rules of [Future.Cancel]; if its canceller gives a result, or a handler
-// between recovers, that is passed on. It mirrors addTimeout.
-func (f *Future[T]) Timeout(d time.Duration) *Future[T] {
-	n := &timeoutNode[T]{after: d}
-	if d <= 0 {
-		n.start(n, f)
-		n.expire()
-		return &n.f
-	}
-	n.prepare(n, f)
-	n.timer = time.AfterFunc(d, n.expire)
-	n.attach()
-	if n.expired.Load() {
-		n.expire() // it came before there was anything to cancel
-	}
-	return &n.f
-}
-
-type timeoutNode[T any] struct {
-	derived[T, T]
-	after   time.Duration
-	timer   *time.Timer
-	expired atomic.Bool
-}
-
-func (n *timeoutNode[T]) expire() {
-	n.expired.Store(true)
-	n.f.Cancel(&TimeoutError{n.after})
-}
-
-// Fire passes the outcome on, and calls a cancel that was ours a timeout.
-func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	if n.timer != nil {
-		n.timer.Stop()
-	}
-	fail := n.incoming(left)
-	if fail != nil && n.expired.Load() && isCancel(fail.Err) {
-		if fail.Incident {
-			report(fail.Err) // a timeout does not tell that a canceller panicked
-		}
-		fail = settle.NewFailure(&TimeoutError{n.after})
-	}
-	return pass(&n.derived, fail)
-}
-
-// WithContext returns a future that settles as f does, and that is cancelled
-// with [context.Cause] when ctx ends before.
-func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
-	if ctx == nil {
-		panic("twill: WithContext with a nil context")
-	}
-	n := &contextNode[T]{}
-	n.prepare(n, f)
-	ended := func() { n.f.Cancel(context.Cause(ctx)) }
-	if ctx.Err() == nil {
-		n.stop = context.AfterFunc(ctx, ended)
-	}
-	n.attach()
-	if ctx.Err() != nil {
-		ended() // it may have ended before there was anything to cancel
-	}
-	return &n.f
-}
-
-type contextNode[T any] struct {
-	derived[T, T]
-	stop func() bool
-}
-
-// Fire passes the outcome on.
-func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	if n.stop != nil {
-		n.stop()
-		n.stop = nil
-	}
-	return pass(&n.derived, n.incoming(left))
-}
-
-// ThenFuture is [Then] for a handler that returns a future: the new future
-// settles as that one does. A cancel of the new future goes to f while f is pending, and to
-// the inner one afterwards. It mirrors a callback that returns a Deferred.
-//
-// A handler that returns nil makes the new future fail, one that returns a future
-// which waits for the new one makes it fail with [ErrCycle].
-func ThenFuture[T, U any](f *Future[T], fn func(T) *Future[U]) *Future[U] {
-	if fn == nil {
-		panic("twill: ThenFuture with a nil function")
-	}
-	n := &adoptNode[T, U]{onValue: fn}
-	n.start(n, f)
-	return &n.f
-}
-
-// HandleFuture is [Handle] for a handler that returns a future; see
-// [ThenFuture].
-func HandleFuture[T, U any](f *Future[T], fn func(T, error) *Future[U]) *Future[U] {
-	if fn == nil {
-		panic("twill: HandleFuture with a nil function")
-	}
-	n := &adoptNode[T, U]{onBoth: fn}
-	n.start(n, f)
-	return &n.f
-}
-
-// CatchFuture is [Future.Catch] for a handler that returns a future; see
-// [ThenFuture].
-func (f *Future[T]) CatchFuture(fn func(error) *Future[T]) *Future[T] {
-	if fn == nil {
-		panic("twill: CatchFuture with a nil function")
-	}
-	n := &adoptNode[T, T]{onBoth: func(_ T, err error) *Future[T] {
-		if err == nil {
-			return f
-		}
-		return fn(err)
-	}}
-	n.start(n, f)
-	return &n.f
 }
 
 // adoptNode listens to src first, and after that to the future that the handler
@@ -461,32 +435,57 @@ func (n *adoptNode[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
 	return n.fail(settle.NewFailure(err))
 }
 
-// Executor runs functions: each on its own goroutine, on one of a bounded
-// number, or one after another on an event loop. *sync.WaitGroup is one, and so
-// are the pools of several packages. Go must run f exactly once, then or later.
-type Executor interface {
-	Go(f func())
+type timeoutNode[T any] struct {
+	derived[T, T]
+	after   time.Duration
+	timer   *time.Timer
+	expired atomic.Bool
 }
 
-// ExecutorFunc makes an [Executor] of a function.
-type ExecutorFunc func(f func())
+func (n *timeoutNode[T]) expire() {
+	n.expired.Store(true)
+	n.f.Cancel(&TimeoutError{n.after})
+}
 
-// Go calls e(f).
-func (e ExecutorFunc) Go(f func()) { e(f) }
-
-// Goroutines is the [Executor] that starts a goroutine for each function.
-var Goroutines Executor = ExecutorFunc(func(f func()) { go f() })
-
-// Via returns a future that settles as f does, on the executor: the handlers
-// added to it, and what follows them, run there instead of on the goroutine that
-// settles f. If the executor's Go panics, the future fails with that.
-func (f *Future[T]) Via(ex Executor) *Future[T] {
-	if ex == nil {
-		panic("twill: Via with a nil executor")
+// Fire passes the outcome on, and calls a cancel that was ours a timeout.
+func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	if n.timer != nil {
+		n.timer.Stop()
 	}
-	n := &viaNode[T]{ex: ex}
-	n.start(n, f)
-	return &n.f
+	fail := n.incoming(left)
+	if fail != nil && n.expired.Load() && isCancel(fail.Err) {
+		if fail.Incident {
+			report(fail.Err) // a timeout does not tell that a canceller panicked
+		}
+		fail = settle.NewFailure(&TimeoutError{n.after})
+	}
+	return pass(&n.derived, fail)
+}
+
+type contextNode[T any] struct {
+	derived[T, T]
+	stop func() bool
+}
+
+// Fire passes the outcome on.
+func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	if n.stop != nil {
+		n.stop()
+		n.stop = nil
+	}
+	return pass(&n.derived, n.incoming(left))
+}
+
+type shieldNode[T any] struct{ derived[T, T] }
+
+// Source holds the source.
+func (n *shieldNode[T]) Source(*settle.Failure) (*settle.Core, bool) {
+	return &n.src.core, true
+}
+
+// Fire passes the outcome on.
+func (n *shieldNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	return pass(&n.derived, n.incoming(left))
 }
 
 type viaNode[T any] struct {

@@ -2,7 +2,6 @@ package twill
 
 import (
 	"errors"
-
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -182,17 +181,6 @@ func (h *hook[T]) asked() *settle.Failure {
 	return ask
 }
 
-// leave ends the following: f was settled another way.
-func (h *hook[T]) leave() {
-	w := h.f.core.Lock()
-	src := h.src
-	h.first, h.last = nil, nil
-	h.f.core.Unlock(w)
-	if src != nil {
-		src.core.Remove(&h.link, 1)
-	}
-}
-
 // Fire is called when the followed future settles, or with the failure of a
 // cancel of f itself.
 func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
@@ -213,12 +201,6 @@ func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		return h.cancel()
 	}
 	return h.end(val, fail)
-}
-
-// Abort goes on with the next canceller after one panicked.
-func (h *hook[T]) Abort(err error) (*settle.Core, *settle.Link) {
-	h.err = errors.Join(h.err, err)
-	return h.cancel()
 }
 
 // cancel runs the cancellers and then settles f, if none of them did.
@@ -269,6 +251,12 @@ func (h *hook[T]) next() func(error) {
 	return c.fn
 }
 
+// Abort goes on with the next canceller after one panicked.
+func (h *hook[T]) Abort(err error) (*settle.Core, *settle.Link) {
+	h.err = errors.Join(h.err, err)
+	return h.cancel()
+}
+
 func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &h.f.core
 	w, ok := c.Begin()
@@ -279,4 +267,15 @@ func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) 
 	list := c.Publish(w, fail)
 	h.leave()
 	return c, list
+}
+
+// leave ends the following: f was settled another way.
+func (h *hook[T]) leave() {
+	w := h.f.core.Lock()
+	src := h.src
+	h.first, h.last = nil, nil
+	h.f.core.Unlock(w)
+	if src != nil {
+		src.core.Remove(&h.link, 1)
+	}
 }
