@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"iter"
 	"time"
-
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -39,6 +38,51 @@ func NewInit[T any](ctx context.Context, fn func(ctx context.Context) (T, error)
 		panic("twill: NewInit with a nil function")
 	}
 	return &Init[T]{Go(ctx, fn)}
+}
+
+// Ready returns a future of the value itself. A Cancel of it leaves the making
+// alone.
+func (in *Init[T]) Ready() *Future[T] { return in.made().Shield() }
+
+// Cancel ends the making, as [Future.Cancel] does for [Go]: all calls that
+// wait, and later ones, fail with a [*CanceledError]. It reports whether it came
+// in time.
+func (in *Init[T]) Cancel(cause error) bool { return in.made().Cancel(cause) }
+
+// Method returns a function that calls method with [Do]: with a method
+// expression, such as (*DB).Query for an Init[*DB], the method of the value
+// that works from the start.
+func Method[T, A, R any](in *Init[T], method func(T, A) (R, error)) func(A) *Future[R] {
+	in.made()
+	if method == nil {
+		panic("twill: Method with a nil function")
+	}
+	return func(arg A) *Future[R] {
+		return Do(in, func(v T) (R, error) { return method(v, arg) })
+	}
+}
+
+// Do returns a future of fn's result, called with the value of in when that is
+// ready and the calls before have been made. fn should not block if it may have
+// to wait, as others wait for it then; see [DoFuture].
+func Do[T, R any](in *Init[T], fn func(T) (R, error)) *Future[R] {
+	if fn == nil {
+		panic("twill: Do with a nil function")
+	}
+	n := &initNode[T, R]{thenNode[T, R]{fn: fn}}
+	n.start(n, in.made())
+	return &n.f
+}
+
+// DoFuture is [Do] for a function that returns a future, as one that blocks
+// can do by [Go]. Calls start in their order, and may overlap from then on.
+func DoFuture[T, R any](in *Init[T], fn func(T) *Future[R]) *Future[R] {
+	if fn == nil {
+		panic("twill: DoFuture with a nil function")
+	}
+	n := &initAdoptNode[T, R]{adoptNode[T, R]{onValue: fn}}
+	n.start(n, in.made())
+	return &n.f
 }
 
 // NewInitRetry is [NewInit] that calls fn again when it has failed, after each
@@ -81,56 +125,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	return context.Cause(ctx)
 }
 
-// Ready returns a future of the value itself. A Cancel of it leaves the making
-// alone.
-func (in *Init[T]) Ready() *Future[T] { return in.made().Shield() }
-
-// Cancel ends the making, as [Future.Cancel] does for [Go]: all calls that
-// wait, and later ones, fail with a [*CanceledError]. It reports whether it came
-// in time.
-func (in *Init[T]) Cancel(cause error) bool { return in.made().Cancel(cause) }
-
 func (in *Init[T]) made() *Future[T] {
 	if in == nil || in.f == nil {
 		panic("twill: an Init is made by NewInit")
 	}
 	return in.f
-}
-
-// Do returns a future of fn's result, called with the value of in when that is
-// ready and the calls before have been made. fn should not block if it may have
-// to wait, as others wait for it then; see [DoFuture].
-func Do[T, R any](in *Init[T], fn func(T) (R, error)) *Future[R] {
-	if fn == nil {
-		panic("twill: Do with a nil function")
-	}
-	n := &initNode[T, R]{thenNode[T, R]{fn: fn}}
-	n.start(n, in.made())
-	return &n.f
-}
-
-// DoFuture is [Do] for a function that returns a future, as one that blocks
-// can do by [Go]. Calls start in their order, and may overlap from then on.
-func DoFuture[T, R any](in *Init[T], fn func(T) *Future[R]) *Future[R] {
-	if fn == nil {
-		panic("twill: DoFuture with a nil function")
-	}
-	n := &initAdoptNode[T, R]{adoptNode[T, R]{onValue: fn}}
-	n.start(n, in.made())
-	return &n.f
-}
-
-// Method returns a function that calls method with [Do]: with a method
-// expression, such as (*DB).Query for an Init[*DB], the method of the value
-// that works from the start.
-func Method[T, A, R any](in *Init[T], method func(T, A) (R, error)) func(A) *Future[R] {
-	in.made()
-	if method == nil {
-		panic("twill: Method with a nil function")
-	}
-	return func(arg A) *Future[R] {
-		return Do(in, func(v T) (R, error) { return method(v, arg) })
-	}
 }
 
 // initNode is a call that keeps a cancel from the Init.

@@ -2,7 +2,6 @@ package twill
 
 import (
 	"iter"
-
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -91,42 +90,6 @@ func (s *seriesStart[T]) Abort(err error) (*settle.Core, *settle.Link) { return 
 // Source is nil: this is no future.
 func (s *seriesStart[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Source is the future of the step underway.
-func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
-	if n.ask == nil {
-		n.ask = ask
-	}
-	if n.cur == nil {
-		return nil, false
-	}
-	return &n.cur.core, false
-}
-
-// Fire goes on with the result of a step.
-func (n *seriesNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	switch {
-	case left != nil:
-		return n.fail(left)
-	case n.f.core.Settled():
-		return nil, nil // by Abort, while it was already waiting
-	}
-	return n.taken(n.cur)
-}
-
-// Abort fails the series with what a step did.
-func (n *seriesNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
-	return n.fail(settle.NewFailure(err))
-}
-
-// taken goes on with the result of f.
-func (n *seriesNode[T]) taken(f *Future[T]) (*settle.Core, *settle.Link) {
-	if fail := f.core.Failure(); fail != nil {
-		fail.Take()
-		return n.fail(fail.Clone())
-	}
-	return n.advance(f.val)
-}
-
 // advance takes steps until one has to be waited for.
 func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 	c := &n.f.core
@@ -165,10 +128,46 @@ func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 	}
 }
 
+// Fire goes on with the result of a step.
+func (n *seriesNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	switch {
+	case left != nil:
+		return n.fail(left)
+	case n.f.core.Settled():
+		return nil, nil // by Abort, while it was already waiting
+	}
+	return n.taken(n.cur)
+}
+
+// taken goes on with the result of f.
+func (n *seriesNode[T]) taken(f *Future[T]) (*settle.Core, *settle.Link) {
+	if fail := f.core.Failure(); fail != nil {
+		fail.Take()
+		return n.fail(fail.Clone())
+	}
+	return n.advance(f.val)
+}
+
 func (n *seriesNode[T]) asked() *settle.Failure {
 	w := n.f.core.Lock()
 	defer n.f.core.Unlock(w)
 	return n.ask
+}
+
+// Source is the future of the step underway.
+func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
+	if n.ask == nil {
+		n.ask = ask
+	}
+	if n.cur == nil {
+		return nil, false
+	}
+	return &n.cur.core, false
+}
+
+// Abort fails the series with what a step did.
+func (n *seriesNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
+	return n.fail(settle.NewFailure(err))
 }
 
 func (n *seriesNode[T]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) {
