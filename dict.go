@@ -303,7 +303,7 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
 		return nil, d.closed
 	}
 	switch {
-	case !findable(w.k):
+	case !keymap.Findable(w.k):
 		slot = &d.never // in slots it could not be taken out again
 	case slot == nil:
 		slot = new(dictSlot[K, V])
@@ -315,13 +315,6 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
 	w.came = d.came
 	d.waiting++
 	return &w.f, nil
-}
-
-// findable reports whether k equals itself, as all but a NaN and what holds one
-// do.
-func findable[K comparable](k K) bool {
-	same := k
-	return same == k
 }
 
 // take empties the line of a slot; the lock must be held. From then on the
@@ -459,7 +452,7 @@ func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (V, error
 	if err != nil || ctx.Err() != nil { // what nobody needs is not stored
 		return v, err
 	}
-	if !findable(c.k) {
+	if !keymap.Findable(c.k) {
 		return v, nil // nobody would find it; each caller gets what it made
 	}
 	now, waiters, err := d.store(c.k, Resolved(v), func(now *Future[V]) bool { return now == nil })
@@ -481,7 +474,7 @@ type computeWaiter[K comparable, V any] struct {
 func (w *computeWaiter[K, V]) ask(ctx context.Context, pooler *Pooler[computation[K, V], V], c computation[K, V]) *Future[struct{}] {
 	return HandleFuture(pooler.Call(ctx, c), func(v V, err error) *Future[struct{}] {
 		switch {
-		case err == nil && findable(c.k):
+		case err == nil && keymap.Findable(c.k):
 			if w.waits() {
 				return w.ask(ctx, pooler, c) // stored and deleted again before w came
 			}

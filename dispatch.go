@@ -12,6 +12,7 @@ import (
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
+	"github.com/twillgo/twill/internal/watermark"
 )
 
 // What a dispatch queue answers when it cannot do what it is asked.
@@ -112,7 +113,7 @@ type ResizableDispatchQueue[A, R any] struct {
 	closed    bool                   // stopped, and the last worker has gone
 
 	hooks  []func(context.Context, *Job[A, R], func(context.Context) (R, error)) (R, error)
-	marks  waterMarks
+	marks  watermark.Marks
 	stats  dispatchStats
 	events feeds[Event[A, R]]
 	ended  feeds[*Job[A, R]]
@@ -574,8 +575,8 @@ func (q *ResizableDispatchQueue[A, R]) advance(now int64) *rest[A, R] {
 		}
 	}
 	q.keepPace()
-	if q.marks.watch(q.waiting(), q.opts.Low, q.opts.High) {
-		go q.marks.tell(&q.mu, q.opts.OnHigh, q.opts.OnLow)
+	if q.marks.Watch(q.waiting(), q.opts.Low, q.opts.High) {
+		go q.marks.Call(&q.mu, q.opts.OnHigh, q.opts.OnLow, reportPanic)
 	}
 	return q.rest()
 }

@@ -103,6 +103,10 @@ func caught(v any) error {
 	return &PanicError{Value: v, Stack: debug.Stack()}
 }
 
+// reportPanic reports what ended a callback that no future stands for: what
+// recover returned, nil for a Goexit.
+func reportPanic(panicked any) { report(caught(panicked)) }
+
 func init() { settle.Caught = caught }
 
 // canceled is the failure that a cancel for cause makes.

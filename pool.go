@@ -6,6 +6,7 @@ import (
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
+	"github.com/twillgo/twill/internal/watermark"
 )
 
 // Pool is the set of futures, of any types, that are still in flight, and says
@@ -23,7 +24,7 @@ type Pool struct {
 	order   list.List[*poolMember]       // the same, in the order of adding
 	waiting list.List[*poolWaiter]
 	closed  bool
-	marks   waterMarks
+	marks   watermark.Marks
 	added   uint64
 	peak    int
 }
@@ -90,10 +91,10 @@ func (p *Pool) Add(f AnyFuture) error {
 	p.order.PushBack(m)
 	p.added++
 	p.peak = max(p.peak, p.order.Len())
-	tell := p.marks.watch(p.order.Len(), p.opts.Low, p.opts.High)
+	tell := p.marks.Watch(p.order.Len(), p.opts.Low, p.opts.High)
 	p.mu.Unlock()
 	if tell {
-		defer p.marks.tell(&p.mu, p.opts.OnHigh, p.opts.OnLow)
+		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
 	if !core.Add(&m.link, 0) {
 		settle.Run(m, nil) // it settled meanwhile
@@ -191,11 +192,11 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 			ready = append(ready, w)
 		}
 	}
-	tell := p.marks.watch(p.order.Len(), p.opts.Low, p.opts.High)
+	tell := p.marks.Watch(p.order.Len(), p.opts.Low, p.opts.High)
 	p.mu.Unlock()
 	m.f, m.core = nil, nil
 	if tell { // last, and also if a handler ends the goroutine
-		defer p.marks.tell(&p.mu, p.opts.OnHigh, p.opts.OnLow)
+		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
 	each(ready, func(w *poolWaiter) { w.f.settle(struct{}{}, nil) })
 	return nil, nil

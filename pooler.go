@@ -544,7 +544,7 @@ func (t *table[A, K, V]) newFlight(ctx context.Context, arg A, key K) *flight[A,
 func (t *table[A, K, V]) begin(fl *flight[A, K, V]) {
 	fl.begun = true
 	t.running.PushBack(fl)
-	if findable(fl.key) { // else it could not be taken out again
+	if keymap.Findable(fl.key) { // else it could not be taken out again
 		t.flights.Set(fl.key, fl)
 	}
 }

@@ -7,6 +7,13 @@ package keymap
 
 import "iter"
 
+// Findable reports whether k equals itself, as every key does but a NaN and what
+// contains one. A map never finds a key that is not findable, nor deletes it.
+func Findable[K comparable](k K) bool {
+	same := k
+	return same == k
+}
+
 // small is up to how many keys an empty map keeps its memory, so that keys
 // that come a few at a time do not make a new map each.
 const small = 64

@@ -122,3 +122,12 @@ func heap() uint64 {
 	runtime.ReadMemStats(&s)
 	return s.HeapAlloc
 }
+
+func TestFindable(t *testing.T) {
+	require.True(t, keymap.Findable(1.5))
+	require.True(t, keymap.Findable(any("a")))
+	require.False(t, keymap.Findable(math.NaN()))
+	require.False(t, keymap.Findable(any(math.NaN())))
+	require.False(t, keymap.Findable([2]float64{0, math.NaN()}))
+	require.Panics(t, func() { keymap.Findable(any([]int{})) })
+}
