@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/docs/markdown"
 	"github.com/twillgo/twill/prom"
 )
 
@@ -237,6 +238,14 @@ func TestCostsNothingBetweenScrapes(t *testing.T) {
 		require.LessOrEqual(t, testing.AllocsPerRun(100, put), before)
 		// The bubble ends only when all its goroutines have.
 	})
+}
+
+// The program in the README compiles.
+func TestDocuments(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs the compiler")
+	}
+	require.NoError(t, markdown.CheckModule(t.TempDir()))
 }
 
 func BenchmarkScrape(b *testing.B) {

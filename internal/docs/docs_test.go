@@ -1,8 +1,6 @@
 package docs_test
 
 import (
-	"fmt"
-	"go/format"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -59,29 +57,13 @@ func documents(t *testing.T) map[string]string {
 	return texts
 }
 
-// Each block of Go in each document is formatted and compiles. Those that show
-// other libraries are compiled where these are required, in benchmarks.
+// Each block of Go in each document of the root module is formatted and
+// compiles; the documents of nested modules are checked by tests of their own.
 func TestDocumentsCompile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the compiler")
 	}
-	var blocks []markdown.Block
-	where := make(map[markdown.Block]string)
-	for path, text := range documents(t) {
-		for _, b := range markdown.Blocks(text) {
-			if b.Lang != "go" {
-				continue
-			}
-			where[b] = fmt.Sprintf("%s:%d", path, b.Line)
-			formatted, err := format.Source([]byte(b.Code))
-			require.NoError(t, err, where[b])
-			require.Equal(t, string(formatted), b.Code, "%s is not formatted", where[b])
-			if b.Mark != "peers" {
-				blocks = append(blocks, b)
-			}
-		}
-	}
-	require.NoError(t, markdown.Check(t.TempDir(), blocks, func(b markdown.Block) string { return where[b] }))
+	require.NoError(t, markdown.CheckModule(t.TempDir()))
 }
 
 // Each link to a file or heading of the repository leads there.
