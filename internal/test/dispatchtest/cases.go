@@ -1,0 +1,351 @@
+package dispatchtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+)
+
+// cases are the promises of a dispatch queue, one each.
+var cases = []testCase{
+	{"a job gives its result to all", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a"}, 3)
+		require.Equal(b, "a", j.Arg().Name)
+		require.Equal(b, 3, j.Priority())
+		for range 3 {
+			b.finishes(j, 1)
+		}
+		require.Equal(b, 1, j.Attempts())
+		require.False(b, j.Cancel(nil), "it has ended")
+		b.until("the queue is empty", func() bool { u, p := b.q.Size(); return u+p == 0 })
+	}},
+	{"priority first, then order of puts", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("pause of an idle queue", q.Pause())
+		var jobs []Job
+		for i, priority := range []int{2, 1, 2, 0, 1, -5} {
+			jobs = append(jobs, b.put(Arg{Name: fmt.Sprint("j", i)}, priority))
+		}
+		require.Equal(b, []string{"j5", "j3", "j1", "j4", "j0", "j2"}, names(q.Pending()))
+		require.Equal(b, []string{"j3", "j1"}, names(q.PendingPage(1, 2)))
+		require.NoError(b, q.Resume())
+		for _, j := range jobs {
+			b.finishes(j, 1)
+		}
+		require.Equal(b, []string{"j5", "j3", "j1", "j4", "j0", "j2"}, b.order())
+	}},
+	{"no more run than the width", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Width: 3})
+		var jobs []Job
+		for i := range 9 {
+			jobs = append(jobs, b.put(Arg{Name: fmt.Sprint("j", i), Take: b.unit()}, 0))
+		}
+		b.until("three jobs run", func() bool { return len(b.order()) == 3 })
+		u, p := q.Size()
+		require.Equal(b, []int{3, 6}, []int{u, p})
+		require.Len(b, q.Underway(), 3)
+		for _, j := range jobs {
+			b.finishes(j, 1)
+		}
+		require.Equal(b, 3, b.widest)
+	}},
+	{"the width changes while jobs run", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Width: 1})
+		var jobs []Job
+		for i := range 6 {
+			jobs = append(jobs, b.put(Arg{Name: fmt.Sprint("j", i), Do: "hang"}, 0))
+		}
+		b.until("one job runs", func() bool { return len(b.order()) == 1 })
+		require.NoError(b, q.SetWidth(3))
+		b.until("three jobs run", func() bool { return len(b.order()) == 3 })
+		require.NoError(b, q.SetWidth(1))
+		require.Equal(b, 1, q.Width())
+		for _, j := range jobs[:2] {
+			require.True(b, j.Cancel(nil))
+		}
+		b.quiet()
+		require.Len(b, b.order(), 3, "one still runs, and that is the width")
+		require.NoError(b, q.SetWidth(4))
+		b.until("all jobs run", func() bool { return len(b.order()) == 6 })
+		for _, j := range jobs[2:] {
+			require.True(b, j.Cancel(nil))
+		}
+		require.Error(b, q.SetWidth(-1))
+	}},
+	{"width 0 starts nothing", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		require.NoError(b, q.SetWidth(0))
+		j := b.put(Arg{Name: "a"}, 0)
+		b.quiet()
+		require.Empty(b, b.order())
+		require.Equal(b, twill.JobPending, j.State())
+		require.False(b, q.Paused())
+		require.NoError(b, q.SetWidth(1))
+		b.finishes(j, 1)
+	}},
+	{"a pause settles when the jobs underway have ended", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		first := b.put(Arg{Name: "a", Take: b.unit()}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		paused := q.Pause()
+		second := b.put(Arg{Name: "b"}, 0)
+		require.True(b, q.Paused())
+		b.settles("the pause", paused)
+		require.Equal(b, twill.JobFinished, first.State())
+		b.quiet()
+		require.Zero(b, b.callsOf("b"))
+		require.NoError(b, q.ResumeWidth(2))
+		require.Equal(b, 2, q.Width())
+		b.finishes(second, 1)
+	}},
+	{"a pending job is canceled and never runs", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("pause of an idle queue", q.Pause())
+		a, other := b.put(Arg{Name: "a"}, 0), b.put(Arg{Name: "b"}, 0)
+		cause := errors.New("not needed")
+		require.True(b, a.Cancel(cause))
+		b.fails(a, twill.ErrCanceled, twill.JobCanceled)
+		require.False(b, a.Cancel(nil))
+		require.Equal(b, []string{"b"}, names(q.Pending()))
+		require.NoError(b, q.Resume())
+		b.finishes(other, 1)
+		require.Zero(b, b.callsOf("a"))
+	}},
+	{"a cancel ends the context of a job underway", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a", Do: "hang"}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		require.True(b, j.Cancel(nil))
+		b.fails(j, twill.ErrCanceled, twill.JobCanceled)
+		b.finishes(b.put(Arg{Name: "b"}, 0), 1) // the slot is free again
+	}},
+	{"a pending job is reprioritized", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("pause of an idle queue", q.Pause())
+		a, c := b.put(Arg{Name: "a"}, 1), b.put(Arg{Name: "b"}, 2)
+		require.NoError(b, q.Reprioritize(c, 0))
+		require.Equal(b, 0, c.Priority())
+		require.Equal(b, []string{"b", "a"}, names(q.Pending()))
+		require.NoError(b, q.Resume())
+		b.finishes(a, 1)
+		b.finishes(c, 1)
+		require.Equal(b, []string{"b", "a"}, b.order())
+		require.Error(b, q.Reprioritize(a, 5), "it has ended")
+	}},
+	{"clear cancels what is pending", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		running := b.put(Arg{Name: "a", Take: b.unit()}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		var jobs []Job
+		for i := range 5 {
+			jobs = append(jobs, b.put(Arg{Name: fmt.Sprint("j", i)}, 0))
+		}
+		require.Equal(b, 5, q.Clear())
+		for _, j := range jobs {
+			b.fails(j, twill.ErrCanceled, twill.JobCanceled)
+		}
+		b.finishes(running, 1)
+		require.Equal(b, []string{"a"}, b.order())
+	}},
+	{"a delayed job starts when it is due", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		began := time.Now()
+		late := b.put(Arg{Name: "late"}, -1, twill.JobOptions{After: 4 * b.unit()})
+		now := b.put(Arg{Name: "now"}, 5)
+		b.finishes(now, 1)
+		b.finishes(late, 1)
+		require.GreaterOrEqual(b, time.Since(began), 4*b.unit())
+		require.Equal(b, []string{"now", "late"}, b.order())
+	}},
+	{"puts of one key are one job", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("pause of an idle queue", q.Pause())
+		first := b.put(Arg{Name: "a"}, 4, twill.JobOptions{Key: "k"})
+		second := b.put(Arg{Name: "b"}, 2, twill.JobOptions{Key: "k"})
+		require.Equal(b, "k", second.Key())
+		require.Equal(b, 2, first.Priority(), "the more urgent priority")
+		require.Equal(b, []string{"a"}, names(q.Pending()))
+		_, err := q.Put(Arg{Name: "c"}, 0, twill.JobOptions{Key: "k", Refuse: true})
+		require.ErrorIs(b, err, twill.ErrDuplicateJob)
+		require.NoError(b, q.Resume())
+		b.finishes(first, 1)
+		r, err := b.await(second)
+		require.NoError(b, err)
+		require.Equal(b, "a", r.Name)
+		b.finishes(b.put(Arg{Name: "d"}, 0, twill.JobOptions{Key: "k"}), 1) // the key is free
+	}},
+	{"a failed call is retried, without its slot in the pause", func(b *bench) {
+		b.open(twill.DispatchOptions{Retry: &twill.RetryOptions{Backoff: func(yield func(time.Duration) bool) {
+			for range 5 {
+				if !yield(2 * b.unit()) {
+					return
+				}
+			}
+		}}})
+		a := b.put(Arg{Name: "a", Fail: 2}, 0)
+		b.until("it has failed", func() bool { return b.callsOf("a") == 1 })
+		other := b.put(Arg{Name: "b"}, 0)
+		b.finishes(other, 1)
+		b.finishes(a, 3)
+		require.Equal(b, 3, a.Attempts())
+		hopeless := b.put(Arg{Name: "c", Fail: 100}, 0)
+		_, err := b.await(hopeless)
+		var failed *twill.RetryError
+		require.ErrorAs(b, err, &failed)
+		require.Equal(b, 6, b.callsOf("c"))
+		require.Equal(b, twill.JobFailed, hopeless.State())
+	}},
+	{"an error fails the job with its text", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a", Fail: 1}, 0)
+		_, err := b.await(j)
+		require.ErrorContains(b, err, "a, call 1")
+		require.Equal(b, twill.JobFailed, j.State())
+	}},
+	{"a timeout fails the job and ends its context", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a", Do: "hang"}, 0, twill.JobOptions{Timeout: 2 * b.unit()})
+		_, err := b.await(j)
+		require.ErrorIs(b, err, context.DeadlineExceeded)
+		var timeout *twill.TimeoutError
+		require.ErrorAs(b, err, &timeout)
+		require.Equal(b, twill.JobFailed, j.State())
+		b.finishes(b.put(Arg{Name: "b"}, 0), 1)
+	}},
+	{"a call that panics fails its job and nothing else", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a", Do: "panic"}, 0)
+		_, err := b.await(j)
+		require.ErrorContains(b, err, "this call panics")
+		require.Equal(b, twill.JobFailed, j.State())
+		b.finishes(b.put(Arg{Name: "b"}, 0), 1)
+	}},
+	{"a call that ends its goroutine fails its job and nothing else", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a", Do: "exit"}, 0)
+		_, err := b.await(j)
+		require.Error(b, err)
+		require.Equal(b, twill.JobFailed, j.State())
+		b.finishes(b.put(Arg{Name: "b"}, 0), 1)
+	}},
+	{"a bounded queue refuses, or makes puts wait", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Size: 2})
+		running := b.put(Arg{Name: "a", Do: "hang"}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		b.put(Arg{Name: "b"}, 0)
+		b.put(Arg{Name: "c"}, 0)
+		_, err := q.Put(Arg{Name: "refused"}, 0)
+		require.ErrorIs(b, err, twill.ErrQueueFull)
+		ctx, cancel := context.WithTimeout(context.Background(), b.unit())
+		defer cancel()
+		_, err = q.PutWait(ctx, Arg{Name: "given up"}, 0)
+		require.ErrorIs(b, err, context.DeadlineExceeded)
+		waited := make(chan Job)
+		go func() {
+			j, err := q.PutWait(context.Background(), Arg{Name: "d"}, 0)
+			if err != nil {
+				b.Error(err)
+			}
+			waited <- j
+		}()
+		b.quiet()
+		require.True(b, running.Cancel(nil))
+		b.finishes(<-waited, 1)
+		require.Zero(b, b.callsOf("refused")+b.callsOf("given up"))
+	}},
+	{"puts of several are all or none", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Size: 3})
+		b.settles("pause of an idle queue", q.Pause())
+		jobs, err := q.PutAll([]Arg{{Name: "a"}, {Name: "b"}}, 0)
+		require.NoError(b, err)
+		require.Equal(b, []string{"a", "b"}, names(jobs))
+		_, err = q.PutAll([]Arg{{Name: "c"}, {Name: "d"}}, 0)
+		require.ErrorIs(b, err, twill.ErrQueueFull)
+		require.Equal(b, []string{"a", "b"}, names(q.Pending()))
+		require.NoError(b, q.Resume())
+		for _, j := range jobs {
+			b.finishes(j, 1)
+		}
+	}},
+	{"a stop hands back what has not started", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		running := b.put(Arg{Name: "a", Take: b.unit()}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		b.put(Arg{Name: "b"}, 2)
+		b.put(Arg{Name: "c"}, 1)
+		stopped := q.Stop()
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		left, err := stopped.Await(ctx)
+		require.NoError(b, err)
+		require.Equal(b, []string{"c", "b"}, names(left))
+		b.finishes(running, 1)
+		require.True(b, q.Stopped())
+		_, err = q.Put(Arg{Name: "d"}, 0)
+		require.ErrorIs(b, err, twill.ErrStopped)
+		require.Equal(b, []string{"a"}, b.order())
+	}},
+	{"a drain runs what was put and then refuses", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		var jobs []Job
+		for i := range 4 {
+			jobs = append(jobs, b.put(Arg{Name: fmt.Sprint("j", i)}, 0))
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		left, err := q.Drain(ctx)
+		require.NoError(b, err)
+		require.Empty(b, left)
+		for _, j := range jobs {
+			b.finishes(j, 1)
+		}
+		_, err = q.Put(Arg{Name: "late"}, 0)
+		require.Error(b, err)
+	}},
+	{"stats count what has happened", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Width: 2})
+		_, err := b.await(b.put(Arg{Name: "f", Fail: 1}, 0))
+		require.Error(b, err)
+		b.finishes(b.put(Arg{Name: "a"}, 0), 1)
+		b.settles("pause", q.Pause())
+		canceled := b.put(Arg{Name: "c"}, 0)
+		require.True(b, canceled.Cancel(nil))
+		b.put(Arg{Name: "d"}, 0, twill.JobOptions{Key: "k"})
+		b.put(Arg{Name: "e"}, 0, twill.JobOptions{Key: "k"})
+		b.put(Arg{Name: "g"}, 0, twill.JobOptions{After: time.Hour})
+		b.until("the numbers are there", func() bool {
+			s := q.Stats()
+			return s.Finished == 1 && s.Failed == 1 && s.Canceled == 1 && s.Put == 5 && s.Joined == 1 && s.Pending == 2 && s.Delayed == 1
+		})
+		require.Equal(b, 2, q.Stats().Width)
+	}},
+	{"empty settles when the last job has ended", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Width: 2})
+		b.settles("an empty queue", q.Empty())
+		j := b.put(Arg{Name: "a", Take: b.unit()}, 0)
+		b.settles("the queue after its job", q.Empty())
+		require.Equal(b, twill.JobFinished, j.State())
+	}},
+	{"a job puts others", func(b *bench) {
+		var inner Job
+		var q Queue
+		q = b.engine.Open(b.T, func(ctx context.Context, arg Arg) (Result, error) {
+			if arg.Name == "outer" {
+				var err error
+				if inner, err = q.Put(Arg{Name: "inner"}, 0); err != nil {
+					return Result{}, err
+				}
+			}
+			return b.call(ctx, arg)
+		}, twill.DispatchOptions{Width: 1})
+		b.q = q
+		b.finishes(b.put(Arg{Name: "outer"}, 0), 1)
+		b.finishes(inner, 1)
+	}},
+}
