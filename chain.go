@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"time"
+
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -210,7 +211,7 @@ func (d *derived[T, U]) prepare(n settle.Node, src *Future[T]) {
 	if src == nil {
 		panic("twill: nil future")
 	}
-	made(&d.f.core)
+	settle.Made(&d.f.core)
 	d.src = src
 	d.link.Do = n
 	d.f.core.SetUp(&d.link)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"sync/atomic"
+
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -433,7 +434,7 @@ func (g *gather[T, R]) start(fs []*Future[T]) {
 			panic(fmt.Sprintf("twill: list of futures: number %d is nil", i))
 		}
 	}
-	made(&g.f.core)
+	settle.Made(&g.f.core)
 	if len(fs) == 0 {
 		g.empty()
 		return

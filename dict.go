@@ -57,7 +57,7 @@ func (d *Dict[K, V]) Get(k K) *Future[V] {
 	w := &dictWaiter[K, V]{d: d, k: k}
 	w.link.Do = w
 	w.f.core.SetUp(&w.link)
-	made(&w.f.core)
+	settle.Made(&w.f.core)
 	f, err := d.wait(w)
 	if err != nil {
 		return Rejected[V](err)
@@ -409,7 +409,7 @@ func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Cont
 	w := &computeWaiter[K, V]{dictWaiter: dictWaiter[K, V]{d: d, k: k}}
 	w.link.Do = w
 	w.f.core.SetUp(&w.link)
-	made(&w.f.core)
+	settle.Made(&w.f.core)
 
 	f, err := d.wait(&w.dictWaiter)
 	if err != nil {

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/twillgo/twill/internal/settle"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
-
-	"github.com/twillgo/twill/internal/settle"
 )
 
 // How a future fails other than by an error of the code it runs.
@@ -90,50 +90,6 @@ func (e *TimeoutError) Is(target error) bool { return target == context.Deadline
 // Timeout reports true, as the errors of package net do.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// errNoFuture is the failure of a chain whose handler returned a nil future.
-var errNoFuture = errors.New("twill: handler returned a nil future")
-
-// caught is what a panic with v, or an exit of the goroutine if v is nil, is
-// as an error. It is called by the function that recovers, where the stack of the
-// panic is still there.
-func caught(v any) error {
-	if v == nil {
-		return ErrGoexit
-	}
-	return &PanicError{Value: v, Stack: debug.Stack()}
-}
-
-// reportPanic reports what ended a callback that no future stands for: what
-// recover returned, nil for a Goexit.
-func reportPanic(panicked any) { report(caught(panicked)) }
-
-func init() { settle.Caught = caught }
-
-// canceled is the failure that a cancel for cause makes.
-func canceled(cause error) *settle.Failure {
-	return settle.NewCancel(&CanceledError{Cause: cause})
-}
-
-// isCancel reports whether err is the outcome of a cancel. One whose methods
-// panic, as those of a nil pointer do that was returned as an error, is not.
-func isCancel(err error) (is bool) {
-	defer func() { _ = recover() }()
-	return errors.Is(err, ErrCanceled)
-}
-
-// causeOf is what a canceller is told of err, the outcome of a cancel.
-func causeOf(err error) (cause error) {
-	cause = ErrCanceled
-	defer func() { _ = recover() }()
-	if ce, ok := errors.AsType[*CanceledError](err); ok && ce.Cause != nil {
-		cause = ce.Cause
-	}
-	return cause
-}
-
-// unhandled is the function that OnUnhandled set; nil for silence.
-var unhandled atomic.Pointer[func(error)]
-
 // OnUnhandled sets the function that is told of failures nobody took, and
 // returns the one it replaces; nil is silence. By default they are logged by
 // [slog.Error] as "unhandled error in future".
@@ -159,6 +115,29 @@ func OnUnhandled(fn func(err error)) (previous func(err error)) {
 	return *old
 }
 
+// SetDebug turns debug mode on or off. While it is on, futures record where
+// they were made, settled and cancelled; the format verb %+v shows that, and so does
+// the report of an unhandled failure. It costs a few microseconds and some
+// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it on from the start.
+func SetDebug(on bool) { settle.Tracing.Store(on) }
+
+func init() {
+	settle.Caught = caught
+	settle.Unhandled = isIncident
+	settle.Report = func(fail *settle.Failure) {
+		if fail.Origin != nil {
+			report(&tracedError{fail.Err, fail.Origin})
+			return
+		}
+		report(fail.Err)
+	}
+	OnUnhandled(logUnhandled)
+	SetDebug(os.Getenv("TWILLDEBUG") == "1")
+}
+
+// unhandled is the function that OnUnhandled set; nil for silence.
+var unhandled atomic.Pointer[func(error)]
+
 func logUnhandled(err error) {
 	args := []any{"error", err}
 	var t *tracedError
@@ -168,15 +147,19 @@ func logUnhandled(err error) {
 	slog.Error("unhandled error in future", args...)
 }
 
-func init() {
-	OnUnhandled(logUnhandled)
-	settle.Unhandled = isIncident
-	settle.Report = func(fail *settle.Failure) {
-		if o, ok := fail.Origin.(*origin); ok {
-			report(&tracedError{fail.Err, o})
-			return
-		}
-		report(fail.Err)
+// tracedError is an unhandled error with its future's origin, which %+v shows.
+type tracedError struct {
+	error
+	origin *settle.Origin
+}
+
+func (e *tracedError) Unwrap() error { return e.error }
+
+// Format shows the origin for %+v.
+func (e *tracedError) Format(s fmt.State, verb rune) {
+	fmt.Fprint(s, e.Error())
+	if verb == 'v' && s.Flag('+') {
+		fmt.Fprintf(s, "\n%s", e.origin)
 	}
 }
 
@@ -186,7 +169,7 @@ func isIncident(c *settle.Core, fail *settle.Failure) bool {
 	if unhandled.Load() == nil || isHarmless(fail.Err) {
 		return false
 	}
-	if o := originOf(c); o != nil {
+	if o := settle.OriginOf(c); o != nil {
 		fail.Origin = o
 	}
 	return true
@@ -208,8 +191,8 @@ func isHarmless(err error) (is bool) {
 func outcome(err error) error {
 	for why := err; why != nil; why = errors.Unwrap(why) {
 		switch e := why.(type) {
-		case *RetryError:
-			return e.Reason
+		case interface{ outcome() error }:
+			return e.outcome()
 		case *CanceledError: // whatever its cause
 			return err
 		}
@@ -231,24 +214,41 @@ func report(err error) {
 	}
 }
 
-// SetDebug turns debug mode on or off. While it is on, futures record where
-// they were made, settled and cancelled; the format verb %+v shows that, and so does
-// the report of an unhandled failure. It costs a few microseconds and some
-// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it on from the start.
-func SetDebug(on bool) { settle.Tracing.Store(on) }
+// errNoFuture is the failure of a chain whose handler returned a nil future.
+var errNoFuture = errors.New("twill: handler returned a nil future")
 
-// tracedError is an unhandled error with its future's origin, which %+v shows.
-type tracedError struct {
-	error
-	origin *origin
+// caught is what a panic with v, or an exit of the goroutine if v is nil, is
+// as an error. It is called by the function that recovers, where the stack of the
+// panic is still there.
+func caught(v any) error {
+	if v == nil {
+		return ErrGoexit
+	}
+	return &PanicError{Value: v, Stack: debug.Stack()}
 }
 
-func (e *tracedError) Unwrap() error { return e.error }
+// reportPanic reports what ended a callback that no future stands for: what
+// recover returned, nil for a Goexit.
+func reportPanic(panicked any) { report(caught(panicked)) }
 
-// Format shows the origin for %+v.
-func (e *tracedError) Format(s fmt.State, verb rune) {
-	fmt.Fprint(s, e.Error())
-	if verb == 'v' && s.Flag('+') {
-		fmt.Fprintf(s, "\n%s", e.origin)
+// canceled is the failure that a cancel for cause makes.
+func canceled(cause error) *settle.Failure {
+	return settle.NewCancel(&CanceledError{Cause: cause})
+}
+
+// isCancel reports whether err is the outcome of a cancel. One whose methods
+// panic, as those of a nil pointer do that was returned as an error, is not.
+func isCancel(err error) (is bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, ErrCanceled)
+}
+
+// causeOf is what a canceller is told of err, the outcome of a cancel.
+func causeOf(err error) (cause error) {
+	cause = ErrCanceled
+	defer func() { _ = recover() }()
+	if ce, ok := errors.AsType[*CanceledError](err); ok && ce.Cause != nil {
+		cause = ce.Cause
 	}
+	return cause
 }

@@ -45,7 +45,7 @@ func TestUnhandled(t *testing.T) {
 		failure := errors.New("nobody took this")
 		kit.Drop(func() { twill.NewPromise[int]().Reject(failure) })
 		r.Await(t, failure)
-		require.Contains(t, fmt.Sprintf("%+v", r.Of(failure)[0]), "conformance_unhandled_test.go")
+		require.Contains(t, fmt.Sprintf("%+v", r.Of(failure)[0]), "errors_test.go")
 	})
 	t.Run("chainedErrorCleanup: a failure that the outer future handled is not reported", func(t *testing.T) {
 		r := kit.CollectReports(t)
@@ -180,7 +180,7 @@ func TestDebugShowsPlaces(t *testing.T) {
 	require.Contains(t, text, "settled at:\n\tgithub.com/twillgo/twill_test.cancelIt\n")
 	text = fmt.Sprintf("%+v", f)
 	require.Contains(t, text, "canceled at:\n\tgithub.com/twillgo/twill_test.cancelIt\n")
-	require.Contains(t, text, "debug_test.go:")
+	require.Contains(t, text, "errors_test.go:")
 	require.NotContains(t, fmt.Sprintf("%v", f), "made at")
 	var zero twill.Promise[int]
 	require.Contains(t, fmt.Sprintf("%+v", zero.Future()), "made at:\n\tgithub.com/twillgo/twill_test.TestDebugShowsPlaces")

@@ -3,10 +3,10 @@ package twill
 import (
 	"context"
 	"fmt"
+	"github.com/twillgo/twill/internal/lazyctx"
+	"github.com/twillgo/twill/internal/settle"
 	"reflect"
 	"time"
-
-	"github.com/twillgo/twill/internal/settle"
 )
 
 // How it is built, and why so.
@@ -84,12 +84,121 @@ type AnyFuture interface {
 	base() *settle.Core
 }
 
-// base is the core of f; nil if f is.
-func (f *Future[T]) base() *settle.Core {
-	if f == nil {
-		return nil
+// Go starts fn on a goroutine of its own and returns the future of its result.
+// A Cancel of that future ends fn's context with the cause and fails the
+// future at once; what fn returns after that is dropped. If ctx ends, fn's context
+// ends too, and the future settles when fn returns: an Await with the same ctx
+// does not wait for that, and may return while fn still runs.
+//
+// A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; a panic
+// that comes too late for the future goes to [OnUnhandled]. With Await inside
+// fn it is what inlineCallbacks is in Twisted.
+func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
+	if ctx == nil {
+		panic("twill: Go with a nil context")
 	}
-	return &f.core
+	if fn == nil {
+		panic("twill: Go with a nil function")
+	}
+	n := newGoNode[T](ctx)
+	go n.run(fn)
+	return &n.f
+}
+
+// Call runs fn now, on the caller's goroutine, and returns its result as a
+// settled future. A panic is a [*PanicError]. It mirrors maybeDeferred.
+func Call[T any](fn func() (T, error)) (f *Future[T]) {
+	if fn == nil {
+		panic("twill: Call with a nil function")
+	}
+	done := false
+	defer func() {
+		if !done {
+			if v := recover(); v != nil {
+				f = Rejected[T](caught(v))
+			}
+		}
+	}()
+	v, err := fn()
+	done = true
+	if err != nil {
+		return Rejected[T](err)
+	}
+	return Resolved(v)
+}
+
+// Resolved returns a future that is settled with v; Twisted's succeed.
+func Resolved[T any](v T) *Future[T] {
+	f := &Future[T]{val: v}
+	settle.Made(&f.core)
+	f.core.Preset(nil)
+	return f
+}
+
+// Rejected returns a future that has failed with err; Twisted's fail. It panics
+// if err is nil.
+func Rejected[T any](err error) *Future[T] {
+	if err == nil {
+		panic("twill: Rejected with a nil error")
+	}
+	f := &Future[T]{}
+	settle.Made(&f.core)
+	f.core.Preset(settle.NewFailure(err))
+	return f
+}
+
+// After returns a future that settles with v when d is over. A Cancel stops the
+// timer.
+func After[T any](d time.Duration, v T) *Future[T] {
+	n := &afterNode[T]{}
+	settle.Made(&n.f.core)
+	n.link.Do = n
+	n.f.core.SetUp(&n.link)
+	n.timer = time.AfterFunc(d, func() { n.f.settle(v, nil) })
+	return &n.f
+}
+
+// FromChan returns a future of the next value received from ch; a ch that is
+// closed fails it with [ErrClosed]. It receives one value at most, on a goroutine
+// that lives until then or until Cancel. No value is lost to a
+// cancel: one that was received settles the future, and one that was not is
+// still in ch.
+func FromChan[T any](ch <-chan T) *Future[T] {
+	if ch == nil {
+		panic("twill: FromChan with a nil channel")
+	}
+	n := &chanNode[T]{}
+	settle.Made(&n.f.core)
+	select {
+	case v, ok := <-ch:
+		n.received(v, ok)
+		return &n.f
+	default:
+	}
+	n.quit, n.decided = make(chan struct{}), make(chan struct{})
+	n.link.Do = n
+	n.f.core.SetUp(&n.link)
+	go n.receive(ch)
+	return &n.f
+}
+
+// FromContext returns a future that fails with [context.Cause] when ctx ends. It
+// never succeeds. A Cancel of it detaches it from ctx.
+func FromContext(ctx context.Context) *Future[struct{}] {
+	if ctx == nil {
+		panic("twill: FromContext with a nil context")
+	}
+	n := &fromContext{}
+	settle.Made(&n.f.core)
+	n.link.Do = n
+	n.f.core.SetUp(&n.link)
+	ended := func() { n.f.settle(struct{}{}, settle.NewFailure(context.Cause(ctx))) }
+	if ctx.Err() != nil {
+		ended()
+	} else {
+		n.stop = context.AfterFunc(ctx, ended)
+	}
+	return &n.f
 }
 
 // Await blocks until f settles, and returns its result, or until ctx ends, and
@@ -117,6 +226,83 @@ func (f *Future[T]) Poll() (Result[T], bool) {
 	}
 	v, err := f.result()
 	return Result[T]{v, err}, true
+}
+
+// Done returns a channel that is closed when f settles, before any handler
+// runs: the bridge to select. Calling it again gives the same channel.
+// Watching it is no interest in the sense of [Future.Cancel], and takes no error.
+func (f *Future[T]) Done() <-chan struct{} {
+	if b := f.bridge(); b != nil {
+		return b.ctx.Done()
+	}
+	return closedChan
+}
+
+// Context returns a context that ends when f settles: with f's error as its
+// cause if f failed, [context.Canceled] otherwise. See [Future.Done].
+func (f *Future[T]) Context() context.Context {
+	if b := f.bridge(); b != nil {
+		return b.ctx
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	var err error
+	if fail := f.core.Failure(); fail != nil {
+		err = fail.Err
+	}
+	cancel(err)
+	return ctx
+}
+
+// Cancel asks for f to end with a [*CanceledError] for cause, which may be nil.
+// It reports whether this call ended something that way: it is false if f
+// is settled, if its own handler is already running, or if a canceller settled it
+// with a result of its own.
+//
+// The request goes up the chain to the pending future on which f hangs; through
+// [ThenFuture], to the one its handler returned. That one's canceller runs,
+// and its outcome comes down again through the handlers, which may clean up or
+// recover. But a future that others depend on too - by a handler, an Await, a
+// Follow or a list - is left alone: then the one below it leaves, at once, and its
+// handlers see the [*CanceledError]. The last to leave takes it down.
+//
+// It mirrors Deferred.cancel; a canceller that panics is contained.
+func (f *Future[T]) Cancel(cause error) bool {
+	if f.core.Settled() {
+		return false
+	}
+	return f.core.Cancel(canceled(cause))
+}
+
+// String says what f is: pending, its value, or its error. That does not take
+// the error.
+func (f *Future[T]) String() string {
+	name := fmt.Sprintf("Future[%v]", reflect.TypeFor[T]())
+	if !f.core.Settled() {
+		return name + "(pending)"
+	}
+	if fail := f.core.Failure(); fail != nil {
+		return fmt.Sprintf("%s(failed: %v)", name, fail.Err)
+	}
+	return fmt.Sprintf("%s(%v)", name, f.val)
+}
+
+// Format implements [fmt.Formatter]: String for every verb, and in debug mode
+// the places where f was made, settled and cancelled for %+v.
+func (f *Future[T]) Format(s fmt.State, verb rune) {
+	fmt.Fprint(s, f.String())
+	if verb == 'v' && s.Flag('+') {
+		if o := settle.OriginOf(&f.core); o != nil {
+			fmt.Fprintf(s, "\n%s", o)
+		}
+	}
+}
+
+// base is the core of f; nil if f is.
+func (f *Future[T]) base() *settle.Core {
+	if f == nil {
+		return nil
+	}
+	return &f.core
 }
 
 // result is what a settled f holds. Its failure is taken by that.
@@ -160,126 +346,17 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	return true
 }
 
+func (f *Future[T]) settleResult(v T, err error) bool {
+	if err == nil {
+		return f.settle(v, nil)
+	}
+	var zero T
+	return f.settle(zero, settle.NewFailure(err))
+}
+
 // A leaver listens to something in the name of a future that may be settled by
 // hand meanwhile; then it is told to leave.
 type leaver interface{ leave() }
-
-// Cancel asks for f to end with a [*CanceledError] for cause, which may be nil.
-// It reports whether this call ended something that way: it is false if f
-// is settled, if its own handler is already running, or if a canceller settled it
-// with a result of its own.
-//
-// The request goes up the chain to the pending future on which f hangs; through
-// [ThenFuture], to the one its handler returned. That one's canceller runs,
-// and its outcome comes down again through the handlers, which may clean up or
-// recover. But a future that others depend on too - by a handler, an Await, a
-// Follow or a list - is left alone: then the one below it leaves, at once, and its
-// handlers see the [*CanceledError]. The last to leave takes it down.
-//
-// It mirrors Deferred.cancel; a canceller that panics is contained.
-func (f *Future[T]) Cancel(cause error) bool {
-	if f.core.Settled() {
-		return false
-	}
-	return f.core.Cancel(canceled(cause))
-}
-
-// String says what f is: pending, its value, or its error. That does not take
-// the error.
-func (f *Future[T]) String() string {
-	name := fmt.Sprintf("Future[%v]", reflect.TypeFor[T]())
-	if !f.core.Settled() {
-		return name + "(pending)"
-	}
-	if fail := f.core.Failure(); fail != nil {
-		return fmt.Sprintf("%s(failed: %v)", name, fail.Err)
-	}
-	return fmt.Sprintf("%s(%v)", name, f.val)
-}
-
-// Format implements [fmt.Formatter]: String for every verb, and in debug mode
-// the places where f was made, settled and cancelled for %+v.
-func (f *Future[T]) Format(s fmt.State, verb rune) {
-	fmt.Fprint(s, f.String())
-	if verb == 'v' && s.Flag('+') {
-		if o := originOf(&f.core); o != nil {
-			fmt.Fprintf(s, "\n%s", o)
-		}
-	}
-}
-
-// Go starts fn on a goroutine of its own and returns the future of its result.
-// A Cancel of that future ends fn's context with the cause and fails the
-// future at once; what fn returns after that is dropped. If ctx ends, fn's context
-// ends too, and the future settles when fn returns: an Await with the same ctx
-// does not wait for that, and may return while fn still runs.
-//
-// A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; a panic
-// that comes too late for the future goes to [OnUnhandled]. With Await inside
-// fn it is what inlineCallbacks is in Twisted.
-func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
-	if ctx == nil {
-		panic("twill: Go with a nil context")
-	}
-	if fn == nil {
-		panic("twill: Go with a nil function")
-	}
-	n := newGoNode[T](ctx)
-	go n.run(fn)
-	return &n.f
-}
-
-type goNode[T any] struct {
-	root[T]
-	lazyContext
-}
-
-func newGoNode[T any](ctx context.Context) *goNode[T] {
-	n := &goNode[T]{}
-	n.base = ctx
-	made(&n.f.core)
-	n.link.Do = n
-	n.f.core.SetUp(&n.link)
-	return n
-}
-
-func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
-	done := false
-	defer func() {
-		if !done {
-			n.stopped(caught(recover()))
-		}
-	}()
-	v, err := fn(&n.lazyContext)
-	done = true
-	n.returned(v, err)
-}
-
-// returned settles the future with what the function returned.
-func (n *goNode[T]) returned(v T, err error) {
-	n.lazyContext.end(nil)
-	n.f.settleResult(v, err)
-}
-
-// stopped settles the future with the panic or exit that ended the function.
-func (n *goNode[T]) stopped(err error) {
-	n.lazyContext.end(err)
-	var zero T
-	if !n.f.settle(zero, settle.NewFailure(err)) && err != ErrGoexit {
-		report(err)
-	}
-}
-
-// Fire cancels fn's context, when fn can no longer come first with a result.
-func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	core, list := n.root.end(left)
-	if ce, ok := left.Err.(*CanceledError); ok && ce.Cause != nil {
-		n.lazyContext.end(ce.Cause)
-	} else {
-		n.lazyContext.end(left.Err)
-	}
-	return core, list
-}
 
 // root is a future that is settled by hand and has something to do when it is
 // cancelled.
@@ -310,65 +387,56 @@ func settleFailed(c *settle.Core, fail *settle.Failure) (*settle.Core, *settle.L
 	return c, c.Publish(w, fail)
 }
 
-func (f *Future[T]) settleResult(v T, err error) bool {
-	if err == nil {
-		return f.settle(v, nil)
-	}
-	var zero T
-	return f.settle(zero, settle.NewFailure(err))
+type goNode[T any] struct {
+	root[T]
+	lazyctx.Context
 }
 
-// Call runs fn now, on the caller's goroutine, and returns its result as a
-// settled future. A panic is a [*PanicError]. It mirrors maybeDeferred.
-func Call[T any](fn func() (T, error)) (f *Future[T]) {
-	if fn == nil {
-		panic("twill: Call with a nil function")
-	}
+func newGoNode[T any](ctx context.Context) *goNode[T] {
+	n := &goNode[T]{}
+	n.Base = ctx
+	settle.Made(&n.f.core)
+	n.link.Do = n
+	n.f.core.SetUp(&n.link)
+	return n
+}
+
+func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
 	done := false
 	defer func() {
 		if !done {
-			if v := recover(); v != nil {
-				f = Rejected[T](caught(v))
-			}
+			n.stopped(caught(recover()))
 		}
 	}()
-	v, err := fn()
+	v, err := fn(&n.Context)
 	done = true
-	if err != nil {
-		return Rejected[T](err)
+	n.returned(v, err)
+}
+
+// returned settles the future with what the function returned.
+func (n *goNode[T]) returned(v T, err error) {
+	n.Context.End(nil)
+	n.f.settleResult(v, err)
+}
+
+// stopped settles the future with the panic or exit that ended the function.
+func (n *goNode[T]) stopped(err error) {
+	n.Context.End(err)
+	var zero T
+	if !n.f.settle(zero, settle.NewFailure(err)) && err != ErrGoexit {
+		report(err)
 	}
-	return Resolved(v)
 }
 
-// Resolved returns a future that is settled with v; Twisted's succeed.
-func Resolved[T any](v T) *Future[T] {
-	f := &Future[T]{val: v}
-	made(&f.core)
-	f.core.Preset(nil)
-	return f
-}
-
-// Rejected returns a future that has failed with err; Twisted's fail. It panics
-// if err is nil.
-func Rejected[T any](err error) *Future[T] {
-	if err == nil {
-		panic("twill: Rejected with a nil error")
+// Fire cancels fn's context, when fn can no longer come first with a result.
+func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	core, list := n.root.end(left)
+	if ce, ok := left.Err.(*CanceledError); ok && ce.Cause != nil {
+		n.Context.End(ce.Cause)
+	} else {
+		n.Context.End(left.Err)
 	}
-	f := &Future[T]{}
-	made(&f.core)
-	f.core.Preset(settle.NewFailure(err))
-	return f
-}
-
-// After returns a future that settles with v when d is over. A Cancel stops the
-// timer.
-func After[T any](d time.Duration, v T) *Future[T] {
-	n := &afterNode[T]{}
-	made(&n.f.core)
-	n.link.Do = n
-	n.f.core.SetUp(&n.link)
-	n.timer = time.AfterFunc(d, func() { n.f.settle(v, nil) })
-	return &n.f
+	return core, list
 }
 
 type afterNode[T any] struct {
@@ -380,133 +448,6 @@ type afterNode[T any] struct {
 func (n *afterNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	n.timer.Stop()
 	return n.end(left)
-}
-
-// Done returns a channel that is closed when f settles, before any handler
-// runs: the bridge to select. Calling it again gives the same channel.
-// Watching it is no interest in the sense of [Future.Cancel], and takes no error.
-func (f *Future[T]) Done() <-chan struct{} {
-	if b := f.bridge(); b != nil {
-		return b.ctx.Done()
-	}
-	return closedChan
-}
-
-var closedChan = func() <-chan struct{} {
-	ch := make(chan struct{})
-	close(ch)
-	return ch
-}()
-
-// Context returns a context that ends when f settles: with f's error as its
-// cause if f failed, [context.Canceled] otherwise. See [Future.Done].
-func (f *Future[T]) Context() context.Context {
-	if b := f.bridge(); b != nil {
-		return b.ctx
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	var err error
-	if fail := f.core.Failure(); fail != nil {
-		err = fail.Err
-	}
-	cancel(err)
-	return ctx
-}
-
-// bridge is the one bridge of f, nil if f is settled.
-func (f *Future[T]) bridge() *bridgeNode {
-	if f.core.Settled() {
-		return nil
-	}
-	n := f.core.Bridged()
-	if n == nil {
-		b := &bridgeNode{src: &f.core}
-		b.ctx, b.cancel = context.WithCancelCause(context.Background())
-		b.link.Do = b
-		var ok bool
-		if n, ok = f.core.Bridge(&b.link); !ok {
-			return nil
-		}
-	}
-	return n.(*bridgeNode)
-}
-
-type bridgeNode struct {
-	link   settle.Link
-	src    *settle.Core
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-}
-
-// Fire ends the context.
-func (b *bridgeNode) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
-	var err error
-	if fail := b.src.Failure(); fail != nil {
-		err = fail.Err
-	}
-	b.src = nil
-	b.cancel(err)
-	return nil, nil
-}
-
-// Abort is not called: Fire runs no user code.
-func (b *bridgeNode) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
-
-// Source is nil: nothing is cancelled by way of a bridge.
-func (b *bridgeNode) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
-
-// FromContext returns a future that fails with [context.Cause] when ctx ends. It
-// never succeeds. A Cancel of it detaches it from ctx.
-func FromContext(ctx context.Context) *Future[struct{}] {
-	if ctx == nil {
-		panic("twill: FromContext with a nil context")
-	}
-	n := &fromContext{}
-	made(&n.f.core)
-	n.link.Do = n
-	n.f.core.SetUp(&n.link)
-	ended := func() { n.f.settle(struct{}{}, settle.NewFailure(context.Cause(ctx))) }
-	if ctx.Err() != nil {
-		ended()
-	} else {
-		n.stop = context.AfterFunc(ctx, ended)
-	}
-	return &n.f
-}
-
-type fromContext struct {
-	root[struct{}]
-	stop func() bool
-}
-
-// Fire detaches n from the context.
-func (n *fromContext) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	n.stop()
-	return n.end(left)
-}
-
-// FromChan returns a future of the next value received from ch; a ch that is
-// closed fails it with [ErrClosed]. It receives one value at most, on a goroutine
-// that lives until then or until Cancel. No value is lost to a
-// cancel: one that was received settles the future, and one that was not is
-// still in ch.
-func FromChan[T any](ch <-chan T) *Future[T] {
-	if ch == nil {
-		panic("twill: FromChan with a nil channel")
-	}
-	n := &chanNode[T]{}
-	made(&n.f.core)
-	select {
-	case v, ok := <-ch:
-		n.received(v, ok)
-		return &n.f
-	default:
-	}
-	n.quit, n.decided = make(chan struct{}), make(chan struct{})
-	n.link.Do = n
-	n.f.core.SetUp(&n.link)
-	go n.receive(ch)
-	return &n.f
 }
 
 type chanNode[T any] struct {
@@ -547,3 +488,62 @@ func (n *chanNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	<-n.decided
 	return n.end(left)
 }
+
+type fromContext struct {
+	root[struct{}]
+	stop func() bool
+}
+
+// Fire detaches n from the context.
+func (n *fromContext) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	n.stop()
+	return n.end(left)
+}
+
+// bridge is the one bridge of f, nil if f is settled.
+func (f *Future[T]) bridge() *bridgeNode {
+	if f.core.Settled() {
+		return nil
+	}
+	n := f.core.Bridged()
+	if n == nil {
+		b := &bridgeNode{src: &f.core}
+		b.ctx, b.cancel = context.WithCancelCause(context.Background())
+		b.link.Do = b
+		var ok bool
+		if n, ok = f.core.Bridge(&b.link); !ok {
+			return nil
+		}
+	}
+	return n.(*bridgeNode)
+}
+
+var closedChan = func() <-chan struct{} {
+	ch := make(chan struct{})
+	close(ch)
+	return ch
+}()
+
+type bridgeNode struct {
+	link   settle.Link
+	src    *settle.Core
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// Fire ends the context.
+func (b *bridgeNode) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
+	var err error
+	if fail := b.src.Failure(); fail != nil {
+		err = fail.Err
+	}
+	b.src = nil
+	b.cancel(err)
+	return nil, nil
+}
+
+// Abort is not called: Fire runs no user code.
+func (b *bridgeNode) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
+
+// Source is nil: nothing is cancelled by way of a bridge.
+func (b *bridgeNode) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"time"
+
 	"github.com/twillgo/twill/internal/settle"
 )
 

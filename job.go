@@ -97,7 +97,7 @@ func newJob[A, R any](q *ResizableDispatchQueue[A, R], arg A, priority int) *Job
 	j := &Job[A, R]{q: q, arg: arg, priority: priority}
 	j.link.Do = jobHook[A, R]{j}
 	j.core.SetUp(&j.link)
-	made(&j.core)
+	settle.Made(&j.core)
 	return j
 }
 

@@ -91,7 +91,7 @@ func NewSemaphore(n int) *Semaphore {
 // the place in the line; see [Semaphore] for one that comes too late.
 func (s *Semaphore) Acquire() *Future[func()] {
 	a := &acquire{s: s}
-	made(&a.f.core)
+	settle.Made(&a.f.core)
 	s.mu.Lock()
 	if s.taken <= s.extra {
 		s.taken++
@@ -265,7 +265,7 @@ func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, erro
 	}()
 	defer release()
 	stop = ErrGoexit
-	v, err = fn(&n.lazyContext)
+	v, err = fn(&n.Context)
 	stop = nil
 }
 

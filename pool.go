@@ -120,7 +120,7 @@ func (p *Pool) NextEmpty() *Future[struct{}] { return p.wait(false) }
 
 func (p *Pool) wait(now bool) *Future[struct{}] {
 	w := &poolWaiter{pool: p}
-	made(&w.f.core)
+	settle.Made(&w.f.core)
 	w.link.Do = w
 	w.f.core.SetUp(&w.link)
 	p.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/keymap"
+	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
@@ -253,7 +254,7 @@ func (c *poolerCaller[A, K, V]) Fire(left *settle.Failure) (*settle.Core, *settl
 		stop()
 	}
 	if deserted {
-		fl.end(cause)
+		fl.End(cause)
 		if inner != nil {
 			inner.Cancel(cause)
 		}
@@ -289,7 +290,7 @@ func (fl *flight[A, K, V]) leave(c *poolerCaller[A, K, V], cause error) (stop fu
 
 // flight is one call of the function, and the context it is given.
 type flight[A any, K comparable, V any] struct {
-	lazyContext
+	lazyctx.Context
 	list.Links[*flight[A, K, V]]
 	t     *table[A, K, V]
 	arg   A
@@ -316,7 +317,7 @@ func (fl *flight[A, K, V]) Value(key any) any {
 	if key == any(fl.t) {
 		return fl
 	}
-	return fl.lazyContext.Value(key)
+	return fl.Context.Value(key)
 }
 
 // String keeps fmt from reading the fields.
@@ -404,7 +405,7 @@ func (t *table[A, K, V]) take(fl *flight[A, K, V]) (next *flight[A, K, V]) {
 func (t *table[A, K, V]) land(fl *flight[A, K, V], v V, err error) (next *flight[A, K, V]) {
 	fl.returned.Store(true) // from here on at the latest nobody joins
 	next, idle := t.finish(fl)
-	fl.end(nil)
+	fl.End(nil)
 	if idle != nil { // told last, and also if a handler ends the goroutine
 		defer each(idle, func(w *idleWaiter[A, K, V]) { w.f.settle(struct{}{}, nil) })
 	}
@@ -458,7 +459,7 @@ func (t *table[A, K, V]) call(ctx context.Context, arg A) *Future[V] {
 	if c == nil {
 		return Rejected[V](ErrReentrant)
 	}
-	made(&c.f.core)
+	settle.Made(&c.f.core)
 	if first != nil {
 		return t.lead(ctx, c, first)
 	}
@@ -485,7 +486,7 @@ func (t *table[A, K, V]) within(ctx context.Context, key K) *flight[A, K, V] {
 		if !ok || fl.key == key {
 			return fl
 		}
-		ctx = fl.base
+		ctx = fl.Base
 	}
 }
 
@@ -532,9 +533,9 @@ func (t *table[A, K, V]) board(fl *flight[A, K, V]) *poolerCaller[A, K, V] {
 // newFlight makes a flight with its first caller.
 func (t *table[A, K, V]) newFlight(ctx context.Context, arg A, key K) *flight[A, K, V] {
 	fl := &flight[A, K, V]{t: t, arg: arg, key: key}
-	fl.base = context.Background()
-	if ctx != fl.base {
-		fl.base = context.WithoutCancel(ctx)
+	fl.Base = context.Background()
+	if ctx != fl.Base {
+		fl.Base = context.WithoutCancel(ctx)
 	}
 	fl.first.prepare(fl)
 	return fl
@@ -606,7 +607,7 @@ func (t *table[A, K, V]) drop(key K) (fl, next *flight[A, K, V]) {
 
 func (t *table[A, K, V]) empty() *Future[struct{}] {
 	w := &idleWaiter[A, K, V]{t: t}
-	made(&w.f.core)
+	settle.Made(&w.f.core)
 	w.link.Do = w
 	w.f.core.SetUp(&w.link)
 	t.mu.Lock()

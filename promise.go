@@ -2,6 +2,7 @@ package twill
 
 import (
 	"errors"
+
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -18,13 +19,13 @@ type Promise[T any] struct {
 // NewPromise returns a pending promise; new(Promise[T]) is as good.
 func NewPromise[T any]() *Promise[T] {
 	p := new(Promise[T])
-	made(&p.f.core)
+	settle.Made(&p.f.core)
 	return p
 }
 
 // Future is the future that p settles; always the same one.
 func (p *Promise[T]) Future() *Future[T] {
-	made(&p.f.core)
+	settle.Made(&p.f.core)
 	return &p.f
 }
 

@@ -158,7 +158,7 @@ func (q *Queue[T]) get(backlog int) *Future[T] {
 	g := &queueGetter[T]{q: q}
 	g.link.Do = g
 	g.f.core.SetUp(&g.link)
-	made(&g.f.core)
+	settle.Made(&g.f.core)
 	q.getters.PushBack(g)
 	q.mu.Unlock()
 	return &g.f
@@ -631,7 +631,7 @@ func (q *PriorityQueue[T]) get(backlog int) *Future[T] {
 	g := &getter[T]{q: q}
 	g.link.Do = g
 	g.f.core.SetUp(&g.link)
-	made(&g.f.core)
+	settle.Made(&g.f.core)
 	q.getters.PushBack(g)
 	q.mu.Unlock()
 	return &g.f

@@ -217,7 +217,7 @@ func race[A, T, R any](ctx context.Context, r *Race[A, T], arg A, held bool, wra
 		f: new(Future[R]), r: r, arg: arg, fns: fns, ctx: ctx, held: held, wrap: wrap, delay: delay,
 		errs: make([]error, len(fns)),
 	}
-	made(&c.f.core)
+	settle.Made(&c.f.core)
 	c.link.Do = c
 	c.f.core.SetUp(&c.link)
 	if !held {

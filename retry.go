@@ -438,6 +438,9 @@ type RetryError struct {
 // maxRetryErrs is the most errors kept, as a call may go on for weeks.
 const maxRetryErrs = 100
 
+// outcome is why the call ended: an attempt alone may have been canceled.
+func (e *RetryError) outcome() error { return e.Reason }
+
 func (e *RetryError) Error() string {
 	reason := strings.TrimPrefix(fmt.Sprint(e.Reason), "twill: ")
 	if e.Attempts == 0 {

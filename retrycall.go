@@ -66,7 +66,7 @@ func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 		panic("twill: a RetryingCall is made by NewRetryingCall")
 	}
 	n := &retryNode[T]{call: *c}
-	made(&n.f.core)
+	settle.Made(&n.f.core)
 	n.state.begin(ctx, &n.call.opts, time.Now())
 	n.state.canceled = n.canceled
 	settle.Run(&retryWait[T]{n: n}, nil)

@@ -2,6 +2,7 @@ package twill
 
 import (
 	"iter"
+
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -65,7 +66,7 @@ type seriesNode[T any] struct {
 }
 
 func (n *seriesNode[T]) begin(first T) *Future[T] {
-	made(&n.f.core)
+	settle.Made(&n.f.core)
 	n.link.Do = n
 	n.f.core.SetUp(&n.link)
 	start := &seriesStart[T]{n: n, first: first}

@@ -16,7 +16,7 @@ import "runtime"
 //     then fires the node with fail.
 func (c *Core) Cancel(fail *Failure) bool {
 	if Tracing.Load() {
-		Trace(c, "canceled")
+		trace(c, "canceled")
 	}
 	won, many := c.climb(fail)
 	if many == nil {

@@ -217,7 +217,7 @@ func (c *Core) publish(w uint32, list *Link) {
 	}
 	c.Unlock(w)
 	if Tracing.Load() {
-		Trace(c, "settled")
+		trace(c, "settled")
 	}
 }
 

@@ -15,7 +15,7 @@ type Failure struct {
 	// Incident marks one of these that is reported like others.
 	Incident bool
 	// Origin is what debug mode knows of the future; nil otherwise.
-	Origin any
+	Origin *Origin
 	taken  atomic.Bool
 }
 
