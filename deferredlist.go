@@ -2,10 +2,15 @@ package twill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 
+	"github.com/twillgo/twill/internal/list"
+	"github.com/twillgo/twill/internal/ring"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -173,30 +178,24 @@ type Indexed[T any] struct {
 }
 
 // AsCompleted returns an iterator over the results of fs in the order in which
-// they settle, each with its index in fs; it blocks between them. If ctx ends
-// before the last, the index -1 and [context.Cause] as the error are yielded after the
-// results that are there, and nothing after that. Breaking out, or the end of ctx, leaves nothing behind, and cancels nothing.
+// they settle, each with its index in fs. The loop blocks between them. If ctx
+// ends before the last result, the results that are available are yielded, then
+// the index -1 with [context.Cause] as the error, and the loop ends. A loop that
+// ends early, by a break or by ctx, leaves nothing behind and cancels nothing.
 //
-// The iterator may be used once for each call of AsCompleted; it takes the
-// errors that it yields.
+// fs is copied. The iterator may be used once. Yielding an error handles it.
 func AsCompleted[T any](ctx context.Context, fs ...*Future[T]) iter.Seq2[int, Result[T]] {
 	if ctx == nil {
 		panic("twill: AsCompleted with a nil context")
 	}
-	for i, f := range fs {
-		if f == nil {
-			panic(fmt.Sprintf("twill: list of futures: number %d is nil", i))
-		}
-	}
+	checkMembers(fs)
+	fs = slices.Clone(fs)
 	return func(yield func(int, Result[T]) bool) {
-		arrived := make(chan int, len(fs)) // never blocks a settler
-		nodes := make([]arrival, len(fs))
+		line := newArrivals[int]()
+		nodes := make([]arrival[int], len(fs))
 		for i, f := range fs {
-			nodes[i] = arrival{ch: arrived, i: i}
-			nodes[i].link.Do = &nodes[i]
-			if !f.core.Add(&nodes[i].link, 1) {
-				arrived <- i
-			}
+			nodes[i] = arrival[int]{line: line, v: i}
+			nodes[i].listen(&f.core, 1)
 		}
 		defer func() {
 			for i, f := range fs {
@@ -204,16 +203,10 @@ func AsCompleted[T any](ctx context.Context, fs ...*Future[T]) iter.Seq2[int, Re
 			}
 		}()
 		for range fs {
-			var i int
-			select {
-			case i = <-arrived: // before all, as select has no order of its own
-			default:
-				select {
-				case i = <-arrived:
-				case <-ctx.Done():
-					yield(-1, Result[T]{Err: context.Cause(ctx)})
-					return
-				}
+			i, ok := line.next(ctx)
+			if !ok {
+				yield(-1, Result[T]{Err: endOf(ctx)})
+				return
 			}
 			r, _ := fs[i].Poll()
 			if !yield(i, r) {
@@ -223,98 +216,114 @@ func AsCompleted[T any](ctx context.Context, fs ...*Future[T]) iter.Seq2[int, Re
 	}
 }
 
-// Map calls fn for each value of seq, at most width at a time, each on a
-// goroutine of its own, and yields the results in the order of seq. An error does not
-// end it: break out of the loop to do that.
+// Map calls fn for each value of seq, at most width at a time, each call on a
+// goroutine of its own, and yields the results in the order of seq. An error
+// does not end the loop; break out of it to stop. A panic of fn is yielded as a
+// [*PanicError].
 //
-// Up to width values are taken from seq ahead of the result that the loop waits
-// for. When the loop is broken out of, or ctx ends, the contexts of the calls underway end,
-// and no new ones begin; what they return is dropped. At the end of ctx the
-// results still missing are [context.Cause].
+// seq runs on the goroutine of the loop. The next value is taken from seq only
+// when a call for it may begin, so that up to width calls are ahead of the result
+// that the loop waits for, and a break out of the loop loses no value that no call
+// was made for.
 //
-// Map panics if width is less than 1. A panic of fn is a [*PanicError]. seq is used on
-// the goroutine of the loop.
+// When the loop is broken out of, the contexts of the calls underway end with
+// [ErrNotNeeded], and their results are dropped. When ctx ends, no call begins
+// and no value is taken. Then the loop yields the results of the calls underway
+// that have returned and [context.Cause] for each of the others. If values of seq
+// may be left and no [context.Cause] was yielded for a call, the loop ends with a
+// zero R and [context.Cause]: a loop without an error has seen all of seq. In
+// both cases calls may still run when the loop has ended.
+//
+// Map panics if width is less than 1.
 func Map[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx context.Context, a A) (R, error)) iter.Seq2[R, error] {
 	checkMap("Map", ctx, seq == nil, width, fn == nil)
 	return func(yield func(R, error) bool) {
-		ctx, cancel := context.WithCancelCause(ctx)
+		m := mapping[A, R]{ctx: ctx, fn: fn}
 		var window []*Future[R] // underway, in the order of seq
-		drop := func(f *Future[R]) {
-			if !f.Cancel(ErrNotNeeded) {
-				f.Poll() // so that nobody misses its error
-			}
-		}
 		defer func() {
 			for _, f := range window {
-				drop(f)
+				m.drop(f, ErrNotNeeded)
 			}
-			cancel(ErrNotNeeded)
 		}()
 		next := func() bool {
-			f := window[0]
+			r := m.result(window[0])
 			window[0] = nil
 			window = window[1:]
-			v, err := f.Await(ctx)
-			drop(f) // it may be the context that has ended
-			return yield(v, err)
+			return yield(r.Value, r.Err)
 		}
-		for a := range seq {
-			if len(window) == width && !next() {
-				return
+		more := ctx.Err() != nil // seq may hold values that no call was made for
+		if !more {
+			for a := range seq {
+				window = append(window, m.call(a))
+				if len(window) == width && !next() {
+					return
+				}
+				if more = ctx.Err() != nil; more {
+					break
+				}
 			}
-			if ctx.Err() != nil {
-				break
-			}
-			window = append(window, Go(ctx, func(ctx context.Context) (R, error) { return fn(ctx, a) }))
 		}
 		for len(window) > 0 {
 			if !next() {
 				return
 			}
 		}
+		if more && !m.told {
+			var none R
+			yield(none, endOf(ctx))
+		}
 	}
 }
 
-// MapCompleted is [Map] that yields the results in the order in which they are
-// there, each with the value it belongs to.
+// MapCompleted is [Map] that yields the results in the order in which the calls
+// return, each with the value that the call was made for. If ctx ends and values
+// of seq may be left, the last pair is a zero A and [context.Cause].
 func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx context.Context, a A) (R, error)) iter.Seq2[A, Result[R]] {
 	checkMap("MapCompleted", ctx, seq == nil, width, fn == nil)
 	return func(yield func(A, Result[R]) bool) {
-		ctx, cancel := context.WithCancelCause(ctx)
-		defer cancel(ErrNotNeeded)
-		type done struct {
-			a A
-			r Result[R]
-		}
-		var results Queue[done] // a put waits for nobody: it may be the loop itself that makes it
-		n := 0
+		m := mapping[A, R]{ctx: ctx, fn: fn}
+		line := newArrivals[*mapCall[A, R]]()
+		var underway list.List[*mapCall[A, R]] // in the order of seq
+		defer func() {
+			for c := range underway.All() {
+				m.drop(c.f, ErrNotNeeded)
+			}
+		}()
+		inLine := true // until ctx has ended and the line is empty
 		next := func() bool {
-			n--
-			d, _ := results.Get().Await(context.Background())
-			return yield(d.a, d.r)
-		}
-		for a := range seq {
-			if n == width && !next() {
-				return
+			var c *mapCall[A, R]
+			if inLine {
+				c, inLine = line.next(ctx)
 			}
-			if ctx.Err() != nil {
-				break
+			if !inLine {
+				c, _ = underway.Front()
 			}
-			n++
-			Go(ctx, func(ctx context.Context) (R, error) { return fn(ctx, a) }).
-				WithContext(ctx).
-				Tap(func(v R, err error) {
-					if _, ok := err.(*CanceledError); ok && ctx.Err() != nil {
-						err = context.Cause(ctx)
-					}
-					_ = results.Put(done{a, Result[R]{v, err}})
-				}).
-				Catch(func(error) (R, error) { var none R; return none, nil })
+			underway.Remove(c)
+			return yield(c.arg, m.result(c.f))
 		}
-		for n > 0 {
+		more := ctx.Err() != nil // seq may hold values that no call was made for
+		if !more {
+			for a := range seq {
+				c := &mapCall[A, R]{arg: a, f: m.call(a)}
+				c.arrival = arrival[*mapCall[A, R]]{line: line, v: c}
+				underway.PushBack(c)
+				c.listen(&c.f.core, 0)
+				if underway.Len() == width && !next() {
+					return
+				}
+				if more = ctx.Err() != nil; more {
+					break
+				}
+			}
+		}
+		for underway.Len() > 0 {
 			if !next() {
 				return
 			}
+		}
+		if more && !m.told {
+			var none A
+			yield(none, Result[R]{Err: endOf(ctx)})
 		}
 	}
 }
@@ -429,11 +438,7 @@ type member[T, R any] struct {
 }
 
 func (g *gather[T, R]) start(fs []*Future[T]) {
-	for i, f := range fs {
-		if f == nil {
-			panic(fmt.Sprintf("twill: list of futures: number %d is nil", i))
-		}
-	}
+	checkMembers(fs)
 	settle.Made(&g.f.core)
 	if len(fs) == 0 {
 		g.empty()
@@ -631,24 +636,157 @@ func (g *gather[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 // Abort is like a member's.
 func (g *gather[T, R]) Abort(error) (*settle.Core, *settle.Link) { return g.conclude() }
 
-// arrival sends its index when its future settles.
-type arrival struct {
-	link settle.Link
-	ch   chan<- int
-	i    int
+// arrivals is a line of values, each added when a future settles.
+type arrivals[T any] struct {
+	mu   sched.Mutex
+	line ring.Buffer[T] // guarded by mu
+	wake chan struct{}  // of capacity 1
 }
 
-// Fire sends the index.
-func (a *arrival) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
-	a.ch <- a.i
+func newArrivals[T any]() *arrivals[T] { return &arrivals[T]{wake: make(chan struct{}, 1)} }
+
+// add puts v at the end of the line. It never blocks.
+func (l *arrivals[T]) add(v T) {
+	l.mu.Lock()
+	l.line.Push(v)
+	l.mu.Unlock()
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next takes the first value out of the line, and waits for one if necessary. It
+// reports false if there is none and ctx has ended.
+func (l *arrivals[T]) next(ctx context.Context) (v T, ok bool) {
+	for ended := ctx.Err() != nil; ; {
+		if v, ok = l.take(); ok || ended {
+			return v, ok
+		}
+		select {
+		case <-l.wake:
+			ended = ctx.Err() != nil
+		case <-ctx.Done():
+			ended = true
+		}
+	}
+}
+
+func (l *arrivals[T]) take() (v T, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.line.Len() == 0 {
+		return v, false
+	}
+	return l.line.Pop(), true
+}
+
+// arrival adds its value to the line when its future settles.
+type arrival[T any] struct {
+	link settle.Link
+	line *arrivals[T]
+	v    T
+}
+
+func (a *arrival[T]) listen(c *settle.Core, interest int32) {
+	a.link.Do = a
+	if !c.Add(&a.link, interest) {
+		a.line.add(a.v)
+	}
+}
+
+// Fire adds the value.
+func (a *arrival[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
+	a.line.add(a.v)
 	return nil, nil
 }
 
 // Abort is not called: Fire runs no user code.
-func (a *arrival) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
+func (a *arrival[T]) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: nothing is cancelled by way of an arrival.
-func (a *arrival) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+// Source is nil: nothing is canceled by way of an arrival.
+func (a *arrival[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// mapping is one loop over a Map or a MapCompleted.
+type mapping[A, R any] struct {
+	ctx  context.Context
+	fn   func(context.Context, A) (R, error)
+	told bool // the end of ctx was yielded
+}
+
+// mapCall is one call of a MapCompleted.
+type mapCall[A, R any] struct {
+	list.Links[*mapCall[A, R]]
+	arrival[*mapCall[A, R]]
+	arg A
+	f   *Future[R]
+}
+
+// call begins the call for a. If ctx has ended while seq gave a, there is no
+// call: the future fails with the cause.
+func (m *mapping[A, R]) call(a A) *Future[R] {
+	if m.ctx.Err() != nil {
+		return Rejected[R](endOf(m.ctx))
+	}
+	return Go(m.ctx, func(ctx context.Context) (R, error) { return m.fn(ctx, a) })
+}
+
+// result is that of the call f, for which it waits until ctx ends.
+func (m *mapping[A, R]) result(f *Future[R]) Result[R] {
+	v, err := f.Await(m.ctx)
+	if err != nil && m.ctx.Err() != nil {
+		end := endOf(m.ctx)
+		m.drop(f, end)
+		if isEnd(m.ctx, err) {
+			m.told = true
+			err = endedBy(end, err)
+		}
+	}
+	return Result[R]{v, err}
+}
+
+// drop cancels f. A failure that f has already is not reported, except a panic.
+func (m *mapping[A, R]) drop(f *Future[R], cause error) {
+	if f.Cancel(cause) {
+		return
+	}
+	if fail := f.core.Failure(); fail != nil && !isPanic(fail.Err) {
+		fail.Take()
+	}
+}
+
+// endOf returns the cause of the end of ctx.
+func endOf(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return context.Canceled // of a ctx that is done before its Err says so
+}
+
+// isEnd reports whether err says that ctx, which has ended, has. An error whose
+// methods panic does not, and a panic does not.
+func isEnd(ctx context.Context, err error) (is bool) {
+	defer func() { _ = recover() }()
+	return (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())) && !isPanic(err)
+}
+
+// endedBy returns err, which says that a context has ended, so that it is the
+// cause of that end, too.
+func endedBy(cause, err error) error {
+	switch {
+	case errors.Is(err, cause):
+		return err
+	case err == context.Canceled || err == context.DeadlineExceeded:
+		return cause
+	}
+	return fmt.Errorf("%w: %w", cause, err)
+}
+
+func isPanic(err error) (is bool) {
+	defer func() { _ = recover() }()
+	_, is = errors.AsType[*PanicError](err)
+	return is || errors.Is(err, ErrGoexit)
+}
 
 func checkMap(name string, ctx context.Context, noSeq bool, width int, noFunc bool) {
 	switch {
@@ -660,5 +798,13 @@ func checkMap(name string, ctx context.Context, noSeq bool, width int, noFunc bo
 		panic(fmt.Sprintf("twill: %s with a width of %d", name, width))
 	case noFunc:
 		panic("twill: " + name + " with a nil function")
+	}
+}
+
+func checkMembers[T any](fs []*Future[T]) {
+	for i, f := range fs {
+		if f == nil {
+			panic(fmt.Sprintf("twill: list of futures: number %d is nil", i))
+		}
 	}
 }

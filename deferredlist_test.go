@@ -583,7 +583,7 @@ func TestMapEndsWithItsContext(t *testing.T) {
 			n++
 			errs = append(errs, r.Err)
 		}
-		require.Zero(t, n, "nothing begins after the end")
+		require.Equal(t, 1, n, "nothing begins after the end, which is said once")
 		for _, err := range errs {
 			require.ErrorIs(t, err, kit.ErrBoom)
 		}
@@ -695,4 +695,253 @@ func TestMapMisuse(t *testing.T) {
 	}
 	require.Equal(t, []int{0, 1}, slices.Collect(count(2)))
 	require.False(t, errors.Is(twill.ErrNotNeeded, twill.ErrCanceled))
+}
+
+// failures are the errors that a Map yields, and how many values it yields.
+func failures(seq iter.Seq2[int, error]) (values int, errs []error) {
+	for _, err := range seq {
+		if err != nil {
+			errs = append(errs, err)
+		} else {
+			values++
+		}
+	}
+	return values, errs
+}
+
+// completed is a MapCompleted in the shape of a Map.
+func completed(seq iter.Seq2[int, twill.Result[int]]) iter.Seq2[int, error] {
+	return func(yield func(int, error) bool) {
+		for _, r := range seq {
+			if !yield(r.Value, r.Err) {
+				return
+			}
+		}
+	}
+}
+
+type mapFunc func(ctx context.Context, seq iter.Seq[int], width int, fn func(context.Context, int) (int, error)) iter.Seq2[int, error]
+
+var bothMaps = map[string]mapFunc{
+	"Map": twill.Map[int, int],
+	"MapCompleted": func(ctx context.Context, seq iter.Seq[int], width int, fn func(context.Context, int) (int, error)) iter.Seq2[int, error] {
+		return completed(twill.MapCompleted(ctx, seq, width, fn))
+	},
+}
+
+// A partial list without an error: what an ended context did to a Map.
+func TestMapNeverEndsSilently(t *testing.T) {
+	for name, mapped := range bothMaps {
+		t.Run(name+" after the end", func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(kit.ErrBoom)
+			seq := func(func(int) bool) { t.Error("a value was taken") }
+			values, errs := failures(mapped(ctx, seq, 3, func(context.Context, int) (int, error) {
+				t.Error("a call was made")
+				return 0, nil
+			}))
+			require.Zero(t, values)
+			require.Equal(t, []error{kit.ErrBoom}, errs)
+		})
+		t.Run(name+" at an end that all calls survive", func(t *testing.T) {
+			for round := range 100 {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				var calls atomic.Int32
+				values, errs := failures(mapped(ctx, count(10), 1+round%4, func(_ context.Context, n int) (int, error) {
+					calls.Add(1)
+					if n == 3 {
+						cancel(kit.ErrBoom)
+					}
+					return n, nil
+				}))
+				for _, err := range errs {
+					require.Equal(t, kit.ErrBoom, err)
+				}
+				require.LessOrEqual(t, values, int(calls.Load()))
+				require.True(t, len(errs) > 0 || values == 10, "only %d values, and no error", values)
+			}
+		})
+		t.Run(name+" at an end between two values", func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			taken := 0
+			seq := func(yield func(int) bool) {
+				for n := range 10 {
+					if taken++; !yield(n) {
+						return
+					}
+				}
+			}
+			var got []int
+			var errs []error
+			for n, err := range mapped(ctx, seq, 1, func(_ context.Context, n int) (int, error) { return n, nil }) {
+				if err != nil {
+					errs = append(errs, err)
+					continue
+				}
+				if got = append(got, n); n == 2 {
+					cancel(kit.ErrBoom)
+				}
+			}
+			require.Equal(t, []int{0, 1, 2}, got)
+			require.Equal(t, []error{kit.ErrBoom}, errs, "once")
+			require.Equal(t, 3, taken, "no value is taken after the end")
+		})
+		t.Run(name+" at an end while the sequence waits", func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			seq := func(yield func(int) bool) {
+				if !yield(0) {
+					return
+				}
+				cancel(kit.ErrBoom)
+				yield(1)
+			}
+			var called kit.Record[int]
+			_, errs := failures(mapped(ctx, seq, 3, func(_ context.Context, n int) (int, error) {
+				called.Add(n)
+				return n, nil
+			}))
+			require.NotEmpty(t, errs)
+			for _, err := range errs {
+				require.Equal(t, kit.ErrBoom, err)
+			}
+			require.NotContains(t, called.All(), 1)
+		})
+		t.Run(name+" that saw all", func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			gate := make(chan struct{})
+			seq := func(yield func(int) bool) {
+				for n := range 3 {
+					if !yield(n) {
+						return
+					}
+				}
+				close(gate)
+			}
+			values := 0
+			for _, err := range mapped(ctx, seq, 5, func(_ context.Context, n int) (int, error) { <-gate; return n, nil }) {
+				if err == nil {
+					values++
+					if values == 3 {
+						cancel(kit.ErrBoom)
+					}
+				}
+			}
+			cancel(nil)
+			require.Equal(t, 3, values)
+		})
+	}
+}
+
+// A context whose Done is not closed when its Err is there.
+func TestMapLooksAtErr(t *testing.T) {
+	for name, mapped := range bothMaps {
+		t.Run(name, func(t *testing.T) {
+			early := &errContext{Context: context.Background()} // Err without Done
+			values, errs := failures(mapped(early, count(5), 1, func(_ context.Context, n int) (int, error) {
+				if n == 1 {
+					early.err.Store(&kit.ErrBoom)
+				}
+				return n, nil
+			}))
+			require.LessOrEqual(t, values, 2)
+			require.Equal(t, []error{kit.ErrBoom}, errs)
+			require.Len(t, errs, 1)
+			require.Error(t, errs[0])
+		})
+	}
+}
+
+// errContext is a context whose two signs of an end are the test's.
+type errContext struct {
+	context.Context
+	err  atomic.Pointer[error]
+	done chan struct{}
+}
+
+func (c *errContext) Err() error {
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (c *errContext) Done() <-chan struct{} { return c.done }
+
+// A value that was taken before there was a place for it was lost to a break.
+func TestMapTakesNothingAhead(t *testing.T) {
+	for name, mapped := range bothMaps {
+		t.Run(name, func(t *testing.T) {
+			for width := 1; width <= 4; width++ {
+				var q twill.Queue[int]
+				for n := range 10 {
+					require.NoError(t, q.Put(n))
+				}
+				for range mapped(t.Context(), q.All(t.Context()), width, func(_ context.Context, n int) (int, error) {
+					return n, nil
+				}) {
+					break
+				}
+				require.Equal(t, 10-width, q.Len(), "one value for each of %d places", width)
+			}
+		})
+	}
+}
+
+// The slice was read while the loop ran.
+func TestLazyListsCopyTheirSlice(t *testing.T) {
+	fs := []*twill.Future[int]{twill.Resolved(1), twill.Resolved(2), twill.Resolved(3)}
+	completed := twill.AsCompleted(t.Context(), fs...)
+	fs[0] = nil
+	var got []int
+	for i, r := range completed {
+		require.NoError(t, r.Err)
+		fs[2], fs[1] = new(twill.Promise[int]).Future(), nil
+		require.Equal(t, i+1, r.Value)
+		got = append(got, r.Value)
+	}
+	require.Equal(t, []int{1, 2, 3}, got)
+}
+
+// An end of the context that comes with a result hides neither.
+func TestAsCompletedWithContextsOfOtherMakes(t *testing.T) {
+	early := &errContext{Context: context.Background()}
+	early.err.Store(&kit.ErrBoom)
+	late := &errContext{Context: context.Background(), done: make(chan struct{})}
+	close(late.done)
+	for _, ctx := range []context.Context{early, late} {
+		var got []int
+		for i, r := range twill.AsCompleted(ctx, new(twill.Promise[int]).Future(), twill.Resolved(1)) {
+			got = append(got, i)
+			require.Equal(t, i < 0, r.Err != nil)
+		}
+		require.Equal(t, []int{1, -1}, got)
+	}
+}
+
+// A panic in a call that the loop has left is somebody's concern.
+func TestMapReportsPanicsOfCallsItLeaves(t *testing.T) {
+	for name, mapped := range bothMaps {
+		t.Run(name, func(t *testing.T) {
+			reports := kit.CollectReports(t)
+			synctest.Test(t, func(t *testing.T) {
+				for range mapped(t.Context(), count(3), 3, func(ctx context.Context, n int) (int, error) {
+					switch time.Sleep(time.Duration(n+1) * time.Second); n {
+					case 1:
+						panic(kit.ErrFirst) // when the loop is still there
+					case 2:
+						<-ctx.Done()
+						panic(kit.ErrSecond)
+					}
+					return n, nil
+				}) {
+					time.Sleep(time.Minute)
+					break
+				}
+			})
+			reports.Await(t, kit.ErrFirst)
+			reports.Await(t, kit.ErrSecond)
+		})
+	}
 }

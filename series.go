@@ -2,55 +2,79 @@ package twill
 
 import (
 	"iter"
+	"runtime"
+	"slices"
 
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Series calls the steps one after another: the first with first, and each of
-// the others with the result of the one before, when that has settled. It
-// returns a future of the last result or, without steps, of first. Unlike a
-// chain of [ThenFuture], what follows a step is not looked at before the step has
-// succeeded. Straight code with [Go] and [Future.Await] does the same; a Series needs
-// no goroutine. It mirrors the sequential decorator and inlineCallbacks.
+// Series calls the steps one after another: the first step with first, and each
+// other step with the value of the future that the step before it returned. It
+// returns a future of the last value or, without steps, of first. It is the
+// equivalent of Twisted's sequential decorator and of a function under
+// inlineCallbacks. Straight code with [Go] and [Future.Await] does the same; a
+// Series needs no goroutine. Unlike a chain of [ThenFuture], [SeriesOf] asks for a
+// step only after the previous one has succeeded.
 //
-// The first error ends the series: it fails with it, and the rest is never
-// called. So it does if a step panics, ends its goroutine or returns nil.
+// The first failure ends the series, which fails with the same error; the steps
+// after it are not called. A step that panics, ends its goroutine or returns nil
+// makes the series fail, too.
 //
-// The first step runs before Series returns, and each of the others on the
-// goroutine that settles the future before; a step should not block. Steps never
-// overlap. However many futures are settled already, the stack does not grow.
+// The first step runs before Series returns, and each other step on the goroutine
+// that settles the future before it. A step should not block. Steps never
+// overlap. The stack does not grow, however many futures are settled already.
 //
-// A Cancel of the series goes to the future of the step that is underway, by
-// the rules of [Future.Cancel], and no step is called after it: if that future
-// succeeds nevertheless and there is a step after it, the series fails with a
-// [*CanceledError].
+// A Cancel of the series cancels the future of the current step, by the rules of
+// [Future.Cancel], and no other step is called: if that future succeeds and a
+// step is left, the series fails with the [*CanceledError].
+//
+// steps is copied. A step that has been called is released.
 func Series[T any](first T, steps ...func(T) *Future[T]) *Future[T] {
 	for _, step := range steps {
 		if step == nil {
 			panic("twill: Series with a nil step")
 		}
 	}
+	steps = slices.Clone(steps)
 	n := new(seriesNode[T])
 	n.next = func() (step func(T) *Future[T], ok bool) {
 		if len(steps) == 0 {
 			return nil, false
 		}
-		step, steps = steps[0], steps[1:]
+		step, steps[0] = steps[0], nil
+		steps = steps[1:]
 		return step, true
 	}
 	return n.begin(first)
 }
 
-// SeriesOf is [Series] for steps that are made as they are needed: the one
-// after a step is asked for when that has succeeded. The sequence is ended when
-// the series is; it runs on the goroutines of the steps.
+// SeriesOf is [Series] for steps that are made as they are needed: a step is
+// taken from the sequence when the step before it has succeeded. The sequence
+// runs on the goroutines that the steps run on, and is stopped when the series
+// settles. If the series and the future that it waits for are both dropped, the
+// sequence is stopped some time after, on a goroutine of its own; a panic of the
+// sequence is then reported to [OnUnhandled].
 func SeriesOf[T any](first T, steps iter.Seq[func(T) *Future[T]]) *Future[T] {
 	if steps == nil {
 		panic("twill: SeriesOf with nil steps")
 	}
 	n := new(seriesNode[T])
 	n.next, n.stop = iter.Pull(steps)
+	n.dropped = runtime.AddCleanup(n, stopDropped, n.stop)
 	return n.begin(first)
+}
+
+// stopDropped ends the sequence of a series that can no longer go on. It is
+// called by the garbage collector's goroutine, which must not run user code.
+func stopDropped(stop func()) {
+	go func() {
+		defer func() {
+			if v := recover(); v != nil {
+				report(caught(v))
+			}
+		}()
+		stop()
+	}()
 }
 
 // seriesNode listens to the future of one step after another, each with the
@@ -61,8 +85,11 @@ type seriesNode[T any] struct {
 	link settle.Link
 	next func() (func(T) *Future[T], bool)
 	stop func()
-	cur  *Future[T]      // of the last step called; set under the lock of f
-	ask  *settle.Failure // the first cancel that came by; under the lock of f
+	// dropped stops the sequence if the node becomes garbage before it settles:
+	// the coroutine of an iter.Pull is never collected.
+	dropped runtime.Cleanup
+	cur     *Future[T]      // of the last step called; set under the lock of f
+	ask     *settle.Failure // the first cancel that came by; under the lock of f
 }
 
 func (n *seriesNode[T]) begin(first T) *Future[T] {
@@ -186,6 +213,7 @@ func (n *seriesNode[T]) end(v T, fail *settle.Failure) (*settle.Core, *settle.Li
 	n.next, n.stop = nil, nil
 	c.Unlock(w)
 	if stop != nil {
+		n.dropped.Stop()
 		stop() // runs user code, and may panic
 	}
 	if w, ok = c.Begin(); !ok {

@@ -310,3 +310,73 @@ func requireFailureText[T any](t *testing.T, want string, f *twill.Future[T]) {
 	_, err := kit.AwaitSoon(f)
 	require.ErrorContains(t, err, want, fmt.Sprint(f))
 }
+
+// Series read the caller's slice when a step was due.
+func TestSeriesCopiesItsSlice(t *testing.T) {
+	var s steps
+	all := []func(int) *twill.Future[int]{s.step, s.step}
+	f := twill.Series(1, all...)
+	all[1] = func(int) *twill.Future[int] { t.Error("called"); return nil }
+	s.promises[0].Resolve(2)
+	s.promises[1].Resolve(3)
+	kit.RequireValue(t, 3, f)
+	require.NotNil(t, all[0], "the caller's slice is left alone")
+}
+
+// The closure of a step that has run was kept until the series ended.
+func TestSeriesReleasesStepsThatHaveRun(t *testing.T) {
+	var s steps
+	step := func() (func(int) *twill.Future[int], weak.Pointer[kit.Resource]) {
+		r := new(kit.Resource)
+		return func(v int) *twill.Future[int] { runtime.KeepAlive(r); return s.step(v) }, weak.Make(r)
+	}
+	var f *twill.Future[int]
+	var first, second weak.Pointer[kit.Resource]
+	kit.Drop(func() {
+		var a, b func(int) *twill.Future[int]
+		a, first = step()
+		b, second = step()
+		f = twill.Series(1, a, b)
+	})
+	require.True(t, kit.Released(first))
+	require.NotNil(t, second.Value())
+	s.promises[0].Resolve(2)
+	s.promises[1].Resolve(3)
+	kit.RequireValue(t, 3, f)
+	require.True(t, kit.Released(second))
+}
+
+// The goroutine of a sequence outlived everything that could ask it for a step.
+func TestSeriesOfStopsASequenceThatIsDropped(t *testing.T) {
+	reports := kit.CollectReports(t)
+	ended := make(chan struct{})
+	kit.Drop(func() {
+		twill.SeriesOf(1, func(yield func(func(int) *twill.Future[int]) bool) {
+			defer panic(kit.ErrBoom)
+			defer close(ended)
+			yield(func(int) *twill.Future[int] { return new(twill.Promise[int]).Future() })
+		})
+	})
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
+		}
+	}, 10*time.Second, time.Millisecond)
+	reports.Await(t, kit.ErrBoom)
+
+	// One that is still to be settled is not stopped.
+	var s steps
+	var f *twill.Future[int]
+	kit.Drop(func() {
+		f = twill.SeriesOf(1, slices.Values([]func(int) *twill.Future[int]{s.step, s.step}))
+	})
+	runtime.GC()
+	runtime.GC()
+	s.promises[0].Resolve(2)
+	s.promises[1].Resolve(3)
+	kit.RequireValue(t, 3, f)
+}
