@@ -3,9 +3,16 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"mime"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
 )
 
 // postMessage takes a message, from a program or from the form on the page.
@@ -36,22 +43,22 @@ func (s *server) getMessage(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, row)
 }
 
-// Health is the answer to GET /healthz, and to the controls of the pipeline.
+// Health is the answer to GET /healthz, and to changes of the pipeline.
 type Health struct {
-	Status   string `json:"status"` // ok, stopping, or not saving
-	State    string `json:"state"`
-	Width    int    `json:"width"`
-	Waiting  int    `json:"waiting"`
-	InFlight int    `json:"inFlight"`
+	Status string `json:"status"` // ok, stopping, or not saving
+	State  string `json:"state"`
+	Settings
+	Waiting  int `json:"waiting"`
+	InFlight int `json:"inFlight"`
 }
 
 func (s *server) health() Health {
 	now := s.outbox.Snapshot()
-	h := Health{"ok", now.State, now.Width, now.Waiting, now.InFlight}
+	h := Health{"ok", now.State, now.Settings, now.Waiting, now.InFlight}
 	switch {
 	case now.Trouble != "":
 		h.Status = "not saving"
-	case now.State == "STOPPING":
+	case now.State == "stopping":
 		h.Status = "stopping"
 	}
 	return h
@@ -71,39 +78,303 @@ func wantsPage(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
-// readDraft reads a message from a JSON object or a form. What was typed is
-// returned also with an error, where it can be told.
+// readDraft reads a message from a JSON object or a form. With an error it
+// returns what it could read.
 func readDraft(r *http.Request) (Draft, error) {
 	var d Draft
-	isForm, err := readBody(r, &d)
-	if err != nil || !isForm {
+	fields, err := readFields(r, "to", "text", "priority")
+	if err != nil {
 		return d, err
 	}
-	d.To, d.Text = r.PostForm.Get("to"), r.PostForm.Get("text")
-	if d.Priority, err = parsePriority(r.PostForm.Get("priority")); err != nil {
-		d.Priority = 0
-		return d, Invalid{{"priority", err.Error()}}
+	var wrong Invalid
+	wrong.note("to", fields.read("to", &d.To))
+	wrong.note("text", fields.read("text", &d.Text))
+	if fields.typed == nil {
+		wrong.note("priority", fields.read("priority", &d.Priority))
+	} else if p, err := parsePriority(fields.typed.Get("priority")); err != nil {
+		wrong.note("priority", err)
+	} else {
+		d.Priority = p
+	}
+	if wrong != nil {
+		return d, wrong
 	}
 	return d, nil
 }
 
-// readNumber reads the number called name, the only one of the request.
+// readNumber reads the number called name, the only field of the request.
 func readNumber(r *http.Request, name string) (int, error) {
-	var numbers map[string]int
-	var mistyped *json.UnmarshalTypeError
-	isForm, err := readBody(r, &numbers)
-	switch {
-	case errors.As(err, &mistyped):
-	case err != nil:
+	fields, err := readFields(r)
+	if err != nil {
 		return 0, err
-	case isForm:
-		if n, err := strconv.Atoi(strings.TrimSpace(r.PostForm.Get(name))); err == nil {
+	}
+	if fields.typed != nil {
+		if n, err := strconv.Atoi(strings.TrimSpace(fields.typed.Get(name))); err == nil {
 			return n, nil
 		}
-	case len(numbers) == 1:
-		if n, ok := numbers[name]; ok {
+	} else if _, ok := fields.object[name]; ok && len(fields.object) == 1 {
+		var n int
+		if fields.read(name, &n) == nil {
 			return n, nil
 		}
 	}
 	return 0, Invalid{{name, "send one whole number called " + name}}
+}
+
+func (s *server) postWidth(w http.ResponseWriter, r *http.Request) {
+	n, err := readNumber(r, "width")
+	if err == nil {
+		err = s.outbox.SetWidth(n)
+	}
+	s.pipeline(w, r, err)
+}
+
+func (s *server) postRate(w http.ResponseWriter, r *http.Request) {
+	n, err := readNumber(r, "perSecond")
+	if err == nil {
+		err = s.outbox.SetRate(n)
+	}
+	s.pipeline(w, r, err)
+}
+
+func (s *server) postPause(w http.ResponseWriter, r *http.Request) {
+	s.pipeline(w, r, s.outbox.Pause())
+}
+
+func (s *server) postResume(w http.ResponseWriter, r *http.Request) {
+	s.pipeline(w, r, s.outbox.Resume())
+}
+
+// pipeline answers a request to change the pipeline.
+func (s *server) pipeline(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil {
+		s.fail(w, r, err, Draft{})
+		return
+	}
+	s.succeed(w, r, s.health())
+}
+
+func (s *server) postPriority(w http.ResponseWriter, r *http.Request) {
+	n, err := readNumber(r, "priority")
+	if err == nil {
+		err = s.outbox.Reprioritize(r.PathValue("id"), n)
+	}
+	s.one(w, r, err)
+}
+
+func (s *server) postCancel(w http.ResponseWriter, r *http.Request) {
+	s.one(w, r, s.outbox.Cancel(r.PathValue("id")))
+}
+
+func (s *server) postSendAgain(w http.ResponseWriter, r *http.Request) {
+	s.one(w, r, s.outbox.SendAgain(r.PathValue("id")))
+}
+
+// one answers a request to change one message.
+func (s *server) one(w http.ResponseWriter, r *http.Request, err error) {
+	if err != nil {
+		s.fail(w, r, err, Draft{})
+		return
+	}
+	row, _ := s.outbox.Message(r.PathValue("id"))
+	s.succeed(w, r, row)
+}
+
+// succeed answers a program with v, and sends a person back to the page.
+func (s *server) succeed(w http.ResponseWriter, r *http.Request, v any) {
+	if wantsPage(r) {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	writeJSON(w, http.StatusOK, v)
+}
+
+const (
+	typeJSON = "application/json"
+	typeForm = "application/x-www-form-urlencoded"
+)
+
+// fields is the body of a request: a form or a JSON object.
+type fields struct {
+	typed  url.Values
+	object map[string]json.RawMessage
+}
+
+// readFields reads a form or a JSON object. If there are names, an object may
+// have no other members.
+func readFields(r *http.Request, names ...string) (f fields, err error) {
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case typeForm:
+		if err := r.ParseForm(); err != nil {
+			return f, unreadable(err)
+		}
+		f.typed = r.PostForm
+	case typeJSON:
+		body, err := io.ReadAll(r.Body)
+		if err == nil {
+			err = json.Unmarshal(body, &f.object)
+		}
+		if err != nil {
+			return f, unreadable(err)
+		}
+	default:
+		return f, requestError{http.StatusUnsupportedMediaType, "send " + typeJSON + " or " + typeForm, nil}
+	}
+	for name := range f.object {
+		switch {
+		case len(names) == 0, slices.Contains(names, name):
+		case strings.Contains(name, "\ufffd"): // perhaps what encoding/json made of other bytes
+			return f, requestError{http.StatusUnprocessableEntity, "the name of a member is not valid UTF-8", nil}
+		default:
+			return f, requestError{http.StatusBadRequest, fmt.Sprintf("the request has an unknown member %q", name), nil}
+		}
+	}
+	return f, nil
+}
+
+// read reads one field, if it is there. Text must be valid UTF-8: encoding/json
+// would replace other bytes, and would leave v as it is for null.
+func (f fields) read(name string, v any) error {
+	if f.typed != nil {
+		text := f.typed.Get(name)
+		*v.(*string) = text
+		if !utf8.ValidString(text) {
+			return errInvalidUTF8
+		}
+		return nil
+	}
+	raw, ok := f.object[name]
+	switch {
+	case !ok:
+		return nil
+	case string(raw) == "null":
+		return errors.New("this is null, leave the member out or give a value")
+	case !utf8.Valid(raw), loneSurrogate(raw):
+		return errInvalidUTF8
+	}
+	var mistyped *json.UnmarshalTypeError
+	if err := json.Unmarshal(raw, v); errors.As(err, &mistyped) {
+		return fmt.Errorf("this is a JSON %s, and should be a %v", mistyped.Value, mistyped.Type)
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// loneSurrogate reports whether a JSON value has an escape, such as \ud800, for
+// one half of a character.
+func loneSurrogate(raw []byte) bool {
+	for i := 0; i < len(raw); i++ {
+		if raw[i] != '\\' {
+			continue
+		}
+		first, second := escaped(raw[i:]), rune(0)
+		i++
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if i += 4; i+1 < len(raw) {
+			second = escaped(raw[i+1:])
+		}
+		if utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escaped returns the code of the escape \uXXXX at the start of raw, if there is
+// one.
+func escaped(raw []byte) rune {
+	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
+		return 0
+	}
+	code, _ := strconv.ParseUint(string(raw[2:6]), 16, 16)
+	return rune(code)
+}
+
+// unreadable returns the error of a request whose body cannot be read.
+func unreadable(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return requestError{http.StatusRequestEntityTooLarge, fmt.Sprintf("a request has at most %d bytes", tooLarge.Limit), err}
+	}
+	return requestError{http.StatusBadRequest, "the request cannot be read: " + err.Error(), err}
+}
+
+// Problem is an error as RFC 9457 wants it, application/problem+json.
+type Problem struct {
+	Type   string         `json:"type"`
+	Title  string         `json:"title"`
+	Status int            `json:"status"`
+	Detail string         `json:"detail,omitempty"`
+	Errors []ProblemField `json:"errors,omitempty"`
+}
+
+// ProblemField is what is wrong with one member of the request.
+type ProblemField struct {
+	FieldError
+	Pointer string `json:"pointer"` // RFC 6901, into the JSON of the request
+}
+
+// problemOf returns the problem document for an error.
+func problemOf(err error) Problem {
+	p := Problem{Type: "about:blank", Status: http.StatusInternalServerError}
+	var (
+		invalid Invalid
+		asked   requestError
+	)
+	switch {
+	case errors.As(err, &invalid):
+		p.Status = http.StatusUnprocessableEntity
+		for _, f := range invalid {
+			p.Errors = append(p.Errors, ProblemField{f, "#/" + f.Field})
+		}
+	case errors.As(err, &asked):
+		p.Status = asked.status
+	case errors.Is(err, ErrUnknown):
+		p.Status = http.StatusNotFound
+	case errors.Is(err, ErrOver):
+		p.Status = http.StatusConflict
+	case errors.Is(err, ErrStopping), errors.Is(err, ErrFull), errors.Is(err, ErrNotSaved):
+		p.Status = http.StatusServiceUnavailable
+	}
+	p.Title, p.Detail = http.StatusText(p.Status), err.Error()
+	return p
+}
+
+// requestError is a request that cannot be understood or is not allowed.
+type requestError struct {
+	status int
+	detail string
+	cause  error // or nil
+}
+
+func (e requestError) Error() string { return e.detail }
+
+func (e requestError) Unwrap() error { return e.cause }
+
+// writeProblem answers with the problem document for err.
+func writeProblem(w http.ResponseWriter, err error) {
+	p := problemOf(err)
+	if p.Status == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "5")
+	}
+	writeAs(w, "application/problem+json", p.Status, p)
+}
+
+// writeJSON answers with v.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	writeAs(w, "application/json", status, v)
+}
+
+func writeAs(w http.ResponseWriter, contentType string, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // v consists of strings and numbers
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(append(body, '\n'))
 }

@@ -11,19 +11,31 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/twillgo/twill"
 )
 
-const attemptTimeout = 15 * time.Second
+const (
+	attemptTimeout = 15 * time.Second
+	maxAttempts    = 8
+)
 
-// Receipt is the result of a job: the message is with the carrier.
-type Receipt struct {
-	Attempts int
+// retries is how the queue repeats an attempt that failed: after a quarter of a
+// second, then after twice the time, and so on up to 16 s. Half of each pause is
+// random, so that many senders do not return at once. A pause is never shorter
+// than the carrier asked for in its Retry-After, up to a minute. In its pauses a
+// message is pending and holds no slot of the queue.
+var retries = &twill.RetryOptions{
+	Backoff: twill.EqualJitter(twill.Limit(twill.Cap(
+		twill.Exponential(250*time.Millisecond, 2), 16*time.Second), maxAttempts-1)),
+	AttemptTimeout: attemptTimeout,
 }
 
-// Courier takes messages to the carrier: an HTTP POST each. The message's
-// identifier goes along as Idempotency-Key, so that a carrier knows a message
-// that comes twice, after an answer that was lost or a crash of this program.
+// Courier takes messages to the carrier, by an HTTP POST each. The message's
+// identifier is its Idempotency-Key, by which a carrier recognizes a message that
+// arrives twice: after an answer that was lost, or a crash of this program.
 type Courier struct {
 	url    string
 	client *http.Client
@@ -36,34 +48,29 @@ func NewCourier(url string, width int) *Courier {
 	transport.MaxIdleConnsPerHost = width
 	return &Courier{url: url, client: &http.Client{
 		Transport: transport,
-		Timeout:   attemptTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a redirected POST would become a GET
 		},
 	}}
 }
 
-// Deliver hands m over, with as many attempts as it takes. It calls note after
-// each attempt that failed and is to be repeated.
-func (c *Courier) Deliver(ctx context.Context, m Message, note func(n int, err error)) (Receipt, error) {
-	n, err := Retry(ctx, func(ctx context.Context) error { return c.attempt(ctx, m) }, note)
-	return Receipt{Attempts: n}, err
-}
-
 // Close closes the connections that are kept for the next message.
 func (c *Courier) Close() { c.client.CloseIdleConnections() }
 
-func (c *Courier) attempt(ctx context.Context, m Message) error {
+// Deliver makes one attempt to hand m over. The error says whether another one
+// may succeed: it is a [twill.Permanent] error if not, and a
+// [*twill.RetryAfterError] if the carrier said when.
+func (c *Courier) Deliver(ctx context.Context, m Message) error {
 	body, err := json.Marshal(struct {
 		To   string `json:"to"`
 		Text string `json:"text"`
 	}{m.To, m.Text})
 	if err != nil {
-		return err
+		return twill.Permanent(err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
 	if err != nil {
-		return err
+		return twill.Permanent(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Idempotency-Key", m.ID)
@@ -80,18 +87,17 @@ func (c *Courier) attempt(ctx context.Context, m Message) error {
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	return &Refusal{
-		Status:     resp.StatusCode,
-		Detail:     detail(resp.Header.Get("Content-Type"), answer),
-		RetryAfter: parseRetryAfter(resp.Header.Get("Retry-After"), time.Now()),
+	refusal := &Refusal{resp.StatusCode, detail(resp.Header.Get("Content-Type"), answer)}
+	if !refusal.Temporary() {
+		return twill.Permanent(refusal)
 	}
+	return twill.RetryAfterHeader(resp.Header, refusal)
 }
 
 // Refusal is an answer of the carrier that is not a success.
 type Refusal struct {
-	Status     int
-	Detail     string        // what the carrier says, if it says so in plain text
-	RetryAfter time.Duration // when to come back, 0 if the carrier did not say
+	Status int
+	Detail string // the first line of the answer, if it is plain text
 }
 
 func (e *Refusal) Error() string {
@@ -102,6 +108,15 @@ func (e *Refusal) Error() string {
 	return text
 }
 
+// Temporary reports whether another attempt may succeed.
+func (e *Refusal) Temporary() bool {
+	switch e.Status {
+	case http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return e.Status >= 500 && e.Status != http.StatusNotImplemented
+}
+
 // detail returns the first line of a plain text, shortened.
 func detail(contentType string, body []byte) string {
 	if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "text/plain" {
@@ -109,4 +124,43 @@ func detail(contentType string, body []byte) string {
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	return strings.ToValidUTF8(fmt.Sprintf("%.200s", line), "")
+}
+
+// trouble returns what to show and save of the error of a job: that of its last
+// attempt, as valid text of a limited length.
+func trouble(err error) string {
+	var all *twill.RetryError
+	if errors.As(err, &all) && all.Last() != nil {
+		err = all.Last()
+	}
+	return fmt.Sprintf("%.300s", strings.ToValidUTF8(err.Error(), "?"))
+}
+
+// pace is a rate limit for the queue: messages are started at equal distances.
+type pace struct {
+	each time.Duration
+
+	mu   sync.Mutex // held by the one that waits
+	next time.Time  // guarded by mu
+}
+
+// newPace returns the limit of n messages a second, or none for 0.
+func newPace(n int) twill.Limiter {
+	if n == 0 {
+		return nil
+	}
+	return &pace{each: time.Second / time.Duration(n)}
+}
+
+// Wait returns when the next message may be started, or ctx ends.
+func (p *pace) Wait(ctx context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(time.Until(p.next)):
+	}
+	p.next = time.Now().Add(p.each)
+	return nil
 }

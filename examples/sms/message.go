@@ -7,40 +7,36 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/twillgo/twill/examples/sms/internal/grapheme"
 )
 
 const (
-	maxText      = 160  // characters, as a person counts them
-	maxTextBytes = 8192 // one character may be made of any number of runes
-	maxPriority  = 1000
+	maxText     = 160 // code points
+	maxPriority = 1000
+	minDigits   = 8
+	maxDigits   = 15 // the limit of E.164
 )
 
 // Message is a text message that was accepted. It is the argument of a job in
-// the queue, and does not change.
+// the queue and does not change.
 type Message struct {
-	ID       string    `json:"id"`
-	Number   int64     `json:"number"` // counts the accepted messages
-	To       string    `json:"to"`
-	Text     string    `json:"text"`
-	Priority int       `json:"priority"` // lower goes first
-	Accepted time.Time `json:"accepted"`
+	ID     string `json:"id"`
+	Number int64  `json:"number"` // counts the accepted messages
+	To     string `json:"to"`
+	Text   string `json:"text"`
 }
 
 var validID = regexp.MustCompile(`^[a-z0-9]{8,64}$`)
 
-// newID returns an identifier that nobody can guess and nobody had before.
+// newID returns an identifier that cannot be guessed.
 func newID() string { return strings.ToLower(rand.Text()) }
 
 // Draft is a message as it was typed.
 type Draft struct {
-	To       string `json:"to"`
-	Text     string `json:"text"`
-	Priority int    `json:"priority"`
+	To       string
+	Text     string
+	Priority int // lower goes first
 }
 
 // FieldError says what is wrong with one field of a form or a JSON object.
@@ -51,7 +47,7 @@ type FieldError struct {
 
 func (e FieldError) Error() string { return e.Field + ": " + e.Detail }
 
-// Invalid is the error for a draft that cannot be sent.
+// Invalid is the error for input with mistakes: one for each wrong field.
 type Invalid []FieldError
 
 func (e Invalid) Error() string {
@@ -72,33 +68,35 @@ func (e Invalid) Of(field string) string {
 	return ""
 }
 
+// note adds the mistake in field, if err is one.
+func (e *Invalid) note(field string, err error) {
+	if err != nil {
+		*e = append(*e, FieldError{field, err.Error()})
+	}
+}
+
 // Check returns the draft in the form in which it is sent. The error is an
 // [Invalid] that names every field with a mistake.
 func (d Draft) Check() (Draft, error) {
 	var wrong Invalid
-	note := func(field string, err error) {
-		if err != nil {
-			wrong = append(wrong, FieldError{field, err.Error()})
-		}
-	}
 	var err error
 	clean := Draft{Priority: d.Priority}
 	clean.To, err = ParsePhone(d.To)
-	note("to", err)
+	wrong.note("to", err)
 	clean.Text, err = parseText(d.Text)
-	note("text", err)
-	note("priority", checkPriority(d.Priority))
+	wrong.note("text", err)
+	wrong.note("priority", checkPriority(d.Priority))
 	if wrong != nil {
 		return Draft{}, wrong
 	}
 	return clean, nil
 }
 
-// parseText checks a message text. Line ends become \n; space around the text
-// is taken off.
+// parseText checks a message text. Line ends become \n, and space around the
+// text is removed.
 func parseText(typed string) (string, error) {
 	if !utf8.ValidString(typed) {
-		return "", errors.New("the text is not valid UTF-8")
+		return "", errInvalidUTF8
 	}
 	text := strings.TrimSpace(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(typed))
 	for _, r := range text {
@@ -106,16 +104,16 @@ func parseText(typed string) (string, error) {
 			return "", fmt.Errorf("the text has a control character, %U", r)
 		}
 	}
-	switch n := grapheme.Count(text); {
+	switch n := utf8.RuneCountInString(text); {
 	case n == 0:
 		return "", errors.New("write a message")
 	case n > maxText:
 		return "", fmt.Errorf("a message has at most %d characters, this one has %d", maxText, n)
-	case len(text) > maxTextBytes:
-		return "", fmt.Errorf("a message has at most %d bytes, this one has %d", maxTextBytes, len(text))
 	}
 	return text, nil
 }
+
+var errInvalidUTF8 = errors.New("this is not valid UTF-8")
 
 func checkPriority(p int) error {
 	if p < -maxPriority || p > maxPriority {
@@ -135,4 +133,47 @@ func parsePriority(typed string) (int, error) {
 		p = maxPriority + 1
 	}
 	return p, checkPriority(p)
+}
+
+// ParsePhone returns the E.164 form of a number as a person types it: a plus
+// and 8 to 15 digits. Spaces, dashes and brackets are removed.
+func ParsePhone(typed string) (string, error) {
+	typed = strings.TrimSpace(typed)
+	switch {
+	case typed == "":
+		return "", errors.New("enter a phone number, such as +1 212 555 0123")
+	case !utf8.ValidString(typed):
+		return "", errInvalidUTF8
+	case strings.Contains(strings.ReplaceAll(typed, " ", ""), "(0)"):
+		return "", errors.New("leave out the (0), which is not dialed from abroad")
+	}
+	var digits strings.Builder
+	plus := false
+	for _, r := range typed {
+		switch {
+		case r >= '0' && r <= '9':
+			digits.WriteRune(r)
+		case r == '+' && !plus && digits.Len() == 0:
+			plus = true
+		case unicode.IsSpace(r), unicode.Is(unicode.Pd, r), strings.ContainsRune("()[]{}", r):
+		case r == '+':
+			return "", errors.New("the plus belongs at the beginning, and only there")
+		default:
+			return "", fmt.Errorf("%q cannot be part of a phone number", r)
+		}
+	}
+	number := digits.String()
+	switch n := len(number); {
+	case !plus && strings.HasPrefix(number, "00"):
+		return "", errors.New("write a plus instead of the leading 00")
+	case !plus:
+		return "", errors.New("begin with a plus and the country code, such as +1 or +44")
+	case strings.HasPrefix(number, "0"):
+		return "", errors.New("no country code begins with 0")
+	case n < minDigits:
+		return "", fmt.Errorf("a number has at least %d digits, this one has %d", minDigits, n)
+	case n > maxDigits:
+		return "", fmt.Errorf("a number has at most %d digits, this one has %d", maxDigits, n)
+	}
+	return "+" + number, nil
 }

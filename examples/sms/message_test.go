@@ -26,17 +26,17 @@ func TestCheckNamesEveryWrongField(t *testing.T) {
 	require.Empty(t, invalid.Of("width"))
 }
 
-func TestATextHasAtMost160CharactersAsAPersonCounts(t *testing.T) {
+func TestATextHasAtMost160CodePoints(t *testing.T) {
 	for _, c := range []struct {
 		name, text, wrong string
 	}{
 		{"160 letters", strings.Repeat("a", 160), ""},
 		{"161 letters", strings.Repeat("a", 161), "at most 160 characters, this one has 161"},
-		{"160 families", strings.Repeat(family, 160), ""},
-		{"161 families", strings.Repeat(family, 161), "at most 160 characters, this one has 161"},
-		{"160 accents", strings.Repeat("e\u0301", 160), ""},
+		{"160 emoji", strings.Repeat("\U0001f600", 160), ""},
+		{"161 emoji", strings.Repeat("\U0001f600", 161), "at most 160 characters, this one has 161"},
+		{"a family is 7", strings.Repeat(family, 23), "at most 160 characters, this one has 161"},
+		{"80 accents", strings.Repeat("e\u0301", 80), ""},
 		{"80 letters, 80 line ends", strings.Repeat("\r\na", 80) + "a", ""},
-		{"a letter with 5000 accents", "a" + strings.Repeat("\u0301", 5000), "at most 8192 bytes"},
 		{"NUL", "a\x00b", "control character, U+0000"},
 		{"escape", "a\x1b[31mb", "control character, U+001B"},
 		{"no UTF-8", "a\xff", "not valid UTF-8"},
@@ -69,4 +69,46 @@ func TestIdentifiersAreValidAndDiffer(t *testing.T) {
 	a, b := newID(), newID()
 	require.Regexp(t, validID, a)
 	require.NotEqual(t, a, b)
+}
+
+func TestParsePhoneTakesWhatAPersonTypes(t *testing.T) {
+	for typed, want := range map[string]string{
+		"+12125550123":                   "+12125550123",
+		" +1 (212) 555-0123 ":            "+12125550123",
+		"+44 7700 900123":                "+447700900123",
+		"+1\u00a0212\u2011555\u20130123": "+12125550123", // as pasted: no-break space, other dashes
+		"(+44) [7700] 900123":            "+447700900123",
+		"+12345678":                      "+12345678",
+		"+123456789012345":               "+123456789012345",
+	} {
+		got, err := ParsePhone(typed)
+		require.NoError(t, err, typed)
+		require.Equal(t, want, got, typed)
+	}
+}
+
+func TestParsePhoneSaysWhatIsWrong(t *testing.T) {
+	for typed, want := range map[string]string{
+		"":                    "enter a phone number",
+		" \t":                 "enter a phone number",
+		"+":                   "at least 8 digits, this one has 0",
+		"2125550123":          "begin with a plus",
+		"00442079460123":      "write a plus instead of the leading 00",
+		"+0442079460":         "no country code begins with 0",
+		"+44 (0)20 7946 0123": "leave out the (0)",
+		"+44 ( 0 ) 207946012": "leave out the (0)",
+		"+1234567":            "at least 8 digits, this one has 7",
+		"+1234567890123456":   "at most 15 digits, this one has 16",
+		"+1 212 555 0123 x4":  `'x' cannot be part`,
+		"+1212555012\u0663":   "cannot be part", // an Arabic digit
+		"++12125550123":       "the plus belongs at the beginning",
+		"1+2125550123":        "the plus belongs at the beginning",
+		"+1<script>":          `'<' cannot be part`,
+		"+1\x0012125550123":   `'\x00' cannot be part`,
+		"+1\xff2125550123":    "not valid UTF-8",
+	} {
+		got, err := ParsePhone(typed)
+		require.ErrorContains(t, err, want, "%q", typed)
+		require.Empty(t, got)
+	}
 }

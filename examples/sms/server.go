@@ -1,11 +1,116 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"net"
 	"net/http"
+	"os"
+	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/twillgo/twill"
 )
+
+// goodbye is how long open requests may take when everything else has ended.
+const goodbye = 5 * time.Second
+
+// serve serves the page until an interrupt. Then it takes no more messages and
+// finishes the attempts underway, while the page shows how far that is; the
+// next start sends the other messages. A second interrupt finishes nothing.
+func serve(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (int, error) {
+	listener, err := net.Listen("tcp", cfg.addr)
+	if err != nil {
+		return exitFailed, fmt.Errorf("the page cannot be served: %w; -addr chooses another address", err)
+	}
+	defer func() { _ = listener.Close() }()
+	store, err := OpenStore(cfg.state)
+	if err != nil {
+		return exitFailed, err
+	}
+	courier := NewCourier(cfg.carrier, maxWidth)
+	defer courier.Close()
+	outbox, err := NewOutbox(store, courier, cfg.width)
+	if err != nil {
+		return exitFailed, errors.Join(err, store.Close())
+	}
+	greet(outbox.Snapshot(), outbox.restored, cfg.state, stdout)
+
+	closing, closeStreams := context.WithCancel(context.Background())
+	defer closeStreams()
+	board := NewBoard(outbox)
+	server := newServer(closing, cfg.addr, outbox, board)
+	group, running := errgroup.WithContext(context.Background())
+	group.Go(func() error { board.Run(closing); return nil })
+	group.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	fmt.Fprintf(stdout, "serving on http://%s\n", listener.Addr())
+	if at, ok := listener.Addr().(*net.TCPAddr); ok && !at.IP.IsLoopback() {
+		fmt.Fprintln(stderr, "sms: there is no login: everyone who reaches this address can send messages")
+	}
+
+	code := exitOK
+	select {
+	case <-interrupts:
+		code = stop(outbox, interrupts, stdout)
+	case <-running.Done(): // the listener broke
+		<-outbox.Stop().Done()
+		code = exitFailed
+	}
+	closeStreams()
+	patience, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	if server.Shutdown(patience) != nil {
+		_ = server.Close()
+	}
+	err = group.Wait()
+	left, saving := outbox.Close()
+	fmt.Fprintf(stdout, "stopped; %d messages wait for the next start\n", left)
+	if err = errors.Join(err, saving); err != nil {
+		return exitFailed, err
+	}
+	return code, nil
+}
+
+// greet prints what the state file has brought back.
+func greet(s Snapshot, restored int, file string, stdout io.Writer) {
+	if restored > 0 {
+		fmt.Fprintf(stdout, "%d messages are back in the queue, from %s\n", restored, file)
+	}
+	switch {
+	case s.Paused:
+		fmt.Fprintln(stdout, "paused, as at the last stop: no message is started until you resume")
+	case s.Width == 0:
+		fmt.Fprintln(stdout, "width 0, as at the last stop: no message is started")
+	}
+}
+
+// stop stops the outbox. It returns the exit code.
+func stop(outbox *Outbox, interrupts <-chan os.Signal, stdout io.Writer) int {
+	stopped := outbox.Stop()
+	underway, _ := outbox.queue.Size()
+	fmt.Fprintf(stdout, "stopping: %d underway are being finished; interrupt again to stop at once\n", underway)
+	select {
+	case <-stopped.Done():
+		return exitOK
+	case <-interrupts:
+		<-outbox.StopNow().Done()
+		return exitInterrupted
+	}
+}
 
 //go:embed web
 var web embed.FS
@@ -44,6 +149,7 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("POST /messages/{id}/priority", s.postPriority)
 	mux.HandleFunc("POST /messages/{id}/send-again", s.postSendAgain)
 	mux.HandleFunc("POST /width", s.postWidth)
+	mux.HandleFunc("POST /rate", s.postRate)
 	mux.HandleFunc("POST /pause", s.postPause)
 	mux.HandleFunc("POST /resume", s.postResume)
 	mux.HandleFunc("GET /static/app.js", asset("web/app.js", "text/javascript; charset=utf-8"))
@@ -59,8 +165,8 @@ func (s *server) routes() http.Handler {
 	})
 }
 
-// unrouted turns the plain text with which a ServeMux answers what it has no
-// route for, 404 or 405, into a problem document.
+// unrouted turns the plain text of a ServeMux without a route for a request, 404
+// or 405, into a problem document.
 type unrouted struct{ http.ResponseWriter }
 
 func (u unrouted) WriteHeader(status int) {
@@ -84,4 +190,255 @@ func asset(name, contentType string) http.HandlerFunc {
 		w.Header().Set("Cache-Control", "no-cache")
 		_, _ = w.Write(content)
 	}
+}
+
+const maxBody = 64 << 10
+
+const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// guard admits the requests of programs, and of a browser on this machine for
+// this page. There is no login: a page of another site must neither read nor
+// send anything here, even if its name was made to point here.
+func guard(hosts map[string]bool, next http.Handler) http.Handler {
+	crossOrigin := http.NewCrossOriginProtection()
+	crossOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, requestError{http.StatusForbidden, "a page of another site cannot do this", nil})
+	}))
+	next = crossOrigin.Handler(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentSecurity)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if !hosts[hostname(r.Host)] {
+			writeProblem(w, requestError{http.StatusMisdirectedRequest, "this server does not go by that name", nil})
+			return
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// allowedHosts returns the names that a request may be for: those of this
+// machine to itself, and the one the server was told to listen on.
+func allowedHosts(addr string) map[string]bool {
+	hosts := map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}
+	if name := hostname(addr); name != "" {
+		hosts[name] = true
+	}
+	return hosts
+}
+
+// hostname returns the host of "host" or "host:port" as it is compared: no
+// brackets, no trailing dot, lower case.
+func hostname(hostport string) string {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	} else if len(host) > 1 && host[0] == '[' && host[len(host)-1] == ']' {
+		host = host[1 : len(host)-1]
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
+// pageView is what the page is made from. Scripts keep it up to date later; it
+// is complete without them.
+type pageView struct {
+	Snapshot
+	Typed  Draft   // in the form
+	Notice string  // an error that belongs to no field
+	Wrong  Invalid // errors beside their fields
+	Empty  Row     // for the rows that scripts make
+	Max    int     // characters of a message
+}
+
+var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
+	"age":     age,
+	"outcome": outcome,
+	"add":     func(a, b int) int { return a + b },
+	"rate":    func(perSecond float64) string { return fmt.Sprintf("%.1f", perSecond) },
+	"row":     func(v pageView, r Row) map[string]any { return map[string]any{"Now": v.Now, "R": r} },
+}).ParseFS(web, "web/page.html"))
+
+// age writes the time from since to now as the page's script does.
+func age(since, now int64) string {
+	switch d := time.Duration(max(now-since, 0)) * time.Millisecond; {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	default:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	}
+}
+
+// MorePending is how many pending messages have no row.
+func (v pageView) MorePending() int { return v.Waiting - len(v.Pending) }
+
+// MoreFailed is how many failed messages have no row.
+func (v pageView) MoreFailed() int { return v.Failures - len(v.Failed) }
+
+// Idle reports whether messages are not started because the width is 0.
+func (v pageView) Idle() bool { return v.Width == 0 && v.State == "running" }
+
+// outcome says in the words of the page how a message ended.
+func outcome(state string) string {
+	if state == stateName(twill.JobFinished) {
+		return "sent"
+	}
+	return state
+}
+
+func (s *server) getPage(w http.ResponseWriter, _ *http.Request) {
+	s.writePage(w, http.StatusOK, pageView{})
+}
+
+func (s *server) writePage(w http.ResponseWriter, status int, v pageView) {
+	v.Snapshot, v.Max = s.outbox.Snapshot(), maxText
+	var b bytes.Buffer
+	if err := page.Execute(&b, v); err != nil {
+		writeProblem(w, fmt.Errorf("the page cannot be made: %w", err))
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b.Bytes())
+}
+
+// fail refuses a request. A program gets a problem document, a person the page
+// with what was typed and with each error beside its field.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, typed Draft) {
+	if !wantsPage(r) {
+		writeProblem(w, err)
+		return
+	}
+	p := problemOf(err)
+	v := pageView{Typed: typed}
+	for _, f := range p.Errors {
+		v.Wrong = append(v.Wrong, f.FieldError)
+	}
+	if v.Wrong == nil {
+		v.Notice = p.Detail
+	}
+	s.writePage(w, p.Status, v)
+}
+
+// streamWrite is how long a browser may take to read an event.
+const streamWrite = 10 * time.Second
+
+var errStreams = requestError{http.StatusServiceUnavailable, "too many pages are open", nil}
+
+// getEvents sends the editions of the board as server-sent events.
+func (s *server) getEvents(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead {
+		return
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		writeProblem(w, errStreams)
+		return
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(s.closing, cancel)()
+
+	conn := http.NewResponseController(w)
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, "retry: 1000\n\n")
+	for edition := s.board.Latest(); ; edition = s.board.Latest() {
+		// It replaces the server's WriteTimeout, which is for a whole response.
+		// A writer without deadlines has no such timeout either.
+		if err := conn.SetWriteDeadline(time.Now().Add(streamWrite)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return
+		}
+		if _, err := fmt.Fprintf(w, "event: snapshot\ndata: %s\n\n", edition.Data); err != nil {
+			return
+		}
+		if err := conn.Flush(); err != nil {
+			return
+		}
+		if _, err := edition.Next().Await(ctx); err != nil {
+			return
+		}
+	}
+}
+
+const (
+	editionGap  = 200 * time.Millisecond // between two editions, at least
+	editionBeat = 2 * time.Second        // after which there is another without a change
+)
+
+// Edition is a snapshot as it is sent to the browsers.
+type Edition struct {
+	Data []byte
+	next *twill.Promise[*Edition]
+}
+
+// Next is the edition after this one.
+func (e *Edition) Next() *twill.Future[*Edition] { return e.next.Future() }
+
+// Board publishes snapshots. A slow reader misses editions, and holds up neither
+// the board nor another reader.
+type Board struct {
+	outbox *Outbox
+
+	mu     sync.Mutex // guards latest
+	latest *Edition
+}
+
+// NewBoard returns a board with a first edition.
+func NewBoard(o *Outbox) *Board {
+	b := &Board{outbox: o}
+	b.latest = b.edition()
+	return b
+}
+
+// Latest returns the newest edition.
+func (b *Board) Latest() *Edition {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.latest
+}
+
+// Run publishes an edition after each change, until ctx ends.
+func (b *Board) Run(ctx context.Context) {
+	beat := time.NewTicker(editionBeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-b.outbox.changed:
+		case <-beat.C:
+		}
+		b.publish()
+		select {
+		case <-ctx.Done():
+		case <-time.After(editionGap):
+		}
+	}
+}
+
+func (b *Board) publish() {
+	next := b.edition()
+	b.mu.Lock()
+	last := b.latest
+	b.latest = next
+	b.mu.Unlock()
+	last.next.Resolve(next)
+}
+
+func (b *Board) edition() *Edition {
+	data, err := json.Marshal(b.outbox.Snapshot())
+	if err != nil {
+		panic(err) // a struct of strings and numbers
+	}
+	return &Edition{Data: data, next: twill.NewPromise[*Edition]()}
 }

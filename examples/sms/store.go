@@ -12,28 +12,114 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"unicode/utf8"
+
+	"github.com/twillgo/twill"
 )
 
 const (
-	stateVersion = 1
+	stateVersion = 2
 	maxStateFile = 64 << 20
 )
 
-// Saved is a message in the state file: one that still has to be sent, or one
-// that failed and that nobody has dismissed.
+// State is the content of the state file.
+type State struct {
+	Version int `json:"version"`
+	Settings
+	Messages []Saved `json:"messages"` // by number
+}
+
+// Settings are what the operator has set. They survive a restart: a pipeline
+// that was paused stays paused.
+type Settings struct {
+	Width     int  `json:"width"`     // messages underway at once; 0 starts none
+	PerSecond int  `json:"perSecond"` // messages started in a second; 0 sets no limit
+	Paused    bool `json:"paused"`
+}
+
+// Saved is a message in the state file, as the record of its job: one that
+// still has to be sent, or one that failed and was not dismissed.
 type Saved struct {
-	Message
+	twill.JobRecord[Message]
 	Failure string `json:"failure,omitempty"`
 }
 
-// state is the content of the file.
-type state struct {
-	Version  int     `json:"version"`
-	Messages []Saved `json:"messages"`
+// check returns what is wrong with s. The program neither reads nor writes a
+// state with a mistake.
+func (s *State) check() error {
+	if s.Version != stateVersion {
+		return fmt.Errorf("version %d, this program knows %d", s.Version, stateVersion)
+	}
+	if err := s.Settings.check(); err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for i, m := range s.Messages {
+		_, err := Draft{m.Arg.To, m.Arg.Text, m.Priority}.Check()
+		switch {
+		case err != nil:
+			return fmt.Errorf("message %d: %w", i+1, err)
+		case !validID.MatchString(m.Arg.ID), seen[m.Arg.ID], m.Arg.Number < 1:
+			return fmt.Errorf("message %d: bad id or number", i+1)
+		case m.Attempts < 0:
+			return fmt.Errorf("message %d: %d attempts", i+1, m.Attempts)
+		}
+		seen[m.Arg.ID] = true
+	}
+	return nil
 }
 
-// Store is the state file. It belongs to one process at a time, and is replaced
-// as a whole: whoever reads it finds the old state or the new one.
+func (s Settings) check() error {
+	var wrong Invalid
+	if s.Width < 0 || s.Width > maxWidth {
+		wrong.note("width", fmt.Errorf("a width is a number from 0 to %d", maxWidth))
+	}
+	if s.PerSecond < 0 || s.PerSecond > maxPerSecond {
+		wrong.note("perSecond", fmt.Errorf("a rate is a number from 0 to %d", maxPerSecond))
+	}
+	if wrong != nil {
+		return wrong
+	}
+	return nil
+}
+
+func decode(content []byte) (State, error) {
+	var s State
+	if !utf8.Valid(content) {
+		return s, errInvalidUTF8
+	}
+	decoder := json.NewDecoder(bytes.NewReader(content))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&s); err != nil {
+		return s, err
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return s, errors.New("there is more after its end")
+	}
+	return s, s.check()
+}
+
+// encode returns the file for s, which decode accepts.
+//
+// The messages are sorted by number: restored in this order, they are started
+// as before, and one whose priority changes later still finds its place among
+// its equals.
+func encode(s State) ([]byte, error) {
+	slices.SortFunc(s.Messages, func(a, b Saved) int { return cmp.Compare(a.Arg.Number, b.Arg.Number) })
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	content, err := json.MarshalIndent(s, "", "\t")
+	if err == nil && len(content) >= maxStateFile {
+		err = errTooLarge
+	}
+	return append(content, '\n'), err
+}
+
+var errTooLarge = fmt.Errorf("larger than %d bytes", maxStateFile)
+
+// Store is the state file. It belongs to one process at a time and is replaced
+// as a whole: a reader finds the old state or the new one.
 type Store struct {
 	path string
 	name string   // of the file in dir
@@ -71,88 +157,101 @@ func (s *Store) own() error {
 		return err
 	}
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o002 != 0 && info.Mode()&fs.ModeSticky == 0 {
-		return errors.New("everybody may write to its directory; choose another with -state")
+		return errors.New("every user may write to its directory; choose another with -state")
 	}
 	s.lock, err = lockFile(s.dir, s.name+".lock")
 	return err
 }
 
-// Close lets another process have the file.
+// Close releases the file for another process.
 func (s *Store) Close() error {
 	return errors.Join(s.lock.Close(), s.dir.Close())
 }
 
-// Load returns the messages in the file, in its order. There are none if there is no file. A file that cannot be
-// understood is an error, and stays as it is.
-func (s *Store) Load() ([]Saved, error) {
+// Load returns the state in the file, or the first one if there is no file. A
+// file that cannot be understood is an error and stays as it is.
+func (s *Store) Load() (State, error) {
 	content, err := s.read()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return State{Version: stateVersion, Settings: Settings{Width: firstWidth}}, nil
 	}
-	var messages []Saved
+	var state State
 	if err == nil {
-		messages, err = decode(content)
+		state, err = decode(content)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state file %s: %w; it was left as it is: repair it, or move it away to start without it", s.path, err)
+		return State{}, fmt.Errorf("state file %s: %w; it was left as it is: repair it, or move it away to start without it", s.path, err)
 	}
-	return messages, nil
+	return state, nil
 }
 
 func (s *Store) read() ([]byte, error) {
 	info, err := s.dir.Lstat(s.name) // before opening: a named pipe would block
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if !info.Mode().IsRegular() {
+	case !info.Mode().IsRegular():
 		return nil, errors.New("not a regular file")
-	}
-	if info.Size() > maxStateFile {
-		return nil, fmt.Errorf("larger than %d bytes", maxStateFile)
+	case info.Size() > maxStateFile:
+		return nil, errTooLarge
 	}
 	return s.dir.ReadFile(s.name)
 }
 
-func decode(content []byte) ([]Saved, error) {
-	var st state
-	decoder := json.NewDecoder(bytes.NewReader(content))
-	decoder.DisallowUnknownFields()
-	if err := decoder.Decode(&st); err != nil {
-		return nil, err
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errors.New("there is more after its end")
-	}
-	if st.Version != stateVersion {
-		return nil, fmt.Errorf("version %d, this program knows %d", st.Version, stateVersion)
-	}
-	seen := map[string]bool{}
-	for i, m := range st.Messages {
-		_, err := Draft{m.To, m.Text, m.Priority}.Check()
-		switch {
-		case err != nil:
-			return nil, fmt.Errorf("message %d: %w", i+1, err)
-		case !validID.MatchString(m.ID), seen[m.ID], m.Number < 1:
-			return nil, fmt.Errorf("message %d: bad id or number", i+1)
-		}
-		seen[m.ID] = true
-	}
-	return st.Messages, nil
-}
-
-// Save replaces the file. When it returns nil, the messages are on the disk.
-//
-// They are written by number: put into the queue one after the other, they are
-// dispatched as before, and one whose priority changes later still finds its
-// place among its equals.
-func (s *Store) Save(messages []Saved) error {
-	slices.SortFunc(messages, func(a, b Saved) int { return cmp.Compare(a.Number, b.Number) })
-	content, err := json.MarshalIndent(state{stateVersion, messages}, "", "\t")
+// Save replaces the file. When it returns nil, the state is on the disk.
+func (s *Store) Save(state State) error {
+	content, err := encode(state)
 	if err == nil {
-		err = s.replace(append(content, '\n'))
+		err = s.replace(content)
 	}
 	if err != nil {
 		return fmt.Errorf("state file %s: %w", s.path, err)
 	}
 	return nil
+}
+
+// replace writes the content to a file beside the state file, forces it to the
+// disk and gives it the state file's name. If it fails on the way, the old file
+// is still there.
+func (s *Store) replace(content []byte) error {
+	temp := s.name + ".tmp"
+	// A file that a crash left, or a link, is not written through.
+	if err := s.dir.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := s.dir.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	if err == nil {
+		err = file.Sync()
+	}
+	if closing := file.Close(); err == nil {
+		err = closing
+	}
+	if err == nil {
+		err = s.dir.Rename(temp, s.name)
+	}
+	if err != nil {
+		_ = s.dir.Remove(temp)
+		return err
+	}
+	return s.syncDir()
+}
+
+// syncDir forces the new name to the disk. Windows cannot, and need not.
+func (s *Store) syncDir() error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	dir, err := s.dir.Open(".")
+	if err != nil {
+		return err
+	}
+	err = dir.Sync()
+	if closing := dir.Close(); err == nil {
+		err = closing
+	}
+	return err
 }

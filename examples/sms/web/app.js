@@ -11,31 +11,37 @@ function show(s) {
   setClock(s.now);
   for (const count of document.querySelectorAll("[data-count]")) {
     const value = s[count.dataset.count];
-    setText(count, count.dataset.count === "perSecond" ? value.toFixed(1) : value);
+    setText(count, count.dataset.count === "throughput" ? value.toFixed(1) : value);
   }
   $("s-failed").hidden = s.failed.length === 0;
   renderAll({ failed: s.failed, underway: s.underway, pending: s.pending, recent: s.recent });
-  const more = s.waiting - s.pending.length;
-  setText($("more"), more > 0 ? `and ${more} more` : "");
+  showMore("more-failed", s.failures - s.failed.length);
+  showMore("more-pending", s.waiting - s.pending.length);
   setText($("trouble"), s.trouble);
   $("trouble").hidden = !s.trouble;
-  $("stopping").hidden = s.state !== "STOPPING";
+  $("stopping").hidden = s.state !== "stopping";
   showPipeline(s);
-  summary = `${s.waiting} pending, ${s.inFlight} underway, ${s.sent} sent, ${s.failures} failed, ${s.state.toLowerCase()}`;
+  summary = `${s.waiting} pending, ${s.inFlight} underway, ${s.sent} sent, ${s.failures} failed, ${s.state}`;
+}
+
+function showMore(id, more) {
+  setText($(id), more > 0 ? `and ${more} more` : "");
 }
 
 function showPipeline(s) {
+  $("idle").hidden = s.width !== 0 || s.state !== "running";
   setText($("state"), s.state);
   $("state").dataset.state = s.state;
   if (document.activeElement !== $("width")) $("width").value = s.width;
+  if (document.activeElement !== $("perSecond")) $("perSecond").value = s.perSecond;
   $("narrower").value = Math.max(0, s.width - 1);
   $("wider").value = Math.min(s.width + 1, $("width").max);
-  const paused = s.state === "PAUSED";
+  const paused = s.state === "paused";
   $("hold").setAttribute("action", paused ? "/resume" : "/pause");
   setText($("hold").querySelector("button"), paused ? "Resume" : "Pause");
 }
 
-// A screen reader is told now and then, not five times a second.
+// A screen reader reads the summary now and then, not five times a second.
 let summary = "";
 setInterval(() => setText($("summary"), summary), 5000);
 setInterval(updateAges, 1000);
@@ -114,17 +120,15 @@ document.addEventListener("submit", async (event) => {
   if (!("live" in form.dataset)) return;
   event.preventDefault();
   const answer = await post(form.getAttribute("action"), new URLSearchParams(new FormData(form, event.submitter)));
-  const field = form.getAttribute("action") === "/width";
-  if (field) mark(["width"], answer.errors);
+  const field = { "/width": "width", "/rate": "perSecond" }[form.getAttribute("action")];
+  if (field) mark([field], answer.errors);
   notice(answer.ok || (field && answer.errors) ? "" : answer.detail);
 });
 
-// --- Characters, as a person counts them ---
-
-const characters = Intl.Segmenter && new Intl.Segmenter(undefined, { granularity: "grapheme" });
+// --- Characters ---
 
 function length(text) {
-  return characters ? [...characters.segment(text)].length : [...text.normalize("NFC")].length;
+  return [...text].length; // code points, as the server counts them
 }
 
 function count() {

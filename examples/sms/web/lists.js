@@ -30,9 +30,10 @@ function fill(row, message) {
   }
   for (const tries of row.querySelectorAll("[data-tries]")) {
     tries.title = message.trouble ?? "";
-    setText(tries, message.attempts ? `try ${message.attempts + 1}` : "");
+    if ("waits" in tries.dataset) setText(tries, message.attempts ? "retried" : "");
+    else setText(tries, message.attempts > 1 ? `try ${message.attempts}` : "");
   }
-  for (const cell of row.querySelectorAll("[data-outcome]")) setText(cell, message.state === "FINISHED" ? "sent" : message.state.toLowerCase());
+  for (const cell of row.querySelectorAll("[data-outcome]")) setText(cell, message.state === "finished" ? "sent" : message.state);
   for (const form of row.querySelectorAll("form[data-path]")) form.setAttribute("action", form.dataset.path.replace("*", message.id));
   for (const button of row.querySelectorAll("[data-label]")) button.setAttribute("aria-label", button.dataset.label.replace("*", message.to));
   for (const button of row.querySelectorAll("[data-step]")) button.value = message.priority + Number(button.dataset.step);
@@ -62,9 +63,9 @@ function render(name, messages) {
   }
 }
 
-// renderAll shows the lists, by name. The focus goes with its message, also
-// into another list. If there is no such button it goes to the heading, and
-// never to another message, which somebody could cancel by accident.
+// renderAll shows the lists, by name. The focus follows its message, even into
+// another list. If there is no such button it moves to the heading, and never to
+// another message, which could then be canceled by accident.
 export function renderAll(lists) {
   const focus = document.activeElement;
   const id = focus.closest("tr")?.dataset.id;

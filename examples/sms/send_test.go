@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bytes"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"github.com/twillgo/twill"
 )
 
 func TestReadRecipients(t *testing.T) {
@@ -33,7 +38,7 @@ func TestReadRecipients(t *testing.T) {
 		{"a bad line after a text of two", "+12125550123,\"one\ntwo\"\n12,x\n" + valid, []int{1, 4}, []string{"3: to:"}},
 		{"a quote in the middle", "+12125550123,He said \"hi\"\n" + valid, []int{2}, []string{"1: bare \""}},
 		{"a quote that does not end", valid + "\n\n+12125550124,\"Hello\n" + valid + "\n" + valid, []int{1, 4, 5}, []string{"3: extraneous or missing \""}},
-		{"bytes that are no text", "+12125550123,a\xff\n" + valid, []int{2}, []string{"1: text: the text is not valid UTF-8"}},
+		{"bytes that are no text", "+12125550123,a\xff\n" + valid, []int{2}, []string{"1: text: this is not valid UTF-8"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			good, bad, err := ReadRecipients(strings.NewReader(c.file))
@@ -92,4 +97,43 @@ func FuzzReadRecipients(f *testing.F) {
 		}
 		require.LessOrEqual(t, len(good)+len(bad), lines)
 	})
+}
+
+func TestProgressIsALineForEachTenth(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, false, 37)
+	for sent := 0; sent <= 37; sent++ {
+		p.Show(twill.DispatchStats{Finished: uint64(sent), Underway: 2})
+		p.Show(twill.DispatchStats{Finished: uint64(sent), Underway: 2})
+	}
+	p.End()
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 10)
+	require.Equal(t, "4 of 37, 2 underway, 0 retried, 0 failed", lines[0])
+	require.Equal(t, "37 of 37, 2 underway, 0 retried, 0 failed", lines[9])
+}
+
+func TestProgressIsABarOnATerminal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := NewProgress(&out, true, 200)
+		time.Sleep(10 * time.Second)
+		p.Show(twill.DispatchStats{Finished: 100, Underway: 5, Retries: 3})
+		require.Equal(t, "\r[###############...............] 100 of 200, 5 underway, 3 retried, 0 failed, 10 s left", out.String())
+		out.Reset()
+		p.Show(twill.DispatchStats{Finished: 199, Failed: 1})
+		require.Equal(t, "\r[##############################] 200 of 200, 0 underway, 0 retried, 1 failed           ", out.String())
+		out.Reset()
+		p.End()
+		p.End()
+		require.Equal(t, "\n", out.String())
+	})
+}
+
+func TestAFileIsNoTerminal(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	require.NoError(t, err)
+	defer file.Close()
+	require.False(t, isTerminal(file))
+	require.False(t, isTerminal(&bytes.Buffer{}))
 }
