@@ -417,6 +417,14 @@ type DB struct{ name string }
 // Query asks the database.
 func (db *DB) Query(q string) (string, error) { return q + " from " + db.name, nil }
 
+// QueryContext asks the database while ctx lasts.
+func (db *DB) QueryContext(ctx context.Context, q string) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	return db.Query(q)
+}
+
 // DBClient has the methods of a [DB], and they work from the start: those called
 // before it is connected wait. It is what the deferredInitMixin makes of a class.
 type DBClient struct {
@@ -482,14 +490,14 @@ func ExampleInit_metaclass() {
 func ExampleInit_failure() {
 	ctx := context.Background()
 	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return nil, errors.New("no such host") })
-	_, err := twill.Do(init, func(db *DB) (string, error) { return db.Query("a") }).Await(ctx)
+	_, err := twill.Then(init.Ready(), func(db *DB) (string, error) { return db.Query("a") }).Await(ctx)
 	fmt.Println(err)
 	// Output:
 	// no such host
 }
 
-// A host that is down for a moment.
-func ExampleNewInitRetry() {
+// A host that is down for a moment: the construction is retried.
+func ExampleNewInit() {
 	ctx := context.Background()
 	attempts := 0
 	connect := func(context.Context) (*DB, error) {
@@ -498,29 +506,20 @@ func ExampleNewInitRetry() {
 		}
 		return &DB{"orders"}, nil
 	}
-	pauses := slices.Values([]time.Duration{time.Millisecond, 2 * time.Millisecond})
-	init := twill.NewInitRetry(ctx, connect, pauses)
-	fmt.Println(twill.Do(init, func(db *DB) (string, error) { return db.Query("a") }).Await(ctx))
+	init := twill.NewInit(ctx, func(ctx context.Context) (*DB, error) { return twill.Retry(ctx, connect, nil) })
+	fmt.Println(twill.Then(init.Ready(), func(db *DB) (string, error) { return db.Query("a") }).Await(ctx))
 	fmt.Println(attempts, "attempts")
 	// Output:
 	// a from orders <nil>
 	// 3 attempts
 }
 
-func ExampleDo() {
-	ctx := context.Background()
-	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
-	rows := twill.Do(init, func(db *DB) (string, error) { return db.Query("a") })
-	fmt.Println(rows.Await(ctx))
-	// Output: a from orders <nil>
-}
-
-// What blocks is started by Go, so that the calls behind it need not wait.
-func ExampleDoFuture() {
+// A function that blocks is started by Go, so that it delays no other call.
+func ExampleInit_Ready() {
 	ctx := context.Background()
 	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
 	query := func(q string) *twill.Future[string] {
-		return twill.DoFuture(init, func(db *DB) *twill.Future[string] {
+		return twill.ThenFuture(init.Ready(), func(db *DB) *twill.Future[string] {
 			return twill.Go(ctx, func(context.Context) (string, error) { return db.Query(q) })
 		})
 	}
@@ -534,6 +533,17 @@ func ExampleMethod() {
 	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
 	query := twill.Method(init, (*DB).Query)
 	fmt.Println(query("a").Await(ctx))
+	// Output: a from orders <nil>
+}
+
+// A method that takes a context, and may block.
+func ExampleMethodContext() {
+	init := twill.NewInit(context.Background(), func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
+	query := twill.MethodContext(init, (*DB).QueryContext)
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	fmt.Println(query(ctx, "a").Await(ctx))
 	// Output: a from orders <nil>
 }
 

@@ -2,35 +2,39 @@ package twill
 
 import (
 	"context"
-	"fmt"
-	"iter"
-	"time"
 
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Init is a value that takes time to make, such as a connection, and what is to
-// be done with it already: calls made before it is ready wait their turn. Unlike a
-// [sync.Once] it blocks nobody, and a failure may be tried again. It mirrors
-// deferredInitMixin and TxDeferredInitMeta.
+// Init is a value whose construction takes time, such as a connection, and a
+// line for the calls that need it: calls made before it is ready wait. Unlike
+// [sync.Once] it blocks no caller. It is the equivalent of deferredInitMixin and
+// TxDeferredInitMeta.
 //
-// Use [NewInit]; the zero value panics. An Init must not be copied. It may be used
-// by several goroutines. The value is shared by all calls.
+// Use [NewInit]; the zero value panics. An Init must not be copied. It may be
+// used by several goroutines. The value is shared by all calls.
 //
-// Calls are made with [Do], [DoFuture] and [Method]. Those that wait run in the order in
-// which they came, one after another, on the goroutine that made the value;
-// also one that comes while they run, from inside of them or not, waits until
-// they are through. A call made after that runs at once on the caller's goroutine.
-// A panic fails its own call alone.
+// [Method] and [MethodContext] make functions that call a method of the value.
+// Any other call is Then(in.Ready(), fn), or ThenFuture for a function that
+// returns a future. Calls that wait run one after another, in the order in which
+// they were made, on the goroutine that made the value. A call made while they
+// run, even by one of them, comes after them. Later calls run at once, on the
+// goroutine of the caller. A call should not block, because it delays the calls
+// after it. A panic fails only its own call.
 //
-// If the making fails, every call that waits and every later one fails with
-// that error. A Cancel of a call gives up that call alone.
+// If the construction fails, every call that waits and every later call fails
+// with that error. To try again, construct the value by [Retry]:
+//
+//	NewInit(ctx, func(ctx context.Context) (*DB, error) { return twill.Retry(ctx, connect, opts) })
+//
+// A Cancel of a call gives up only that call.
 type Init[T any] struct {
-	f *Future[T] // depended on by calls that hold every cancel from below
+	f *Future[T] // never canceled by its dependents, which are all shields
 }
 
-// NewInit starts fn on a goroutine of its own and returns the Init of its
-// value. fn's context ends with ctx and by [Init.Cancel].
+// NewInit starts fn on a goroutine of its own and returns the Init of its value.
+// The context of fn ends with ctx and by [Init.Cancel]. If ctx has ended, fn is
+// not called, and every call fails with a [*CanceledError] for [context.Cause].
 func NewInit[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Init[T] {
 	if ctx == nil {
 		panic("twill: NewInit with a nil context")
@@ -38,113 +42,79 @@ func NewInit[T any](ctx context.Context, fn func(ctx context.Context) (T, error)
 	if fn == nil {
 		panic("twill: NewInit with a nil function")
 	}
+	if ctx.Err() != nil {
+		return &Init[T]{endedBefore[T](ctx)}
+	}
 	return &Init[T]{Go(ctx, fn)}
 }
 
-// Ready returns a future of the value itself. A Cancel of it leaves the making
-// alone.
+// Ready returns a future of the value itself. A Cancel of that future does not
+// cancel the construction.
 func (in *Init[T]) Ready() *Future[T] { return in.made().Shield() }
 
-// Cancel ends the making, as [Future.Cancel] does for [Go]: all calls that
-// wait, and later ones, fail with a [*CanceledError]. It reports whether it came
-// in time.
+// Cancel ends the construction, as [Future.Cancel] does for [Go]: all calls that
+// wait, and all later calls, fail with a [*CanceledError]. It reports whether the
+// value was not ready yet.
 func (in *Init[T]) Cancel(cause error) bool { return in.made().Cancel(cause) }
 
-// Method returns a function that calls method with [Do]: with a method
-// expression, such as (*DB).Query for an Init[*DB], the method of the value
-// that works from the start.
+func (in *Init[T]) made() *Future[T] {
+	if in == nil || in.f == nil {
+		panic("twill: Init not created by NewInit")
+	}
+	return in.f
+}
+
+// Method returns a function that calls method when in is ready, and returns the
+// future of the result. With a method expression, such as (*DB).Query for an
+// Init[*DB], that function is the method of a value that may still be under
+// construction. For a method that takes a context see [MethodContext].
 func Method[T, A, R any](in *Init[T], method func(T, A) (R, error)) func(A) *Future[R] {
 	in.made()
 	if method == nil {
 		panic("twill: Method with a nil function")
 	}
 	return func(arg A) *Future[R] {
-		return Do(in, func(v T) (R, error) { return method(v, arg) })
+		return Then(in.Ready(), func(v T) (R, error) { return method(v, arg) })
 	}
 }
 
-// Do returns a future of fn's result, called with the value of in when that is
-// ready and the calls before have been made. fn should not block if it may have
-// to wait, as others wait for it then; see [DoFuture].
-func Do[T, R any](in *Init[T], fn func(T) (R, error)) *Future[R] {
-	if fn == nil {
-		panic("twill: Do with a nil function")
+// MethodContext is [Method] for a method that takes a context, such as
+// (*DB).QueryContext. The method is called by [Go], on a goroutine of its own, and
+// may block. Calls start in the order in which they were made, and then overlap.
+//
+// A Cancel of the future ends the wait, or the context of the method. If ctx ends
+// before in is ready, or has ended before the call, the method is not called and
+// the future fails with a [*CanceledError] for [context.Cause]. If ctx ends
+// later, the method decides.
+func MethodContext[T, A, R any](in *Init[T], method func(T, context.Context, A) (R, error)) func(context.Context, A) *Future[R] {
+	in.made()
+	if method == nil {
+		panic("twill: MethodContext with a nil function")
 	}
-	n := &initNode[T, R]{thenNode[T, R]{fn: fn}}
-	n.start(n, in.made())
-	return &n.f
-}
-
-// DoFuture is [Do] for a function that returns a future, as one that blocks
-// can do by [Go]. Calls start in their order, and may overlap from then on.
-func DoFuture[T, R any](in *Init[T], fn func(T) *Future[R]) *Future[R] {
-	if fn == nil {
-		panic("twill: DoFuture with a nil function")
-	}
-	n := &initAdoptNode[T, R]{adoptNode[T, R]{onValue: fn}}
-	n.start(n, in.made())
-	return &n.f
-}
-
-// NewInitRetry is [NewInit] that calls fn again when it has failed, after each
-// of the pauses in backoff; when there are no more, or ctx ends, the making has
-// failed. Calls wait as long as it goes on. A panic is not tried again.
-func NewInitRetry[T any](ctx context.Context, fn func(ctx context.Context) (T, error), backoff iter.Seq[time.Duration]) *Init[T] {
-	if ctx == nil {
-		panic("twill: NewInitRetry with a nil context")
-	}
-	if fn == nil || backoff == nil {
-		panic("twill: NewInitRetry with a nil function")
-	}
-	return &Init[T]{Go(ctx, func(ctx context.Context) (T, error) {
-		v, err := fn(ctx)
-		if err == nil {
-			return v, nil
+	return func(ctx context.Context, arg A) *Future[R] {
+		if ctx == nil {
+			panic("twill: call with a nil context")
 		}
-		for pause := range backoff {
-			if ended := sleep(ctx, pause); ended != nil {
-				return v, fmt.Errorf("twill: gave up: %w; last failure: %w", ended, err)
+		if ctx.Err() != nil {
+			return endedBefore[R](ctx)
+		}
+		ready := in.Ready()
+		if ctx.Done() != nil {
+			ready = ready.WithContext(ctx)
+		}
+		return ThenFuture(ready, func(v T) *Future[R] {
+			if ctx.Err() != nil { // what watches ctx may be late
+				return endedBefore[R](ctx)
 			}
-			if v, err = fn(ctx); err == nil {
-				return v, nil
-			}
-		}
-		return v, err
-	})}
-}
-
-// sleep returns after d, or when ctx ends with the cause of that.
-func sleep(ctx context.Context, d time.Duration) error {
-	if d > 0 {
-		timer := time.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
+			return Go(ctx, func(ctx context.Context) (R, error) { return method(v, ctx, arg) })
+		})
 	}
-	return context.Cause(ctx)
 }
 
-func (in *Init[T]) made() *Future[T] {
-	if in == nil || in.f == nil {
-		panic("twill: an Init is made by NewInit")
-	}
-	return in.f
-}
-
-// initNode is a call that keeps a cancel from the Init.
-type initNode[T, R any] struct{ thenNode[T, R] }
-
-// Source holds the Init.
-func (n *initNode[T, R]) Source(*settle.Failure) (*settle.Core, bool) { return &n.src.core, true }
-
-// initAdoptNode is the same for DoFuture, until the function has returned a
-// future: to that one it listens as an adoptNode does.
-type initAdoptNode[T, R any] struct{ adoptNode[T, R] }
-
-// Source holds the Init.
-func (n *initAdoptNode[T, R]) Source(ask *settle.Failure) (*settle.Core, bool) {
-	src, _ := n.adoptNode.Source(ask)
-	return src, true
+// endedBefore returns the future of a call that ctx ended before it began.
+func endedBefore[T any](ctx context.Context) *Future[T] {
+	f := new(Future[T])
+	settle.Made(&f.core)
+	f.core.Preset(canceled(endOf(ctx)))
+	return f
 }

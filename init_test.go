@@ -37,7 +37,7 @@ func TestInitCallsWaitInTheirOrder(t *testing.T) {
 		var order []int
 		var fs []*twill.Future[string]
 		for i := range 5 {
-			fs = append(fs, twill.Do(in, func(v int) (string, error) {
+			fs = append(fs, twill.Then(in.Ready(), func(v int) (string, error) {
 				order = append(order, i)
 				return fmt.Sprint(v, i), nil
 			}))
@@ -53,7 +53,7 @@ func TestInitCallsWaitInTheirOrder(t *testing.T) {
 
 		// Once ready, a call runs at once, on the caller's goroutine.
 		caller := kit.Goid()
-		kit.RequireValue(t, caller, twill.Do(in, func(int) (int, error) { return kit.Goid(), nil }))
+		kit.RequireValue(t, caller, twill.Then(in.Ready(), func(int) (int, error) { return kit.Goid(), nil }))
 	})
 }
 
@@ -63,7 +63,7 @@ func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 		in, gate := gated(t)
 		var order []string
 		call := func(name string, more ...func()) *twill.Future[int] {
-			return twill.Do(in, func(int) (int, error) {
+			return twill.Then(in.Ready(), func(int) (int, error) {
 				order = append(order, name)
 				for _, fn := range more {
 					fn()
@@ -84,22 +84,22 @@ func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 func TestInitFailureFailsAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
-		before := twill.Do(in, kit.Unexpected[int](t))
-		future := twill.DoFuture(in, func(int) *twill.Future[int] { t.Error("called"); return nil })
+		before := twill.Then(in.Ready(), kit.Unexpected[int](t))
+		future := twill.ThenFuture(in.Ready(), func(int) *twill.Future[int] { t.Error("called"); return nil })
 		gate <- kit.ErrBoom
 		synctest.Wait()
 		kit.RequireFailure(t, kit.ErrBoom, before)
 		kit.RequireFailure(t, kit.ErrBoom, future)
-		kit.RequireFailure(t, kit.ErrBoom, twill.Do(in, kit.Unexpected[int](t)))
+		kit.RequireFailure(t, kit.ErrBoom, twill.Then(in.Ready(), kit.Unexpected[int](t)))
 		kit.RequireFailure(t, kit.ErrBoom, in.Ready())
 	})
 }
 
 func TestInitPanicAndExitFailAllCalls(t *testing.T) {
 	in := twill.NewInit(t.Context(), func(context.Context) (int, error) { panic(kit.ErrBoom) })
-	kit.AwaitError(t, twill.Do(in, kit.Unexpected[int](t)), kit.ErrBoom)
+	kit.AwaitError(t, twill.Then(in.Ready(), kit.Unexpected[int](t)), kit.ErrBoom)
 	in = twill.NewInit(t.Context(), func(context.Context) (int, error) { runtime.Goexit(); return 0, nil })
-	kit.AwaitError(t, twill.Do(in, kit.Unexpected[int](t)), twill.ErrGoexit)
+	kit.AwaitError(t, twill.Then(in.Ready(), kit.Unexpected[int](t)), twill.ErrGoexit)
 }
 
 // A failure that nobody asks about is reported.
@@ -112,20 +112,20 @@ func TestInitFailureWithoutCallsIsReported(t *testing.T) {
 func TestInitCancelOfACallIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
-		only := twill.Do(in, kit.Unexpected[int](t))
+		only := twill.Then(in.Ready(), kit.Unexpected[int](t))
 		require.True(t, only.Cancel(kit.ErrBoom), "also the only one")
 		kit.RequireFailure(t, kit.ErrBoom, only)
 		ready := in.Ready()
 		require.True(t, ready.Cancel(nil))
-		future := twill.DoFuture(in, func(int) *twill.Future[int] { t.Error("called"); return nil })
+		future := twill.ThenFuture(in.Ready(), func(int) *twill.Future[int] { t.Error("called"); return nil })
 		require.True(t, future.Cancel(nil))
-		tip := twill.Then(twill.Do(in, kit.Unexpected[int](t)), kit.Same[int])
+		tip := twill.Then(twill.Then(in.Ready(), kit.Unexpected[int](t)), kit.Same[int])
 		require.True(t, tip.Cancel(nil))
-		timeout := twill.Do(in, kit.Unexpected[int](t)).Timeout(time.Second)
+		timeout := twill.Then(in.Ready(), kit.Unexpected[int](t)).Timeout(time.Second)
 		time.Sleep(2 * time.Second)
 		kit.RequireFailure(t, context.DeadlineExceeded, timeout)
 
-		kept := twill.Do(in, kit.Same[int])
+		kept := twill.Then(in.Ready(), kit.Same[int])
 		gate <- 3
 		synctest.Wait()
 		kit.RequireValue(t, 3, kept)
@@ -133,13 +133,13 @@ func TestInitCancelOfACallIsItsOwn(t *testing.T) {
 }
 
 // After the wait, a cancel goes to what the function returned.
-func TestInitDoFuture(t *testing.T) {
+func TestInitThenFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
 		var promises [3]twill.Promise[int]
 		var fs [3]*twill.Future[int]
 		for i := range fs {
-			fs[i] = twill.DoFuture(in, func(int) *twill.Future[int] { return promises[i].Future() })
+			fs[i] = twill.ThenFuture(in.Ready(), func(int) *twill.Future[int] { return promises[i].Future() })
 		}
 		gate <- 1
 		synctest.Wait()
@@ -149,7 +149,7 @@ func TestInitDoFuture(t *testing.T) {
 		require.True(t, fs[0].Cancel(kit.ErrBoom))
 		kit.RequireFailure(t, kit.ErrBoom, promises[0].Future())
 		kit.RequirePending(t, fs[2])
-		late := twill.DoFuture(in, func(int) *twill.Future[int] { return promises[2].Future() })
+		late := twill.ThenFuture(in.Ready(), func(int) *twill.Future[int] { return promises[2].Future() })
 		require.True(t, late.Cancel(nil))
 		kit.RequirePending(t, fs[2])
 		promises[2].Reject(kit.ErrFirst)
@@ -161,10 +161,10 @@ func TestInitDoFuture(t *testing.T) {
 func TestInitCancel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, _ := gated(t)
-		f := twill.Do(in, kit.Unexpected[int](t))
+		f := twill.Then(in.Ready(), kit.Unexpected[int](t))
 		require.True(t, in.Cancel(kit.ErrBoom))
 		kit.RequireFailure(t, kit.ErrBoom, f)
-		kit.RequireFailure(t, twill.ErrCanceled, twill.Do(in, kit.Unexpected[int](t)))
+		kit.RequireFailure(t, twill.ErrCanceled, twill.Then(in.Ready(), kit.Unexpected[int](t)))
 		require.False(t, in.Cancel(nil))
 
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -172,7 +172,7 @@ func TestInitCancel(t *testing.T) {
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
 		})
-		f = twill.Do(in, kit.Unexpected[int](t))
+		f = twill.Then(in.Ready(), kit.Unexpected[int](t))
 		cancel(kit.ErrFirst)
 		synctest.Wait()
 		kit.RequireFailure(t, kit.ErrFirst, f)
@@ -182,16 +182,16 @@ func TestInitCancel(t *testing.T) {
 // A panic, an exit and an error are of one call.
 func TestInitCallsFailAlone(t *testing.T) {
 	in, gate := gated(t)
-	one := twill.Do(in, func(int) (int, error) { panic(kit.ErrFirst) })
-	two := twill.Do(in, func(int) (int, error) { return 0, kit.ErrSecond })
-	exit := twill.Do(in, func(int) (int, error) { runtime.Goexit(); return 0, nil })
-	last := twill.Do(in, kit.Same[int])
+	one := twill.Then(in.Ready(), func(int) (int, error) { panic(kit.ErrFirst) })
+	two := twill.Then(in.Ready(), func(int) (int, error) { return 0, kit.ErrSecond })
+	exit := twill.Then(in.Ready(), func(int) (int, error) { runtime.Goexit(); return 0, nil })
+	last := twill.Then(in.Ready(), kit.Same[int])
 	gate <- 2
 	kit.AwaitError(t, one, kit.ErrFirst)
 	kit.AwaitError(t, two, kit.ErrSecond)
 	kit.AwaitError(t, exit, twill.ErrGoexit)
 	kit.AwaitValue(t, last, 2)
-	kit.AwaitError(t, twill.Do(in, func(int) (int, error) { panic(kit.ErrFirst) }), kit.ErrFirst)
+	kit.AwaitError(t, twill.Then(in.Ready(), func(int) (int, error) { panic(kit.ErrFirst) }), kit.ErrFirst)
 }
 
 type multiplier struct{ by int }
@@ -243,67 +243,86 @@ func TestInitMakesTheValueOnceForAllMethods(t *testing.T) {
 	})
 }
 
-func TestInitRetry(t *testing.T) {
+// A construction that is retried: what NewInitRetry did.
+func TestInitByRetry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		pauses := slices.Values([]time.Duration{time.Second, 0, -1, 2 * time.Second})
-		began := time.Now()
-		var at []time.Duration
-		try := func(succeed int) func(context.Context) (int, error) {
-			at = nil
-			began = time.Now()
-			return func(context.Context) (int, error) {
-				if at = append(at, time.Since(began)); len(at) == succeed {
-					return succeed, nil
+		attempts := 0
+		in := twill.NewInit(t.Context(), func(ctx context.Context) (int, error) {
+			return twill.Retry(ctx, func(context.Context) (int, error) {
+				if attempts++; attempts < 4 {
+					return 0, kit.ErrBoom
 				}
-				return 0, fmt.Errorf("attempt %d: %w", len(at), kit.ErrBoom)
-			}
-		}
-		in := twill.NewInitRetry(t.Context(), try(4), pauses)
-		early := twill.Do(in, kit.Same[int])
-		kit.AwaitValue(t, early, 4)
-		require.Equal(t, []time.Duration{0, time.Second, time.Second, time.Second}, at)
+				return attempts, nil
+			}, &twill.RetryOptions{Backoff: slices.Values([]time.Duration{time.Second, 0, time.Second})})
+		})
+		f := twill.Then(in.Ready(), kit.Same[int])
+		synctest.Wait()
+		kit.RequirePending(t, f)
+		kit.AwaitValue(t, f, 4)
 
-		in = twill.NewInitRetry(t.Context(), try(1), pauses)
-		kit.AwaitValue(t, in.Ready(), 1)
-
-		in = twill.NewInitRetry(t.Context(), try(0), pauses)
-		f := twill.Do(in, kit.Unexpected[int](t))
-		kit.AwaitError(t, f, kit.ErrBoom)
-		require.ErrorContains(t, poll(t, f), "attempt 5")
-		require.Equal(t, 3*time.Second, at[4])
-
-		in = twill.NewInitRetry(t.Context(), func(context.Context) (int, error) { panic(kit.ErrFirst) }, pauses)
-		kit.AwaitError(t, in.Ready(), kit.ErrFirst)
+		attempts = 0
+		in = twill.NewInit(t.Context(), func(ctx context.Context) (int, error) {
+			return twill.Retry(ctx, func(context.Context) (int, error) { attempts++; return 0, twill.Permanent(kit.ErrBoom) }, nil)
+		})
+		kit.AwaitError(t, twill.Then(in.Ready(), kit.Unexpected[int](t)), kit.ErrBoom)
+		require.Equal(t, 1, attempts, "an error that is permanent ends it")
 	})
 }
 
-// An end of the context, or a Cancel, ends the pauses too, and the error tells
-// both.
-func TestInitRetryEndsWithItsContext(t *testing.T) {
+// A method with a context is called by Go, and not at all after the end of it.
+func TestInitMethodContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		attempts := 0
-		fails := func(context.Context) (int, error) { attempts++; return 0, kit.ErrBoom }
-		hourly := func(yield func(time.Duration) bool) {
-			for yield(time.Hour) {
+		in, gate := gated(t)
+		var calls []int
+		wait := twill.MethodContext(in, func(v int, ctx context.Context, n int) (int, error) {
+			calls = append(calls, n)
+			select {
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			case <-time.After(time.Hour):
+				return v * n, nil
 			}
-		}
+		})
 		ctx, cancel := context.WithCancelCause(t.Context())
-		in := twill.NewInitRetry(ctx, fails, hourly)
-		f := twill.Do(in, kit.Unexpected[int](t))
+		first, second := wait(t.Context(), 1), wait(t.Context(), 2)
+		gone, ended, late := wait(t.Context(), 3), wait(ctx, 4), wait(ctx, 5)
+		require.True(t, gone.Cancel(kit.ErrFirst))
+		kit.RequireFailure(t, kit.ErrFirst, gone)
+		cancel(kit.ErrBoom)
+		gate <- 10
 		synctest.Wait()
-		cancel(kit.ErrFirst)
-		synctest.Wait()
-		kit.RequireFailure(t, kit.ErrBoom, f)
-		kit.RequireFailure(t, kit.ErrFirst, f)
-		require.Equal(t, 1, attempts)
+		for _, f := range []*twill.Future[int]{ended, late, wait(ctx, 6)} {
+			kit.RequireFailure(t, kit.ErrBoom, f)
+			kit.RequireFailure(t, twill.ErrCanceled, f)
+		}
+		require.True(t, second.Cancel(kit.ErrSecond), "it ends the method")
+		kit.RequireFailure(t, kit.ErrSecond, second)
+		time.Sleep(2 * time.Hour)
+		kit.RequireValue(t, 10, first)
+		slices.Sort(calls)
+		require.Equal(t, []int{1, 2}, calls)
 
-		in = twill.NewInitRetry(t.Context(), fails, hourly)
+		ctx, cancel = context.WithCancelCause(t.Context())
+		underway := wait(ctx, 7)
 		synctest.Wait()
-		require.True(t, in.Cancel(nil))
-		kit.RequireFailure(t, twill.ErrCanceled, in.Ready())
+		cancel(kit.ErrBoom)
 		synctest.Wait()
-		require.Equal(t, 2, attempts)
+		kit.RequireFailure(t, kit.ErrBoom, underway)
 	})
+}
+
+// A context that has ended constructs nothing, and that is not reported.
+func TestInitAfterTheEndOfItsContext(t *testing.T) {
+	reports := kit.CollectReports(t)
+	kit.Drop(func() {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(kit.ErrBoom)
+		in := twill.NewInit(ctx, func(context.Context) (int, error) { t.Error("called"); return 0, nil })
+		kit.RequireFailure(t, kit.ErrBoom, twill.Then(in.Ready(), kit.Unexpected[int](t)))
+		require.False(t, in.Cancel(nil))
+	})
+	reports.SettleGarbage(t)
+	require.Empty(t, reports.Of(kit.ErrBoom))
 }
 
 func TestInitMisuse(t *testing.T) {
@@ -312,16 +331,12 @@ func TestInitMisuse(t *testing.T) {
 	in, gate := gated(t)
 	f := in.Ready()
 	fn := func(context.Context) (int, error) { return 1, nil }
-	pauses := slices.Values([]time.Duration{})
 	for what, misuse := range map[string]func(){
-		"NewInit with a nil context":       func() { twill.NewInit(noContext, fn) },
-		"NewInit with a nil function":      func() { twill.NewInit[int](t.Context(), nil) },
-		"NewInitRetry with a nil context":  func() { twill.NewInitRetry(noContext, fn, pauses) },
-		"NewInitRetry with a nil function": func() { twill.NewInitRetry(t.Context(), fn, nil) },
-		"Do with a nil function":           func() { twill.Do[int, int](in, nil) },
-		"DoFuture with a nil function":     func() { twill.DoFuture[int, int](in, nil) },
-		"Method with a nil function":       func() { twill.Method[int, int, int](in, nil) },
-		"an Init is made by NewInit":       func() { zero.Ready() },
+		"NewInit with a nil context":        func() { twill.NewInit(noContext, fn) },
+		"NewInit with a nil function":       func() { twill.NewInit[int](t.Context(), nil) },
+		"Method with a nil function":        func() { twill.Method[int, int, int](in, nil) },
+		"MethodContext with a nil function": func() { twill.MethodContext[int, int, int](in, nil) },
+		"Init not created by NewInit":       func() { zero.Ready() },
 	} {
 		t.Run(what, func(t *testing.T) { require.PanicsWithValue(t, "twill: "+what, misuse) })
 	}
@@ -339,16 +354,16 @@ func TestInitMillionCallsWait(t *testing.T) {
 	sum := 0
 	count := func(n int) {
 		for range n {
-			twill.Do(in, func(v int) (int, error) { sum += v; return v, nil })
+			twill.Then(in.Ready(), func(v int) (int, error) { sum += v; return v, nil })
 		}
 	}
 	count(waiting)
-	last := twill.Do(in, func(int) (int, error) { return sum, nil })
+	last := twill.Then(in.Ready(), func(int) (int, error) { return sum, nil })
 	gate <- 2
 	kit.AwaitValue(t, last, 2*waiting)
 	if !kit.RaceEnabled {
 		add := func(v int) (int, error) { return v + 1, nil }
-		require.LessOrEqual(t, testing.AllocsPerRun(200, func() { twill.Do(in, add) }), 1.0, "only the future")
+		require.LessOrEqual(t, testing.AllocsPerRun(200, func() { twill.Then(in.Ready(), add) }), 2.0, "only the futures")
 	}
 }
 
@@ -357,7 +372,7 @@ func TestInitCancelledCallsLeaveNothing(t *testing.T) {
 	in, gate := gated(t)
 	leave := func(n int) {
 		for range n {
-			twill.Do(in, kit.Same[int]).Cancel(nil)
+			twill.Then(in.Ready(), kit.Same[int]).Cancel(nil)
 			in.Ready().Cancel(nil)
 		}
 	}
@@ -367,12 +382,4 @@ func TestInitCancelledCallsLeaveNothing(t *testing.T) {
 	require.Less(t, float64(kit.HeapInUse())-float64(before), 128*1024.0)
 	gate <- 1
 	kit.AwaitValue(t, in.Ready(), 1)
-}
-
-// poll is the error with which f has failed.
-func poll[T any](t *testing.T, f *twill.Future[T]) error {
-	t.Helper()
-	r, ok := f.Poll()
-	require.True(t, ok)
-	return r.Err
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"time"
 
 	"github.com/twillgo/twill"
@@ -28,6 +29,8 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+var errNoDatabase = errors.New("no such database")
 
 // db stands for a connection to a database. Its methods block.
 type db struct{ cities map[string]string }
@@ -54,13 +57,14 @@ type users struct {
 // newUsers returns at once; connect goes on meanwhile. If it fails it is called
 // again, after each of the pauses.
 func newUsers(ctx context.Context, connect func(context.Context) (*db, error), pauses ...time.Duration) *users {
-	u := &users{db: twill.NewInitRetry(ctx, connect, twill.FromSlice(pauses...))}
+	opts := &twill.RetryOptions{Backoff: slices.Values(pauses)}
+	u := &users{db: twill.NewInit(ctx, func(ctx context.Context) (*db, error) { return twill.Retry(ctx, connect, opts) })}
 	u.city = twill.Method(u.db, (*db).city) // for a method with one argument
 	return u
 }
 
 func (u *users) add(name, city string) *twill.Future[int] {
-	return twill.Do(u.db, func(d *db) (int, error) { return d.insert(name, city) })
+	return twill.Then(u.db.Ready(), func(d *db) (int, error) { return d.insert(name, city) })
 }
 
 func run(ctx context.Context, w io.Writer) error {
@@ -105,10 +109,10 @@ func run(ctx context.Context, w io.Writer) error {
 	fmt.Fprintln(w, "users:", n, err, "after attempts:", attempts)
 
 	// One that never is: every call hears of it, now or later.
-	never := newUsers(ctx, func(context.Context) (*db, error) { return nil, errors.New("no such database") })
+	never := newUsers(ctx, func(context.Context) (*db, error) { return nil, errNoDatabase })
 	_, err = never.add("Edsger", "Nuenen").Await(ctx)
-	fmt.Fprintln(w, "no users:", err)
+	fmt.Fprintln(w, "no users, as there is no such database:", errors.Is(err, errNoDatabase))
 	_, err = never.city("Edsger").Await(ctx)
-	fmt.Fprintln(w, "no cities:", err)
+	fmt.Fprintln(w, "no cities, for the same reason:", errors.Is(err, errNoDatabase))
 	return context.Cause(ctx)
 }

@@ -13,8 +13,8 @@ users: 2 <nil>
 Ada is in London <nil>
 Alan is in Wilmslow <nil>
 users: 1 <nil> after attempts: 3
-no users: no such database
-no cities: no such database
+no users, as there is no such database: true
+no cities, for the same reason: true
 `
 
 func TestRun(t *testing.T) {

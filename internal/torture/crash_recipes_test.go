@@ -167,30 +167,32 @@ var recipeCrashes = map[string]crash{
 	},
 	"init": func(stop func()) (func(), func() error) {
 		in := twill.NewInit(context.Background(), func(context.Context) (int, error) { stop(); return 1, nil })
-		f := twill.Do(in, func(v int) (int, error) { return v, nil })
+		f := twill.Then(in.Ready(), func(v int) (int, error) { return v, nil })
 		return func() {}, func() error { return told(f) }
 	},
 	"init, call": func(stop func()) (func(), func() error) {
 		ready := make(chan bool)
 		in := twill.NewInit(context.Background(), func(context.Context) (int, error) { <-ready; return 7, nil })
-		first := twill.Do(in, func(v int) (int, error) { stop(); return v, nil })
-		next := twill.Do(in, func(v int) (int, error) { return v, nil })
+		first := twill.Then(in.Ready(), func(v int) (int, error) { stop(); return v, nil })
+		next := twill.Then(in.Ready(), func(v int) (int, error) { return v, nil })
 		return func() { close(ready) }, func() error {
-			later := twill.Do(in, func(v int) (int, error) { return v, nil })
+			later := twill.Then(in.Ready(), func(v int) (int, error) { return v, nil })
 			return errors.Join(told(first), gives(next, 7), gives(later, 7))
 		}
 	},
 	"init, retried": func(stop func()) (func(), func() error) {
-		in := twill.NewInitRetry(context.Background(), func(context.Context) (int, error) { return 0, errors.New("again") },
-			func(func(time.Duration) bool) { stop() })
-		f := twill.Do(in, func(v int) (int, error) { return v, nil })
+		in := twill.NewInit(context.Background(), func(ctx context.Context) (int, error) {
+			return twill.Retry(ctx, func(context.Context) (int, error) { return 0, errors.New("again") },
+				&twill.RetryOptions{Backoff: func(func(time.Duration) bool) { stop() }})
+		})
+		f := twill.Then(in.Ready(), func(v int) (int, error) { return v, nil })
 		return func() {}, func() error { return told(f) }
 	},
 	"init, call with a future": func(stop func()) (func(), func() error) {
 		ready := make(chan bool)
 		in := twill.NewInit(context.Background(), func(context.Context) (int, error) { <-ready; return 7, nil })
-		first := twill.DoFuture(in, func(v int) *twill.Future[int] { stop(); return twill.Resolved(v) })
-		next := twill.Do(in, func(v int) (int, error) { return v, nil })
+		first := twill.ThenFuture(in.Ready(), func(v int) *twill.Future[int] { stop(); return twill.Resolved(v) })
+		next := twill.Then(in.Ready(), func(v int) (int, error) { return v, nil })
 		return func() { close(ready) }, func() error { return errors.Join(told(first), gives(next, 7)) }
 	},
 	"race": func(stop func()) (func(), func() error) {

@@ -147,7 +147,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 	"calls of an init that is not ready": func(t *testing.T) func() {
 		in := twill.NewInit(context.Background(), func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, nil })
 		t.Cleanup(func() { in.Cancel(nil) })
-		return func() { require.True(t, twill.Do(in, double).Cancel(nil)) }
+		return func() { require.True(t, twill.Then(in.Ready(), double).Cancel(nil)) }
 	},
 	"retries that are cancelled": func(t *testing.T) func() {
 		ctx, cancel := context.WithCancel(context.Background())
