@@ -1,13 +1,14 @@
 package twill
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"math"
 	"sync/atomic"
 	"time"
 
+	"github.com/twillgo/twill/internal/clock"
+	"github.com/twillgo/twill/internal/feed"
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
@@ -82,14 +83,15 @@ var (
 type ResizableDispatchQueue[A, R any] struct {
 	fn   func(context.Context, A) (R, error)
 	opts DispatchOptions                                              // with the defaults in place
-	born time.Time                                                    // what the times of jobs are counted from
 	run  atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks, if there are any
 
-	mu       sched.Mutex           // guards all below, and the jobs' fields; no user code runs under it
-	pending  heap.Heap[*Job[A, R]] // those that may start when there is a slot
-	delayed  heap.Heap[*Job[A, R]] // those that are not due yet, by the time at which they are
-	alarm    alarm                 // goes off when the first of those is due
-	underway list.List[*Job[A, R]] // those whose calls have not returned, in order of start
+	mu       sched.Mutex                         // guards all below, and the jobs' fields; no user code runs under it
+	pending  jobHeap[A, R]                       // those that may start when there is a slot
+	delayed  jobHeap[A, R]                       // those that are not due yet, by the time at which they are
+	dueTimer dueTimer                            // goes off when the first of those is due
+	underway list.By[*Job[A, R], jobLinks[A, R]] // those whose calls have not returned, in order of start
+	clock    clock.Clock
+	latest   instant               // at which the lock was taken last
 	seq      uint64                // number of the last job
 	restored uint64                // number of the first job of the last Restore
 	keys     map[string]*Job[A, R] // the jobs with a key, pending or underway
@@ -103,8 +105,8 @@ type ResizableDispatchQueue[A, R any] struct {
 	paused  bool
 	stopped bool // by Stop or StopNow
 	closing bool // by Drain: no more jobs are put
-	pace    pacing
-	putters list.List[*jobPutter[A, R]] // the PutWaits that wait, in order
+	rate    rateLimit
+	putters list.List[*putWaiter[A, R]] // the PutWaits that wait, in order
 
 	drained   *Promise[struct{}]     // what Pause returned while there are workers
 	empty     *Promise[struct{}]     // what Empty returned while there are jobs
@@ -115,8 +117,8 @@ type ResizableDispatchQueue[A, R any] struct {
 	hooks  []func(context.Context, *Job[A, R], func(context.Context) (R, error)) (R, error)
 	marks  watermark.Marks
 	stats  dispatchStats
-	events feeds[Event[A, R]]
-	ended  feeds[*Job[A, R]]
+	events feed.Feeds[DispatchEvent[A, R]]
+	ended  feed.Feeds[*Job[A, R]]
 }
 
 // DispatchOptions are the settings of a [ResizableDispatchQueue]. The zero value
@@ -183,8 +185,9 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	if o.Context == nil {
 		o.Context = context.Background()
 	}
-	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, born: time.Now(), seq: middle, restored: middle}
-	q.pace.limiter = o.Rate
+	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, seq: firstSeq, restored: firstSeq}
+	q.clock.Start()
+	q.rate.limiter = o.Rate
 	return q
 }
 
@@ -209,51 +212,6 @@ func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Futu
 	}, opts)
 }
 
-// now is a moment as a job keeps it: nanoseconds since just before the queue
-// was made, so that 0 is no moment.
-func (q *ResizableDispatchQueue[A, R]) now() int64 {
-	return int64(time.Since(q.born)) + 1
-}
-
-// moment is t as a job keeps it.
-func (q *ResizableDispatchQueue[A, R]) moment(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return cmp.Or(later(1, t.Sub(q.born)), 1)
-}
-
-// later is d after a moment, or the last moment there is.
-func later(at int64, d time.Duration) int64 {
-	if at > 0 && int64(d) > math.MaxInt64-at {
-		return math.MaxInt64
-	}
-	return at + int64(d)
-}
-
-// time is the other way round.
-func (q *ResizableDispatchQueue[A, R]) time(at int64) time.Time {
-	if at == 0 {
-		return time.Time{}
-	}
-	return q.born.Add(time.Duration(at - 1))
-}
-
-// rank is what pending jobs are ordered by first. With ageing it is the moment
-// at which a job of priority 0 would have to be put to stand in the same place,
-// so that nothing moves as time goes by.
-func (q *ResizableDispatchQueue[A, R]) rank(j *Job[A, R]) int64 {
-	priority := int64(j.priority)
-	age := int64(q.opts.Ageing)
-	if age == 0 {
-		return priority
-	}
-	since := j.since()
-	// Beyond a hundred years nobody waits.
-	const most = math.MaxInt64 / 4
-	return min(max(since, -most), most) + max(min(priority, most/age), -most/age)*age
-}
-
 // Put adds a job for arg. Lower priorities run first, equal ones in the order of the
 // calls. If a slot is free the job is underway when Put returns, unless a delay
 // or the rate limit holds it back. Put does not block: it returns [ErrStopped] after a stop,
@@ -261,17 +219,16 @@ func (q *ResizableDispatchQueue[A, R]) rank(j *Job[A, R]) int64 {
 // then. opts is nothing or one JobOptions; Put panics if there are more, or if
 // they have both an At and an After.
 func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
-	j := q.make(arg, priority, opts)
-	now := q.now()
-	q.mu.Lock()
-	defer q.unlock(now)
-	return q.put(j, now)
+	j := q.newJob(arg, priority, opts)
+	now := q.lock()
+	defer q.commit(now)
+	return q.putLocked(j, now)
 }
 
 // PutWait is Put, and waits while as many jobs are pending as may be. Who came
 // first is let in first. It returns [context.Cause] of ctx when that ends
 // before there was room, and has added nothing then. A job that calls it may
-// wait for itself: there, use Put.
+// limiterLoop for itself: there, use Put.
 func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
 	if ctx == nil {
 		panic("twill: PutWait with a nil context")
@@ -279,12 +236,11 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	w := &jobPutter[A, R]{j: q.make(arg, priority, opts)}
-	now := q.now()
-	q.mu.Lock()
-	j, err := q.put(w.j, now)
+	w := &putWaiter[A, R]{j: q.newJob(arg, priority, opts)}
+	now := q.lock()
+	j, err := q.putLocked(w.j, now)
 	if err != ErrQueueFull {
-		q.unlock(now)
+		q.commit(now)
 		return j, err
 	}
 	q.stats.Refused-- // not yet
@@ -293,7 +249,7 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 	delay := w.j.due() - now
 	q.mu.Unlock()
 	if delay > 0 { // after that it may use a free slot
-		timer := time.AfterFunc(time.Duration(delay), q.ring)
+		timer := time.AfterFunc(time.Duration(delay), q.onDueTimer)
 		defer timer.Stop()
 	}
 	select {
@@ -316,39 +272,37 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(args))
 	for i, arg := range args {
-		jobs[i] = q.make(arg, priority, nil)
+		jobs[i] = q.newJob(arg, priority, nil)
 	}
-	now := q.now()
-	q.mu.Lock()
-	defer q.unlock(now)
+	now := q.lock()
+	defer q.commit(now)
 	switch {
 	case q.stopped || q.closing:
 		q.stats.Refused += uint64(len(jobs))
 		return nil, ErrStopped
-	case len(jobs) > q.room(true):
+	case len(jobs) > q.roomLocked(true):
 		q.stats.Refused += uint64(len(jobs))
 		return nil, ErrQueueFull
 	}
 	for _, j := range jobs {
 		q.seq++
-		q.accept(j, q.seq, now)
-		q.enqueue(j, now)
+		q.acceptLocked(j, q.seq, now)
+		q.enqueueLocked(j, now)
 	}
 	return jobs, nil
 }
 
-// jobPutter is a PutWait that waits.
-type jobPutter[A, R any] struct {
-	//lint:ignore U1000 internal/list uses it
-	links[*jobPutter[A, R]] //nolint:unused // in q.putters
+// putWaiter is a PutWait that waits.
+type putWaiter[A, R any] struct {
+	list.Links[*putWaiter[A, R]] // in q.putters
 
 	j    *Job[A, R] // the one to be put, and then the one to return
 	err  error
 	done chan struct{}
 }
 
-// make makes a job that is in no queue yet.
-func (q *ResizableDispatchQueue[A, R]) make(arg A, priority int, opts []JobOptions) *Job[A, R] {
+// newJob makes a job that is in no queue yet.
+func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOptions) *Job[A, R] {
 	var o JobOptions
 	switch len(opts) {
 	case 0:
@@ -367,44 +321,44 @@ func (q *ResizableDispatchQueue[A, R]) make(arg A, priority int, opts []JobOptio
 	if o.Timeout <= 0 && o.Retry == nil && o.Key == "" && o.At.IsZero() && o.After <= 0 {
 		return j
 	}
-	j.more = &jobMore{key: o.Key, refuse: o.Refuse, timeout: o.Timeout}
+	j.extra = &jobExtra{key: o.Key, refuse: o.Refuse, timeout: o.Timeout}
 	if o.Retry != nil {
-		j.more.retry = &jobRetry{opts: o.Retry}
+		j.extra.retry = &jobRetry{opts: o.Retry}
 	}
 	switch {
 	case !o.At.IsZero() && o.After != 0:
 		panic("twill: JobOptions with both At and After")
 	case !o.At.IsZero():
-		j.more.due = q.moment(o.At)
+		j.extra.due = q.clock.At(o.At)
 	case o.After > 0:
-		j.more.due = later(q.now(), o.After)
+		j.extra.due = q.clock.Now().Add(o.After)
 	}
 	return j
 }
 
-// put adds j, if that may be, and starts it if it need not wait; the lock must
+// putLocked adds j, if that may be, and starts it if it need not wait; the lock must
 // be held. It returns the job that is in the queue then, if any.
-func (q *ResizableDispatchQueue[A, R]) put(j *Job[A, R], now int64) (*Job[A, R], error) {
+func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], now instant) (*Job[A, R], error) {
 	if q.stopped || q.closing {
 		q.stats.Refused++
 		return nil, ErrStopped
 	}
-	if m := j.more; m != nil && m.key != "" {
+	if m := j.extra; m != nil && m.key != "" {
 		if old := q.keys[m.key]; old != nil {
-			return old, q.join(old, j, now)
+			return old, q.joinLocked(old, j, now)
 		}
 	}
 	due := j.due() <= now
 	switch {
-	case due && q.mayStart():
+	case due && q.canStartLocked():
 		q.seq++
-		q.accept(j, q.seq, now)
-		q.pace.permit = false
-		q.start(j, now)
-	case q.room(due) > 0:
+		q.acceptLocked(j, q.seq, now)
+		q.rate.permit = false
+		q.startLocked(j, now)
+	case q.roomLocked(due) > 0:
 		q.seq++
-		q.accept(j, q.seq, now)
-		q.enqueue(j, now)
+		q.acceptLocked(j, q.seq, now)
+		q.enqueueLocked(j, now)
 	default:
 		q.stats.Refused++
 		return nil, ErrQueueFull
@@ -412,131 +366,10 @@ func (q *ResizableDispatchQueue[A, R]) put(j *Job[A, R], now int64) (*Job[A, R],
 	return j, nil
 }
 
-// mayStart reports whether a job that is put now need not wait; the lock must
+// joinLocked has whoever puts j content with old, which has its key; the lock must
 // be held.
-func (q *ResizableDispatchQueue[A, R]) mayStart() bool {
-	return q.workers < q.width && !q.paused && q.pending.Len() == 0 && q.pace.open()
-}
-
-// room is how many jobs more may be added now: those that are due may use the
-// free slots, too. The lock must be held.
-func (q *ResizableDispatchQueue[A, R]) room(due bool) int {
-	if q.opts.Size == 0 {
-		return math.MaxInt
-	}
-	n := max(q.opts.Size, 0) - q.waiting()
-	if due && !q.paused {
-		n += max(q.width-q.workers, 0)
-	}
-	return max(n, 0)
-}
-
-// waiting is how many jobs are pending; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) waiting() int {
-	return q.pending.Len() + q.delayed.Len()
-}
-
-// accept makes j a job of q, with a number that tells its place among equals; the
-// lock must be held.
-func (q *ResizableDispatchQueue[A, R]) accept(j *Job[A, R], seq uint64, now int64) {
-	if j.queued == 0 {
-		j.queued = now
-	}
-	if m := j.more; m != nil {
-		m.seq = seq
-		j.holdBack(m.due)
-		q.reserve(j)
-	}
-	q.stats.Put++
-	q.tell(EventPut, j)
-}
-
-// enqueue puts j, which q has accepted, where jobs wait; the lock must be held.
-// It is the last job of all, unless it has a number of its own.
-func (q *ResizableDispatchQueue[A, R]) enqueue(j *Job[A, R], now int64) {
-	seq := q.seq
-	if m := j.more; m != nil {
-		seq = m.seq
-		if m.due > now {
-			q.delay(j, m.due)
-			return
-		}
-	}
-	q.pending.Push(j, heap.Key{Priority: q.rank(j), Seq: seq})
-}
-
-// withdraw takes a pending job out of the queue; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) withdraw(j *Job[A, R]) {
-	if q.pending.Has(j) {
-		q.pending.Remove(j)
-		return
-	}
-	q.delayed.Remove(j)
-	q.setAlarm(q.now())
-}
-
-// refill lets PutWaits in while there is room; the lock must be held. It
-// reports whether it did.
-func (q *ResizableDispatchQueue[A, R]) refill(now int64) (any bool) {
-	for w := q.nextPutter(now); w != nil; w = q.nextPutter(now) {
-		q.letIn(w, now)
-		any = true
-	}
-	return any
-}
-
-// nextPutter is the first PutWait for which there is room, if any: one with a
-// delay may not use a free slot, and does not keep those behind it from that.
-func (q *ResizableDispatchQueue[A, R]) nextPutter(now int64) *jobPutter[A, R] {
-	for w := range q.putters.All() {
-		if q.room(w.j.due() <= now) > 0 {
-			return w
-		}
-		if q.room(true) == 0 {
-			break
-		}
-	}
-	return nil
-}
-
-// refuseAll lets no PutWait in any more; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) refuseAll(now int64) {
-	for w, ok := q.putters.Front(); ok; w, ok = q.putters.Front() {
-		q.letIn(w, now)
-	}
-}
-
-func (q *ResizableDispatchQueue[A, R]) letIn(w *jobPutter[A, R], now int64) {
-	q.putters.Remove(w)
-	w.j, w.err = q.put(w.j, now)
-	close(w.done)
-}
-
-// reserve gives the key of j, which q has accepted, to it; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) reserve(j *Job[A, R]) {
-	if j.more.key == "" {
-		return
-	}
-	if q.keys == nil {
-		q.keys = make(map[string]*Job[A, R])
-	}
-	q.keys[j.more.key] = j
-}
-
-// vacate gives the key of j, which has ended, free; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) vacate(j *Job[A, R]) {
-	if m := j.more; m != nil && m.key != "" && q.keys[m.key] == j {
-		delete(q.keys, m.key)
-		if len(q.keys) == 0 {
-			q.keys = nil // a map keeps the room it once had
-		}
-	}
-}
-
-// join has whoever puts j content with old, which has its key; the lock must
-// be held.
-func (q *ResizableDispatchQueue[A, R]) join(old, j *Job[A, R], now int64) error {
-	if j.more.refuse {
+func (q *ResizableDispatchQueue[A, R]) joinLocked(old, j *Job[A, R], now instant) error {
+	if j.extra.refuse {
 		q.stats.Refused++
 		return ErrDuplicateJob
 	}
@@ -545,68 +378,263 @@ func (q *ResizableDispatchQueue[A, R]) join(old, j *Job[A, R], now int64) error 
 		return nil
 	}
 	if j.priority < old.priority {
-		q.reprioritize(old, j.priority)
+		q.reprioritizeLocked(old, j.priority)
 	}
 	if old.started == 0 && j.due() < old.due() && q.delayed.Has(old) {
-		q.withdraw(old)
-		old.holdBack(j.due())
-		q.enqueue(old, now)
+		q.removePendingLocked(old)
+		old.setDueLocked(j.due())
+		q.enqueueLocked(old, now)
 	}
 	return nil
 }
 
-// mayBegin reports whether a worker more, or one of those there are, may take
-// a job, apart from the rate limit; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) mayBegin(workers int) bool {
-	return workers <= q.width && !q.paused && !q.stopped && q.pending.Len() > 0
+// canStartLocked reports whether a job that is put now need not wait; the lock must
+// be held.
+func (q *ResizableDispatchQueue[A, R]) canStartLocked() bool {
+	return q.workers < q.width && !q.paused && q.pending.Len() == 0 && q.rate.open()
 }
 
-// advance does what has become possible: it starts jobs, lets PutWaits in, asks the rate
+// roomLocked is how many jobs more may be added now: those that are due may use the
+// free slots, too. The lock must be held.
+func (q *ResizableDispatchQueue[A, R]) roomLocked(due bool) int {
+	if q.opts.Size == 0 {
+		return math.MaxInt
+	}
+	n := max(q.opts.Size, 0) - q.pendingLenLocked()
+	if due && !q.paused {
+		n += max(q.width-q.workers, 0)
+	}
+	return max(n, 0)
+}
+
+// pendingLenLocked is how many jobs are pending; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) pendingLenLocked() int {
+	return q.pending.Len() + q.delayed.Len()
+}
+
+// acceptLocked makes j a job of q, with a number that tells its place among equals; the
+// lock must be held.
+func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], seq uint64, now instant) {
+	if j.queued == 0 {
+		j.queued = now
+	}
+	if m := j.extra; m != nil {
+		m.seq = seq
+		j.setDueLocked(m.due)
+		q.claimKeyLocked(j)
+	}
+	q.stats.Put++
+	q.emitLocked(EventPut, j)
+}
+
+// claimKeyLocked gives the key of j, which q has accepted, to it; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) claimKeyLocked(j *Job[A, R]) {
+	if j.extra.key == "" {
+		return
+	}
+	if q.keys == nil {
+		q.keys = make(map[string]*Job[A, R])
+	}
+	q.keys[j.extra.key] = j
+}
+
+// releaseKeyLocked gives the key of j, which has ended, free; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R]) {
+	if m := j.extra; m != nil && m.key != "" && q.keys[m.key] == j {
+		delete(q.keys, m.key)
+		if len(q.keys) == 0 {
+			q.keys = nil // a map keeps the room it once had
+		}
+	}
+}
+
+// enqueueLocked puts j, which q has accepted, where jobs wait; the lock must be held.
+// It is the last job of all, unless it has a number of its own.
+func (q *ResizableDispatchQueue[A, R]) enqueueLocked(j *Job[A, R], now instant) {
+	seq := q.seq
+	if m := j.extra; m != nil {
+		seq = m.seq
+		if m.due > now {
+			q.delayLocked(j, m.due)
+			return
+		}
+	}
+	q.pending.Push(j, heap.Key{Priority: q.rankLocked(j), Seq: seq})
+}
+
+// rankLocked is what pending jobs are ordered by first. With ageing it is the moment
+// at which a job of priority 0 would have to be put to stand in the same place,
+// so that nothing moves as time goes by.
+func (q *ResizableDispatchQueue[A, R]) rankLocked(j *Job[A, R]) int64 {
+	priority := int64(j.priority)
+	age := int64(q.opts.Ageing)
+	if age == 0 {
+		return priority
+	}
+	since := j.since()
+	// Beyond a hundred years nobody waits.
+	const most = math.MaxInt64 / 4
+	return int64(min(max(since, -most), most)) + max(min(priority, most/age), -most/age)*age
+}
+
+// delayLocked keeps j out of the way until it is due; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) delayLocked(j *Job[A, R], due instant) {
+	q.delayed.Push(j, heap.Key{Priority: int64(due), Seq: j.extra.seq})
+	q.setDueTimerLocked(q.clock.Now())
+}
+
+// dueTimer is a timer for the first of what is delayed.
+type dueTimer struct {
+	timer *time.Timer
+	at    instant // when it goes off; 0 is never
+}
+
+// setDueTimerLocked has the dueTimer go off when the first delayed job is due; the lock must be held.
+// It may go off too early: then it is set anew. If there is nothing to wait for it
+// is stopped, as until it goes off it keeps the queue in memory.
+func (q *ResizableDispatchQueue[A, R]) setDueTimerLocked(now instant) {
+	if q.delayed.Len() == 0 || q.stopped {
+		if q.dueTimer.at != 0 {
+			q.dueTimer.timer.Stop()
+			q.dueTimer.at = 0
+		}
+		return
+	}
+	at := instant(q.delayed.Peek().Priority)
+	if q.dueTimer.at != 0 && q.dueTimer.at <= at {
+		return
+	}
+	q.dueTimer.at = at
+	d := time.Duration(at - now)
+	if q.dueTimer.timer == nil {
+		q.dueTimer.timer = time.AfterFunc(d, q.onDueTimer)
+	} else {
+		q.dueTimer.timer.Reset(d)
+	}
+}
+
+// onDueTimer is called when a delayed job is due.
+func (q *ResizableDispatchQueue[A, R]) onDueTimer() {
+	now := q.lock()
+	q.dueTimer.at = 0
+	for !q.stopped && q.delayed.Len() > 0 && instant(q.delayed.Peek().Priority) <= now {
+		q.enqueueLocked(q.delayed.Pop().Item, now)
+	}
+	q.setDueTimerLocked(now)
+	q.commit(now)
+}
+
+// removePendingLocked takes a pending job out of the queue; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) removePendingLocked(j *Job[A, R]) {
+	if q.pending.Has(j) {
+		q.pending.Remove(j)
+		return
+	}
+	q.delayed.Remove(j)
+	q.setDueTimerLocked(q.clock.Now())
+}
+
+// instant is a moment as a queue and its jobs keep it.
+type instant = clock.Instant
+
+// lock takes the lock and returns the present moment. That is read before, and not
+// earlier than at the lock of before: what happens first has the earlier time.
+func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
+	now = q.clock.Now()
+	q.mu.Lock()
+	q.latest = max(q.latest, now)
+	return q.latest
+}
+
+// commit ends a change of the queue that somebody from outside has made.
+func (q *ResizableDispatchQueue[A, R]) commit(now instant) {
+	signals := q.advanceLocked(now)
+	q.mu.Unlock()
+	signals.settle()
+}
+
+// advanceLocked does what has become possible: it starts jobs, lets PutWaits in, asks the rate
 // limit for the next start, and returns what is to be settled after the lock,
 // which must be held, was given back. Whatever changes the queue ends with it, mostly by unlock,
 // so that nothing waits for a signal.
-func (q *ResizableDispatchQueue[A, R]) advance(now int64) *rest[A, R] {
+func (q *ResizableDispatchQueue[A, R]) advanceLocked(now instant) *idleSignals[A, R] {
 	for {
-		for q.mayBegin(q.workers+1) && q.pace.pass() {
-			q.start(q.pending.Pop().Item, now)
+		for q.canBeginLocked(q.workers+1) && q.rate.pass() {
+			q.startLocked(q.pending.Pop().Item, now)
 		}
-		if !q.refill(now) {
+		if !q.admitPuttersLocked(now) {
 			break
 		}
 	}
-	q.keepPace()
-	if q.marks.Watch(q.waiting(), q.opts.Low, q.opts.High) {
+	q.updateLimiterLocked()
+	if q.marks.Watch(q.pendingLenLocked(), q.opts.Low, q.opts.High) {
 		go q.marks.Call(&q.mu, q.opts.OnHigh, q.opts.OnLow, reportPanic)
 	}
-	return q.rest()
+	return q.idleSignalsLocked()
 }
 
-// unlock ends a change of the queue that somebody from outside has made.
-func (q *ResizableDispatchQueue[A, R]) unlock(now int64) {
-	rest := q.advance(now)
-	q.mu.Unlock()
-	rest.settle()
+// canBeginLocked reports whether a worker more, or one of those there are, may take
+// a job, apart from the rate limit; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) canBeginLocked(workers int) bool {
+	return workers <= q.width && !q.paused && !q.stopped && q.pending.Len() > 0
 }
 
-// start makes j underway, on a goroutine of its own; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) start(j *Job[A, R], now int64) {
+// admitPuttersLocked lets PutWaits in while there is room; the lock must be held. It
+// reports whether it did.
+func (q *ResizableDispatchQueue[A, R]) admitPuttersLocked(now instant) (any bool) {
+	for w := q.nextPutterLocked(now); w != nil; w = q.nextPutterLocked(now) {
+		q.admitLocked(w, now)
+		any = true
+	}
+	return any
+}
+
+// nextPutterLocked is the first PutWait for which there is room, if any: one with a
+// delayLocked may not use a free slot, and does not keep those behind it from that.
+func (q *ResizableDispatchQueue[A, R]) nextPutterLocked(now instant) *putWaiter[A, R] {
+	for w := range q.putters.All() {
+		if q.roomLocked(w.j.due() <= now) > 0 {
+			return w
+		}
+		if q.roomLocked(true) == 0 {
+			break
+		}
+	}
+	return nil
+}
+
+func (q *ResizableDispatchQueue[A, R]) admitLocked(w *putWaiter[A, R], now instant) {
+	q.putters.Remove(w)
+	w.j, w.err = q.putLocked(w.j, now)
+	close(w.done)
+}
+
+// refusePuttersLocked lets no PutWait in any more; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) refusePuttersLocked(now instant) {
+	for w, ok := q.putters.Front(); ok; w, ok = q.putters.Front() {
+		q.admitLocked(w, now)
+	}
+}
+
+// startLocked makes j underway, on a goroutine of its own; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
-	q.begin(j, now)
+	q.beginLocked(j, now)
 	sched.Go(func() { q.work(j) })
 }
 
-// begin makes j, which is on no list, underway; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) begin(j *Job[A, R], now int64) {
+// beginLocked makes j, which is on no list, underway; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) beginLocked(j *Job[A, R], now instant) {
 	if j.started == 0 {
-		q.stats.waited(now - j.since())
+		q.stats.Waiting.Add(now.Sub(j.since()))
 	}
 	j.state = JobUnderway
 	j.started = now
 	q.underway.PushBack(j)
-	if m := j.more; m != nil {
+	if m := j.extra; m != nil {
 		m.attempts++
 	}
-	q.tell(EventStarted, j)
+	q.emitLocked(EventStarted, j)
 }
 
 // work runs j and then whatever else may start, and ends when nothing may.
@@ -614,99 +642,98 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit: the goroutine is lost, its slot is not
-			defer q.relay() // also if a handler calls it once more
+			defer q.replaceWorker() // also if a handler calls it once more
 			var none R
-			q.end(j, none, ErrGoexit)
+			q.finishCall(j, none, ErrGoexit)
 		}
 	}()
 	for {
-		v, err := q.call(j)
-		next, rest, taken := q.end(j, v, err)
+		v, err := q.callJob(j)
+		next, signals, taken := q.finishCall(j, v, err)
 		if !taken {
-			next, rest = q.next()
+			next, signals = q.nextJob()
 		}
 		if next == nil {
 			returned = true
-			rest.settle()
+			signals.settle()
 			return
 		}
 		j = next
 	}
 }
 
-// relay has another goroutine go on where one is about to exit.
-func (q *ResizableDispatchQueue[A, R]) relay() {
-	next, rest := q.next()
+// replaceWorker has another goroutine go on where one is about to exit.
+func (q *ResizableDispatchQueue[A, R]) replaceWorker() {
+	next, signals := q.nextJob()
 	if next == nil {
-		rest.settle()
+		signals.settle()
 		return
 	}
 	sched.Go(func() { q.work(next) })
 }
 
-// call calls the function for j. A panic becomes an error; a Goexit passes.
-func (q *ResizableDispatchQueue[A, R]) call(j *Job[A, R]) (v R, err error) {
+// callJob calls the function for j. A panic becomes an error; a Goexit passes.
+func (q *ResizableDispatchQueue[A, R]) callJob(j *Job[A, R]) (v R, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = caught(r)
 		}
 	}()
-	if j.more != nil {
-		return q.callWith(j, j.more)
+	if j.extra != nil {
+		return q.callExtra(j, j.extra)
 	}
-	return q.hooked(jobContext[A, R]{j}, j)
+	return q.callHooked(jobContext[A, R]{j}, j)
 }
 
-// hooked calls the function within its hooks.
-func (q *ResizableDispatchQueue[A, R]) hooked(ctx context.Context, j *Job[A, R]) (R, error) {
+// callHooked calls the function within its hooks.
+func (q *ResizableDispatchQueue[A, R]) callHooked(ctx context.Context, j *Job[A, R]) (R, error) {
 	if run := q.run.Load(); run != nil {
 		return (*run)(ctx, j)
 	}
 	return q.fn(ctx, j.arg)
 }
 
-// end notes the outcome of j's call and settles its future, or has it tried
-// again. It does nothing if that was done before: a handler of the future may
+// finishCall notes the outcome of j's call and settles its future, or has it tried
+// retryLocked. It does nothing if that was done before: a handler of the future may
 // have ended the goroutine. If nobody listens to the future, as is mostly so
 // while the queue is busy, all is done under the lock at once, with what next
 // does: then next was taken.
-func (q *ResizableDispatchQueue[A, R]) end(j *Job[A, R], v R, err error) (next *Job[A, R], rest *rest[A, R], taken bool) {
+func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) (next *Job[A, R], signals *idleSignals[A, R], taken bool) {
 	again := false
-	if m := j.more; m != nil && m.retry != nil {
+	if m := j.extra; m != nil && m.retry != nil {
 		again, err = m.retry.after(err)
 	}
-	now := q.now()
-	q.mu.Lock()
+	now := q.lock()
 	if !q.underway.Remove(j) {
 		q.mu.Unlock()
 		return nil, nil, false
 	}
-	q.stats.ran(now - j.started)
+	q.stats.Running.Add(now.Sub(j.started))
 	var fail *settle.Failure
 	switch {
 	case j.state != JobUnderway: // cancelled, or timed out
 		fail = j.ctx.Load().fail
 	case again:
-		q.again(j, now)
+		q.retryLocked(j, now)
 		q.mu.Unlock()
 		return nil, nil, false
 	case err != nil:
-		q.over(j, JobFailed, now)
+		q.endLocked(j, JobFailed, now)
 	default:
-		q.over(j, JobFinished, now)
-		if j.more == nil && j.ctx.Load() == nil {
+		q.endLocked(j, JobFinished, now)
+		if j.extra == nil && j.ctx.Load() == nil {
 			j.val = v
 			if j.core.Succeed() {
-				next, rest = q.takeNext(now)
+				next, signals = q.nextJobLocked(now)
 				q.mu.Unlock()
-				return next, rest, true
+				return next, signals, true
 			}
 		}
 	}
 	ctx := j.ctx.Load()
 	q.mu.Unlock()
 
-	j.more.release()
+	j.extra.release()
 	cause := context.Canceled
 	if fail != nil {
 		cause = endCause(fail)
@@ -741,79 +768,30 @@ func panicOf(err error) *PanicError {
 	return e
 }
 
-// over notes that j has reached a state that is final; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) over(j *Job[A, R], state JobState, now int64) {
-	j.state, j.stopped = state, now
-	q.vacate(j)
+// endLocked notes that j has reached a state that is final; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, now instant) {
+	j.state, j.ended = state, now
+	q.releaseKeyLocked(j)
 	q.stats.over(state, now)
-	q.tell(EventEnded, j)
-	q.ended.push(j)
+	q.emitLocked(EventEnded, j)
+	q.ended.Push(j)
 }
 
-// next takes the job that a worker runs after the one it has ended. If there is none the
+// nextJob takes the job that a worker runs after the one it has ended. If there is none the
 // worker has left, and settles rest.
-func (q *ResizableDispatchQueue[A, R]) next() (j *Job[A, R], rest *rest[A, R]) {
-	now := q.now()
-	q.mu.Lock()
+func (q *ResizableDispatchQueue[A, R]) nextJob() (j *Job[A, R], signals *idleSignals[A, R]) {
+	now := q.lock()
 	defer q.mu.Unlock()
-	return q.takeNext(now)
+	return q.nextJobLocked(now)
 }
 
-// takeNext is next; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) takeNext(now int64) (j *Job[A, R], rest *rest[A, R]) {
-	if q.mayBegin(q.workers) && q.pace.pass() {
+// nextJobLocked is next; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) nextJobLocked(now instant) (j *Job[A, R], signals *idleSignals[A, R]) {
+	if q.canBeginLocked(q.workers) && q.rate.pass() {
 		j = q.pending.Pop().Item
-		q.begin(j, now)
+		q.beginLocked(j, now)
 	} else {
 		q.workers--
 	}
-	return j, q.advance(now)
-}
-
-// delay keeps j out of the way until it is due; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) delay(j *Job[A, R], due int64) {
-	q.delayed.Push(j, heap.Key{Priority: due, Seq: j.more.seq})
-	q.setAlarm(q.now())
-}
-
-// alarm is a timer for the first of what is delayed.
-type alarm struct {
-	timer *time.Timer
-	at    int64 // when it goes off; 0 is never
-}
-
-// setAlarm has the alarm go off when the first delayed job is due; the lock must be held.
-// It may go off too early: then it is set anew. If there is nothing to wait for it
-// is stopped, as until it goes off it keeps the queue in memory.
-func (q *ResizableDispatchQueue[A, R]) setAlarm(now int64) {
-	if q.delayed.Len() == 0 || q.stopped {
-		if q.alarm.at != 0 {
-			q.alarm.timer.Stop()
-			q.alarm.at = 0
-		}
-		return
-	}
-	at := q.delayed.Peek().Priority
-	if q.alarm.at != 0 && q.alarm.at <= at {
-		return
-	}
-	q.alarm.at = at
-	d := time.Duration(at - now)
-	if q.alarm.timer == nil {
-		q.alarm.timer = time.AfterFunc(d, q.ring)
-	} else {
-		q.alarm.timer.Reset(d)
-	}
-}
-
-// ring is called when a delayed job is due.
-func (q *ResizableDispatchQueue[A, R]) ring() {
-	now := q.now()
-	q.mu.Lock()
-	q.alarm.at = 0
-	for !q.stopped && q.delayed.Len() > 0 && q.delayed.Peek().Priority <= now {
-		q.enqueue(q.delayed.Pop().Item, now)
-	}
-	q.setAlarm(now)
-	q.unlock(now)
+	return j, q.advanceLocked(now)
 }

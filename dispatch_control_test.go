@@ -429,7 +429,7 @@ func TestRateErrorFailsTheJob(t *testing.T) {
 						require.ErrorIs(t, err, kit.ErrBoom)
 					}
 					require.Equal(t, twill.JobFailed, j.State())
-					require.Zero(t, j.Started())
+					require.Zero(t, j.StartedAt())
 				}
 				q.SetRate(nil)
 				_, err = kit.PutJob(t, q, 1, 0).Await(t.Context())
@@ -576,7 +576,7 @@ func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2})
 		before, now := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 		before.Cancel(kit.ErrFirst)
-		at := before.Stopped()
+		at := before.EndedAt()
 		time.Sleep(time.Second)
 		stopped := q.StopNow()
 		again := q.StopNow()
@@ -587,7 +587,7 @@ func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, slices.Equal([]*twill.Job[int, int]{now}, left))
 		}
-		require.Equal(t, at, before.Stopped())
+		require.Equal(t, at, before.EndedAt())
 		kit.RequireFailure(t, kit.ErrFirst, &before.Future)
 		kit.RequireFailure(t, twill.ErrStopped, &now.Future)
 	})

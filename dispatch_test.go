@@ -59,7 +59,7 @@ func TestJobStateNames(t *testing.T) {
 	for s := twill.JobPending; s <= twill.JobCanceled+1; s++ {
 		names = append(names, s.String())
 	}
-	require.Equal(t, []string{"PENDING", "UNDERWAY", "FINISHED", "FAILED", "CANCELED", "JobState(5)"}, names)
+	require.Equal(t, []string{"pending", "underway", "finished", "failed", "canceled", "JobState(5)"}, names)
 }
 
 func TestDispatchLifeOfAJob(t *testing.T) {
@@ -68,13 +68,13 @@ func TestDispatchLifeOfAJob(t *testing.T) {
 		start := time.Now()
 		first := kit.PutJob(t, q, time.Second, 3)
 		require.Equal(t, twill.JobUnderway, first.State(), "a free slot is used before Put returns")
-		require.Equal(t, start, first.Started())
+		require.Equal(t, start, first.StartedAt())
 		time.Sleep(300 * time.Millisecond)
 		second := kit.PutJob(t, q, 2*time.Second, 7)
 		require.Equal(t, twill.JobPending, second.State())
-		require.Equal(t, 300*time.Millisecond, second.Queued().Sub(start))
-		require.True(t, second.Started().IsZero())
-		require.True(t, second.Stopped().IsZero())
+		require.Equal(t, 300*time.Millisecond, second.QueuedAt().Sub(start))
+		require.True(t, second.StartedAt().IsZero())
+		require.True(t, second.EndedAt().IsZero())
 		require.Equal(t, time.Second, first.Arg())
 		require.Equal(t, 3, first.Priority())
 		kit.RequirePending(t, &first.Future)
@@ -84,9 +84,9 @@ func TestDispatchLifeOfAJob(t *testing.T) {
 		require.Equal(t, 2*time.Second, v)
 		kit.RequireValue(t, time.Second, &first.Future)
 		require.Equal(t, twill.JobFinished, second.State())
-		require.Equal(t, start.Add(time.Second), first.Stopped())
-		require.Equal(t, start.Add(time.Second), second.Started())
-		require.Equal(t, start.Add(3*time.Second), second.Stopped())
+		require.Equal(t, start.Add(time.Second), first.EndedAt())
+		require.Equal(t, start.Add(time.Second), second.StartedAt())
+		require.Equal(t, start.Add(3*time.Second), second.EndedAt())
 		require.Equal(t, 2*time.Second, second.Arg())
 		require.Equal(t, 7, second.Priority())
 	})
@@ -101,7 +101,7 @@ func TestDispatchFailedJob(t *testing.T) {
 	require.ErrorIs(t, err, kit.ErrFirst)
 	require.Zero(t, v, "a failed call has no value")
 	require.Equal(t, twill.JobFailed, j.State())
-	require.False(t, j.Stopped().IsZero())
+	require.False(t, j.EndedAt().IsZero())
 	require.Equal(t, "argument", j.Arg())
 }
 
@@ -197,7 +197,7 @@ func TestDelayedJobsStartWhenTheyAreDue(t *testing.T) {
 		put("past", 0, twill.JobOptions{At: start.Add(-time.Hour)})
 		put("now", 0, twill.JobOptions{After: -time.Hour})
 		gone := put("gone", 0, twill.JobOptions{After: 2500 * time.Millisecond})
-		require.Equal(t, start.Add(time.Second), soon.Due())
+		require.Equal(t, start.Add(time.Second), soon.DueAt())
 		require.Equal(t, 4, q.Stats().Delayed)
 		synctest.Wait()
 		require.Equal(t, []string{"soon", "then", "gone", "late"}, kit.Args(q.Pending()))
@@ -352,7 +352,7 @@ func TestNoStarvationWithAgeing(t *testing.T) {
 			} else {
 				require.True(t, ended)
 				// It comes before those that were put 30 seconds after it: 60 others.
-				require.Equal(t, 61*time.Second, low.Started().Sub(start))
+				require.Equal(t, 61*time.Second, low.StartedAt().Sub(start))
 			}
 			q.Clear()
 			q.StopNow()
@@ -861,15 +861,15 @@ func TestKeyedJobTakesTheShorterDelay(t *testing.T) {
 		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Hour})
 		kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: time.Minute})
 		kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "a", After: 2 * time.Minute})
-		require.Equal(t, start.Add(time.Minute), j.Due())
+		require.Equal(t, start.Add(time.Minute), j.DueAt())
 		k := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "b", After: time.Hour})
 		kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "b"})
 		_, err := k.Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, start, k.Started())
+		require.Equal(t, start, k.StartedAt())
 		_, err = j.Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, start.Add(time.Minute), j.Started())
+		require.Equal(t, start.Add(time.Minute), j.StartedAt())
 	})
 }
 

@@ -15,7 +15,7 @@ import (
 // those that are due, and behind them the others, by the time at which they are.
 func (q *ResizableDispatchQueue[A, R]) Pending() []*Job[A, R] {
 	q.mu.Lock()
-	w := q.waitingJobs()
+	w := q.snapshotLocked()
 	q.mu.Unlock()
 	return w.inOrder()
 }
@@ -28,25 +28,25 @@ func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 		panic("twill: PendingPage with a negative number")
 	}
 	q.mu.Lock()
-	w := q.waitingJobs()
+	w := q.snapshotLocked()
 	q.mu.Unlock()
 	return w.page(from, n)
 }
 
-// waitingJobs is what is pending at one moment.
-type waitingJobs[A, R any] struct {
+// snapshotLocked is what is pending at one moment.
+type pendingSnapshot[A, R any] struct {
 	due, delayed heap.Snapshot[*Job[A, R]]
 }
 
-// waitingJobs is called with the lock, and what it returns used without, as
+// snapshotLocked is called with the lock, and what it returns used without, as
 // sorting takes its time.
-func (q *ResizableDispatchQueue[A, R]) waitingJobs() waitingJobs[A, R] {
-	return waitingJobs[A, R]{q.pending.Snapshot(), q.delayed.Snapshot()}
+func (q *ResizableDispatchQueue[A, R]) snapshotLocked() pendingSnapshot[A, R] {
+	return pendingSnapshot[A, R]{q.pending.Snapshot(), q.delayed.Snapshot()}
 }
 
-func (w waitingJobs[A, R]) len() int { return w.due.Len() + w.delayed.Len() }
+func (w pendingSnapshot[A, R]) len() int { return w.due.Len() + w.delayed.Len() }
 
-func (w waitingJobs[A, R]) inOrder() []*Job[A, R] {
+func (w pendingSnapshot[A, R]) inOrder() []*Job[A, R] {
 	jobs := make([]*Job[A, R], 0, w.len())
 	for _, e := range slices.Concat(w.due.Sorted(), w.delayed.Sorted()) {
 		jobs = append(jobs, e.Item)
@@ -54,7 +54,7 @@ func (w waitingJobs[A, R]) inOrder() []*Job[A, R] {
 	return jobs
 }
 
-func (w waitingJobs[A, R]) page(from, n int) []*Job[A, R] {
+func (w pendingSnapshot[A, R]) page(from, n int) []*Job[A, R] {
 	if from >= w.len() {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (w waitingJobs[A, R]) page(from, n int) []*Job[A, R] {
 
 // Underway returns the jobs whose calls have not returned, in the order in
 // which they were started. A job that was cancelled stays among them until its
-// call returns; its State tells.
+// callJob returns; its State tells.
 func (q *ResizableDispatchQueue[A, R]) Underway() []*Job[A, R] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -79,7 +79,7 @@ func (q *ResizableDispatchQueue[A, R]) Underway() []*Job[A, R] {
 func (q *ResizableDispatchQueue[A, R]) Size() (underway, pending int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.underway.Len(), q.waiting()
+	return q.underway.Len(), q.pendingLenLocked()
 }
 
 // Width returns how many jobs may run at once. It is not changed by a pause,
@@ -131,12 +131,11 @@ type DispatchStats struct {
 
 // Stats returns the numbers as they are now.
 func (q *ResizableDispatchQueue[A, R]) Stats() DispatchStats {
-	now := q.now()
-	q.mu.Lock()
+	now := q.lock()
 	defer q.mu.Unlock()
 	s := q.stats.DispatchStats
 	s.Width, s.Underway = q.width, q.underway.Len()
-	s.Pending, s.Delayed = q.waiting(), q.delayed.Len()
+	s.Pending, s.Delayed = q.pendingLenLocked(), q.delayed.Len()
 	s.Throughput = q.stats.throughput(now)
 	return s
 }
@@ -148,11 +147,7 @@ type dispatchStats struct {
 	DispatchStats
 }
 
-func (s *dispatchStats) waited(ns int64) { s.Waiting.Add(time.Duration(ns)) }
-
-func (s *dispatchStats) ran(ns int64) { s.Running.Add(time.Duration(ns)) }
-
-func (s *dispatchStats) over(state JobState, now int64) {
+func (s *dispatchStats) over(state JobState, now instant) {
 	switch state {
 	case JobFinished:
 		s.Finished++
@@ -166,8 +161,8 @@ func (s *dispatchStats) over(state JobState, now int64) {
 }
 
 // turn makes the second of now the latest one.
-func (s *dispatchStats) turn(now int64) {
-	second := now / int64(time.Second)
+func (s *dispatchStats) turn(now instant) {
+	second := int64(now) / int64(time.Second)
 	if second-s.last >= int64(len(s.ended)) {
 		clear(s.ended[:])
 		s.last = second
@@ -178,7 +173,7 @@ func (s *dispatchStats) turn(now int64) {
 	}
 }
 
-func (s *dispatchStats) throughput(now int64) float64 {
+func (s *dispatchStats) throughput(now instant) float64 {
 	s.turn(now)
 	var n float64
 	for _, ended := range s.ended {
@@ -197,7 +192,7 @@ type Histogram struct {
 }
 
 // The classes: one below the first power of two, four between each and the
-// next, and one for what is as long as the last or longer.
+// nextJob, and one for what is as long as the last or longer.
 const (
 	histogramFirst = 10 // 2^10 ns
 	histogramLast  = 42 // 2^42 ns, 73 minutes
@@ -295,7 +290,7 @@ func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	}
 }
 
-// EventKind says what an [Event] tells of.
+// EventKind says what a [DispatchEvent] tells of.
 type EventKind uint8
 
 // What can happen to a job, and to a queue.
@@ -322,8 +317,8 @@ func (k EventKind) String() string {
 	return "EventKind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// Event is something that happened in a [ResizableDispatchQueue].
-type Event[A, R any] struct {
+// DispatchEvent is something that happened in a [ResizableDispatchQueue].
+type DispatchEvent[A, R any] struct {
 	Kind EventKind
 	Time time.Time
 	Job  *Job[A, R] // nil if it is about the queue
@@ -343,13 +338,13 @@ const maxEvents = 1024
 // the next one says. It ends when ctx does, and when a stopped queue has no more
 // job underway; it can be read once. The subscription lasts until it was read
 // to its end or ctx has ended.
-func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[Event[A, R]] {
+func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[DispatchEvent[A, R]] {
 	if ctx == nil {
 		panic("twill: Events with a nil context")
 	}
-	f := q.events.subscribe(ctx, &q.mu, maxEvents, q.closedNow)
-	return func(yield func(Event[A, R]) bool) {
-		for e, lost := range f.all() {
+	f := q.events.Subscribe(ctx, &q.mu, maxEvents)
+	return func(yield func(DispatchEvent[A, R]) bool) {
+		for e, lost := range f.All() {
 			e.Lost = lost
 			if !yield(e) {
 				return
@@ -367,9 +362,9 @@ func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Jo
 	if ctx == nil {
 		panic("twill: Results with a nil context")
 	}
-	f := q.ended.subscribe(ctx, &q.mu, 0, q.closedNow)
+	f := q.ended.Subscribe(ctx, &q.mu, 0)
 	return func(yield func(*Job[A, R]) bool) {
-		for j := range f.all() {
+		for j := range f.All() {
 			<-j.Done() // whoever ended it is about to settle it
 			if !yield(j) {
 				return
@@ -378,16 +373,14 @@ func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Jo
 	}
 }
 
-func (q *ResizableDispatchQueue[A, R]) closedNow() bool { return q.closed }
-
-// tell tells those who read the events; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) tell(kind EventKind, j *Job[A, R]) {
-	if len(q.events.of) == 0 {
+// emitLocked tells those who read the events; the lock must be held.
+func (q *ResizableDispatchQueue[A, R]) emitLocked(kind EventKind, j *Job[A, R]) {
+	if q.events.Len() == 0 {
 		return
 	}
-	e := Event[A, R]{Kind: kind, Time: time.Now(), Job: j, Width: q.width}
+	e := DispatchEvent[A, R]{Kind: kind, Time: time.Now(), Job: j, Width: q.width}
 	if j != nil {
 		e.State, e.Priority = j.state, j.priority
 	}
-	q.events.push(e)
+	q.events.Push(e)
 }

@@ -45,20 +45,20 @@ func TestEventsTellWhatHappens(t *testing.T) {
 			got = append(got, text)
 		}
 		require.Equal(t, []string{
-			"put 0s width 1 PENDING 0",
-			"started 0s width 1 UNDERWAY 0",
-			"put 0s width 1 PENDING 7",
-			"put 0s width 1 PENDING 8",
-			"reprioritized 0s width 1 PENDING 6",
-			"ended 0s width 1 CANCELED 8",
+			"put 0s width 1 pending 0",
+			"started 0s width 1 underway 0",
+			"put 0s width 1 pending 7",
+			"put 0s width 1 pending 8",
+			"reprioritized 0s width 1 pending 6",
+			"ended 0s width 1 canceled 8",
 			"paused 0s width 1",
-			"ended 1s width 1 FINISHED 0",
+			"ended 1s width 1 finished 0",
 			"rate 1s width 1",
 			"width 1s width 2",
 			"resumed 1s width 2",
-			"started 1s width 2 UNDERWAY 6",
+			"started 1s width 2 underway 6",
 			"stopped 1s width 0",
-			"ended 1s width 0 CANCELED 6",
+			"ended 1s width 0 canceled 6",
 		}, got)
 		for range q.Events(t.Context()) {
 			t.Error("an event after the end")

@@ -35,10 +35,10 @@ func ExampleResizableDispatchQueue() {
 		fmt.Println(job.Arg(), job.State(), v, err)
 	}
 	// Output:
-	// 0 FINISHED 0 <nil>
-	// 1 FINISHED 1 <nil>
-	// 2 FINISHED 4 <nil>
-	// 3 FINISHED 9 <nil>
+	// 0 finished 0 <nil>
+	// 1 finished 1 <nil>
+	// 2 finished 4 <nil>
+	// 3 finished 9 <nil>
 }
 
 // Jobs with a lower priority number run first. While a job waits it can be
@@ -91,8 +91,8 @@ func ExampleResizableDispatchQueue_Stop() {
 		fmt.Println(job.Arg(), job.Priority(), job.State(), err)
 	}
 	// Output:
-	// second 0 PENDING <nil>
-	// third 0 PENDING <nil>
+	// second 0 pending <nil>
+	// third 0 pending <nil>
 }
 
 // A job knows what it is about and where it is in its life, and is the future
@@ -109,11 +109,11 @@ func ExampleJob() {
 	length := twill.Then(&job.Future, func(n int) (string, error) { return fmt.Sprint(n, " letters"), nil })
 	q.Resume()
 	fmt.Println(length.Await(ctx))
-	fmt.Println(job.State(), !job.Stopped().Before(job.Started()))
+	fmt.Println(job.State(), !job.EndedAt().Before(job.StartedAt()))
 	// Output:
-	// twill 3 PENDING
+	// twill 3 pending
 	// 5 letters <nil>
-	// FINISHED true
+	// finished true
 }
 
 func ExampleJobState() {
@@ -129,7 +129,7 @@ func ExampleJobState() {
 	fmt.Println(tried.State(), withdrawn.State())
 	fmt.Println(tried.State() == twill.JobFailed)
 	// Output:
-	// FAILED CANCELED
+	// failed canceled
 	// true
 }
 
@@ -266,8 +266,8 @@ func ExampleResizableDispatchQueue_shutdown() {
 	// Output:
 	// underway: /order/1
 	// done <nil> <nil>
-	// saved: /order/2 PENDING
-	// saved: /order/3 PENDING
+	// saved: /order/2 pending
+	// saved: /order/3 pending
 }
 
 // All of a batch is in before the first of it starts.
@@ -321,7 +321,7 @@ func ExampleLimiter() {
 }
 
 // Events tell an observer what happens. They hold the queue up in no way.
-func ExampleEvent() {
+func ExampleDispatchEvent() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil }, nil)
 	events := q.Events(context.Background())
 	job, _ := q.Put(1, 5)
@@ -338,7 +338,7 @@ func ExampleEvent() {
 	// Output:
 	// put
 	// started
-	// ended as FINISHED
+	// ended as finished
 	// stopped
 }
 
@@ -480,9 +480,9 @@ func ExampleJobOptions() {
 	fmt.Println(job.Await(context.Background()))
 	fmt.Println(job.State(), "after", job.Attempts(), "attempts")
 	// Output:
-	// PENDING true
+	// pending true
 	// hello, world <nil>
-	// FINISHED after 3 attempts
+	// finished after 3 attempts
 }
 
 // ticks is a Limiter that lets one job start for each tick.
@@ -545,9 +545,9 @@ func ExampleResizableDispatchQueue_Events() {
 		}
 	}
 	// Output:
-	// put job PENDING 3
-	// started job UNDERWAY 3
-	// ended job FINISHED 3
+	// put job pending 3
+	// started job underway 3
+	// ended job finished 3
 	// stopped
 }
 
@@ -573,9 +573,9 @@ func ExampleResizableDispatchQueue_Results() {
 		fmt.Println(job.Arg(), job.State())
 	}
 	// Output:
-	// 2 FINISHED
-	// 0 FINISHED
-	// 1 FINISHED
+	// 2 finished
+	// 0 finished
+	// 1 finished
 }
 
 // What a stop has left over is saved as JSON, and runs another day in the same order.
@@ -627,8 +627,8 @@ func ExampleResizableDispatchQueue_Drain() {
 	}
 	fmt.Println(err)
 	// Output:
-	// 1 CANCELED
-	// 2 PENDING
+	// 1 canceled
+	// 2 pending
 	// context deadline exceeded
 }
 

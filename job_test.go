@@ -27,8 +27,8 @@ func TestJobCancelPending(t *testing.T) {
 	kit.RequireFailure(t, kit.ErrFirst, &j.Future)
 	kit.RequireFailure(t, twill.ErrCanceled, &j.Future)
 	require.Equal(t, twill.JobCanceled, j.State())
-	require.False(t, j.Stopped().IsZero())
-	require.True(t, j.Started().IsZero())
+	require.False(t, j.EndedAt().IsZero())
+	require.True(t, j.StartedAt().IsZero())
 	require.Equal(t, []int{2}, kit.Args(q.Pending()), "it has left the queue already")
 	require.False(t, j.Cancel(nil))
 	gate <- nil
@@ -57,14 +57,14 @@ func TestJobCancelUnderwayEndsTheFutureButKeepsTheSlot(t *testing.T) {
 		kit.RequireFailure(t, kit.ErrFirst, &j.Future)
 		require.ErrorIs(t, <-causes, kit.ErrFirst)
 		require.Equal(t, twill.JobCanceled, j.State())
-		require.Equal(t, time.Minute, j.Stopped().Sub(j.Started()))
+		require.Equal(t, time.Minute, j.EndedAt().Sub(j.StartedAt()))
 		time.Sleep(time.Minute)
 		require.Equal(t, twill.JobPending, next.State(), "the slot is in use until the call returns")
 		require.Equal(t, []*twill.Job[time.Duration, int]{j}, q.Underway())
 		kit.RequireSize(t, q, 1, 1)
 		_, err := next.Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, time.Hour, next.Started().Sub(j.Stopped()))
+		require.Equal(t, time.Hour, next.StartedAt().Sub(j.EndedAt()))
 		kit.RequireFailure(t, kit.ErrFirst, &j.Future)
 		require.Equal(t, twill.JobCanceled, j.State(), "what the call returned late is dropped")
 	})
@@ -80,12 +80,12 @@ func TestJobCancelAfterTheEndChangesNothing(t *testing.T) {
 	finished, failed := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
 	_, err := failed.Await(t.Context())
 	require.ErrorIs(t, err, kit.ErrFirst)
-	at := finished.Stopped()
+	at := finished.EndedAt()
 	require.False(t, finished.Cancel(nil))
 	require.False(t, failed.Cancel(nil))
 	require.Equal(t, twill.JobFinished, finished.State())
 	require.Equal(t, twill.JobFailed, failed.State())
-	require.Equal(t, at, finished.Stopped())
+	require.Equal(t, at, finished.EndedAt())
 	kit.RequireValue(t, 1, &finished.Future)
 	kit.RequireFailure(t, kit.ErrFirst, &failed.Future)
 }
@@ -200,7 +200,7 @@ func TestJobAsJSON(t *testing.T) {
 		time.Sleep(time.Second)
 		text, err := json.Marshal(j)
 		require.NoError(t, err)
-		require.JSONEq(t, `{"arg": {"to": "+1", "text": "hi"}, "priority": 3, "state": "PENDING", "key": "k", "attempts": 1,
+		require.JSONEq(t, `{"arg": {"to": "+1", "text": "hi"}, "priority": 3, "state": "pending", "key": "k", "attempts": 1,
 			"queued": "2000-01-01T00:00:00Z", "due": "2000-01-01T01:00:00Z", "started": "2000-01-01T00:00:00Z"}`, string(text))
 		var r twill.JobRecord[message]
 		require.NoError(t, json.Unmarshal(text, &r))
@@ -210,7 +210,7 @@ func TestJobAsJSON(t *testing.T) {
 		q.Clear()
 
 		var s twill.JobState
-		require.ErrorContains(t, json.Unmarshal([]byte(`"LOST"`), &s), `"LOST"`)
+		require.ErrorContains(t, json.Unmarshal([]byte(`"lost"`), &s), `"LOST"`)
 	})
 }
 
@@ -248,7 +248,7 @@ func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
 			require.Equal(t, 5, pending[i+1].Priority(), "behind all equals that were restored")
 			continue
 		}
-		if left[i].Arg() != j.Arg() || left[i].Priority() != j.Priority() || left[i].Queued().UnixNano() != j.Queued().UnixNano() {
+		if left[i].Arg() != j.Arg() || left[i].Priority() != j.Priority() || left[i].QueuedAt().UnixNano() != j.QueuedAt().UnixNano() {
 			t.Fatalf("job %d is %+v, and was %+v", i, j.Record(), left[i].Record())
 		}
 		i++
@@ -326,7 +326,7 @@ func TestRestoreGoesOnWhereItStood(t *testing.T) {
 		require.NoError(t, err)
 		_, err = jobs[1].Await(t.Context())
 		require.NoError(t, err)
-		require.Equal(t, start, jobs[1].Started().Truncate(time.Millisecond))
+		require.Equal(t, start, jobs[1].StartedAt().Truncate(time.Millisecond))
 		require.Equal(t, 4, jobs[0].Attempts())
 		require.Equal(t, twill.JobPending, jobs[0].State())
 		there, err := q.Put(3, 0, twill.JobOptions{Key: "k"})
@@ -335,7 +335,7 @@ func TestRestoreGoesOnWhereItStood(t *testing.T) {
 		_, err = jobs[0].Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 5, jobs[0].Attempts())
-		require.Equal(t, start.Add(-time.Hour), jobs[0].Queued())
+		require.Equal(t, start.Add(-time.Hour), jobs[0].QueuedAt())
 	})
 }
 
@@ -381,7 +381,7 @@ func TestRetriedJobHoldsNoSlot(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, twill.JobPending, j.State())
 		require.Equal(t, 1, j.Attempts())
-		require.Equal(t, start.Add(time.Second), j.Due())
+		require.Equal(t, start.Add(time.Second), j.DueAt())
 		kit.RequireSize(t, q, 0, 1)
 		_, err := kit.PutJob(t, q, 0, 9).Await(t.Context())
 		require.NoError(t, err)

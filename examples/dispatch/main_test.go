@@ -8,7 +8,7 @@ import (
 )
 
 const want = `put 24 messages              underway  5, pending 19
-cancel the last: CANCELED    underway  5, pending 18
+cancel the last: canceled    underway  5, pending 18
 widen to 10                  underway 10, pending 13
 narrow to 7                  underway 10, pending 13
 cancel one, move one up      underway 10, pending 12

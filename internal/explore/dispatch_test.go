@@ -254,7 +254,7 @@ func (d *dispatching) checkJob(j *job, waits bool) {
 		d.require(calls == 1 && r.Value == j.Arg() && r.Err == nil && !d.canceled[j], "job %d finished after %d calls with %v", j.Arg(), calls, r)
 	case twill.JobCanceled:
 		d.require(errors.Is(r.Err, twill.ErrCanceled), "job %d was cancelled and has %v", j.Arg(), r)
-		d.require((calls == 1) == !j.Started().IsZero(), "job %d was cancelled, started: %v, after %d calls", j.Arg(), j.Started(), calls)
+		d.require((calls == 1) == !j.StartedAt().IsZero(), "job %d was cancelled, started: %v, after %d calls", j.Arg(), j.StartedAt(), calls)
 	default:
 		d.require(false, "job %d is %v", j.Arg(), state)
 	}

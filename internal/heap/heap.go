@@ -13,8 +13,8 @@
 // A Heap is not safe for use by several goroutines: its owner holds a lock.
 package heap
 
-// Place is where an item lies in its heap. A type embeds it to become an
-// [Item]; the zero value is the place of an item that is in no heap.
+// Place is where an item lies in its heap. The zero value is the place of an
+// item that is in no heap.
 type Place struct {
 	at int32 // index of the item's slot, plus one; it stays when the item has left
 }
@@ -27,58 +27,79 @@ type Item interface {
 	place() *Place
 }
 
+// Heap is a min-heap of items that embed their places. The zero value is empty
+// and ready to use.
+type Heap[T Item] = By[T, embedded[T]]
+
+// embedded finds the place of an [Item].
+type embedded[T Item] struct{}
+
+func (embedded[T]) Place(x T) *Place { return x.place() }
+
+// Finder finds the place of an item. It is a struct without fields: its zero
+// value is used.
+type Finder[T any] interface {
+	Place(x T) *Place
+}
+
 // Entry is an item and the key it lies under.
 type Entry[T any] struct {
 	Key
 	Item T
 }
 
-// Heap is a min-heap of items. The zero value is empty and ready to use.
-type Heap[T Item] struct {
+// By is a min-heap of items whose places F finds, for items that are exported
+// structs and must not embed anything. The zero value is empty and ready to use.
+type By[T comparable, F Finder[T]] struct {
 	slots[T]
 }
 
+func (h *By[T, F]) place(x T) *Place {
+	var find F
+	return find.Place(x)
+}
+
 // Has reports whether x is in this heap.
-func (h *Heap[T]) Has(x T) bool {
-	i := int(x.place().at) - 1
+func (h *By[T, F]) Has(x T) bool {
+	i := int(h.place(x).at) - 1
 	return i >= 0 && i < h.n && h.at(i).Item == x
 }
 
 // Push adds x, which must be in no heap, under k. It takes O(1) if nothing in
 // the heap comes after k, as is always so while all priorities are equal.
-func (h *Heap[T]) Push(x T, k Key) {
+func (h *By[T, F]) Push(x T, k Key) {
 	h.grow()
 	h.up(h.n-1, Entry[T]{k, x})
 }
 
 // Pop takes out the first item of a heap that is not empty.
-func (h *Heap[T]) Pop() Entry[T] {
+func (h *By[T, F]) Pop() Entry[T] {
 	return h.removeAt(h.first())
 }
 
 // Remove takes out x, which must be in this heap.
-func (h *Heap[T]) Remove(x T) Entry[T] {
-	return h.removeAt(int(x.place().at) - 1)
+func (h *By[T, F]) Remove(x T) Entry[T] {
+	return h.removeAt(int(h.place(x).at) - 1)
 }
 
 // Reprioritize moves x, which must be in this heap, to another priority. It
 // keeps its sequence number.
-func (h *Heap[T]) Reprioritize(x T, priority int64) {
-	i := int(x.place().at) - 1
+func (h *By[T, F]) Reprioritize(x T, priority int64) {
+	i := int(h.place(x).at) - 1
 	e := *h.at(i)
 	e.Priority = priority
 	h.fit(i, e)
 }
 
 // Clear empties the heap, in O(1), and returns what was in it.
-func (h *Heap[T]) Clear() Snapshot[T] {
+func (h *By[T, F]) Clear() Snapshot[T] {
 	s := Snapshot[T]{h.slots}
 	h.slots = slots[T]{}
 	return s
 }
 
 // removeAt takes out the item in slot i and moves the last one there.
-func (h *Heap[T]) removeAt(i int) Entry[T] {
+func (h *By[T, F]) removeAt(i int) Entry[T] {
 	last := h.shrink()
 	if i == h.n {
 		return last
@@ -89,7 +110,7 @@ func (h *Heap[T]) removeAt(i int) Entry[T] {
 }
 
 // fit puts e into slot i, which is free, or where it belongs seen from there.
-func (h *Heap[T]) fit(i int, e Entry[T]) {
+func (h *By[T, F]) fit(i int, e Entry[T]) {
 	if i >= arity && e.Before(h.at(parent(i)).Key) {
 		h.up(i, e)
 	} else {
@@ -98,22 +119,22 @@ func (h *Heap[T]) fit(i int, e Entry[T]) {
 }
 
 // up moves the free slot i towards the roots until e fits.
-func (h *Heap[T]) up(i int, e Entry[T]) {
+func (h *By[T, F]) up(i int, e Entry[T]) {
 	free := h.own(i)
 	for i >= arity {
 		above := h.at(parent(i))
 		if !e.Before(above.Key) {
 			break
 		}
-		put(free, i, *above)
+		h.put(free, i, *above)
 		i = parent(i)
 		free = h.own(i)
 	}
-	put(free, i, e)
+	h.put(free, i, e)
 }
 
 // down moves the free slot i towards the leaves until e fits.
-func (h *Heap[T]) down(i int, e Entry[T]) {
+func (h *By[T, F]) down(i int, e Entry[T]) {
 	free := h.own(i)
 	for first := child(i); first < h.n; first = child(i) {
 		below := h.ownSiblings(first)
@@ -121,14 +142,14 @@ func (h *Heap[T]) down(i int, e Entry[T]) {
 		if !below[l].Before(e.Key) {
 			break
 		}
-		put(free, i, below[l])
+		h.put(free, i, below[l])
 		i, free = first+l, &below[l]
 	}
-	put(free, i, e)
+	h.put(free, i, e)
 }
 
 // put writes e into the slot with index i.
-func put[T Item](slot *Entry[T], i int, e Entry[T]) {
+func (h *By[T, F]) put(slot *Entry[T], i int, e Entry[T]) {
 	*slot = e
-	e.Item.place().at = int32(i) + 1
+	h.place(e.Item).at = int32(i) + 1
 }

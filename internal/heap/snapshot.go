@@ -18,7 +18,7 @@ type Snapshot[T any] struct {
 // Snapshot returns what is in the heap. It copies a word or two for each chunk
 // of slots; afterwards the first change to each of them copies that chunk, also
 // when the snapshot is gone.
-func (h *Heap[T]) Snapshot() Snapshot[T] {
+func (h *By[T, F]) Snapshot() Snapshot[T] {
 	used := h.table[:(h.n+chunkSize-1)/chunkSize]
 	for i := range used {
 		used[i].shared = true

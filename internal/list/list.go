@@ -1,13 +1,13 @@
 // Package list is a doubly linked list whose links lie in its items, so that
-// an item is added, found and taken out in O(1) and costs no allocation.
+// an item is added, found and removed in O(1) and costs no allocation.
 //
 // A List is not safe for use by several goroutines: its owner holds a lock.
 package list
 
 import "iter"
 
-// Links are an item's links. A type embeds them to become an [Item]; the zero
-// value is that of an item that is in no list.
+// Links are an item's links. The zero value is that of an item that is in no
+// list.
 type Links[T any] struct {
 	next, prev T // a circle: both are the zero T outside a list
 }
@@ -20,35 +20,56 @@ type Item[T any] interface {
 	links() *Links[T]
 }
 
-// List is a list of items. The zero value is empty and ready to use.
-type List[T Item[T]] struct {
+// List is a list of items that embed their links. The zero value is empty and
+// ready to use.
+type List[T Item[T]] = By[T, embedded[T]]
+
+// embedded finds the links of an [Item].
+type embedded[T Item[T]] struct{}
+
+func (embedded[T]) Links(x T) *Links[T] { return x.links() }
+
+// Finder finds the links of an item. It is a struct without fields: its zero
+// value is used.
+type Finder[T any] interface {
+	Links(x T) *Links[T]
+}
+
+// By is a list of items whose links F finds, for items that are exported
+// structs and must not embed anything. The zero value is empty and ready to use.
+type By[T comparable, F Finder[T]] struct {
 	first T
 	n     int
 }
 
+func (l *By[T, F]) links(x T) *Links[T] {
+	var find F
+	return find.Links(x)
+}
+
 // Len returns the number of items.
-func (l *List[T]) Len() int { return l.n }
+func (l *By[T, F]) Len() int { return l.n }
 
 // PushBack adds x, which must be in no list, as the last item.
-func (l *List[T]) PushBack(x T) {
-	to := x.links()
+func (l *By[T, F]) PushBack(x T) {
+	to := l.links(x)
 	if l.n == 0 {
 		to.next, to.prev = x, x
 		l.first = x
 	} else {
-		first := l.first.links()
+		first := l.links(l.first)
 		to.next, to.prev = l.first, first.prev
-		first.prev.links().next = x
+		l.links(first.prev).next = x
 		first.prev = x
 	}
 	l.n++
 }
 
 // Front returns the first item, and reports false if there is none.
-func (l *List[T]) Front() (x T, ok bool) { return l.first, l.n > 0 }
+func (l *By[T, F]) Front() (x T, ok bool) { return l.first, l.n > 0 }
 
-// PopFront takes out the first item, and reports false if there is none.
-func (l *List[T]) PopFront() (x T, ok bool) {
+// PopFront removes the first item, and reports false if there is none.
+func (l *By[T, F]) PopFront() (x T, ok bool) {
 	if l.n == 0 {
 		return x, false
 	}
@@ -57,19 +78,19 @@ func (l *List[T]) PopFront() (x T, ok bool) {
 	return x, true
 }
 
-// Remove takes out x, which may be in this list or in none, and reports
-// whether it was there.
-func (l *List[T]) Remove(x T) bool {
+// Remove removes x, which may be in this list or in none, and reports whether
+// it was in this list.
+func (l *By[T, F]) Remove(x T) bool {
 	var none T
-	at := x.links()
+	at := l.links(x)
 	if at.next == none {
 		return false
 	}
 	if l.n--; l.n == 0 {
 		l.first = none
 	} else {
-		at.prev.links().next = at.next
-		at.next.links().prev = at.prev
+		l.links(at.prev).next = at.next
+		l.links(at.next).prev = at.prev
 		if l.first == x {
 			l.first = at.next
 		}
@@ -78,16 +99,16 @@ func (l *List[T]) Remove(x T) bool {
 	return true
 }
 
-// All walks the items from the first to the last. The list must not change
-// meanwhile.
-func (l *List[T]) All() iter.Seq[T] {
+// All yields the items from the first to the last. The list must not change
+// during the iteration.
+func (l *By[T, F]) All() iter.Seq[T] {
 	return func(yield func(T) bool) {
 		x := l.first
 		for range l.n {
 			if !yield(x) {
 				return
 			}
-			x = x.links().next
+			x = l.links(x).next
 		}
 	}
 }

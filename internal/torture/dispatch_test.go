@@ -548,7 +548,7 @@ func (m *dispatchMachine) jobsDiffer() string {
 			return fmt.Sprintf("job %d is %v with priority %d after %d attempts, not %v with %d after %d",
 				j.n, j.job.State(), j.job.Priority(), j.job.Attempts(), j.state, j.priority, j.attempts)
 		}
-		if due := j.job.Due(); j.due > 0 && due.Sub(m.began) != j.due {
+		if due := j.job.DueAt(); j.due > 0 && due.Sub(m.began) != j.due {
 			return fmt.Sprintf("job %d is due after %v, not %v", j.n, due.Sub(m.began), j.due)
 		}
 		r, ok := j.job.Poll()

@@ -80,7 +80,7 @@ func TestTrapCancelVersusStart(t *testing.T) {
 		case state == twill.JobFinished:
 			kit.RequireValue(t, i, &j.Future)
 			require.Equal(t, int32(1), calls[i].Load())
-		case j.Started().IsZero():
+		case j.StartedAt().IsZero():
 			require.Equal(t, twill.JobCanceled, state)
 			require.Zero(t, calls[i].Load(), "cancelled before its start and started all the same")
 		default:
@@ -286,7 +286,7 @@ func TestTrapTimeoutKeepsTheSlot(t *testing.T) {
 		require.Equal(t, twill.JobFailed, slow.State())
 		kit.RequireSize(t, q, 1, 1)
 		awaitAt(t, next, 1)
-		require.Equal(t, time.Hour, next.Started().Sub(slow.Started()))
+		require.Equal(t, time.Hour, next.StartedAt().Sub(slow.StartedAt()))
 	})
 }
 
@@ -535,7 +535,7 @@ func TestTrapDelaysThatOverflow(t *testing.T) {
 				j := kit.PutOpts(t, q, 1, 0, o)
 				time.Sleep(time.Hour)
 				require.Equal(t, twill.JobPending, j.State())
-				require.Greater(t, time.Until(j.Due()), 200*365*24*time.Hour)
+				require.Greater(t, time.Until(j.DueAt()), 200*365*24*time.Hour)
 			})
 		})
 	}
@@ -565,7 +565,7 @@ func TestTrapDelayedPutWaitHoldsUpNobody(t *testing.T) {
 			go func() {
 				j, err := q.PutWait(t.Context(), time.Second, 0, o)
 				require.NoError(t, err)
-				starts <- j.Started().Sub(began)
+				starts <- j.StartedAt().Sub(began)
 			}()
 			synctest.Wait()
 		}

@@ -291,7 +291,7 @@ func (r *rdqReplay) stop(n int, now bool) {
 		slices.SortFunc(left, func(a, b *twill.Job[int, int]) int { return a.Arg() - b.Arg() })
 		entries := []any{}
 		for _, job := range left {
-			state := strings.ReplaceAll(job.State().String(), "CANCELED", "CANCELLED")
+			state := strings.ReplaceAll(strings.ToUpper(job.State().String()), "CANCELED", "CANCELLED")
 			entries = append(entries, []any{job.Arg(), state})
 		}
 		r.happened(rdqStopped, n, "stopped-with", n, entries)

@@ -1,0 +1,123 @@
+// Package feed passes what happens to readers that read at their own pace.
+package feed
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/twillgo/twill/internal/ring"
+	"github.com/twillgo/twill/internal/sched"
+)
+
+// Feeds are the readers of one source. The zero value has none. The lock of
+// their owner, which is passed to Subscribe, guards them: Push, Close and Len
+// are called with it.
+type Feeds[E any] struct {
+	feeds  []*Feed[E]
+	closed bool
+}
+
+// Len returns the number of readers.
+func (fs *Feeds[E]) Len() int { return len(fs.feeds) }
+
+// Push adds e to what each reader has yet to read.
+func (fs *Feeds[E]) Push(e E) {
+	for _, f := range fs.feeds {
+		if f.limit > 0 && f.buf.Len() == f.limit {
+			f.buf.Pop()
+			f.lost++
+		}
+		f.buf.Push(e)
+		f.wake()
+	}
+}
+
+// Close ends the feeds, also later ones: each reader gets what it has yet to
+// read, and then no more.
+func (fs *Feeds[E]) Close() {
+	fs.closed = true
+	for _, f := range fs.feeds {
+		f.over = true
+		f.wake()
+	}
+	fs.feeds = nil
+}
+
+// Subscribe adds a reader that receives what is pushed from now on, until ctx
+// ends. A limit above 0 bounds what waits for the reader: beyond it the oldest
+// is dropped. mu is the owner's lock; the caller must not hold it.
+func (fs *Feeds[E]) Subscribe(ctx context.Context, mu *sched.Mutex, limit int) *Feed[E] {
+	f := &Feed[E]{mu: mu, from: fs, ctx: ctx, limit: limit, more: make(chan struct{}, 1)}
+	mu.Lock()
+	if fs.closed {
+		f.over = true
+	} else {
+		fs.feeds = append(fs.feeds, f)
+	}
+	mu.Unlock()
+	f.stop = context.AfterFunc(ctx, f.end)
+	return f
+}
+
+// Feed is what waits for one reader.
+type Feed[E any] struct {
+	mu    *sched.Mutex // guards the fields below
+	from  *Feeds[E]
+	ctx   context.Context
+	limit int // 0 means no limit
+	buf   ring.Buffer[E]
+	lost  int           // dropped before the first of buf
+	over  bool          // nothing is added any longer
+	more  chan struct{} // holds a token if the reader has to look
+	stop  func() bool   // stops the watch of ctx
+}
+
+// All yields what was pushed, with the number of those dropped right before it.
+// It ends when ctx ends, and after a Close when all is read. It can be read
+// once.
+func (f *Feed[E]) All() iter.Seq2[E, int] {
+	return func(yield func(E, int) bool) {
+		defer f.end()
+		defer f.stop()
+		for f.ctx.Err() == nil {
+			f.mu.Lock()
+			if f.buf.Len() == 0 {
+				over := f.over
+				f.mu.Unlock()
+				if over {
+					return
+				}
+				select {
+				case <-f.more:
+				case <-f.ctx.Done():
+				}
+				continue
+			}
+			e, lost := f.buf.Pop(), f.lost
+			f.lost = 0
+			f.mu.Unlock()
+			if !yield(e, lost) {
+				return
+			}
+		}
+	}
+}
+
+func (f *Feed[E]) wake() {
+	select {
+	case f.more <- struct{}{}:
+	default:
+	}
+}
+
+// end removes the feed and drops what waits in it.
+func (f *Feed[E]) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.over = true
+	f.buf = ring.Buffer[E]{}
+	if i := slices.Index(f.from.feeds, f); i >= 0 {
+		f.from.feeds = slices.Delete(f.from.feeds, i, i+1)
+	}
+}
