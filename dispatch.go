@@ -22,10 +22,6 @@ var (
 	// is about to be by Drain, and is the cause with which StopNow cancels.
 	ErrStopped = errors.New("twill: dispatch queue is stopped")
 
-	// ErrQueueFull is returned by Put when as many jobs are pending as the
-	// queue's Size allows.
-	ErrQueueFull = errors.New("twill: dispatch queue is full")
-
 	// ErrDuplicateJob is returned by Put, with the job that is there, if a job
 	// of the same key is pending or underway and the new one is not to join it.
 	ErrDuplicateJob = errors.New("twill: a job with that key is pending or underway")

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"github.com/twillgo/twill/internal/settle"
 	"log/slog"
 	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+
+	"github.com/twillgo/twill/internal/settle"
 )
 
 // How a future fails other than by an error of the code it runs.
@@ -225,6 +226,14 @@ func caught(v any) error {
 		return ErrGoexit
 	}
 	return &PanicError{Value: v, Stack: debug.Stack()}
+}
+
+// endedFuture is a future that the end of ctx has canceled.
+func endedFuture[T any](ctx context.Context) *Future[T] {
+	f := new(Future[T])
+	settle.Made(&f.core)
+	f.settle(f.val, canceled(context.Cause(ctx)))
+	return f
 }
 
 // reportPanic reports what ended a callback that no future stands for: what

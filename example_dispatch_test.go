@@ -145,7 +145,7 @@ func ExampleDispatchOptions() {
 		}
 	}
 	q.StopNow().Await(context.Background())
-	// Output: one too many - twill: dispatch queue is full
+	// Output: one too many - twill: queue is full
 }
 
 // A crawler fetches each page once, at most three at a time, those near the

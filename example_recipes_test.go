@@ -355,7 +355,7 @@ func ExampleQueueOptions() {
 	ctx := context.Background()
 	counter := twill.NewQueue[string](&twill.QueueOptions{Size: 1})
 	counter.Put("soup")
-	fmt.Println(errors.Is(counter.Put("risotto"), twill.ErrQueueOverflow))
+	fmt.Println(errors.Is(counter.Put("risotto"), twill.ErrQueueFull))
 
 	risotto := twill.Go(ctx, func(ctx context.Context) (string, error) {
 		return "risotto", counter.PutWait(ctx, "risotto")
@@ -400,7 +400,7 @@ func ExamplePriorityQueue_PutWait() {
 	_, err := q.Put("newsletter", 9)
 	fmt.Println(err)
 
-	newsletter := twill.Go(ctx, func(ctx context.Context) (*twill.Item[string], error) {
+	newsletter := twill.Go(ctx, func(ctx context.Context) (*twill.PriorityItem[string], error) {
 		return q.PutWait(ctx, "newsletter", 9)
 	})
 	fmt.Println(q.Get().Await(ctx)) // makes room
@@ -413,7 +413,7 @@ func ExamplePriorityQueue_PutWait() {
 }
 
 // Put returns the handle of what was put.
-func ExampleItem() {
+func ExamplePriorityItem() {
 	var q twill.PriorityQueue[string]
 	newsletter, _ := q.Put("newsletter", 9)
 	reset, _ := q.Put("password reset", 5)

@@ -1,14 +1,183 @@
 package twill
 
 import (
+	"context"
 	"sync/atomic"
 
+	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// onSettled calls fn, which must not panic, when c settles; at once if it has.
-// It is no interest in c.
+// waiter is a future that waits in a line until its owner serves it, such as a
+// get of an empty queue.
+//
+// A waiter leaves its line under the lock of the owner: when it is served, or
+// when its future is canceled. If both happen at the same time, the two race to
+// settle the future, and serve reports whether the owner did.
+type waiter[T any] struct {
+	root[T]
+	list.Links[*waiter[T]]
+	owner waiterOwner[T]
+}
+
+// waiterOwner is what a waiter waits at.
+type waiterOwner[T any] interface {
+	// leave takes w out of its line, and reports whether it was there. It takes
+	// the lock of the owner.
+	leave(w *waiter[T]) bool
+
+	// target returns the future to settle when w is served, or nil if w must
+	// not be served because its caller's context has ended. It may run user
+	// code, and is called without any lock.
+	target(w *waiter[T]) *Future[T]
+}
+
+// init prepares w, a new waiter, before it is put into a line.
+func (w *waiter[T]) init(owner waiterOwner[T]) {
+	w.owner = owner
+	w.link.Do = w
+	w.f.core.SetUp(&w.link)
+	settle.Made(&w.f.core)
+}
+
+// Fire is called when the future is canceled.
+func (w *waiter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	w.owner.leave(w)
+	return w.end(left)
+}
+
+// serve gives v to w, which was taken out of its line, and reports whether w
+// took it: not if its future was canceled or its caller's context has ended. The
+// handlers run as deliveries says.
+func (w *waiter[T]) serve(d *deliveries, v T) bool {
+	f := w.owner.target(w)
+	if f == nil {
+		return false
+	}
+	word, ok := f.core.Begin()
+	if !ok {
+		return false
+	}
+	f.val = v
+	w.forget(word)
+	d.run(&f.core, f.core.Publish(word, nil))
+	return true
+}
+
+// fail is serve with an error.
+func (w *waiter[T]) fail(err error) {
+	if f := w.owner.target(w); f != nil {
+		fail := settle.NewFailure(err)
+		if word, ok := f.core.Begin(); ok {
+			w.forget(word)
+			if list := f.core.Publish(word, fail); list != nil {
+				settle.Drain(&f.core, list)
+			}
+		}
+	}
+}
+
+// forget lets go of the owner before the future is settled, as a settled future
+// keeps its result alone. Only a cancel that has begun may still look for it.
+func (w *waiter[T]) forget(word uint32) {
+	if !settle.Underway(word) {
+		w.owner = nil
+	}
+}
+
+// blockedWaiter is the waiter of a call that blocks until its context ends,
+// such as GetWait. It is served only while that context has not ended.
+type blockedWaiter[T any] struct {
+	waiter[T]
+	ctx context.Context
+	at  waiterOwner[T] // the owner of the line
+}
+
+func (b *blockedWaiter[T]) init(ctx context.Context, at waiterOwner[T]) {
+	b.ctx, b.at = ctx, at
+	b.waiter.init(b)
+}
+
+func (b *blockedWaiter[T]) leave(w *waiter[T]) bool { return b.at.leave(w) }
+
+// target refuses what comes after the end of the context. Then the future fails
+// with the context's cause.
+func (b *blockedWaiter[T]) target(*waiter[T]) *Future[T] { return targetUntil(b.ctx, &b.f) }
+
+// await blocks until b, which is in its line, was served, and returns the
+// result, or until the context ends, and returns its cause.
+func (b *blockedWaiter[T]) await() (T, error) { return awaitServed(b.ctx, &b.waiter, b.at) }
+
+// targetUntil is f, which nothing cancels, or nil if ctx has ended: then f fails
+// with its cause.
+func targetUntil[T any](ctx context.Context, f *Future[T]) *Future[T] {
+	if ctx.Err() == nil {
+		return f
+	}
+	var none T
+	f.settle(none, settle.NewFailure(context.Cause(ctx)))
+	return nil
+}
+
+// awaitServed blocks until w, which is in the line of at, was served or failed,
+// or until ctx ends and w could be taken out of the line.
+func awaitServed[T any](ctx context.Context, w *waiter[T], at waiterOwner[T]) (T, error) {
+	if err := w.f.core.Wait(ctx); err != nil {
+		if at.leave(w) {
+			var none T
+			return none, err
+		}
+		// It was taken out of the line, and is served or refused right now.
+		_ = w.f.core.Wait(context.Background())
+	}
+	return w.f.result()
+}
+
+// maxNested bounds how deep handlers nest when each of them passes what it got
+// on to the next waiter: that is one call within the other, and a line of a
+// million waiters would need a stack as deep.
+const maxNested = 100
+
+// deliveries counts the calls of run at this moment.
+type deliveries struct{ running atomic.Int32 }
+
+// run runs the listeners of c, which was settled, before it returns or, if
+// maxNested other calls are running, on a new goroutine. A nil d counts nothing:
+// it is for those that do not nest.
+func (d *deliveries) run(c *settle.Core, list *settle.Link) {
+	switch {
+	case list == nil:
+	case d == nil:
+		settle.Drain(c, list)
+	case d.running.Add(1) > maxNested:
+		sched.Go(func() { d.drain(c, list) })
+	default:
+		d.drain(c, list)
+	}
+}
+
+func (d *deliveries) drain(c *settle.Core, list *settle.Link) {
+	defer d.running.Add(-1)
+	settle.Drain(c, list)
+}
+
+// each calls fn, which settles a future, for every one of xs. If a handler ends
+// the goroutine, a new one goes on, so that no other future is forgotten.
+func each[T any](xs []T, fn func(T)) {
+	i := 0
+	defer func() {
+		if i < len(xs) {
+			go each(xs[i+1:], fn)
+		}
+	}()
+	for ; i < len(xs); i++ {
+		fn(xs[i])
+	}
+}
+
+// onSettled calls fn, which must not panic, when c settles, or at once if c has
+// settled. It does not count as a dependent of c.
 func onSettled(c *settle.Core, fn func()) {
 	o := &observer{fn: fn}
 	o.link.Do = o
@@ -30,66 +199,8 @@ func (o *observer) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	return nil, nil
 }
 
-// Abort has nothing to do: no future hangs on an observer.
+// Abort does nothing: no future depends on an observer.
 func (o *observer) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: nothing is cancelled by way of an observer.
+// Source is nil: no cancellation passes an observer.
 func (o *observer) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
-
-// maxPassing bounds how deep the handlers of those who wait nest, where each
-// passes what it got on to the next: that is one call within the other, and a
-// line of a million would need a stack as deep.
-const maxPassing = 100
-
-// passing settles futures that wait in a line.
-type passing struct {
-	n atomic.Int32 // of the futures whose handlers it runs at this moment
-}
-
-// give settles f with v and reports whether f was pending. Its handlers run now
-// or, when those of a hundred others do, on a goroutine of their own.
-func give[T any](p *passing, f *Future[T], v T) bool {
-	list, ok := fulfil(f, v)
-	p.run(&f.core, list)
-	return ok
-}
-
-// fulfil is the first half of give: the handlers are for the caller to run.
-func fulfil[T any](f *Future[T], v T) (list *settle.Link, ok bool) {
-	w, ok := f.core.Begin()
-	if !ok {
-		return nil, false
-	}
-	f.val = v
-	return f.core.Publish(w, nil), true
-}
-
-// run is the second half.
-func (p *passing) run(c *settle.Core, list *settle.Link) {
-	switch {
-	case list == nil:
-	case p.n.Add(1) > maxPassing:
-		sched.Go(func() { p.drain(c, list) })
-	default:
-		p.drain(c, list)
-	}
-}
-
-func (p *passing) drain(c *settle.Core, list *settle.Link) {
-	defer p.n.Add(-1)
-	settle.Drain(c, list)
-}
-
-// each calls fn, which settles a future, for every one of xs. If a handler ends
-// the goroutine, a fresh one goes on: the other futures are not forgotten.
-func each[T any](xs []T, fn func(T)) {
-	i := 0
-	defer func() {
-		if i < len(xs) {
-			go each(xs[i+1:], fn)
-		}
-	}()
-	for ; i < len(xs); i++ {
-		fn(xs[i])
-	}
-}

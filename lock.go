@@ -2,6 +2,7 @@ package twill
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/list"
@@ -9,24 +10,28 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Lock is held by one at a time, and answers one who finds it held with a
-// future. Unlike a [sync.Mutex] it blocks nobody, is released by a function
-// that works once, and a wait for it can be cancelled. It mirrors
+// ErrTooManyTokens is the failure of an acquire of more tokens than the
+// [Semaphore] has.
+var ErrTooManyTokens = errors.New("twill: more tokens than the semaphore has")
+
+// Lock has one holder at a time; acquiring it gives a future. Unlike a
+// [sync.Mutex] it blocks no goroutine, it is released by a function that works
+// once, and a wait for it can be canceled. It is the equivalent of Twisted's
 // DeferredLock.
 //
-// The zero value is a lock that nobody holds. A Lock must not be copied after
-// first use. Its methods may be called by several goroutines. Otherwise it is a
-// [Semaphore] with one token; what is said there about the order, the
-// goroutine that runs handlers, and locks that nobody looks at, holds here too.
+// The zero value is a lock without a holder. A Lock must not be copied after
+// first use. Its methods may be called by several goroutines. A Lock is a
+// [Semaphore] with one token, and keeps its promises about order, goroutines and
+// tokens that are dropped.
+//
+// A Lock is not reentrant: a holder that acquires it again waits for itself. In
+// particular, a function called by [Lock.Run] must not wait for another Run of
+// the same lock.
 type Lock struct{ s Semaphore }
 
-// Acquire returns a future of the lock: of the function that releases it. It is
-// settled at once if nobody holds the lock. See [Semaphore.Acquire].
+// Acquire returns a future of the lock: of the function that releases it. The
+// future is settled at once if the lock is free. See [Semaphore.Acquire].
 func (l *Lock) Acquire() *Future[func()] { return l.s.Acquire() }
-
-// TryAcquire takes the lock if nobody holds it, and reports whether it did. It
-// never waits.
-func (l *Lock) TryAcquire() (release func(), ok bool) { return l.s.TryAcquire() }
 
 // AcquireWait blocks until it holds the lock, or until ctx ends; see
 // [Semaphore.AcquireWait].
@@ -34,46 +39,54 @@ func (l *Lock) AcquireWait(ctx context.Context) (release func(), err error) {
 	return l.s.AcquireWait(ctx)
 }
 
-// Run is [RunWith] for a function without a value.
+// TryAcquire takes the lock if it is free, and reports whether it did. It never
+// waits.
+func (l *Lock) TryAcquire() (release func(), ok bool) { return l.s.TryAcquire() }
+
+// Run is [RunWith] for a function that returns only an error.
 func (l *Lock) Run(ctx context.Context, fn func(context.Context) error) *Future[struct{}] {
 	return l.s.Run(ctx, fn)
 }
 
-// Locked reports whether somebody holds the lock.
+// Locked reports whether the lock has a holder.
 func (l *Lock) Locked() bool { return l.s.Tokens() == 0 }
 
-// Waiting returns the number of futures of Acquire that wait for the lock.
+// Waiting returns the number of acquires that wait for the lock.
 func (l *Lock) Waiting() int { return l.s.Waiting() }
 
-// Semaphore hands out a fixed number of tokens, and answers one who finds none
-// with a future. Unlike golang.org/x/sync/semaphore it blocks nobody, and
-// every token is given back by a function that works once, so that none is
-// given back twice. It mirrors DeferredSemaphore.
+// Close ends the use of the lock; see [Semaphore.Close].
+func (l *Lock) Close() { l.s.Close() }
+
+// Semaphore hands out a limited number of tokens; acquiring one gives a future.
+// Unlike golang.org/x/sync/semaphore it blocks no goroutine, and each token is
+// released by a function that works once, so that none is released twice. It is
+// the equivalent of Twisted's DeferredSemaphore.
 //
-// The zero value has one token: it is a [Lock]. [NewSemaphore] makes one that
-// has more. A Semaphore must not be copied after first use. Its methods may be
-// called by several goroutines.
+// The zero value has one token: it is a [Lock]. [NewSemaphore] makes one with
+// more. A Semaphore must not be copied after first use. Its methods may be called
+// by several goroutines.
 //
-// Tokens are handed over in the order in which they were asked for, and
-// nobody overtakes. A release that finds somebody waiting settles that future
-// before it returns: the handlers run on the goroutine that releases, under no
-// lock, and may use the semaphore. Only when a hundred releases do that at the
-// same time, mostly as each is called by a handler of the one before, the next one
-// leaves them to a fresh goroutine. What happened before a release
-// synchronizes before what the next holder of the token does.
+// Tokens are handed over in the order in which they were asked for, and no
+// acquire overtakes another. A release settles the future of the first acquire
+// that waits before it returns: the handlers run on the goroutine that releases,
+// under no lock, and may use the semaphore. To bound the stack, handlers run on a
+// new goroutine when 100 such calls are nested. A release synchronizes before
+// the acquire that gets the token.
 //
-// A token belongs to the future it was handed to, also if nobody looks at that
-// any more: it is gone then, as a mutex is that nobody unlocks. Who gives up
-// waiting cancels the future; if Cancel reports false the token is there, and
-// has to be released. [Semaphore.AcquireWait], [Semaphore.Run] and [RunWith] do that.
+// A token belongs to the future that received it, even if that future is
+// dropped: like a mutex that is never unlocked, it is then lost. To stop
+// waiting, cancel the future; if Cancel returns false, the token was acquired
+// and must be released. [Semaphore.AcquireWait], [Semaphore.Run] and [RunWith]
+// do that. To take whichever of two tokens is free first, do not use Any, which
+// drops the other one; use a [Race] of AcquireWait whose Discard releases it.
 type Semaphore struct {
-	extra int // tokens besides the first; not changed after NewSemaphore
+	mu      sched.Mutex                // guards the fields below
+	extra   int                        // tokens besides the first, so that the zero value has one
+	taken   int                        // tokens acquired or being handed over; more than there are after a Resize
+	waiting list.List[*waiter[func()]] // of acquires, in their order
+	closed  bool
 
-	mu      sched.Mutex         // guards the two below
-	taken   int                 // tokens acquired, and those on their way to the next holder
-	waiting list.List[*acquire] // empty unless all tokens are taken
-
-	passing passing
+	deliveries deliveries
 }
 
 // NewSemaphore returns a semaphore with n tokens, all free. It panics if n is
@@ -85,127 +98,61 @@ func NewSemaphore(n int) *Semaphore {
 	return &Semaphore{extra: n - 1}
 }
 
-// Acquire returns a future of a token: of the function that releases it. It is
-// settled at once if a token is free. The function may be called from any
-// goroutine; a second call of it does nothing. A Cancel of the future gives up
-// the place in the line; see [Semaphore] for one that comes too late.
-func (s *Semaphore) Acquire() *Future[func()] {
-	a := &acquire{s: s}
-	settle.Made(&a.f.core)
-	s.mu.Lock()
-	if s.taken <= s.extra {
-		s.taken++
-		s.mu.Unlock()
-		a.f.val = a.release
-		a.f.core.Preset(nil)
-		return &a.f
+// Acquire returns a future of a token: of the function that releases it. The
+// future is settled at once if a token is free. The function may be called from
+// any goroutine; a second call does nothing. The future fails with [ErrClosed]
+// if the semaphore is closed. Canceling the future gives up the place in line.
+//
+// Do not bound the wait with an Await that has a deadline: when it gives up the
+// acquire is still in line, and gets a token that is never released. Use
+// [Semaphore.AcquireWait].
+func (s *Semaphore) Acquire() *Future[func()] { return s.acquire(1) }
+
+// AcquireN is Acquire for n tokens, which are acquired and released together.
+// An acquire that waits for several tokens is not overtaken by acquires that want
+// fewer. The future fails with [ErrTooManyTokens] if n is more than the
+// semaphore has, now or after a Resize. AcquireN panics if n is less than one.
+func (s *Semaphore) AcquireN(n int) *Future[func()] {
+	if n < 1 {
+		panic("twill: AcquireN of fewer than one token")
 	}
-	a.link.Do = a
-	a.f.core.SetUp(&a.link)
-	s.waiting.PushBack(a)
-	s.mu.Unlock()
-	return &a.f
+	return s.acquire(n)
 }
 
-// TryAcquire takes a token if one is free, and reports whether it did. It never
-// waits.
-func (s *Semaphore) TryAcquire() (release func(), ok bool) {
-	s.mu.Lock()
-	ok = s.taken <= s.extra
-	if ok {
-		s.taken++
-	}
-	s.mu.Unlock()
-	if !ok {
-		return nil, false
-	}
-	return (&acquire{s: s}).release, true
-}
-
-// AcquireWait blocks until it has a token, or until ctx ends: then it returns
-// [context.Cause] of ctx and has no token. A ctx that has ended before gets none.
+// AcquireWait blocks until it has a token, or until ctx ends, and then returns
+// [context.Cause] of ctx. It returns [ErrClosed] if the semaphore is closed. An
+// error means that no token was acquired; none is acquired after ctx has ended.
 func (s *Semaphore) AcquireWait(ctx context.Context) (release func(), err error) {
 	if ctx == nil {
 		panic("twill: AcquireWait with a nil context")
 	}
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	f := s.Acquire()
-	release, err = f.Await(ctx)
-	if err != nil && !f.Cancel(err) {
-		return f.Await(context.Background()) // it came at the moment ctx ended
-	}
-	return release, err
+	return s.acquireWait(ctx, 1)
 }
 
-// Tokens returns the number of tokens that are free.
-func (s *Semaphore) Tokens() int {
+// AcquireNWait is AcquireWait for n tokens; see [Semaphore.AcquireN].
+func (s *Semaphore) AcquireNWait(ctx context.Context, n int) (release func(), err error) {
+	if ctx == nil {
+		panic("twill: AcquireNWait with a nil context")
+	}
+	if n < 1 {
+		panic("twill: AcquireNWait of fewer than one token")
+	}
+	return s.acquireWait(ctx, n)
+}
+
+// TryAcquire takes a token if one is free and no acquire waits, and reports
+// whether it did. It never waits.
+func (s *Semaphore) TryAcquire() (release func(), ok bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.extra + 1 - s.taken
-}
-
-// Limit returns the number of tokens there are, free or taken.
-func (s *Semaphore) Limit() int { return s.extra + 1 }
-
-// Waiting returns the number of futures of Acquire that wait for a token.
-func (s *Semaphore) Waiting() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.waiting.Len()
-}
-
-// acquire is a token, or the wait for one.
-type acquire struct {
-	root[func()]
-	list.Links[*acquire]
-	s        *Semaphore
-	released atomic.Bool
-}
-
-// Fire is called when a waiting acquire is cancelled. If a release took it out
-// of the line before, the two race to settle the future, and the release hears
-// who won.
-func (a *acquire) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	a.s.mu.Lock()
-	a.s.waiting.Remove(a)
-	a.s.mu.Unlock()
-	return a.end(left)
-}
-
-func (a *acquire) release() {
-	if !a.released.Swap(true) {
-		a.s.release()
-	}
-}
-
-// release passes a token on to the one who has waited longest, or to the next one
-// if that is cancelled at this moment.
-func (s *Semaphore) release() {
-	for a := s.next(); a != nil && !give(&s.passing, &a.f, a.release); a = s.next() {
-	}
-}
-
-// next takes the first out of the line; without one, the token is free again.
-func (s *Semaphore) next() *acquire {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a, ok := s.waiting.PopFront()
+	ok, _ = s.takeLocked(1)
+	s.mu.Unlock()
 	if !ok {
-		s.taken--
+		return nil, false
 	}
-	return a
+	return (&token{s: s, n: 1}).release, true
 }
 
-// Acquirer is what [RunWith] and [RunWithFuture] wait for: a [*Lock], a
-// [*Semaphore], or what a program puts around these. The function that the
-// future gives releases what was acquired; it is called once.
-type Acquirer interface {
-	Acquire() *Future[func()]
-}
-
-// Run is [RunWith] for a function without a value.
+// Run is [RunWith] for a function that returns only an error.
 func (s *Semaphore) Run(ctx context.Context, fn func(context.Context) error) *Future[struct{}] {
 	if fn == nil {
 		panic("twill: Run with a nil function")
@@ -213,14 +160,245 @@ func (s *Semaphore) Run(ctx context.Context, fn func(context.Context) error) *Fu
 	return RunWith(ctx, s, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })
 }
 
-// RunWith starts fn, like [Go], as soon as it has acquired a, which it releases
-// when fn returns, panics or ends its goroutine, and not before: while fn runs
-// the token is taken, even if the future is cancelled.
+// Tokens returns the number of free tokens.
+func (s *Semaphore) Tokens() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(0, s.freeLocked())
+}
+
+// Limit returns the number of tokens, free or taken.
+func (s *Semaphore) Limit() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.extra + 1
+}
+
+// Waiting returns the number of acquires that wait for tokens.
+func (s *Semaphore) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting.Len()
+}
+
+// Resize changes the number of tokens to n. Added tokens go to the acquires
+// that wait. If there are fewer, no holder loses its tokens: those that are too
+// many are not handed out again when they are released. Acquires that wait for
+// more than n tokens fail with [ErrTooManyTokens]. Resize panics if n is less
+// than one.
+func (s *Semaphore) Resize(n int) {
+	if n < 1 {
+		panic("twill: Resize to fewer than one token")
+	}
+	s.mu.Lock()
+	shrinks := n-1 < s.extra
+	s.extra = n - 1
+	var tooMany []*waiter[func()]
+	if shrinks {
+		for w := range s.waiting.All() {
+			if acquireOf(w).n > n {
+				tooMany = append(tooMany, w)
+			}
+		}
+		for _, w := range tooMany {
+			s.waiting.Remove(w)
+		}
+	}
+	s.mu.Unlock()
+	defer s.handOver() // even if a handler ends the goroutine
+	each(tooMany, func(w *waiter[func()]) { w.fail(ErrTooManyTokens) })
+}
+
+// Close ends the use of the semaphore: the acquires that wait, and all later
+// ones, fail with [ErrClosed]; TryAcquire reports false. Holders keep their
+// tokens, and releasing them works as before. A second Close does nothing.
+func (s *Semaphore) Close() {
+	s.mu.Lock()
+	s.closed = true
+	waiting := make([]*waiter[func()], 0, s.waiting.Len())
+	for w, ok := s.waiting.PopFront(); ok; w, ok = s.waiting.PopFront() {
+		waiting = append(waiting, w)
+	}
+	s.mu.Unlock()
+	each(waiting, func(w *waiter[func()]) { w.fail(ErrClosed) })
+}
+
+// token is n tokens that were acquired together.
+type token struct {
+	s        *Semaphore
+	n        int
+	released atomic.Bool
+}
+
+func (t *token) release() {
+	if !t.released.Swap(true) {
+		t.s.giveBack(t.n)
+	}
+}
+
+// acquire is Acquire and AcquireN.
+func (s *Semaphore) acquire(n int) *Future[func()] {
+	s.mu.Lock()
+	ok, err := s.takeLocked(n)
+	if ok || err != nil {
+		s.mu.Unlock()
+		if err != nil {
+			return Rejected[func()](err)
+		}
+		return acquired(s, n)
+	}
+	a := s.waitLocked(n, nil)
+	s.mu.Unlock()
+	return &a.f
+}
+
+// acquireWait is AcquireWait and AcquireNWait.
+func (s *Semaphore) acquireWait(ctx context.Context, n int) (release func(), err error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	s.mu.Lock()
+	ok, err := s.takeLocked(n)
+	if ok || err != nil {
+		s.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		return (&token{s: s, n: n}).release, nil
+	}
+	a := s.waitLocked(n, ctx)
+	s.mu.Unlock()
+	return awaitServed(ctx, &a.waiter, a)
+}
+
+// takeLocked takes n tokens if they are free and no acquire waits. It returns
+// an error if they will never be.
+func (s *Semaphore) takeLocked(n int) (ok bool, err error) {
+	switch {
+	case s.closed:
+		return false, ErrClosed
+	case n-1 > s.extra:
+		return false, ErrTooManyTokens
+	case s.waiting.Len() > 0 || n > s.freeLocked():
+		return false, nil
+	}
+	s.taken += n
+	return true, nil
+}
+
+// freeLocked is negative after a Resize to fewer tokens than are taken.
+func (s *Semaphore) freeLocked() int { return s.extra - s.taken + 1 }
+
+// acquired is the future of an acquire that did not wait.
+func acquired(s *Semaphore, n int) *Future[func()] {
+	a := &struct {
+		f Future[func()]
+		token
+	}{token: token{s: s, n: n}}
+	settle.Made(&a.f.core)
+	a.f.val = a.release
+	a.f.core.Preset(nil)
+	return &a.f
+}
+
+// acquireWaiter is an acquire that waits.
+type acquireWaiter struct {
+	waiter[func()]
+	token
+	ctx context.Context // bounds the wait; nil if nothing does
+}
+
+// waitLocked puts an acquire into the line.
+func (s *Semaphore) waitLocked(n int, ctx context.Context) *acquireWaiter {
+	a := &acquireWaiter{token: token{s: s, n: n}, ctx: ctx}
+	a.init(a)
+	s.waiting.PushBack(&a.waiter)
+	return a
+}
+
+// acquireOf is the acquire that w is part of.
+func acquireOf(w *waiter[func()]) *acquireWaiter { return w.owner.(*acquireWaiter) }
+
+// leave is called when the future is canceled. If the acquire was the first in
+// line, for many tokens, the next ones may get theirs now; on a goroutine of its
+// own, as that runs handlers.
+func (a *acquireWaiter) leave(w *waiter[func()]) bool {
+	waited, more := a.s.remove(w)
+	if more {
+		sched.Go(a.s.handOver)
+	}
+	return waited
+}
+
+// target refuses tokens after the end of the context.
+func (a *acquireWaiter) target(*waiter[func()]) *Future[func()] {
+	if a.ctx == nil {
+		return &a.f
+	}
+	return targetUntil(a.ctx, &a.f)
+}
+
+// remove takes w out of the line, and reports whether it was there and whether
+// tokens are free for others that wait.
+func (s *Semaphore) remove(w *waiter[func()]) (waited, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	waited = s.waiting.Remove(w)
+	return waited, waited && s.waiting.Len() > 0 && s.freeLocked() > 0
+}
+
+// giveBack releases n tokens.
+func (s *Semaphore) giveBack(n int) {
+	s.mu.Lock()
+	s.taken -= n
+	s.mu.Unlock()
+	s.handOver()
+}
+
+// handOver hands free tokens to the acquires that wait, in their order. While an
+// acquire is served its tokens are taken, so that no other one gets them.
+func (s *Semaphore) handOver() {
+	for w := s.next(); w != nil; w = s.next() {
+		a := acquireOf(w)
+		n := a.n
+		if !w.serve(&s.deliveries, a.release) { // canceled at this moment, or its context has ended
+			s.mu.Lock()
+			s.taken -= n
+			s.mu.Unlock()
+		}
+	}
+}
+
+// next takes the first acquire out of the line, if there are tokens for it.
+func (s *Semaphore) next() *waiter[func()] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w, ok := s.waiting.Front()
+	if !ok || acquireOf(w).n > s.freeLocked() {
+		return nil
+	}
+	s.waiting.Remove(w)
+	s.taken += acquireOf(w).n
+	return w
+}
+
+// Acquirer is what [RunWith] and [RunWithFuture] acquire: a [*Lock], a
+// [*Semaphore], or a type of the program around these. The future gives the
+// function that releases what was acquired; it is called once.
+type Acquirer interface {
+	Acquire() *Future[func()]
+}
+
+// RunWith acquires a and then starts fn, like [Go]. It releases a when fn has
+// returned, panicked or ended its goroutine, and not before: while fn runs the
+// token is taken, even if the future is canceled. It is the equivalent of the run
+// method of Twisted's DeferredLock and DeferredSemaphore for functions that
+// block.
 //
-// A Cancel of the future, and an end of ctx, give up the wait: then fn is not
-// called. If fn runs, a Cancel ends its context and fails the future at once;
-// and an end of ctx ends its context. It mirrors the run method of DeferredLock
-// and DeferredSemaphore for functions that block.
+// A Cancel of the future, and the end of ctx, give up the wait: then fn is not
+// called, and the future fails with a [*CanceledError] for the cause. While fn
+// runs, a Cancel ends its context and fails the future at once, and the end of
+// ctx ends its context.
 func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T, error)) *Future[T] {
 	if ctx == nil {
 		panic("twill: RunWith with a nil context")
@@ -232,13 +410,17 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 		panic("twill: RunWith with a nil function")
 	}
 	if ctx.Err() != nil {
-		return Rejected[T](&CanceledError{context.Cause(ctx)})
+		return endedFuture[T](ctx)
 	}
 	token := a.Acquire()
 	if ctx.Done() != nil {
 		token = token.WithContext(ctx)
 	}
 	return ThenFuture(token, func(release func()) *Future[T] {
+		if ctx.Err() != nil { // WithContext may notice later
+			release()
+			return endedFuture[T](ctx)
+		}
 		n := newGoNode[T](ctx)
 		go n.runHolding(release, fn)
 		return &n.f
@@ -246,8 +428,8 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 }
 
 // runHolding is run for a function that holds a token, which is released before
-// the future settles. It settles with what fn returned also if a handler of the
-// next one in line ends the goroutine.
+// the future settles. It settles with what fn returned even if a handler of the
+// next acquire in line ends the goroutine.
 func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, error)) {
 	var v T
 	var err, stop error
@@ -269,15 +451,16 @@ func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, erro
 	stop = nil
 }
 
-// RunWithFuture calls fn when it has acquired a, which it releases when the
-// future that fn returns has settled. It gives that future's result. fn runs
-// on the caller's goroutine if a was free, and otherwise on the one that releases it:
-// it should not block.
+// RunWithFuture acquires a and then calls fn. It releases a when the future that
+// fn returned has settled, and gives that future's result. fn runs on the
+// caller's goroutine if a was free, and otherwise on the goroutine that releases
+// it: it should not block.
 //
-// A Cancel gives up the wait: then fn is not called. If it was called, the
+// A Cancel gives up the wait: then fn is not called. After fn was called, the
 // Cancel goes to its future by the rules of [Future.Cancel]; if others depend
-// on that one, it goes on and keeps the token until it settles. It mirrors the
-// run method of DeferredLock and DeferredSemaphore.
+// on that future, it goes on and keeps the token until it settles. RunWithFuture
+// is the equivalent of the run method of Twisted's DeferredLock and
+// DeferredSemaphore.
 func RunWithFuture[T any](a Acquirer, fn func() *Future[T]) *Future[T] {
 	if a == nil {
 		panic("twill: RunWithFuture with nothing to acquire")
@@ -293,7 +476,7 @@ func RunWithFuture[T any](a Acquirer, fn func() *Future[T]) *Future[T] {
 			}
 		}()
 		if f = fn(); f != nil {
-			// The first listener if f is new: released before anybody hears of it.
+			// The first listener if f is new: a is released before other listeners run.
 			onSettled(&f.core, release)
 		}
 		return f

@@ -22,7 +22,7 @@ type Pool struct {
 	opts    PoolOptions
 	members map[*settle.Core]*poolMember // nil when empty, to give the memory back
 	order   list.List[*poolMember]       // the same, in the order of adding
-	waiting list.List[*poolWaiter]
+	waiting list.List[*waiter[struct{}]] // for the pool to be empty
 	closed  bool
 	marks   watermark.Marks
 	added   uint64
@@ -119,18 +119,14 @@ func (p *Pool) Empty() *Future[struct{}] { return p.wait(true) }
 func (p *Pool) NextEmpty() *Future[struct{}] { return p.wait(false) }
 
 func (p *Pool) wait(now bool) *Future[struct{}] {
-	w := &poolWaiter{pool: p}
-	settle.Made(&w.f.core)
-	w.link.Do = w
-	w.f.core.SetUp(&w.link)
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	if now && p.order.Len() == 0 {
-		p.mu.Unlock()
-		w.f.settle(struct{}{}, nil)
-		return &w.f
+		return Resolved(struct{}{})
 	}
+	w := new(waiter[struct{}])
+	w.init(p)
 	p.waiting.PushBack(w)
-	p.mu.Unlock()
 	return &w.f
 }
 
@@ -185,7 +181,7 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	p.mu.Lock()
 	delete(p.members, m.core)
 	p.order.Remove(m)
-	var ready []*poolWaiter
+	var ready []*waiter[struct{}]
 	if p.order.Len() == 0 {
 		p.members = nil
 		for w, ok := p.waiting.PopFront(); ok; w, ok = p.waiting.PopFront() {
@@ -198,7 +194,7 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	if tell { // last, and also if a handler ends the goroutine
 		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
-	each(ready, func(w *poolWaiter) { w.f.settle(struct{}{}, nil) })
+	each(ready, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
 	return nil, nil
 }
 
@@ -209,17 +205,11 @@ func (m *poolMember) Abort(error) (*settle.Core, *settle.Link) { return nil, nil
 // Source is nil: nothing is cancelled by way of a pool.
 func (m *poolMember) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// poolWaiter is a future of Empty or NextEmpty.
-type poolWaiter struct {
-	root[struct{}]
-	list.Links[*poolWaiter]
-	pool *Pool
+// leave takes a future of Empty or NextEmpty out of the line.
+func (p *Pool) leave(w *waiter[struct{}]) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting.Remove(w)
 }
 
-// Fire takes a cancelled waiter out.
-func (w *poolWaiter) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	w.pool.mu.Lock()
-	w.pool.waiting.Remove(w)
-	w.pool.mu.Unlock()
-	return w.end(left)
-}
+func (p *Pool) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }

@@ -407,7 +407,7 @@ func (t *table[A, K, V]) land(fl *flight[A, K, V], v V, err error) (next *flight
 	next, idle := t.finish(fl)
 	fl.End(nil)
 	if idle != nil { // told last, and also if a handler ends the goroutine
-		defer each(idle, func(w *idleWaiter[A, K, V]) { w.f.settle(struct{}{}, nil) })
+		defer each(idle, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
 	}
 	if _, ok := err.(*PanicError); ok && fl.callers.n == 0 {
 		report(err)
@@ -444,7 +444,7 @@ type table[A any, K comparable, V any] struct {
 	mu      sched.Mutex
 	flights keymap.Map[K, *flight[A, K, V]]
 	running list.List[*flight[A, K, V]]
-	idle    list.List[*idleWaiter[A, K, V]]
+	idle    list.List[*waiter[struct{}]]
 	calls   uint64
 	merged  uint64
 	waiting int // callers
@@ -553,7 +553,7 @@ func (t *table[A, K, V]) begin(fl *flight[A, K, V]) {
 // finish takes a flight out whose function has returned. It returns the one
 // that has waited for that, if any, already begun, and those who have waited
 // for the pooler to be empty.
-func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V], idle []*idleWaiter[A, K, V]) {
+func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V], idle []*waiter[struct{}]) {
 	var none A
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -606,19 +606,14 @@ func (t *table[A, K, V]) drop(key K) (fl, next *flight[A, K, V]) {
 }
 
 func (t *table[A, K, V]) empty() *Future[struct{}] {
-	w := &idleWaiter[A, K, V]{t: t}
-	settle.Made(&w.f.core)
-	w.link.Do = w
-	w.f.core.SetUp(&w.link)
 	t.mu.Lock()
-	now := t.running.Len() == 0
-	if !now {
-		t.idle.PushBack(w)
+	defer t.mu.Unlock()
+	if t.running.Len() == 0 {
+		return Resolved(struct{}{})
 	}
-	t.mu.Unlock()
-	if now {
-		w.f.settle(struct{}{}, nil)
-	}
+	w := new(waiter[struct{}])
+	w.init(t)
+	t.idle.PushBack(w)
 	return &w.f
 }
 
@@ -652,17 +647,11 @@ func (t *table[A, K, V]) stats() PoolerStats {
 	return PoolerStats{Calls: t.calls, Merged: t.merged, Underway: t.running.Len(), Waiting: t.waiting}
 }
 
-// idleWaiter is a future of Empty.
-type idleWaiter[A any, K comparable, V any] struct {
-	root[struct{}]
-	list.Links[*idleWaiter[A, K, V]]
-	t *table[A, K, V]
+// leave takes a future of Empty out of the line.
+func (t *table[A, K, V]) leave(w *waiter[struct{}]) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.idle.Remove(w)
 }
 
-// Fire takes a cancelled waiter out.
-func (w *idleWaiter[A, K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	w.t.mu.Lock()
-	w.t.idle.Remove(w)
-	w.t.mu.Unlock()
-	return w.end(left)
-}
+func (t *table[A, K, V]) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }

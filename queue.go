@@ -5,41 +5,62 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/ring"
 	"github.com/twillgo/twill/internal/sched"
-	"github.com/twillgo/twill/internal/settle"
-	"golang.org/x/sync/semaphore"
 )
 
-// Queue is a first-in-first-out queue whose Get is a future: the gets that wait
-// are served in the order in which they came, by whatever is put next. Unlike a
-// channel it has no fixed capacity, a get can be handed on, chained and
-// cancelled, and a Put never blocks. It mirrors DeferredQueue.
+// Errors of the queues.
+var (
+	// ErrQueueFull is returned by Put when as many items are queued, or jobs
+	// pending, as the Size of the queue allows, or when calls of PutWait wait
+	// for room.
+	ErrQueueFull = errors.New("twill: queue is full")
+
+	// ErrTooManyGets is the failure of a Get when as many gets wait as the
+	// Backlog of the queue allows.
+	ErrTooManyGets = errors.New("twill: too many pending gets")
+)
+
+// QueueOptions are the limits of a queue. The zero value sets none.
+type QueueOptions struct {
+	// Size is the maximum number of queued items. Zero means no limit. With a
+	// negative Size nothing is queued: a Put succeeds only if a get waits for
+	// the item. Twisted's DeferredQueue uses None and 0 for these.
+	Size int
+
+	// Backlog is the maximum number of futures of Get that wait. Zero means no
+	// limit. With a negative Backlog none may wait: a Get succeeds only if an
+	// item is queued. GetWait, GetAny and All may always wait, and do not count.
+	// Twisted's DeferredQueue uses None and 0 for these.
+	Backlog int
+}
+
+// Queue is a first-in-first-out queue whose Get returns a future. Waiting gets
+// are served in the order in which they were made. Unlike a channel it has no
+// fixed capacity, a get can be passed on, chained and canceled, and Put never
+// blocks. It is the equivalent of Twisted's DeferredQueue.
 //
 // The zero value is an empty queue without limits, ready to use. A Queue must
 // not be copied after first use. Its methods may be called by several
-// goroutines. What is put belongs to the one who gets it; the queue keeps no
-// reference to it after that.
+// goroutines. An item belongs to the caller that gets it; the queue keeps no
+// reference to it. A Put synchronizes before the get that returns its item.
+//
+// A loop that takes items should use [Queue.GetWait] or [Queue.All]. An item
+// that a future of [Queue.Get] was settled with belongs to that future: if the
+// future is dropped, the item is lost.
 //
 // A Put that serves a waiting get settles its future: the handlers run on the
-// goroutine that puts, under no lock, and may use the queue. Only when a hundred
-// puts do that at the same time, mostly as each is called by a handler of the one
-// before, the next one leaves them to a fresh goroutine.
+// goroutine that calls Put, under no lock, and may use the queue. To bound the
+// stack, handlers run on a new goroutine when 100 such calls are nested.
 type Queue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	mu      sched.Mutex // guards the four below
-	items   ring.Buffer[T]
-	getters list.List[*queueGetter[T]] // the gets that wait; empty unless items is, and first nil
-	first   *queuePutter[T]            // the PutWait whose turn it is; nil unless items is full
-	closed  bool
-
-	turn    atomic.Pointer[semaphore.Weighted] // to be first; the other PutWaits wait in line for it
-	passing passing
+	gets    getters[T]                 // gets.mu guards the fields below, too
+	items   ring.Buffer[T]             // empty if a get waits
+	putters list.List[*queuePutter[T]] // empty unless items is full or a put is being admitted
 }
 
 // NewQueue returns an empty queue with the limits in opts. If opts is nil there
@@ -53,136 +74,26 @@ func NewQueue[T any](opts *QueueOptions) *Queue[T] {
 }
 
 // Put gives v to the get that has waited longest or, if none waits, queues it.
-// It does not block: it returns [ErrQueueOverflow] if the queue is full,
-// [ErrClosed] if it is closed, and has put nothing then.
+// It does not block: it returns [ErrQueueFull] if the queue is full or calls of
+// PutWait wait for room, and [ErrClosed] if the queue is closed. Then nothing was
+// put.
 func (q *Queue[T]) Put(v T) error {
-	q.mu.Lock()
-	put, err := q.put(v)
-	q.mu.Unlock()
-	if !put && err == nil {
-		return ErrQueueOverflow
+	locked, err := q.gets.lockToPut(v)
+	if !locked {
+		return err
 	}
-	return err
-}
-
-// put hands v to a get or queues it, and reports false if the queue is full.
-// The lock must be held; it is given back while a future is settled, since that
-// runs user code. A get that was cancelled meanwhile did not take the value:
-// then it is the next one's turn.
-func (q *Queue[T]) put(v T) (put bool, err error) {
-	for !q.closed {
-		g, ok := q.getters.PopFront()
-		if !ok {
-			if atLimit(q.items.Len(), q.size) {
-				return false, nil
-			}
-			q.items.Push(v)
-			return true, nil
-		}
-		q.mu.Unlock()
-		taken := give(&q.passing, &g.f, v)
-		q.mu.Lock()
-		if taken {
-			return true, nil
-		}
+	defer q.gets.mu.Unlock()
+	if q.putters.Len() > 0 || atLimit(q.items.Len(), q.size) {
+		return ErrQueueFull
 	}
-	return false, ErrClosed
+	q.items.Push(v)
+	return nil
 }
 
-// TryGet takes the first item. It reports false, and does not wait, if the
-// queue is empty.
-func (q *Queue[T]) TryGet() (T, bool) {
-	q.mu.Lock()
-	v, ok := q.take()
-	q.mu.Unlock()
-	return v, ok
-}
-
-// take takes the first item, and lets the first PutWait in; the lock must be
-// held.
-func (q *Queue[T]) take() (v T, ok bool) {
-	p := q.first
-	switch {
-	case q.items.Len() > 0:
-		v = q.items.Pop()
-		if p != nil {
-			q.items.Push(p.v)
-		}
-	case p != nil: // a queue that holds nothing
-		v = p.v
-	default:
-		return v, false
-	}
-	if p != nil {
-		q.first = nil
-		p.admitted <- nil
-	}
-	return v, true
-}
-
-// Len returns the number of items queued.
-func (q *Queue[T]) Len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.items.Len()
-}
-
-// Waiting returns the number of gets that wait for an item.
-func (q *Queue[T]) Waiting() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.getters.Len()
-}
-
-// Get takes the first item: at once if there is one, or else when one is put.
-// Its future fails with [ErrQueueUnderflow] if as many gets wait as the queue
-// allows, and with [ErrClosed] if the queue is closed and empty. Cancelling it
-// withdraws the get; no item is lost by that, not even if one is put at the
-// same time.
-func (q *Queue[T]) Get() *Future[T] { return q.get(q.backlog) }
-
-func (q *Queue[T]) get(backlog int) *Future[T] {
-	q.mu.Lock()
-	v, ok := q.take()
-	switch {
-	case ok:
-		q.mu.Unlock()
-		return Resolved(v)
-	case q.closed:
-		q.mu.Unlock()
-		return Rejected[T](ErrClosed)
-	case atLimit(q.getters.Len(), backlog):
-		q.mu.Unlock()
-		return Rejected[T](ErrQueueUnderflow)
-	}
-	g := &queueGetter[T]{q: q}
-	g.link.Do = g
-	g.f.core.SetUp(&g.link)
-	settle.Made(&g.f.core)
-	q.getters.PushBack(g)
-	q.mu.Unlock()
-	return &g.f
-}
-
-// queueGetter is a get that waits.
-type queueGetter[T any] struct {
-	root[T]
-	list.Links[*queueGetter[T]]
-	q *Queue[T]
-}
-
-// Fire is called when the get is cancelled. If a put took it out of the line
-// before, the two race to settle the future, and the put hears who won.
-func (g *queueGetter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	g.q.mu.Lock()
-	g.q.getters.Remove(g)
-	g.q.mu.Unlock()
-	return g.end(left)
-}
-
-// PutWait is Put, but waits while the queue is full; those that wait come in
-// in the order in which they came. It returns [context.Cause] of ctx if that ends
-// first, and [ErrClosed] if the queue is closed; then nothing was put.
+// PutWait is Put that waits while the queue is full. Calls that wait come in in
+// their order, and no Put comes in before them. PutWait returns
+// [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
+// closed. Then nothing was put.
 func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 	if ctx == nil {
 		panic("twill: PutWait with a nil context")
@@ -190,190 +101,182 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	turn := q.line()
-	if turn.Acquire(ctx, 1) != nil {
-		return context.Cause(ctx)
-	}
-	q.mu.Lock()
-	for g, waits := q.getters.PopFront(); waits; g, waits = q.getters.PopFront() {
-		q.mu.Unlock()
-		if list, ok := fulfil(&g.f, v); ok {
-			turn.Release(1) // its handlers may take long, or use PutWait
-			q.passing.run(&g.f.core, list)
-			return nil
-		}
-		q.mu.Lock()
-	}
-	defer turn.Release(1)
-
-	put, err := q.put(v) // which settles nothing, as no get waits
-	if put || err != nil {
-		q.mu.Unlock()
+	locked, err := q.gets.lockToPut(v)
+	if !locked {
 		return err
 	}
-	p := &queuePutter[T]{v: v, admitted: make(chan error, 1)}
-	q.first = p
-	q.mu.Unlock()
-
-	select {
-	case err = <-p.admitted:
-		return err
-	case <-ctx.Done():
+	if q.putters.Len() == 0 && !atLimit(q.items.Len(), q.size) {
+		q.items.Push(v)
+		q.gets.mu.Unlock()
+		return nil
 	}
-	q.mu.Lock()
-	left := q.first == p
-	if left {
-		q.first = nil
-	}
-	q.mu.Unlock()
-	if left {
-		return context.Cause(ctx)
-	}
-	return <-p.admitted // it came in, or the queue was closed, before
+	p := &queuePutter[T]{v: v, blockedPut: newBlockedPut(ctx)}
+	q.putters.PushBack(p)
+	q.gets.mu.Unlock()
+	return p.await(ctx, &q.gets.mu, func() bool { return q.putters.Remove(p) })
 }
 
-// line is the semaphore at which PutWaits stand in line, made on first use.
-func (q *Queue[T]) line() *semaphore.Weighted {
-	if turn := q.turn.Load(); turn != nil {
-		return turn
+// Get takes the first item: at once if there is one, and otherwise when one is
+// put. The future fails with [ErrTooManyGets] if the Backlog of the queue is
+// reached, and with [ErrClosed] if the queue is closed and empty. Canceling the
+// future withdraws the get; that loses no item, even if one is put at the same
+// time.
+//
+// The item belongs to the future. Do not bound the wait with an Await that has a
+// deadline: when it gives up the get is still in line, and takes an item that
+// nobody sees. [Queue.GetWait] waits until a context ends and loses nothing.
+// Nor should Any or First be used for gets of several queues: if two of them
+// have an item, one is lost. Use [GetAny].
+func (q *Queue[T]) Get() *Future[T] { return get(q, q.backlog) }
+
+// GetWait takes the first item, and waits until there is one. It returns
+// [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
+// closed and empty. It loses nothing: an error means that no item was taken, and
+// nothing is taken after ctx has ended.
+func (q *Queue[T]) GetWait(ctx context.Context) (T, error) {
+	if ctx == nil {
+		panic("twill: GetWait with a nil context")
 	}
-	q.turn.CompareAndSwap(nil, semaphore.NewWeighted(1))
-	return q.turn.Load()
+	return getWait(ctx, q)
 }
 
-// queuePutter is the PutWait that is first in line.
-type queuePutter[T any] struct {
-	v        T
-	admitted chan error // capacity 1, so that a send never blocks
+// TryGet takes the first item. It reports false, and does not wait, if the
+// queue is empty.
+func (q *Queue[T]) TryGet() (T, bool) {
+	q.gets.mu.Lock()
+	defer q.gets.mu.Unlock()
+	return q.takeLocked()
 }
 
-// Close ends the putting: from now on Put returns [ErrClosed]. The gets and the
-// PutWaits that wait fail with ErrClosed. What is queued can still be got; when
-// nothing is left, a get fails with ErrClosed at once. A second Close does
-// nothing.
-func (q *Queue[T]) Close() {
-	q.mu.Lock()
-	q.closed = true
-	var getters []*queueGetter[T]
-	for g, ok := q.getters.PopFront(); ok; g, ok = q.getters.PopFront() {
-		getters = append(getters, g)
-	}
-	p := q.first
-	q.first = nil
-	q.mu.Unlock()
-	if p != nil {
-		p.admitted <- ErrClosed
-	}
-	each(getters, func(g *queueGetter[T]) {
-		var none T
-		g.f.settle(none, settle.NewFailure(ErrClosed))
-	})
-}
-
-// All takes items out, the first one each time, and waits when there are none.
-// It ends when ctx ends or when the queue is closed and empty. Its waiting does
-// not count towards Backlog and loses no item. Several loops may share a
+// All takes items out, the first one each time, and waits while there are none.
+// It ends when ctx ends, or when the queue is closed and empty: look at ctx.Err
+// afterwards to tell these apart. It loses no item. Several loops may share a
 // queue; each item goes to one of them.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq[T] {
 	if ctx == nil {
 		panic("twill: All with a nil context")
 	}
-	return takeAll(ctx, q.TryGet, func() *Future[T] { return q.get(0) })
+	return takeAll(ctx, q)
 }
 
-// takeAll is All of both kinds of queue.
-func takeAll[T any](ctx context.Context, try func() (T, bool), get func() *Future[T]) iter.Seq[T] {
-	return func(yield func(T) bool) {
-		for ctx.Err() == nil {
-			v, ok := try()
-			if !ok {
-				f := get()
-				var err error
-				if v, err = f.Await(ctx); err != nil && !f.Cancel(context.Cause(ctx)) {
-					// It settled with this error, or with an item at the moment
-					// ctx ended, which must not be lost.
-					v, err = f.Await(context.Background())
-				}
-				ok = err == nil
-			}
-			if !ok || !yield(v) {
-				return
-			}
+// Len returns the number of queued items.
+func (q *Queue[T]) Len() int {
+	q.gets.mu.Lock()
+	defer q.gets.mu.Unlock()
+	return q.items.Len()
+}
+
+// Waiting returns the number of gets that wait for an item.
+func (q *Queue[T]) Waiting() int { return q.gets.waiting() }
+
+// Clear takes out all queued items and returns them in their order. Calls of
+// PutWait that wait for room come in afterwards.
+func (q *Queue[T]) Clear() []T {
+	q.gets.mu.Lock()
+	defer q.gets.mu.Unlock()
+	items := make([]T, 0, q.items.Len())
+	for q.items.Len() > 0 {
+		items = append(items, q.items.Pop())
+	}
+	q.admitLocked()
+	return items
+}
+
+// Close makes later calls of Put return [ErrClosed]. The gets and the calls of
+// PutWait that wait fail with ErrClosed. Queued items can still be taken; when
+// none is left, a get fails with ErrClosed at once. A second Close does nothing.
+func (q *Queue[T]) Close() {
+	q.gets.mu.Lock()
+	for p, ok := q.putters.PopFront(); ok; p, ok = q.putters.PopFront() {
+		p.admitted <- ErrClosed
+	}
+	q.gets.closeAndUnlock()
+}
+
+// takeLocked takes the first item, and admits the first of the puts that wait.
+// It gives the lock back while it looks at their contexts.
+func (q *Queue[T]) takeLocked() (v T, ok bool) {
+	var asked *queuePutter[T]
+	for q.items.Len() == 0 { // if Size is negative, or while puts are admitted
+		p, ok := q.putters.Front()
+		if !ok {
+			return v, false
+		}
+		if q.mayAdmitLocked(p, &asked) {
+			q.putters.Remove(p)
+			p.admitted <- nil
+			return p.v, true
+		}
+	}
+	v = q.items.Pop()
+	q.admitLocked()
+	return v, true
+}
+
+// admitLocked admits the puts that wait, in their order, while there is room.
+func (q *Queue[T]) admitLocked() {
+	var asked *queuePutter[T]
+	for q.putters.Len() > 0 && !atLimit(q.items.Len(), q.size) {
+		if p, _ := q.putters.Front(); q.mayAdmitLocked(p, &asked) {
+			q.putters.Remove(p)
+			q.items.Push(p.v)
+			p.admitted <- nil
 		}
 	}
 }
 
-// What a queue answers when it cannot do what it is asked.
-var (
-	// ErrQueueOverflow is returned by Put when as many items are queued as the
-	// queue's Size allows.
-	ErrQueueOverflow = errors.New("twill: queue is full")
-
-	// ErrQueueUnderflow is the failure of a Get when as many gets wait as the
-	// queue's Backlog allows.
-	ErrQueueUnderflow = errors.New("twill: too many gets wait")
-)
-
-// QueueOptions are the limits of a queue. The zero value sets none.
-type QueueOptions struct {
-	// Size is how many items may be queued: 0 sets no limit, and with a
-	// negative Size none may, so that a Put succeeds only if a Get waits for
-	// it. A DeferredQueue says None and 0 for those.
-	Size int
-
-	// Backlog is how many gets may wait: 0 sets no limit, and with a negative
-	// Backlog none may, so that a Get succeeds only if an item is queued. A
-	// DeferredQueue says None and 0 for those.
-	Backlog int
+// mayAdmitLocked reports whether p, the first of the puts that wait, may come
+// in. If it returns false the caller has to look again at what comes first, as
+// the lock was given back to look at p's context; asked remembers that.
+func (q *Queue[T]) mayAdmitLocked(p *queuePutter[T], asked **queuePutter[T]) bool {
+	if p.ctx == nil || *asked == p {
+		return true
+	}
+	*asked = p
+	if cause := p.endedLocked(&q.gets.mu); cause != nil && q.putters.Remove(p) {
+		p.admitted <- cause
+	}
+	return false
 }
 
-// atLimit reports whether n is as many as limit, an option that counts from
-// one, allows.
-func atLimit(n, limit int) bool {
-	return limit < 0 || limit > 0 && n >= limit
+func (q *Queue[T]) readyLocked() bool { return q.items.Len() > 0 || q.putters.Len() > 0 }
+
+func (q *Queue[T]) getters() *getters[T] { return &q.gets }
+
+// queuePutter is a PutWait that waits.
+type queuePutter[T any] struct {
+	list.Links[*queuePutter[T]]
+	blockedPut
+	v T
 }
 
-// Embedded under these names in an exported type, what the internal packages
-// know an item by is no exported field of it. A linter that sees only this
-// package takes the fields for unused.
-type (
-	//lint:ignore U1000 see above
-	place = heap.Place //nolint:unused
-	//lint:ignore U1000 see above
-	links[T any] = list.Links[T] //nolint:unused
-)
-
-// PriorityQueue is a queue from which the item with the lowest priority number
-// is got first and, among equals, the one that was put first. Unlike a heap or
-// a channel it answers a get on an empty queue with a future: the gets that
-// wait are served in the order in which they came, by whatever is put next. It
-// mirrors the DeferredPriorityQueue of txRDQ.
+// PriorityQueue is a queue that gives out the item with the lowest priority
+// number first and, among equals, the one that was put first. Unlike a heap or a
+// channel its Get returns a future; waiting gets are served in the order in which
+// they were made, by whatever is put next. It is the equivalent of txRDQ's
+// DeferredPriorityQueue.
 //
 // The zero value is an empty queue without limits, ready to use. A
 // PriorityQueue must not be copied after first use. Its methods may be called
-// by several goroutines. What is put belongs to the one who gets it; the queue
-// keeps no reference to it after that.
+// by several goroutines. An item belongs to the caller that gets it; the queue
+// keeps no reference to it. A Put synchronizes before the get that returns its
+// item.
 //
 // A Put that serves a waiting get settles its future: the handlers run on the
-// goroutine that puts, under no lock, and may use the queue. Only when a hundred
-// puts do that at the same time, mostly as each is called by a handler of the one
-// before, the next one leaves them to a fresh goroutine.
+// goroutine that calls Put, under no lock, and may use the queue. To bound the
+// stack, handlers run on a new goroutine when 100 such calls are nested.
 type PriorityQueue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	snapshot sched.Mutex // held, before mu, while a Snapshot reads values
+	snapshot sched.Mutex // held, before gets.mu, while values are read without gets.mu
 
-	mu      sched.Mutex // guards the seven below
-	items   heap.Heap[*Item[T]]
-	putters heap.Heap[*putter[T]] // the PutWaits that wait; empty unless items is full
-	getters list.List[*getter[T]] // the gets that wait; empty unless items and putters are
-	seq     uint64                // number of the last put
-	closed  bool
+	gets    getters[T]                    // gets.mu guards the fields below, too
+	items   heap.Heap[*PriorityItem[T]]   // empty if a get waits
+	putters heap.Heap[*priorityPutter[T]] // empty unless items is full or a put is being admitted
+	seq     uint64                        // number of the last put
 
-	passing passing
-
-	reading bool       // a Snapshot reads values, without mu
-	left    []*Item[T] // what has left since it began, and has its value still
+	reading bool               // a Snapshot reads values, without the lock
+	removed []*PriorityItem[T] // left the queue since it began, with their values
 }
 
 // NewPriorityQueue returns an empty queue with the limits in opts. If opts is
@@ -387,202 +290,200 @@ func NewPriorityQueue[T any](opts *QueueOptions) *PriorityQueue[T] {
 }
 
 // Put gives v to the get that has waited longest or, if none waits, queues it.
-// The item returned is the handle by which v can be moved or taken out while
-// it is queued. Put does not block: it returns [ErrQueueOverflow] if the queue
-// is full, [ErrClosed] if it is closed, and has put nothing then.
-func (q *PriorityQueue[T]) Put(v T, priority int) (*Item[T], error) {
-	item := &Item[T]{q: q, value: v, priority: priority}
-	q.mu.Lock()
-	key := q.nextKey(priority)
-	handed, err := q.hand(item)
-	if !handed && err == nil {
-		if atLimit(q.items.Len(), q.size) {
-			err = ErrQueueOverflow
+// The item returned is the handle with which v can be moved or removed while it
+// is queued. Put does not block: it returns [ErrQueueFull] if the queue is full
+// or calls of PutWait wait for room, and [ErrClosed] if the queue is closed. Then
+// nothing was put.
+func (q *PriorityQueue[T]) Put(v T, priority int) (*PriorityItem[T], error) {
+	item := &PriorityItem[T]{q: q, priority: priority}
+	locked, err := q.gets.lockToPut(v)
+	if locked {
+		if q.putters.Len() > 0 || atLimit(q.items.Len(), q.size) {
+			err = ErrQueueFull
 		} else {
-			q.items.Push(item, key)
+			item.value = v
+			q.items.Push(item, q.nextKeyLocked(priority))
 		}
+		q.gets.mu.Unlock()
 	}
-	q.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
 	return item, nil
 }
 
-// nextKey is the place of a put that comes now; the lock must be held.
-func (q *PriorityQueue[T]) nextKey(priority int) heap.Key {
-	q.seq++
-	return heap.Key{Priority: int64(priority), Seq: q.seq}
+// PutWait is Put that waits while the queue is full. If several calls wait, the
+// one with the lowest priority comes in first. PutWait returns [context.Cause]
+// of ctx if ctx ends first, and [ErrClosed] if the queue is closed. Then nothing
+// was put.
+func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*PriorityItem[T], error) {
+	if ctx == nil {
+		panic("twill: PutWait with a nil context")
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	item := &PriorityItem[T]{q: q, priority: priority}
+	locked, err := q.gets.lockToPut(v)
+	switch {
+	case !locked:
+	case q.putters.Len() == 0 && !atLimit(q.items.Len(), q.size):
+		item.value = v
+		q.items.Push(item, q.nextKeyLocked(priority))
+		q.gets.mu.Unlock()
+	default:
+		item.value = v
+		p := &priorityPutter[T]{item: item, blockedPut: newBlockedPut(ctx)}
+		q.putters.Push(p, q.nextKeyLocked(priority))
+		q.gets.mu.Unlock()
+		err = p.await(ctx, &q.gets.mu, func() bool { return q.removePutterLocked(p) })
+	}
+	if err != nil {
+		return nil, err
+	}
+	return item, nil
 }
 
-// hand gives item's value to a get that waits, and reports whether there was
-// one. The lock must be held; it is given back while a future is settled, since
-// that runs user code. A get that was cancelled meanwhile did not take the
-// value: then it is the turn of the next or, the caller has kept the item's
-// key, of the item's place in the queue.
-func (q *PriorityQueue[T]) hand(item *Item[T]) (handed bool, err error) {
-	for !q.closed {
-		g, ok := q.getters.PopFront()
-		if !ok {
-			return false, nil
-		}
-		q.mu.Unlock()
-		handed = give(&q.passing, &g.f, item.value)
-		q.mu.Lock()
-		if handed {
-			q.release(item)
-			return true, nil
-		}
+// Get takes the first item: at once if there is one, and otherwise when one is
+// put. The future fails with [ErrTooManyGets] if the Backlog of the queue is
+// reached, and with [ErrClosed] if the queue is closed and empty. Canceling the
+// future withdraws the get; that loses no item, even if one is put at the same
+// time. To bound the wait by a context use [PriorityQueue.GetWait], and for
+// several queues [GetAny]; [Queue.Get] says why.
+func (q *PriorityQueue[T]) Get() *Future[T] { return get(q, q.backlog) }
+
+// GetWait takes the first item, and waits until there is one. It returns
+// [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
+// closed and empty. It loses nothing: an error means that no item was taken, and
+// nothing is taken after ctx has ended.
+func (q *PriorityQueue[T]) GetWait(ctx context.Context) (T, error) {
+	if ctx == nil {
+		panic("twill: GetWait with a nil context")
 	}
-	return false, ErrClosed
+	return getWait(ctx, q)
 }
 
 // TryGet takes the first item. It reports false, and does not wait, if the
 // queue is empty.
 func (q *PriorityQueue[T]) TryGet() (T, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.take()
+	q.gets.mu.Lock()
+	defer q.gets.mu.Unlock()
+	return q.takeLocked()
 }
 
-// take takes the first item; the lock must be held.
-func (q *PriorityQueue[T]) take() (v T, ok bool) {
-	q.admit() // before, not after: the first PutWait may be the first of all
-	if q.items.Len() == 0 {
-		return v, false
+// All takes items out, the first one each time, and waits while there are none.
+// It ends when ctx ends, or when the queue is closed and empty: look at ctx.Err
+// afterwards to tell these apart. It loses no item. Several loops may share a
+// queue; each item goes to one of them.
+func (q *PriorityQueue[T]) All(ctx context.Context) iter.Seq[T] {
+	if ctx == nil {
+		panic("twill: All with a nil context")
 	}
-	return q.release(q.items.Pop().Item), true
+	return takeAll(ctx, q)
 }
 
-// release returns the value of an item that is queued no longer and forgets it,
-// unless a Snapshot may be about to read it; the lock must be held.
-func (q *PriorityQueue[T]) release(x *Item[T]) T {
-	v := x.value
-	if q.reading {
-		q.left = append(q.left, x)
-	} else {
-		x.forget()
-	}
-	return v
-}
-
-// Len returns the number of items queued.
+// Len returns the number of queued items.
 func (q *PriorityQueue[T]) Len() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	q.gets.mu.Lock()
+	defer q.gets.mu.Unlock()
 	return q.items.Len()
 }
 
 // Waiting returns the number of gets that wait for an item.
-func (q *PriorityQueue[T]) Waiting() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.getters.Len()
-}
+func (q *PriorityQueue[T]) Waiting() int { return q.gets.waiting() }
 
-// Snapshot returns the values queued, in the order in which they would be got
-// now. The queue can be used meanwhile, however long it is; a second Snapshot
+// Snapshot returns the queued values, in the order in which they would be taken
+// now. The queue can be used concurrently, however long it is; a second Snapshot
 // waits for the first.
 func (q *PriorityQueue[T]) Snapshot() []T {
-	type entry struct {
-		heap.Key
-		value T
-	}
 	q.snapshot.Lock()
-	q.mu.Lock()
+	defer q.snapshot.Unlock()
+	q.gets.mu.Lock()
 	items := q.items.Snapshot()
 	q.reading = true
-	q.mu.Unlock()
+	q.gets.mu.Unlock()
 
-	entries := make([]entry, 0, items.Len())
-	for e := range items.All() {
-		entries = append(entries, entry{e.Key, e.Item.value})
-	}
+	entries := prioritized(items)
 
-	q.mu.Lock()
+	q.gets.mu.Lock()
 	q.reading = false
-	left := q.left
-	q.left = nil
-	q.mu.Unlock()
-	for _, x := range left {
+	removed := q.removed
+	q.removed = nil
+	q.gets.mu.Unlock()
+	for _, x := range removed {
 		x.forget()
 	}
-	q.snapshot.Unlock()
-
-	slices.SortFunc(entries, func(a, b entry) int { return a.Compare(b.Key) })
-	values := make([]T, len(entries))
-	for i, e := range entries {
-		values[i] = e.value
-	}
-	return values
+	return entries.values()
 }
 
-// Close ends the putting: from now on Put returns [ErrClosed]. The gets and the
-// PutWaits that wait fail with ErrClosed. What is queued can still be got; when
-// nothing is left, a get fails with ErrClosed at once. A second Close does
-// nothing.
-func (q *PriorityQueue[T]) Close() {
-	q.mu.Lock()
-	q.closed = true
-	getters := slices.Collect(q.getters.All())
-	for _, g := range getters {
-		q.getters.Remove(g)
+// Clear takes out all queued items, and returns their values in the order in
+// which they would have been taken. Calls of PutWait that wait for room come in
+// afterwards. A Clear waits for a Snapshot that is being made.
+func (q *PriorityQueue[T]) Clear() []T {
+	q.snapshot.Lock()
+	defer q.snapshot.Unlock()
+	q.gets.mu.Lock()
+	items := q.items.Clear()
+	q.admitLocked(0)
+	q.gets.mu.Unlock()
+
+	entries := prioritized(items)
+	for e := range items.All() {
+		e.Item.forget()
 	}
+	return entries.values()
+}
+
+// Close makes later calls of Put return [ErrClosed]. The gets and the calls of
+// PutWait that wait fail with ErrClosed. Queued items can still be taken; when
+// none is left, a get fails with ErrClosed at once. A second Close does nothing.
+func (q *PriorityQueue[T]) Close() {
+	q.gets.mu.Lock()
 	putters := q.putters.Clear()
-	q.mu.Unlock()
 	for p := range putters.All() {
 		p.Item.admitted <- ErrClosed
 	}
-	each(getters, func(g *getter[T]) {
-		var none T
-		g.f.settle(none, settle.NewFailure(ErrClosed))
-	})
+	q.gets.closeAndUnlock()
 }
 
-// Item is the handle of a value in a [PriorityQueue], as Put returns it. It
-// speaks of the value only while that is queued: once it was got or taken out,
-// the item does not keep it in memory. Its methods may be called by several
-// goroutines.
-type Item[T any] struct {
+// PriorityItem is the handle of a value in a [PriorityQueue], as Put returns
+// it. It refers to the value only while the value is queued: after the value was
+// taken or removed, the item does not keep it in memory. Its methods may be called
+// by several goroutines.
+type PriorityItem[T any] struct {
 	q *PriorityQueue[T]
 
-	// Guarded by q.mu.
+	// Guarded by q.gets.mu.
 	//lint:ignore U1000 internal/heap uses it
 	place      //nolint:unused // in q.items
 	value    T // not written while queued, nor read when not
 	priority int
 }
 
-// forget lets go of the value of an item that is queued no longer.
-func (x *Item[T]) forget() {
-	var none T
-	x.value = none
-}
-
 // Value returns the value and true while it is queued.
-func (x *Item[T]) Value() (v T, queued bool) {
-	x.q.mu.Lock()
-	defer x.q.mu.Unlock()
+func (x *PriorityItem[T]) Value() (v T, queued bool) {
+	x.q.gets.mu.Lock()
+	defer x.q.gets.mu.Unlock()
 	if x.q.items.Has(x) {
 		return x.value, true
 	}
 	return v, false
 }
 
-// Priority returns the priority that the value has or, if it is no longer
-// queued, had last.
-func (x *Item[T]) Priority() int {
-	x.q.mu.Lock()
-	defer x.q.mu.Unlock()
+// Priority returns the priority of the value or, if the value is no longer
+// queued, its last priority.
+func (x *PriorityItem[T]) Priority() int {
+	x.q.gets.mu.Lock()
+	defer x.q.gets.mu.Unlock()
 	return x.priority
 }
 
 // Reprioritize gives the value another priority, and reports whether it was
-// still queued. Among those of the same priority it stands where it would if it
-// had been put with that one: the order of putting counts. It takes O(log n).
-func (x *Item[T]) Reprioritize(priority int) bool {
-	x.q.mu.Lock()
-	defer x.q.mu.Unlock()
+// still queued. Among values of the same priority the order of Put counts. It
+// takes O(log n).
+func (x *PriorityItem[T]) Reprioritize(priority int) bool {
+	x.q.gets.mu.Lock()
+	defer x.q.gets.mu.Unlock()
 	if !x.q.items.Has(x) {
 		return false
 	}
@@ -592,138 +493,402 @@ func (x *Item[T]) Reprioritize(priority int) bool {
 }
 
 // Remove takes the value out of the queue, and reports whether it was still
-// there: then nobody has got it and nobody will. It takes O(log n).
-func (x *Item[T]) Remove() bool {
-	x.q.mu.Lock()
-	defer x.q.mu.Unlock()
+// queued: then no get has taken it, and none will. It takes O(log n).
+func (x *PriorityItem[T]) Remove() bool {
+	x.q.gets.mu.Lock()
+	defer x.q.gets.mu.Unlock()
 	if !x.q.items.Has(x) {
 		return false
 	}
 	x.q.items.Remove(x)
-	x.q.release(x)
-	x.q.admit()
+	x.q.releaseLocked(x)
+	x.q.admitLocked(0)
 	return true
 }
 
-// Get takes the first item: at once if there is one, or else when one is put.
-// Its future fails with [ErrQueueUnderflow] if as many gets wait as the queue
-// allows, and with [ErrClosed] if the queue is closed and empty. Cancelling it
-// withdraws the get; no item is lost by that, not even if one is put at the
-// same time.
-func (q *PriorityQueue[T]) Get() *Future[T] {
-	return q.get(q.backlog)
+// forget drops the value of an item that is no longer queued.
+func (x *PriorityItem[T]) forget() {
+	var none T
+	x.value = none
 }
 
-func (q *PriorityQueue[T]) get(backlog int) *Future[T] {
-	q.mu.Lock()
-	v, ok := q.take()
+// nextKeyLocked is the place of a put that is made now.
+func (q *PriorityQueue[T]) nextKeyLocked(priority int) heap.Key {
+	q.seq++
+	return heap.Key{Priority: int64(priority), Seq: q.seq}
+}
+
+// takeLocked takes the first item. It gives the lock back while it looks at the
+// contexts of puts that wait.
+func (q *PriorityQueue[T]) takeLocked() (v T, ok bool) {
+	q.admitLocked(1) // before, not after: the first put that waits may be the first of all
+	if q.items.Len() == 0 {
+		return v, false
+	}
+	return q.releaseLocked(q.items.Pop().Item), true
+}
+
+// releaseLocked returns the value of an item that is no longer queued and drops
+// it, unless a Snapshot may be about to read it.
+func (q *PriorityQueue[T]) releaseLocked(x *PriorityItem[T]) T {
+	v := x.value
+	if q.reading {
+		q.removed = append(q.removed, x)
+	} else {
+		x.forget()
+	}
+	return v
+}
+
+// admitLocked admits the puts that wait, the lowest priority first, while there
+// is room, or room for extra items more. It gives the lock back while it looks at
+// their contexts.
+func (q *PriorityQueue[T]) admitLocked(extra int) {
+	var asked *priorityPutter[T]
+	for q.putters.Len() > 0 && q.items.Len()-extra < max(q.size, 0) {
+		p := q.putters.Peek()
+		if p.Item.ctx == nil || asked == p.Item {
+			q.putters.Pop()
+			q.items.Push(p.Item.item, p.Key)
+			p.Item.admitted <- nil
+			continue
+		}
+		asked = p.Item
+		if cause := asked.endedLocked(&q.gets.mu); cause != nil && q.removePutterLocked(asked) {
+			asked.admitted <- cause
+		}
+	}
+}
+
+func (q *PriorityQueue[T]) removePutterLocked(p *priorityPutter[T]) bool {
+	waits := q.putters.Has(p)
+	if waits {
+		q.putters.Remove(p)
+	}
+	return waits
+}
+
+func (q *PriorityQueue[T]) readyLocked() bool { return q.items.Len() > 0 || q.putters.Len() > 0 }
+
+func (q *PriorityQueue[T]) getters() *getters[T] { return &q.gets }
+
+// priorityPutter is a PutWait that waits.
+type priorityPutter[T any] struct {
+	heap.Place
+	blockedPut
+	item *PriorityItem[T]
+}
+
+// valuesByKey are values to be put into the order of a queue.
+type valuesByKey[T any] []struct {
+	heap.Key
+	value T
+}
+
+// prioritized reads the values of items.
+func prioritized[T any](items heap.Snapshot[*PriorityItem[T]]) valuesByKey[T] {
+	entries := make(valuesByKey[T], items.Len())
+	i := 0
+	for e := range items.All() {
+		entries[i].Key, entries[i].value = e.Key, e.Item.value
+		i++
+	}
+	return entries
+}
+
+func (s valuesByKey[T]) values() []T {
+	slices.SortFunc(s, func(a, b struct {
+		heap.Key
+		value T
+	},
+	) int {
+		return a.Compare(b.Key)
+	})
+	values := make([]T, len(s))
+	for i, e := range s {
+		values[i] = e.value
+	}
+	return values
+}
+
+// AnyQueue is a [Queue] or a [PriorityQueue] of T, for [GetAny]. Only these
+// types implement it.
+type AnyQueue[T any] interface {
+	Get() *Future[T]
+	GetWait(ctx context.Context) (T, error)
+	TryGet() (T, bool)
+	Len() int
+
+	getters() *getters[T]
+	takeLocked() (T, bool)
+	readyLocked() bool
+}
+
+// GetAny takes the first item of whichever queue has one, and waits until one
+// of them has. If several have items, the first of these queues in qs is taken
+// from: the order of qs is an order of preference. A queue that is closed and
+// empty is skipped.
+//
+// GetAny returns [context.Cause] of ctx if ctx ends first, [ErrClosed] if all
+// queues are closed and empty, and [ErrEmpty] if there is no queue. It loses
+// nothing: it never takes more than one item, an error means that no item was
+// taken, and nothing is taken after ctx has ended.
+func GetAny[T any](ctx context.Context, qs ...AnyQueue[T]) (T, error) {
+	var none T
+	if ctx == nil {
+		panic("twill: GetAny with a nil context")
+	}
+	for _, q := range qs {
+		if q == nil {
+			panic("twill: GetAny with a nil queue")
+		}
+	}
+	if len(qs) == 0 {
+		return none, ErrEmpty
+	}
+	for {
+		if ctx.Err() != nil {
+			return none, context.Cause(ctx)
+		}
+		for _, q := range qs {
+			if v, ok := q.TryGet(); ok {
+				return v, nil
+			}
+		}
+		if v, err := getOfSeveral(ctx, qs); err != errLookAgain {
+			return v, err
+		}
+	}
+}
+
+// errLookAgain ends a wait at several queues when one of them has an item that
+// it has not handed over, or was closed.
+var errLookAgain = errors.New("twill: look again")
+
+// getOfSeveral stands in the lines of all queues until one of them serves it.
+// One future stands in all lines, so that it is served once.
+func getOfSeveral[T any](ctx context.Context, qs []AnyQueue[T]) (v T, err error) {
+	b := new(blockedWaiter[T])
+	b.init(ctx, nil)
+	type place struct {
+		line *getters[T]
+		w    *waiter[T]
+	}
+	places := make([]place, 0, len(qs))
+	ready := false
+	for _, q := range qs {
+		g := q.getters()
+		g.mu.Lock()
+		if ready = q.readyLocked(); !ready && !g.closed {
+			w := &waiter[T]{owner: b}
+			g.line.PushBack(w)
+			places = append(places, place{g, w})
+		}
+		g.mu.Unlock()
+		if ready {
+			break
+		}
+	}
+	switch {
+	case ready:
+		b.f.settleResult(v, errLookAgain) // unless it was served
+	case len(places) == 0:
+		return v, ErrClosed
+	default:
+		if err := b.f.core.Wait(ctx); err != nil {
+			b.f.settleResult(v, err) // unless it was served
+		}
+	}
+	for _, p := range places {
+		p.line.leave(p.w)
+	}
+	if v, err = b.f.result(); err == ErrClosed {
+		err = errLookAgain // the others may be open
+	}
+	return v, err
+}
+
+// get is Get of both kinds of queue.
+func get[T any](q AnyQueue[T], backlog int) *Future[T] {
+	g := q.getters()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v, ok := q.takeLocked()
 	switch {
 	case ok:
-		q.mu.Unlock()
 		return Resolved(v)
-	case q.closed:
-		q.mu.Unlock()
+	case g.closed:
 		return Rejected[T](ErrClosed)
-	case atLimit(q.getters.Len(), backlog):
-		q.mu.Unlock()
-		return Rejected[T](ErrQueueUnderflow)
+	case atLimit(g.futures, backlog):
+		return Rejected[T](ErrTooManyGets)
 	}
-	g := &getter[T]{q: q}
-	g.link.Do = g
-	g.f.core.SetUp(&g.link)
-	settle.Made(&g.f.core)
-	q.getters.PushBack(g)
-	q.mu.Unlock()
-	return &g.f
+	w := new(waiter[T])
+	w.init(g)
+	g.line.PushBack(w)
+	g.futures++
+	return &w.f
 }
 
-// getter is a get that waits.
-type getter[T any] struct {
-	root[T]
-	list.Links[*getter[T]]
-	q *PriorityQueue[T]
-}
-
-// Fire is called when the get is cancelled. If a put took it out of the line
-// before, the two race to settle the future, and the put hears who won.
-func (g *getter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	g.q.mu.Lock()
-	g.q.getters.Remove(g)
-	g.q.mu.Unlock()
-	return g.end(left)
-}
-
-// PutWait is Put, but waits while the queue is full. If several wait, the one
-// with the lowest priority comes in first. It returns [context.Cause] of ctx if that
-// ends first, and [ErrClosed] if the queue is closed; then nothing was put.
-func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*Item[T], error) {
-	if ctx == nil {
-		panic("twill: PutWait with a nil context")
-	}
+// getWait is GetWait of both kinds of queue.
+func getWait[T any](ctx context.Context, q AnyQueue[T]) (v T, err error) {
 	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
+		return v, context.Cause(ctx)
 	}
-	item := &Item[T]{q: q, value: v, priority: priority}
-	q.mu.Lock()
-	key := q.nextKey(priority)
-	handed, err := q.hand(item)
-	if handed || err != nil || !atLimit(q.items.Len(), q.size) {
-		if !handed && err == nil {
-			q.items.Push(item, key)
+	g := q.getters()
+	g.mu.Lock()
+	v, ok := q.takeLocked()
+	if ok || g.closed {
+		g.mu.Unlock()
+		if !ok {
+			err = ErrClosed
 		}
-		q.mu.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		return item, nil
+		return v, err
 	}
-	p := &putter[T]{item: item, admitted: make(chan error, 1)}
-	q.putters.Push(p, key)
-	q.mu.Unlock()
+	b := new(blockedWaiter[T])
+	b.init(ctx, g)
+	g.line.PushBack(&b.waiter)
+	g.mu.Unlock()
+	return b.await()
+}
 
+// takeAll is All of both kinds of queue.
+func takeAll[T any](ctx context.Context, q AnyQueue[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		for {
+			v, err := getWait(ctx, q)
+			if err != nil || !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// getters is the line of the gets that wait at a queue of either kind.
+type getters[T any] struct {
+	mu      sched.Mutex           // guards the fields below, and the items of the queue
+	line    list.List[*waiter[T]] // empty unless the queue has no items and no puts wait
+	futures int                   // those in line that Get has made, which count towards Backlog
+	closed  bool
+
+	deliveries deliveries
+}
+
+// lockToPut gives v to the first get in line that takes it. If there is none,
+// it takes the lock for the caller, who puts v elsewhere. If the queue is closed,
+// it returns ErrClosed.
+//
+// The lock is not held while a future is settled, since that runs user code. A
+// get that was canceled at that moment has not taken v: then the next one may.
+func (g *getters[T]) lockToPut(v T) (locked bool, err error) {
+	g.mu.Lock()
+	for {
+		if g.closed {
+			g.mu.Unlock()
+			return false, ErrClosed
+		}
+		w, ok := g.line.PopFront()
+		if !ok {
+			return true, nil
+		}
+		g.leftLocked(w)
+		g.mu.Unlock()
+		if w.serve(&g.deliveries, v) {
+			return false, nil
+		}
+		g.mu.Lock()
+	}
+}
+
+func (g *getters[T]) leftLocked(w *waiter[T]) {
+	if w.owner == waiterOwner[T](g) {
+		g.futures--
+	}
+}
+
+// leave takes w out of the line.
+func (g *getters[T]) leave(w *waiter[T]) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	waited := g.line.Remove(w)
+	if waited {
+		g.leftLocked(w)
+	}
+	return waited
+}
+
+// target is the future of a Get.
+func (g *getters[T]) target(w *waiter[T]) *Future[T] { return &w.f }
+
+func (g *getters[T]) waiting() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.line.Len()
+}
+
+// closeAndUnlock closes the queue and fails the gets that wait.
+func (g *getters[T]) closeAndUnlock() {
+	g.closed = true
+	waiting := make([]*waiter[T], 0, g.line.Len())
+	for w, ok := g.line.PopFront(); ok; w, ok = g.line.PopFront() {
+		waiting = append(waiting, w)
+	}
+	g.futures = 0
+	g.mu.Unlock()
+	each(waiting, func(w *waiter[T]) { w.fail(ErrClosed) })
+}
+
+// blockedPut is a PutWait that waits.
+type blockedPut struct {
+	ctx      context.Context // nil if it never ends
+	admitted chan error      // capacity 1, so that a send never blocks
+}
+
+func newBlockedPut(ctx context.Context) blockedPut {
+	if ctx.Done() == nil {
+		ctx = nil
+	}
+	return blockedPut{ctx: ctx, admitted: make(chan error, 1)}
+}
+
+// endedLocked returns the cause of the context if it has ended. It gives mu
+// back while it asks, as a context may be user code.
+func (p *blockedPut) endedLocked(mu *sched.Mutex) (cause error) {
+	mu.Unlock()
+	defer mu.Lock()
+	if p.ctx.Err() != nil {
+		return context.Cause(p.ctx)
+	}
+	return nil
+}
+
+// await blocks until the put was admitted or refused, or until ctx ends. remove
+// takes the put out of those that wait, under mu.
+func (p *blockedPut) await(ctx context.Context, mu *sched.Mutex, removeLocked func() bool) error {
 	select {
-	case err = <-p.admitted:
+	case err := <-p.admitted:
+		return err
 	case <-ctx.Done():
-		q.mu.Lock()
-		left := q.putters.Has(p)
-		if left {
-			q.putters.Remove(p)
-		}
-		q.mu.Unlock()
-		if left {
-			return nil, context.Cause(ctx)
-		}
-		err = <-p.admitted // it came in, or the queue was closed, before
 	}
-	if err != nil {
-		return nil, err
+	mu.Lock()
+	waited := removeLocked()
+	mu.Unlock()
+	if waited {
+		return context.Cause(ctx)
 	}
-	return item, nil
+	return <-p.admitted // it was admitted or refused at the moment ctx ended
 }
 
-// putter is a PutWait that waits.
-type putter[T any] struct {
-	heap.Place
-	item     *Item[T]
-	admitted chan error // capacity 1, so that a send never blocks
+// atLimit reports whether n is as many as limit, an option of which zero means
+// no limit and a negative value means none, allows.
+func atLimit(n, limit int) bool {
+	return limit < 0 || limit > 0 && n >= limit
 }
 
-// admit lets the first of the PutWaits in; the lock must be held.
-func (q *PriorityQueue[T]) admit() {
-	if q.putters.Len() > 0 {
-		p := q.putters.Pop()
-		q.items.Push(p.Item.item, p.Key)
-		p.Item.admitted <- nil
-	}
-}
-
-// All takes items out, the first one each time, and waits when there are none.
-// It ends when ctx ends or when the queue is closed and empty. Its waiting does
-// not count towards Backlog and loses no item. Several loops may share a
-// queue; each item goes to one of them.
-func (q *PriorityQueue[T]) All(ctx context.Context) iter.Seq[T] {
-	if ctx == nil {
-		panic("twill: All with a nil context")
-	}
-	return takeAll(ctx, q.TryGet, func() *Future[T] { return q.get(0) })
-}
+// These names hide the fields that internal packages embed in exported types. A
+// linter that sees only this package takes the fields for unused.
+type (
+	//lint:ignore U1000 see above
+	place = heap.Place //nolint:unused
+	//lint:ignore U1000 see above
+	links[T any] = list.Links[T] //nolint:unused
+)

@@ -49,18 +49,18 @@ func TestQueueServesTheLongestWaiting(t *testing.T) {
 func TestQueueLimits(t *testing.T) {
 	q := twill.NewQueue[int](&twill.QueueOptions{Size: 2, Backlog: 2})
 	a, b := q.Get(), q.Get()
-	kit.AwaitError(t, q.Get(), twill.ErrQueueUnderflow)
+	kit.AwaitError(t, q.Get(), twill.ErrTooManyGets)
 	for i := range 4 {
 		require.NoError(t, q.Put(i))
 	}
-	require.ErrorIs(t, q.Put(4), twill.ErrQueueOverflow)
+	require.ErrorIs(t, q.Put(4), twill.ErrQueueFull)
 	kit.AwaitValue(t, a, 0)
 	kit.AwaitValue(t, b, 1)
 	require.Equal(t, 2, q.Len())
 
 	none := twill.NewQueue[int](&twill.QueueOptions{Size: -1, Backlog: -1})
-	require.ErrorIs(t, none.Put(1), twill.ErrQueueOverflow)
-	kit.AwaitError(t, none.Get(), twill.ErrQueueUnderflow)
+	require.ErrorIs(t, none.Put(1), twill.ErrQueueFull)
+	kit.AwaitError(t, none.Get(), twill.ErrTooManyGets)
 
 	onlyWaiting := twill.NewQueue[int](&twill.QueueOptions{Size: -1})
 	get := onlyWaiting.Get()
@@ -387,7 +387,7 @@ func TestPriorityQueuePutWait(t *testing.T) {
 			require.ErrorIs(t, *err, kit.ErrSecond, "the queue is full")
 		}
 		_, err := q.Put("f", 0)
-		require.ErrorIs(t, err, twill.ErrQueueOverflow)
+		require.ErrorIs(t, err, twill.ErrQueueFull)
 		require.Equal(t, 1, q.Len())
 
 		cancel(kit.ErrFirst)
@@ -417,7 +417,7 @@ func TestPriorityQueuePutWaitComesInWhenAnItemIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 1})
 		first := kit.PQPut(t, q, 1, 0)
-		var second *twill.Item[int]
+		var second *twill.PriorityItem[int]
 		go func() { second, _ = q.PutWait(t.Context(), 2, 0) }()
 		synctest.Wait()
 		require.True(t, first.Remove())
@@ -595,7 +595,7 @@ func TestPriorityQueueReprioritizeKeepsTheCountAlsoWhenFull(t *testing.T) {
 	}
 	require.True(t, a.Reprioritize(9))
 	_, err := q.Put("c", 0)
-	require.Equal(t, twill.ErrQueueOverflow, err, "it is as full as before")
+	require.Equal(t, twill.ErrQueueFull, err, "it is as full as before")
 	require.True(t, b.Remove())
 	kit.PQPut(t, q, "b", 10) // the same again
 	kit.RequireValue(t, "a", q.Get())
@@ -637,7 +637,7 @@ func TestPriorityQueueItemSpeaksOfWhatIsQueued(t *testing.T) {
 func TestPriorityQueueLimits(t *testing.T) {
 	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 2, Backlog: 2})
 	first, second := q.Get(), q.Get()
-	kit.RequireFailure(t, twill.ErrQueueUnderflow, q.Get())
+	kit.RequireFailure(t, twill.ErrTooManyGets, q.Get())
 	require.Equal(t, 2, q.Waiting())
 	kit.PQPut(t, q, 1, 9)
 	kit.RequireValue(t, 1, first)
@@ -648,7 +648,7 @@ func TestPriorityQueueLimits(t *testing.T) {
 	kit.PQPut(t, q, 3, 9)
 	kit.PQPut(t, q, 4, 9)
 	_, err := q.Put(5, 0)
-	require.ErrorIs(t, err, twill.ErrQueueOverflow)
+	require.ErrorIs(t, err, twill.ErrQueueFull)
 	require.Equal(t, []int{3, 4}, kit.PQDrain(q))
 
 	unlimited := twill.NewPriorityQueue[int](nil)
@@ -661,13 +661,13 @@ func TestPriorityQueueLimits(t *testing.T) {
 func TestPriorityQueueNegativeLimits(t *testing.T) {
 	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Size: -1})
 	_, err := q.Put(1, 0)
-	require.ErrorIs(t, err, twill.ErrQueueOverflow)
+	require.ErrorIs(t, err, twill.ErrQueueFull)
 	get := q.Get()
 	kit.PQPut(t, q, 2, 0)
 	kit.RequireValue(t, 2, get)
 
 	q = twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1})
-	kit.RequireFailure(t, twill.ErrQueueUnderflow, q.Get())
+	kit.RequireFailure(t, twill.ErrTooManyGets, q.Get())
 	kit.PQPut(t, q, 3, 0)
 	kit.RequireValue(t, 3, q.Get())
 }
@@ -677,7 +677,7 @@ func TestPriorityQueueNegativeLimits(t *testing.T) {
 func TestPriorityQueueSnapshotWhileItIsEmptied(t *testing.T) {
 	var q twill.PriorityQueue[*int]
 	const n = 4000
-	items := make([]*twill.Item[*int], n)
+	items := make([]*twill.PriorityItem[*int], n)
 	gone := make([]weak.Pointer[int], n)
 	for i := range n {
 		v := new(int)

@@ -66,7 +66,7 @@ func limits(ctx context.Context, w io.Writer) error {
 	fmt.Fprintln(w, "The counter holds two meals, and one may wait for one.")
 	meals := twill.NewQueue[string](&twill.QueueOptions{Size: 2, Backlog: 1})
 	for _, meal := range []string{"soup", "risotto", "pie"} {
-		if err := meals.Put(meal); errors.Is(err, twill.ErrQueueOverflow) {
+		if err := meals.Put(meal); errors.Is(err, twill.ErrQueueFull) {
 			fmt.Fprintf(w, "  no room for %s: %v\n", meal, err)
 		} else if err != nil {
 			return err

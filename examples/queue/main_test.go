@@ -17,7 +17,7 @@ The counter holds two meals, and one may wait for one.
   served soup
   served risotto
   served pie
-  one too many waits: twill: too many gets wait
+  one too many waits: twill: too many pending gets
 A cook cooks, a waiter serves, the kitchen closes.
   served soup
   served risotto

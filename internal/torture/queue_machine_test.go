@@ -21,8 +21,8 @@ func TestQueueMachine(t *testing.T) {
 		m := newQueueMachine(rt)
 		q := twill.NewQueue[int](&twill.QueueOptions{Size: m.size, Backlog: m.backlog})
 		m.q = q
-		m.put = func(v, _ int) (*twill.Item[int], error) { return nil, q.Put(v) }
-		m.putWait = func(ctx context.Context, v, _ int) (*twill.Item[int], error) { return nil, q.PutWait(ctx, v) }
+		m.put = func(v, _ int) (*twill.PriorityItem[int], error) { return nil, q.Put(v) }
+		m.putWait = func(ctx context.Context, v, _ int) (*twill.PriorityItem[int], error) { return nil, q.PutWait(ctx, v) }
 		m.snapshot = func() []int { return nil }
 		m.walk(rt)
 	})
@@ -54,8 +54,8 @@ type queueMachine struct {
 		Waiting() int
 		Close()
 	}
-	put        func(v, priority int) (*twill.Item[int], error)
-	putWait    func(ctx context.Context, v, priority int) (*twill.Item[int], error)
+	put        func(v, priority int) (*twill.PriorityItem[int], error)
+	putWait    func(ctx context.Context, v, priority int) (*twill.PriorityItem[int], error)
 	snapshot   func() []int // nil for a plain queue
 	priorities int          // how many there are; 1 for a plain queue
 
@@ -78,7 +78,7 @@ type queueGet struct {
 // queuePut is an item, put at once or by a PutWait.
 type queuePut struct {
 	value, priority, seq int
-	item                 *twill.Item[int]
+	item                 *twill.PriorityItem[int]
 	cancel               context.CancelFunc
 	ended                chan error // of a PutWait
 	done                 bool
@@ -107,7 +107,7 @@ func (m *queueMachine) add(p *queuePut) error {
 		m.serve(m.getters[0], p)
 		return nil
 	case m.size < 0 || m.size > 0 && len(m.items) >= m.size:
-		return twill.ErrQueueOverflow
+		return twill.ErrQueueFull
 	}
 	m.items = insert(m.items, p)
 	return nil
@@ -180,7 +180,7 @@ func (m *queueMachine) PutWait(rt *rapid.T) {
 	p := m.newPut(rt)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	p.cancel, p.ended = func() { cancel(errLeft) }, make(chan error, 1)
-	if err := m.add(p); err == twill.ErrQueueOverflow {
+	if err := m.add(p); err == twill.ErrQueueFull {
 		m.putters = insert(m.putters, p)
 	} else {
 		p.done, p.err = true, err
@@ -217,7 +217,7 @@ func (m *queueMachine) Get(*rapid.T) {
 	case m.closed:
 		g.done, g.err = true, twill.ErrClosed
 	case m.backlog < 0 || m.backlog > 0 && len(m.getters) >= m.backlog:
-		g.done, g.err = true, twill.ErrQueueUnderflow
+		g.done, g.err = true, twill.ErrTooManyGets
 	default:
 		m.getters = append(m.getters, g)
 	}

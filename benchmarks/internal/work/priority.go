@@ -98,9 +98,9 @@ func cancel[H any](b *testing.B, q *filled[H]) int {
 
 type twillQueue struct{ twill.PriorityQueue[int] }
 
-func newTwillQueue() queue[*twill.Item[int]] { return new(twillQueue) }
+func newTwillQueue() queue[*twill.PriorityItem[int]] { return new(twillQueue) }
 
-func (q *twillQueue) push(v, priority int) *twill.Item[int] {
+func (q *twillQueue) push(v, priority int) *twill.PriorityItem[int] {
 	item, err := q.Put(v, priority)
 	if err != nil {
 		panic(err)
@@ -109,7 +109,7 @@ func (q *twillQueue) push(v, priority int) *twill.Item[int] {
 }
 
 func (q *twillQueue) pop() (int, bool)                  { return q.TryGet() }
-func (q *twillQueue) remove(item *twill.Item[int]) bool { return item.Remove() }
+func (q *twillQueue) remove(item *twill.PriorityItem[int]) bool { return item.Remove() }
 
 // stdQueue is a container/heap under a mutex.
 type stdQueue struct {

@@ -375,7 +375,7 @@ func TestAcceptBugs(t *testing.T) {
 // object is its own handle: repeatedPut, which must fail, is the ordinary here, and
 // attrs, lessThan and reprioritizeNonexistent have nothing to stand for.
 func TestAcceptPriorityQueue(t *testing.T) {
-	put := func(t *testing.T, q *twill.PriorityQueue[string], v string, priority int) *twill.Item[string] {
+	put := func(t *testing.T, q *twill.PriorityQueue[string], v string, priority int) *twill.PriorityItem[string] {
 		item, err := q.Put(v, priority)
 		require.NoError(t, err)
 		return item
@@ -432,7 +432,7 @@ func TestAcceptPriorityQueue(t *testing.T) {
 		"testQueue": func(t *testing.T, _ *twill.PriorityQueue[string]) {
 			q := twill.NewPriorityQueue[string](&twill.QueueOptions{Size: 2, Backlog: 2})
 			first, second := q.Get(), q.Get()
-			kit.RequireFailure(t, twill.ErrQueueUnderflow, q.Get())
+			kit.RequireFailure(t, twill.ErrTooManyGets, q.Get())
 			put(t, q, "a", 9)
 			kit.RequireValue(t, "a", first)
 			put(t, q, "b", 1)
@@ -440,11 +440,11 @@ func TestAcceptPriorityQueue(t *testing.T) {
 			put(t, q, "c", 1)
 			put(t, q, "d", 1)
 			_, err := q.Put("e", 1)
-			require.ErrorIs(t, err, twill.ErrQueueOverflow)
+			require.ErrorIs(t, err, twill.ErrQueueFull)
 			require.Equal(t, []string{"c", "d"}, drain(q))
 			_, err = twill.NewPriorityQueue[int](&twill.QueueOptions{Size: -1}).Put(1, 1)
-			require.ErrorIs(t, err, twill.ErrQueueOverflow)
-			kit.RequireFailure(t, twill.ErrQueueUnderflow, twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1}).Get())
+			require.ErrorIs(t, err, twill.ErrQueueFull)
+			kit.RequireFailure(t, twill.ErrTooManyGets, twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: -1}).Get())
 		},
 		"cancelQueueAfterSynchronousGet": func(t *testing.T, q *twill.PriorityQueue[string]) {
 			put(t, q, "a", 1)

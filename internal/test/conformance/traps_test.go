@@ -26,7 +26,7 @@ func TestTrapAbandonedGetsTakeNoPlace(t *testing.T) {
 				require.True(t, get().Cancel(nil))
 			}
 			kit.RequirePending(t, get())
-			kit.RequireFailure(t, twill.ErrQueueUnderflow, get())
+			kit.RequireFailure(t, twill.ErrTooManyGets, get())
 			kit.RequirePending(t, stays)
 		})
 	}

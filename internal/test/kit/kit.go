@@ -251,7 +251,7 @@ func (r *Record[T]) All() []T {
 	return slices.Clone(r.notes)
 }
 
-func PQPut[T any](t testing.TB, q *twill.PriorityQueue[T], v T, priority int) *twill.Item[T] {
+func PQPut[T any](t testing.TB, q *twill.PriorityQueue[T], v T, priority int) *twill.PriorityItem[T] {
 	t.Helper()
 	x, err := q.Put(v, priority)
 	require.NoError(t, err)

@@ -291,9 +291,9 @@ func (p *queuePlayer) op(op []any) {
 
 func (p *queuePlayer) failed(n int, err error) {
 	switch {
-	case errors.Is(err, twill.ErrQueueOverflow):
+	case errors.Is(err, twill.ErrQueueFull):
 		p.record("overflow")
-	case errors.Is(err, twill.ErrQueueUnderflow):
+	case errors.Is(err, twill.ErrTooManyGets):
 		p.record("underflow")
 	default:
 		p.record("failed", n, primsError(err))

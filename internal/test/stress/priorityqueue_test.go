@@ -66,7 +66,7 @@ func TestPriorityQueueReleases(t *testing.T) {
 	type big struct{ _ [1 << 10]byte }
 	q := twill.NewPriorityQueue[*big](nil)
 	var gone []weak.Pointer[big]
-	var handles []*twill.Item[*big]
+	var handles []*twill.PriorityItem[*big]
 	func() {
 		waiting := q.Get()
 		for n := range 100 {
@@ -92,7 +92,7 @@ func TestPriorityQueueReleases(t *testing.T) {
 func TestPriorityQueueAgainstModel(t *testing.T) {
 	type entry struct {
 		priority, seq int
-		item          *twill.Item[string]
+		item          *twill.PriorityItem[string]
 	}
 	for seed := range uint64(50) {
 		random := rand.New(rand.NewPCG(seed, 3))
@@ -118,7 +118,7 @@ func TestPriorityQueueAgainstModel(t *testing.T) {
 				priority := random.IntN(4)
 				item, err := q.Put(strconv.Itoa(seq), priority)
 				if size > 0 && len(m) == size {
-					require.ErrorIs(t, err, twill.ErrQueueOverflow)
+					require.ErrorIs(t, err, twill.ErrQueueFull)
 					continue
 				}
 				require.NoError(t, err)
