@@ -530,3 +530,13 @@ func (n *viaNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	var zero T
 	return n.deliver(zero, settle.NewFailure(err))
 }
+
+// FutureOf is a future of T: a *Future[T], or what embeds a Future[T], such as a
+// [*Job] or a [*DeferredList]. Only these implement it.
+type FutureOf[T any] interface {
+	AnyFuture
+	future() *Future[T]
+}
+
+// future returns f.
+func (f *Future[T]) future() *Future[T] { return f }

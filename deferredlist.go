@@ -15,26 +15,26 @@ import (
 )
 
 // DeferredList is a future of the results of several futures, its members. The
-// flags of [NewDeferredList] say when it settles. It mirrors Twisted's, exactly;
-// in new code one of [All], [Settled], [Any] and [First] says better what is
-// meant.
+// flags of [NewDeferredList] say when it settles. It has exactly the semantics of
+// Twisted's DeferredList; new code says more plainly what it means with one of
+// [All], [AllSettled], [Any], [First] and [Some].
 //
 // Use NewDeferredList: the zero value never settles. A DeferredList must not be
-// copied. Being a future, it has all its methods, and &l.Future can be a member
-// of another list. A Cancel of it is passed to the members, in their order, by the
-// rules of [Future.Cancel]; the list then settles with what they make of it. By itself
-// it never cancels a member.
+// copied. It is a future with all methods of one, and works as a [FutureOf].
+// A Cancel of it is passed to the members, in their order, by the rules of
+// [Future.Cancel]; the list then settles with what they make of it. By itself a
+// DeferredList never cancels a member.
 type DeferredList[T any] struct {
 	Future[ListResult[T]]
 }
 
-// ListResult is what a [DeferredList] succeeds with.
+// ListResult is the value of a [DeferredList].
 type ListResult[T any] struct {
-	// Results are those of all members, in their order, and nil if the list
-	// settled because of one value.
+	// Results are the results of all members, in their order. They are nil if
+	// the list settled because of one value.
 	Results []Result[T]
-	// Index is the member whose value settled the list, by FireOnOneCallback,
-	// and Value is that value. Otherwise Index is -1.
+	// Index is the number of the member whose value settled the list, by
+	// FireOnOneCallback, and Value is that value. Otherwise Index is -1.
 	Index int
 	Value T
 }
@@ -43,20 +43,21 @@ type ListResult[T any] struct {
 type ListFlags uint8
 
 const (
-	// FireOnOneCallback has the list succeed with the first member that does.
+	// FireOnOneCallback makes the list succeed with the first member that does.
 	FireOnOneCallback ListFlags = 1 << iota
-	// FireOnOneErrback has the list fail with the first member that does, with
+	// FireOnOneErrback makes the list fail with the first member that does, with
 	// an [*IndexError].
 	FireOnOneErrback
-	// ConsumeErrors has the list take its members' errors. Without it, a member
-	// that fails is still reported to [OnUnhandled] if nobody else takes that.
+	// ConsumeErrors makes the list handle the errors of its members. Without it,
+	// the failure of a member is reported to [OnUnhandled] unless something else
+	// handles it.
 	ConsumeErrors
 )
 
 // NewDeferredList returns the list of fs, which is copied. Without flags it
-// succeeds when all members have settled, with all results. A list without members
-// succeeds at once, except with FireOnOneCallback: it fails with [ErrEmpty],
-// where Twisted's hangs.
+// succeeds when all members have settled, with all results. A list without
+// members succeeds at once, except with FireOnOneCallback: it fails with
+// [ErrEmpty], where Twisted's never fires.
 func NewDeferredList[T any](fs []*Future[T], flags ListFlags) *DeferredList[T] {
 	l := new(DeferredList[T])
 	results := make([]Result[T], len(fs))
@@ -74,12 +75,15 @@ func NewDeferredList[T any](fs []*Future[T], flags ListFlags) *DeferredList[T] {
 }
 
 // All returns a future of the values of fs, in their order. It fails as soon as
-// one of them does, with an [*IndexError] that names it; then it stops depending on the
-// others, which cancels those that nobody else needs. Without members it
-// succeeds at once. It mirrors gatherResults.
+// one of fs does, with an [*IndexError] that says which. It then releases the
+// other futures: it depends on them no longer, which cancels those that have no
+// other dependents, with [ErrNotNeeded] as the cause. Without members it succeeds
+// at once. It is the equivalent of Twisted's gatherResults. For futures of
+// several types see [Join] and [Combine]; for jobs, [Futures].
 //
-// All, Settled, Any and First take their members' errors. A Cancel of the new
-// future is passed to the members, in their order, by the rules of [Future.Cancel].
+// All, [AllSettled], [Any], [First] and [Some] handle the errors of their
+// members, and copy fs. A Cancel of their future is passed to the members, in
+// their order, by the rules of [Future.Cancel].
 func All[T any](fs ...*Future[T]) *Future[[]T] {
 	values := make([]T, len(fs))
 	g := &gather[T, []T]{
@@ -91,9 +95,9 @@ func All[T any](fs ...*Future[T]) *Future[[]T] {
 	return g.f
 }
 
-// AllMap is [All] for a map of futures: a future of the map of their values. The
-// map is read once, at the call. The first failure fails it, with a [*KeyError] that names
-// the key, and cancels the rest if nobody else needs them.
+// AllMap is [All] for a map of futures: a future of the map of their values. m
+// is read once, during the call. The first failure makes it fail, with a
+// [*KeyError] that has the key, and releases the other futures.
 func AllMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]T] {
 	keys, fs := entries(m)
 	values := make([]T, len(fs))
@@ -113,9 +117,13 @@ func AllMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]T] {
 	return g.f
 }
 
-// Settled returns a future of the results of fs, in their order, when all have
-// settled. It never fails.
-func Settled[T any](fs ...*Future[T]) *Future[[]Result[T]] {
+// AllSettled returns a future of the results of fs, in their order, when all
+// have settled. It never fails by itself, not even by a Cancel or a
+// [Future.Timeout]: members that these end have failed, and the future succeeds
+// with the results, which is a partial answer. It fails only if a member does not
+// end when it is canceled: because others depend on it, the future detaches and
+// fails with the [*TimeoutError] or [*CanceledError].
+func AllSettled[T any](fs ...*Future[T]) *Future[[]Result[T]] {
 	results := make([]Result[T], len(fs))
 	g := &gather[T, []Result[T]]{
 		f: new(Future[[]Result[T]]), takes: true,
@@ -126,9 +134,9 @@ func Settled[T any](fs ...*Future[T]) *Future[[]Result[T]] {
 	return g.f
 }
 
-// SettledMap is [Settled] for a map of futures: a future of the map of their
-// results. It never fails.
-func SettledMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]Result[T]] {
+// AllSettledMap is [AllSettled] for a map of futures: a future of the map of
+// their results.
+func AllSettledMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]Result[T]] {
 	keys, fs := entries(m)
 	results := make([]Result[T], len(fs))
 	g := &gather[T, map[K]Result[T]]{
@@ -146,35 +154,146 @@ func SettledMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]Result[T]
 	return g.f
 }
 
-// Any returns a future of the first value among fs. Then it stops depending on
-// the others, which cancels those that nobody else needs. If all fail, it fails with an
-// [*AllFailedError], and without members with [ErrEmpty]. It mirrors Twisted's
-// race.
+// Any returns a future of the first value among fs. It then releases the other
+// futures, which cancels those that have no other dependents. A failure does not
+// count unless all fail: then the future fails with an [*AllFailedError]. Without
+// members it fails with [ErrEmpty]. It is the equivalent of Twisted's race. To
+// start functions instead of watching futures see [Race].
+//
+// Do not use Any for futures whose values have an owner: of
+// Any(a.Get(), b.Get()) or Any(l1.Acquire(), l2.Acquire()) two may have settled
+// before Any could cancel one, and the second item or token is lost. For queues use
+// [GetAny].
 func Any[T any](fs ...*Future[T]) *Future[T] {
-	return anyOf(func(_ int, v T) T { return v }, fs)
+	failures := make([]error, len(fs))
+	g := &gather[T, T]{
+		f: new(Future[T]), onValue: true, leaves: true, takes: true, ends: true,
+		one:   func(_ int, v T) T { return v },
+		store: func(i int, _ T, err error) { failures[i] = err },
+		all: func() (T, error) {
+			var none T
+			return none, &AllFailedError{Errs: failures}
+		},
+	}
+	g.start(fs)
+	return g.f
 }
 
-// AnyIndexed is [Any] that also tells whose value it is.
-func AnyIndexed[T any](fs ...*Future[T]) *Future[Indexed[T]] {
-	return anyOf(func(i int, v T) Indexed[T] { return Indexed[T]{i, v} }, fs)
-}
-
-// First returns a future of the first result among fs, be it a value or an
-// error, which is then an [*IndexError]. Then it stops depending on the others,
-// which cancels those that nobody else needs. Without members it fails with [ErrEmpty].
+// First returns a future of the first result among fs, a value or an error. An
+// error arrives as an [*IndexError]. It then releases the other futures, which
+// cancels those that have no other dependents. Without members it fails with
+// [ErrEmpty]. The warning of [Any] about items and tokens holds here, too.
 func First[T any](fs ...*Future[T]) *Future[T] {
-	return firstOf(func(_ int, v T) T { return v }, fs)
+	g := &gather[T, T]{
+		f: new(Future[T]), onValue: true, onError: true, leaves: true, takes: true,
+		one: func(_ int, v T) T { return v },
+	}
+	g.start(fs)
+	return g.f
 }
 
-// FirstIndexed is [First] that also tells whose value it is.
-func FirstIndexed[T any](fs ...*Future[T]) *Future[Indexed[T]] {
-	return firstOf(func(i int, v T) Indexed[T] { return Indexed[T]{i, v} }, fs)
+// Some returns a future of the first n values among fs, in the order in which
+// they arrived: a quorum. It then releases the other futures, which cancels those
+// that have no other dependents. As soon as too many have failed for n values, it
+// fails with an [*AllFailedError] that has these failures, and releases the
+// others, too.
+//
+// Some(0, fs...) succeeds at once with no values. With fewer than n futures it
+// fails at once with an error that Is [ErrEmpty]. Both release all of fs. Some
+// panics if n is negative. The warning of [Any] about items and tokens holds
+// here, too.
+func Some[T any](n int, fs ...*Future[T]) *Future[[]T] {
+	if n < 0 {
+		panic(fmt.Sprintf("twill: Some with a count of %d", n))
+	}
+	spare := len(fs) - n // failures that leave n values possible
+	values := places[T]{kept: make([]T, min(n, len(fs)))}
+	failures := places[IndexError]{kept: make([]IndexError, max(spare+1, 0))}
+	g := &gather[T, []T]{
+		f: new(Future[[]T]), leaves: true, takes: true, ends: true,
+		store: func(i int, v T, err error) {
+			if err != nil {
+				failures.add(IndexError{i, err})
+			} else {
+				values.add(v)
+			}
+		},
+		enough: func() bool { return values.full() || failures.full() },
+		all: func() ([]T, error) {
+			if values.full() {
+				return values.kept, nil
+			}
+			slices.SortFunc(failures.kept, func(a, b IndexError) int { return a.Index - b.Index })
+			errs := make([]error, len(failures.kept))
+			for i, e := range failures.kept {
+				errs[i] = e.Err
+			}
+			return nil, &AllFailedError{Errs: errs, of: len(fs)}
+		},
+	}
+	if n == 0 || spare < 0 { // decided before there is a result
+		g.decided.Store(true)
+		if spare < 0 {
+			g.fail = settle.NewFailure(fmt.Errorf("%w: %d of %d values", ErrEmpty, n, len(fs)))
+		} else {
+			g.val = values.kept
+		}
+		g.start(fs)
+		if c, list := g.conclude(); list != nil {
+			settle.Drain(c, list)
+		}
+		return g.f
+	}
+	g.start(fs)
+	return g.f
 }
 
-// Indexed is a value and the index of the future it came from.
-type Indexed[T any] struct {
-	Index int
-	Value T
+// Join is [All] for futures of several types, such as jobs, without their
+// values: when it has succeeded, a Poll of each member gives its value. It fails
+// as soon as one of fs does, with an [*IndexError], and releases the others.
+func Join(fs ...AnyFuture) *Future[struct{}] {
+	members := make([]*Future[struct{}], len(fs))
+	for i, f := range fs {
+		if f == nil || f.base() == nil {
+			panic(fmt.Sprintf("twill: list of futures: number %d is nil", i))
+		}
+		members[i] = f.withoutValue()
+	}
+	return Then(All(members...), func([]struct{}) (struct{}, error) { return struct{}{}, nil })
+}
+
+// withoutValue is the future that settles when f does; f itself if it has no
+// value.
+func (f *Future[T]) withoutValue() *Future[struct{}] {
+	if void, ok := any(f).(*Future[struct{}]); ok {
+		return void
+	}
+	return Then(f, func(T) (struct{}, error) { return struct{}{}, nil })
+}
+
+// Combine returns a future of the result of fn for the values of a and b, which
+// may be of different types. It fails as soon as one of them does, as [Join]
+// does, with an [*IndexError] of 0 or 1; then fn is not called. See [Future] for the
+// goroutine that runs fn and for a panic of fn.
+func Combine[A, B, C any](a FutureOf[A], b FutureOf[B], fn func(A, B) (C, error)) *Future[C] {
+	if fn == nil {
+		panic("twill: Combine with a nil function")
+	}
+	if a == nil || b == nil || a.future() == nil || b.future() == nil {
+		panic("twill: Combine of a nil future")
+	}
+	fa, fb := a.future(), b.future()
+	return Then(Join(fa, fb), func(struct{}) (C, error) { return fn(fa.val, fb.val) })
+}
+
+// Futures returns the futures of jobs, or of anything else that is a
+// [FutureOf], for the functions that take a list: All(Futures(jobs)...).
+func Futures[F FutureOf[T], T any](fs []F) []*Future[T] {
+	futures := make([]*Future[T], len(fs))
+	for i, f := range fs {
+		futures[i] = f.future()
+	}
+	return futures
 }
 
 // AsCompleted returns an iterator over the results of fs in the order in which
@@ -328,7 +447,7 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 	}
 }
 
-// IndexError is the failure of a list because of one member's.
+// IndexError is the failure of a list because of one member.
 type IndexError struct {
 	Index int
 	Err   error
@@ -336,7 +455,7 @@ type IndexError struct {
 
 func (e *IndexError) Error() string { return fmt.Sprintf("twill: future %d: %v", e.Index, e.Err) }
 
-// Unwrap returns the member's error.
+// Unwrap returns the error of the member.
 func (e *IndexError) Unwrap() error { return e.Err }
 
 // KeyError is the failure of a map of futures because of one of them.
@@ -347,45 +466,46 @@ type KeyError struct {
 
 func (e *KeyError) Error() string { return fmt.Sprintf("twill: future of key %v: %v", e.Key, e.Err) }
 
-// Unwrap returns the error of the key's future.
+// Unwrap returns the error of the future of the key.
 func (e *KeyError) Unwrap() error { return e.Err }
 
-// AllFailedError is the failure of [Any] when all its members have failed.
+// AllFailedError is the failure of [Any] when all its members have failed, and of
+// [Some] when too many have.
 type AllFailedError struct {
-	Errs []error // of the members, in their order
+	Errs []error // of the members that have failed, in their order
+
+	of int // the number of members of a Some, not all of which failed
 }
 
 func (e *AllFailedError) Error() string {
-	if len(e.Errs) == 0 {
+	switch {
+	case len(e.Errs) == 0:
 		return "twill: all futures failed"
+	case e.of > len(e.Errs):
+		return fmt.Sprintf("twill: %d of %d futures failed, the first with: %v", len(e.Errs), e.of, e.Errs[0])
 	}
 	return fmt.Sprintf("twill: all %d futures failed, the first with: %v", len(e.Errs), e.Errs[0])
 }
 
-// Unwrap returns the members' errors.
+// Unwrap returns the errors of the members.
 func (e *AllFailedError) Unwrap() []error { return e.Errs }
 
-func anyOf[T, R any](one func(int, T) R, fs []*Future[T]) *Future[R] {
-	failures := make([]error, len(fs))
-	g := &gather[T, R]{
-		f: new(Future[R]), onValue: true, leaves: true, takes: true, ends: true, one: one,
-		store: func(i int, _ T, err error) { failures[i] = err },
-		all: func() (R, error) {
-			var none R
-			return none, &AllFailedError{failures}
-		},
-	}
-	g.start(fs)
-	return g.f
+// places keeps the first values that are added, by several goroutines at once.
+type places[T any] struct {
+	kept   []T
+	added  atomic.Int64
+	stored atomic.Int64 // of kept
 }
 
-func firstOf[T, R any](one func(int, T) R, fs []*Future[T]) *Future[R] {
-	g := &gather[T, R]{
-		f: new(Future[R]), onValue: true, onError: true, leaves: true, takes: true, one: one,
+func (p *places[T]) add(v T) {
+	if at := p.added.Add(1); at <= int64(len(p.kept)) {
+		p.kept[at-1] = v
+		p.stored.Add(1)
 	}
-	g.start(fs)
-	return g.f
 }
+
+// full reports whether all of kept is there, and may be read.
+func (p *places[T]) full() bool { return p.stored.Load() == int64(len(p.kept)) }
 
 func entries[K comparable, T any](m map[K]*Future[T]) (keys []K, fs []*Future[T]) {
 	keys, fs = make([]K, 0, len(m)), make([]*Future[T], 0, len(m))
@@ -418,10 +538,11 @@ type gather[T, R any] struct {
 	takes   bool // members' errors are taken
 	ends    bool // a cancel that no member answers to fails f
 
-	store func(i int, v T, err error)  // keeps one result; nil if none is needed
-	one   func(i int, v T) R           // the outcome by the first value
-	all   func() (R, error)            // the outcome by all results
-	blame func(i int, err error) error // the outcome by the first error; nil for an IndexError
+	store  func(i int, v T, err error)  // keeps one result; nil if none is needed
+	one    func(i int, v T) R           // the outcome by the first value
+	enough func() bool                  // the results so far decide; nil if only all do
+	all    func() (R, error)            // the outcome by all results, or enough
+	blame  func(i int, err error) error // the outcome by the first error; nil for an IndexError
 
 	// Of the goroutine that decided:
 	val  R
@@ -441,7 +562,9 @@ func (g *gather[T, R]) start(fs []*Future[T]) {
 	checkMembers(fs)
 	settle.Made(&g.f.core)
 	if len(fs) == 0 {
-		g.empty()
+		if !g.decided.Load() {
+			g.empty()
+		}
 		return
 	}
 	g.members = make([]member[T, R], len(fs))
@@ -474,7 +597,7 @@ func (m *member[T, R]) join() {
 	if !m.g.takes {
 		manner |= settle.Observing
 	}
-	if !m.g.onValue { // a value is only counted, and the last leaves nobody
+	if !m.g.onValue && m.g.enough == nil { // a value is only counted, and the last leaves nobody
 		manner |= settle.Quiet
 	}
 	switch {
@@ -534,14 +657,17 @@ func (g *gather[T, R]) failed(i int, err error) (*settle.Core, *settle.Link) {
 
 // count is called after a result was stored.
 func (g *gather[T, R]) count() (*settle.Core, *settle.Link) {
-	if g.missing.Add(-1) > 0 || !g.decided.CompareAndSwap(false, true) {
+	last := g.missing.Add(-1) == 0
+	if !last && (g.enough == nil || !g.enough()) || !g.decided.CompareAndSwap(false, true) {
 		return nil, nil
 	}
 	var err error
 	if g.val, err = g.all(); err != nil {
 		g.fail = settle.NewFailure(err)
 	}
-	g.gone = len(g.members) // nobody is left to leave
+	if last {
+		g.gone = len(g.members) // no member is left to release
+	}
 	return g.conclude()
 }
 

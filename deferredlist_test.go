@@ -8,6 +8,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -107,13 +108,14 @@ func TestListsWithoutMembers(t *testing.T) {
 		twill.ListResult[int]{Results: []twill.Result[int]{}, Index: -1})
 	kit.AwaitError(t, &twill.NewDeferredList[int](nil, twill.FireOnOneCallback).Future, twill.ErrEmpty)
 	kit.AwaitValue(t, twill.All[int](), []int{})
-	kit.AwaitValue(t, twill.Settled[int](), []twill.Result[int]{})
+	kit.AwaitValue(t, twill.AllSettled[int](), []twill.Result[int]{})
 	kit.AwaitError(t, twill.Any[int](), twill.ErrEmpty)
 	kit.AwaitError(t, twill.First[int](), twill.ErrEmpty)
-	kit.AwaitError(t, twill.AnyIndexed[int](), twill.ErrEmpty)
-	kit.AwaitError(t, twill.FirstIndexed[int](), twill.ErrEmpty)
+	kit.AwaitError(t, twill.Some[int](1), twill.ErrEmpty)
+	kit.AwaitValue(t, twill.Some[int](0), []int{})
+	kit.AwaitValue(t, twill.Join(), struct{}{})
 	kit.AwaitValue(t, twill.AllMap(map[string]*twill.Future[int]{}), map[string]int{})
-	kit.AwaitValue(t, twill.SettledMap(map[string]*twill.Future[int]{}), map[string]twill.Result[int]{})
+	kit.AwaitValue(t, twill.AllSettledMap(map[string]*twill.Future[int]{}), map[string]twill.Result[int]{})
 }
 
 func TestAll(t *testing.T) {
@@ -164,9 +166,9 @@ func TestAllTakesErrors(t *testing.T) {
 	require.Empty(t, reports.Of(kit.ErrSecond))
 }
 
-func TestSettled(t *testing.T) {
+func TestAllSettled(t *testing.T) {
 	ps, fs := kit.Promises(2)
-	all := twill.Settled(fs...)
+	all := twill.AllSettled(fs...)
 	ps[1].Reject(kit.ErrBoom)
 	kit.RequirePending(t, all)
 	ps[0].Resolve(1)
@@ -175,12 +177,11 @@ func TestSettled(t *testing.T) {
 
 func TestAny(t *testing.T) {
 	ps, fs := kit.Promises(3)
-	one, which := twill.Any(fs...), twill.AnyIndexed(fs...)
+	one := twill.Any(fs...)
 	ps[0].Reject(kit.ErrBoom)
 	kit.RequirePending(t, one)
 	ps[2].Resolve(3)
 	kit.AwaitValue(t, one, 3)
-	kit.AwaitValue(t, which, twill.Indexed[int]{Index: 2, Value: 3})
 	kit.AwaitError(t, fs[1], twill.ErrNotNeeded)
 	require.Zero(t, kit.Listeners(fs[1]))
 }
@@ -223,10 +224,9 @@ func TestAnyWithAPanickingCanceller(t *testing.T) {
 
 func TestFirst(t *testing.T) {
 	ps, fs := kit.Promises(3)
-	first, which := twill.First(fs...), twill.FirstIndexed(fs...)
+	first := twill.First(fs...)
 	ps[1].Resolve(2)
 	kit.AwaitValue(t, first, 2)
-	kit.AwaitValue(t, which, twill.Indexed[int]{Index: 1, Value: 2})
 	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
 
 	ps, fs = kit.Promises(2)
@@ -237,13 +237,160 @@ func TestFirst(t *testing.T) {
 	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
 }
 
+func TestSome(t *testing.T) {
+	ps, fs := kit.Promises(5)
+	some := twill.Some(2, fs...)
+	ps[3].Resolve(30)
+	ps[0].Reject(kit.ErrFirst)
+	ps[4].Reject(kit.ErrSecond)
+	kit.RequirePending(t, some)
+	ps[1].Resolve(10)
+	kit.AwaitValue(t, some, []int{30, 10}) // in the order of their arrival
+	kit.AwaitError(t, fs[2], twill.ErrNotNeeded)
+
+	one := twill.Some(1, twill.Rejected[int](kit.ErrBoom), twill.Resolved(1), twill.Resolved(2))
+	kit.AwaitValue(t, one, []int{1})
+	all := twill.Some(3, twill.Resolved(1), twill.Resolved(2), twill.Resolved(3))
+	kit.AwaitValue(t, all, []int{1, 2, 3})
+}
+
+func TestSomeThatCannotSucceedAnyMore(t *testing.T) {
+	reports := kit.CollectReports(t)
+	kit.Drop(func() {
+		ps, fs := kit.Promises(5)
+		some := twill.Some(4, fs...)
+		ps[3].Reject(kit.ErrSecond)
+		ps[0].Resolve(1)
+		kit.RequirePending(t, some)
+		ps[1].Reject(kit.ErrFirst)
+		_, err := some.Await(t.Context())
+		var failed *twill.AllFailedError
+		require.ErrorAs(t, err, &failed)
+		require.Equal(t, []error{kit.ErrFirst, kit.ErrSecond}, failed.Errs, "in the order of the members")
+		require.EqualError(t, err, "twill: 2 of 5 futures failed, the first with: first failure")
+		kit.AwaitError(t, fs[2], twill.ErrNotNeeded)
+		kit.AwaitError(t, fs[4], twill.ErrNotNeeded)
+	})
+	reports.SettleGarbage(t)
+	require.Empty(t, reports.Of(kit.ErrFirst))
+
+	_, err := kit.AwaitSoon(twill.Some(2, twill.Rejected[int](kit.ErrFirst), twill.Rejected[int](kit.ErrSecond)))
+	require.EqualError(t, err, "twill: 1 of 2 futures failed, the first with: first failure")
+}
+
+// A count that no result can change decides at once, and releases all.
+func TestSomeOfNoneOrTooMany(t *testing.T) {
+	_, fs := kit.Promises(3)
+	others := twill.Then(fs[1], kit.Same[int])
+	kit.RequireValue(t, []int{}, twill.Some(0, fs...))
+	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
+	kit.AwaitError(t, fs[2], twill.ErrNotNeeded)
+	kit.RequirePending(t, others)
+
+	few := twill.Some(3, fs[1], twill.Resolved(1))
+	kit.RequireFailure(t, twill.ErrEmpty, few)
+	_, err := kit.AwaitSoon(few)
+	require.EqualError(t, err, "twill: no futures: 3 of 2 values")
+	kit.RequirePending(t, others)
+	require.Equal(t, 1, kit.Users(fs[1]))
+	require.PanicsWithValue(t, "twill: Some with a count of -1", func() { twill.Some(-1, fs...) })
+}
+
+// Members of several types, one of them a job.
+func TestJoin(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (string, error) { return fmt.Sprint(n), nil }, nil)
+	job := kit.PutJob(t, q, 5, 0)
+	p, empty := twill.NewPromise[int](), twill.NewPromise[struct{}]()
+	joined := twill.Join(job, p.Future(), empty.Future(), twill.NewDeferredList([]*twill.Future[int]{p.Future()}, 0))
+	kit.AwaitValue(t, &job.Future, "5")
+	p.Resolve(1)
+	kit.RequirePending(t, joined)
+	empty.Resolve(struct{}{})
+	kit.AwaitValue(t, joined, struct{}{})
+
+	_, fs := kit.Promises(2)
+	others := twill.Then(fs[1], kit.Same[int])
+	_, err := kit.AwaitSoon(twill.Join(fs[0], twill.Rejected[string](kit.ErrBoom), fs[1]))
+	require.Equal(t, &twill.IndexError{Index: 1, Err: kit.ErrBoom}, err)
+	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
+	kit.RequirePending(t, others)
+	for i, members := range [][]twill.AnyFuture{{nil}, {p.Future(), (*twill.Future[string])(nil)}} {
+		require.PanicsWithValue(t, fmt.Sprintf("twill: list of futures: number %d is nil", i), func() { twill.Join(members...) })
+	}
+}
+
+func addUp(a, b int) (int, error) { return a + b, nil }
+
+func TestCombine(t *testing.T) {
+	n, s := twill.NewPromise[int](), twill.NewPromise[string]()
+	repeat := func(n int, s string) (string, error) { return strings.Repeat(s, n), nil }
+	both := twill.Combine(n.Future(), s.Future(), repeat)
+	s.Resolve("ab")
+	kit.RequirePending(t, both)
+	n.Resolve(2)
+	kit.RequireValue(t, "abab", both)
+
+	var hangs twill.Promise[int]
+	failed := twill.Combine(hangs.Future(), twill.Rejected[string](kit.ErrBoom), func(int, string) (int, error) {
+		t.Error("called")
+		return 0, nil
+	})
+	_, err := kit.AwaitSoon(failed)
+	require.Equal(t, &twill.IndexError{Index: 1, Err: kit.ErrBoom}, err)
+	kit.AwaitError(t, hangs.Future(), twill.ErrNotNeeded)
+	kit.RequireFailure(t, kit.ErrFirst, twill.Combine(twill.Resolved(1), twill.Resolved(2), func(int, int) (int, error) { panic(kit.ErrFirst) }))
+
+	var a, b twill.Promise[int]
+	sum := twill.Combine(a.Future(), b.Future(), addUp)
+	require.True(t, sum.Cancel(kit.ErrFirst))
+	kit.RequireFailure(t, kit.ErrFirst, a.Future())
+	kit.RequireFailure(t, kit.ErrFirst, b.Future())
+
+	same := twill.NewPromise[int]() // both of one
+	double := twill.Combine(same.Future(), same.Future(), addUp)
+	same.Resolve(4)
+	kit.RequireValue(t, 8, double)
+	require.PanicsWithValue(t, "twill: Combine of a nil future", func() { twill.Combine(nil, same.Future(), addUp) })
+	require.PanicsWithValue(t, "twill: Combine of a nil future", func() { twill.Combine(same.Future(), (*twill.Future[int])(nil), addUp) })
+	require.PanicsWithValue(t, "twill: Combine with a nil function", func() { twill.Combine[int, int, int](same.Future(), same.Future(), nil) })
+}
+
+// Jobs and lists where a list of futures is asked for.
+func TestFutures(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	jobs, err := q.PutAll([]int{3, 1, 2}, 0)
+	require.NoError(t, err)
+	kit.AwaitValue(t, twill.All(twill.Futures(jobs)...), []int{3, 1, 2})
+	sum := twill.Combine(jobs[0], jobs[1], addUp)
+	kit.AwaitValue(t, sum, 4)
+	lists := []*twill.DeferredList[int]{twill.NewDeferredList(twill.Futures(jobs), 0)}
+	r, err := kit.AwaitSoon(twill.All(twill.Futures(lists)...))
+	require.NoError(t, err)
+	require.Len(t, r[0].Results, 3)
+	require.Empty(t, twill.Futures([]*twill.Job[int, int]{}))
+}
+
+// A Timeout of an AllSettled succeeds with what is there.
+func TestAllSettledTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hangs twill.Promise[int]
+		f := twill.AllSettled(twill.Resolved(1), hangs.Future()).Timeout(time.Second)
+		results, err := f.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, twill.Result[int]{Value: 1}, results[0])
+		require.ErrorIs(t, results[1].Err, context.DeadlineExceeded)
+	})
+}
+
 func TestListCancelGoesToTheMembers(t *testing.T) {
 	for name, list := range map[string]func(fs []*twill.Future[int]) twill.AnyFuture{
 		"DeferredList": func(fs []*twill.Future[int]) twill.AnyFuture { return twill.NewDeferredList(fs, 0) },
 		"All":          func(fs []*twill.Future[int]) twill.AnyFuture { return twill.All(fs...) },
-		"Settled":      func(fs []*twill.Future[int]) twill.AnyFuture { return twill.Settled(fs...) },
+		"AllSettled":   func(fs []*twill.Future[int]) twill.AnyFuture { return twill.AllSettled(fs...) },
 		"Any":          func(fs []*twill.Future[int]) twill.AnyFuture { return twill.Any(fs...) },
 		"First":        func(fs []*twill.Future[int]) twill.AnyFuture { return twill.First(fs...) },
+		"Some":         func(fs []*twill.Future[int]) twill.AnyFuture { return twill.Some(2, fs...) },
+		"Join":         func(fs []*twill.Future[int]) twill.AnyFuture { return twill.Join(fs[0], fs[1], fs[2]) },
 		"AllMap": func(fs []*twill.Future[int]) twill.AnyFuture {
 			return twill.AllMap(map[int]*twill.Future[int]{0: fs[0], 1: fs[1], 2: fs[2]})
 		},
@@ -270,7 +417,7 @@ func TestListCancelGoesToTheMembers(t *testing.T) {
 func TestListCancelMayBeAnswered(t *testing.T) {
 	first, second := twill.NewPromise[int](), twill.NewPromise[int]()
 	stubborn := first.Future().CatchFuture(func(error) *twill.Future[int] { return second.Future() })
-	l := twill.Settled(stubborn)
+	l := twill.AllSettled(stubborn)
 	require.True(t, l.Cancel(nil))
 	kit.RequirePending(t, l)
 	require.True(t, l.Cancel(nil))
@@ -328,7 +475,7 @@ func TestListInACycle(t *testing.T) {
 func TestMapLists(t *testing.T) {
 	a, b := twill.NewPromise[int](), twill.NewPromise[int]()
 	m := map[string]*twill.Future[int]{"a": a.Future(), "b": b.Future()}
-	all, settled := twill.AllMap(m), twill.SettledMap(m)
+	all, settled := twill.AllMap(m), twill.AllSettledMap(m)
 	delete(m, "b") // the map was read
 	a.Resolve(1)
 	kit.RequirePending(t, all)
@@ -367,12 +514,17 @@ func TestListsFromManyGoroutines(t *testing.T) {
 				}
 			}()
 		}
-		all, settled := twill.All(fs...), twill.Settled(fs...)
-		one, first := twill.Any(fs...), twill.First(fs...)
+		all, settled := twill.All(fs...), twill.AllSettled(fs...)
+		one, first, some := twill.Any(fs...), twill.First(fs...), twill.Some(4, fs...)
 		list := twill.NewDeferredList(fs, twill.FireOnOneErrback)
 		go settled.Cancel(nil)
 		_, _ = kit.AwaitSoon(all)
 		_, _ = kit.AwaitSoon(first)
+		if values, err := kit.AwaitSoon(some); err == nil {
+			require.Len(t, values, 4)
+		} else {
+			require.NotErrorIs(t, err, twill.ErrEmpty)
+		}
 		_, err := kit.AwaitSoon(settled)
 		require.NoError(t, err)
 		_, err = kit.AwaitSoon(one)

@@ -88,7 +88,7 @@
 //
 // # Choosing a primitive
 //
-//   - [All], [Settled], [Any], [First], [AllMap] and [SettledMap] make one future
+//   - [All], [AllSettled], [Any], [First], [AllMap] and [AllSettledMap] make one future
 //     of several; [AsCompleted], [Map] and [MapCompleted] iterate over several.
 //     [DeferredList] has the flags of Twisted's.
 //   - [Pool] is the set of futures in flight, and says when it is empty.

@@ -557,8 +557,8 @@ func ExampleAll() {
 	// twill: future 1: sold out
 }
 
-func ExampleSettled() {
-	results, _ := twill.Settled(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(context.Background())
+func ExampleAllSettled() {
+	results, _ := twill.AllSettled(twill.Resolved(1), twill.Rejected[int](errSoldOut)).Await(context.Background())
 	for _, r := range results {
 		fmt.Println(r.Value, r.Err)
 	}
@@ -645,39 +645,94 @@ func ExampleMapCompleted() {
 	// asleep 6 <nil>
 }
 
-func ExampleSettledMap() {
+func ExampleAllSettledMap() {
 	weather := map[string]*twill.Future[string]{
 		"Oslo": twill.Resolved("snow"),
 		"Rome": twill.Rejected[string](errors.New("no signal")),
 	}
-	report, _ := twill.SettledMap(weather).Await(context.Background())
+	report, _ := twill.AllSettledMap(weather).Await(context.Background())
 	fmt.Println(report["Oslo"].Value, report["Rome"].Err)
 	// Output: snow no signal
 }
 
-func ExampleAnyIndexed() {
-	mirrors := []string{"mirror 0", "mirror 1"}
-	winner, _ := twill.AnyIndexed(twill.After(time.Hour, "page"), twill.Resolved("page")).Await(context.Background())
-	fmt.Println(winner.Value, "from", mirrors[winner.Index])
+// Which one it was is a matter of what the members say.
+func ExampleAny_which() {
+	type answer struct{ page, mirror string }
+	ask := func(mirror string, page *twill.Future[string]) *twill.Future[answer] {
+		return twill.Then(page, func(p string) (answer, error) { return answer{p, mirror}, nil })
+	}
+	winner, _ := twill.Any(ask("mirror 0", twill.After(time.Hour, "page")), ask("mirror 1", twill.Resolved("page"))).Await(context.Background())
+	fmt.Println(winner.page, "from", winner.mirror)
 	// Output: page from mirror 1
 }
 
-func ExampleFirstIndexed() {
-	first, _ := twill.FirstIndexed(twill.After(time.Millisecond, "coffee"), twill.After(time.Hour, "tea")).Await(context.Background())
-	fmt.Println(first.Index, first.Value)
-	// Output: 0 coffee
+// A quorum: two of three replicas are enough.
+func ExampleSome() {
+	ctx := context.Background()
+	fmt.Println(twill.Some(2, twill.After(time.Hour, "v7"), twill.Resolved("v7"), twill.Resolved("v6")).Await(ctx))
+	down := twill.Rejected[string](errors.New("down"))
+	_, err := twill.Some(2, twill.Resolved("v7"), down, down).Await(ctx)
+	fmt.Println(err)
+	// Output:
+	// [v7 v6] <nil>
+	// twill: 2 of 3 futures failed, the first with: down
 }
 
-// Indexed tells the members apart where their values do not.
-func ExampleIndexed() {
-	var winner twill.Indexed[string]
-	winner, _ = twill.AnyIndexed(twill.Resolved("pong"), twill.After(time.Hour, "pong")).Await(context.Background())
-	fmt.Printf("%+v\n", winner)
-	// Output: {Index:0 Value:pong}
+// A job and a text, whatever their types.
+func ExampleJoin() {
+	ctx := context.Background()
+	resize := func(_ context.Context, width int) (string, error) { return fmt.Sprint("image of ", width), nil }
+	q := twill.NewResizableDispatchQueue(resize, nil)
+	job, _ := q.Put(640, 0)
+	text := twill.Resolved("a caption")
+
+	if _, err := twill.Join(job, text).Await(ctx); err != nil {
+		fmt.Println(err)
+		return
+	}
+	image, _ := job.Poll()
+	caption, _ := text.Poll()
+	fmt.Println(image.Value, "with", caption.Value)
+	// Output: image of 640 with a caption
+}
+
+func ExampleCombine() {
+	user, orders := twill.Resolved("Ada"), twill.After(time.Millisecond, 3)
+	page := twill.Combine(user, orders, func(name string, n int) (string, error) {
+		return fmt.Sprintf("%s has %d orders", name, n), nil
+	})
+	fmt.Println(page.Await(context.Background()))
+	// Output: Ada has 3 orders <nil>
+}
+
+// All for jobs.
+func ExampleFutures() {
+	square := func(_ context.Context, n int) (int, error) { return n * n, nil }
+	q := twill.NewResizableDispatchQueue(square, nil)
+	jobs, _ := q.PutAll([]int{1, 2, 3}, 0)
+	fmt.Println(twill.All(twill.Futures(jobs)...).Await(context.Background()))
+	// Output: [1 4 9] <nil>
+}
+
+// What works where a future does.
+func ExampleFutureOf() {
+	sum := func(fs ...twill.FutureOf[int]) *twill.Future[int] {
+		return twill.Then(twill.All(twill.Futures(fs)...), func(ns []int) (int, error) {
+			total := 0
+			for _, n := range ns {
+				total += n
+			}
+			return total, nil
+		})
+	}
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil }, nil)
+	job, _ := q.Put(40, 0)
+	fmt.Println(sum(job, twill.Resolved(2)).Await(context.Background()))
+	// Output: 42 <nil>
 }
 
 func ExampleResult() {
-	results, _ := twill.Settled(twill.Resolved("snow"), twill.Rejected[string](errors.New("no signal"))).Await(context.Background())
+	results, _ := twill.AllSettled(twill.Resolved("snow"), twill.Rejected[string](errors.New("no signal"))).Await(context.Background())
 	for _, r := range results {
 		if r.Err != nil {
 			fmt.Println("failed:", r.Err)

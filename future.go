@@ -82,6 +82,7 @@ type AnyFuture interface {
 	Context() context.Context
 	Cancel(cause error) bool
 	base() *settle.Core
+	withoutValue() *Future[struct{}]
 }
 
 // Go starts fn on a goroutine of its own and returns the future of its result.

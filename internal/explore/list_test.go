@@ -28,7 +28,7 @@ var listKinds = map[string]func(fs ...*twill.Future[int]) *twill.Future[int]{
 		return twill.Then(twill.All(fs...), func([]int) (int, error) { return 0, nil })
 	},
 	"settled": func(fs ...*twill.Future[int]) *twill.Future[int] {
-		return twill.Then(twill.Settled(fs...), func([]twill.Result[int]) (int, error) { return 0, nil })
+		return twill.Then(twill.AllSettled(fs...), func([]twill.Result[int]) (int, error) { return 0, nil })
 	},
 	"deferred list": func(fs ...*twill.Future[int]) *twill.Future[int] {
 		l := twill.NewDeferredList(fs, twill.FireOnOneErrback|twill.ConsumeErrors)

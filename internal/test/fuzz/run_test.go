@@ -218,7 +218,7 @@ var fuzzTwill = fuzzAPI[twillFuture]{
 		case listFirst:
 			return twill.First(fs...)
 		case listSettled:
-			return twill.Then(twill.Settled(fs...), func(rs []twill.Result[int]) (int, error) { return fuzzSum(rs), nil })
+			return twill.Then(twill.AllSettled(fs...), func(rs []twill.Result[int]) (int, error) { return fuzzSum(rs), nil })
 		}
 		l := twill.NewDeferredList(fs, twill.ListFlags(kind-listFlags))
 		return twill.Then(&l.Future, func(r twill.ListResult[int]) (int, error) {

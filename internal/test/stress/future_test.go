@@ -137,7 +137,7 @@ func (s *stress) step(rnd *rand.Rand) {
 	case 16:
 		s.keep(twill.Then(twill.All(f, s.pick(rnd), f), func(v []int) (int, error) { return v[0], nil }))
 	case 17:
-		s.keep(twill.Then(twill.Settled(f, s.pick(rnd)), func([]twill.Result[int]) (int, error) { return 0, nil }))
+		s.keep(twill.Then(twill.AllSettled(f, s.pick(rnd)), func([]twill.Result[int]) (int, error) { return 0, nil }))
 	case 18:
 		if rnd.IntN(3) == 0 {
 			p.Settle(3, errors.New("rejected"))
