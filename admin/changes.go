@@ -1,0 +1,103 @@
+package admin
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// changes are the changes of one queue's settings that were made by the page:
+// who made the last one of each, and when it ends.
+type changes struct {
+	mu sync.Mutex // guards the map
+	of map[string]*change
+
+	// step makes one change of the queue after the other, so that the end of one
+	// does not undo another.
+	step sync.Mutex
+}
+
+// change is a setting that differs from what the program has set.
+type change struct {
+	Setting string
+	Value   string
+	Who     string
+	At      time.Time
+	Until   time.Time // zero if it does not end
+
+	timer *time.Timer
+	back  func() (detail string, err error) // sets what was there before
+	note  func(detail string, err error)
+}
+
+// set notes a change that was made, within step. One for a time that follows
+// another is taken back to what was there before both.
+func (c *changes) set(ch *change, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = make(map[string]*change)
+	}
+	if old := c.of[ch.Setting]; old != nil && old.timer != nil && old.timer.Stop() {
+		ch.back = old.back
+	}
+	c.of[ch.Setting] = ch
+	if d > 0 {
+		ch.Until = ch.At.Add(d)
+		ch.timer = time.AfterFunc(d, func() { c.end(ch) })
+	}
+}
+
+// end takes ch back, if no other change has replaced it.
+func (c *changes) end(ch *change) {
+	c.step.Lock()
+	defer c.step.Unlock()
+	c.mu.Lock()
+	if c.of[ch.Setting] != ch {
+		c.mu.Unlock()
+		return
+	}
+	delete(c.of, ch.Setting)
+	c.mu.Unlock()
+	detail, err := safeBack(ch)
+	ch.note(detail, err)
+}
+
+func safeBack(ch *change) (detail string, err error) {
+	defer containPanic(&err)
+	return ch.back()
+}
+
+// endAll takes back all changes that are for a time.
+func (c *changes) endAll() {
+	c.mu.Lock()
+	var all []*change
+	for _, ch := range c.of {
+		if ch.timer != nil && ch.timer.Stop() {
+			all = append(all, ch)
+		}
+	}
+	c.mu.Unlock()
+	for _, ch := range all {
+		c.end(ch)
+	}
+}
+
+// list returns the changes by setting.
+func (c *changes) list() map[string]change {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make(map[string]change, len(c.of))
+	for name, ch := range c.of {
+		all[name] = change{Setting: ch.Setting, Value: ch.Value, Who: ch.Who, At: ch.At, Until: ch.Until}
+	}
+	return all
+}
+
+// widthText is a width as people and the API write it.
+func widthText(n int) string {
+	if n >= Unlimited {
+		return "unlimited"
+	}
+	return fmt.Sprint(n)
+}

@@ -1,0 +1,380 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"reflect"
+	"runtime/pprof"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+// DispatchOptions are the settings of [Dispatch]. The zero value of each is its
+// default.
+type DispatchOptions[A any] struct {
+	// Show returns the argument of a job as text for the page, the API and
+	// searches. If it is nil, only the type and the size are shown. It is called
+	// on the goroutines of requests, several at the same time, and once for each
+	// job that a search looks at; it must leave secrets out. What it returns is
+	// shown only: a job that is run again gets the original argument.
+	Show func(arg A) string
+
+	// Keep is how many ended jobs are kept, with their arguments and errors, to
+	// be shown and to be run again; 0 means 200, and a negative number none.
+	// More than 10,000 count as 10,000.
+	Keep int
+
+	// Stacks has every call run under a pprof label, by which the page finds the
+	// goroutines of a job that is underway. Goroutines that the call starts
+	// inherit it. It costs three allocations a call or so. When the call has
+	// returned, the labels are those of the job's context again.
+	Stacks bool
+
+	// Rate is the limiter that the queue was given. The page shows it, if it is a
+	// *rate.Limiter of golang.org/x/time/rate, and sets it again when a change
+	// for a time ends.
+	Rate twill.Limiter
+}
+
+// maxKeep is how many ended jobs of one queue are kept at most.
+const maxKeep = 10_000
+
+// DispatchQueue is a [twill.ResizableDispatchQueue] as a [Queue].
+type DispatchQueue[A, R any] struct {
+	*twill.ResizableDispatchQueue[A, R]
+	opts DispatchOptions[A]
+	stop context.CancelFunc
+
+	mu    sync.Mutex // guards the fields below
+	rate  twill.Limiter
+	ended []endedJob[A]  // a ring
+	next  int            // where the next ended job goes, if the ring is full
+	byID  map[string]int // where in the ring
+}
+
+// endedJob is a job that has ended. The job itself is not kept: as long as it
+// were, a failure that nothing has handled would not be reported.
+type endedJob[A any] struct {
+	id     string
+	record twill.JobRecord[A]
+	err    error
+}
+
+// Dispatch returns q as a [Queue]. opts is nothing or one DispatchOptions; it
+// panics if there are more, or if q is nil.
+//
+// It starts a goroutine that reads [twill.ResizableDispatchQueue.Results], to
+// keep the latest ended jobs. It adds nothing to a Put. If jobs end faster than
+// they can be noted, some are left out, so that no more than what ends in about
+// a second waits. The goroutine ends with [DispatchQueue.Close], and when q is
+// stopped and has no job underway.
+func Dispatch[A, R any](q *twill.ResizableDispatchQueue[A, R], opts ...DispatchOptions[A]) *DispatchQueue[A, R] {
+	if q == nil {
+		panic("admin: Dispatch of a nil queue")
+	}
+	var o DispatchOptions[A]
+	switch len(opts) {
+	case 0:
+	case 1:
+		o = opts[0]
+	default:
+		panic("admin: Dispatch with more than one DispatchOptions")
+	}
+	if o.Keep == 0 {
+		o.Keep = 200
+	}
+	o.Keep = min(max(o.Keep, 0), maxKeep)
+	ctx, stop := context.WithCancel(context.Background())
+	d := &DispatchQueue[A, R]{ResizableDispatchQueue: q, opts: o, stop: stop, rate: o.Rate, byID: make(map[string]int)}
+	if o.Stacks {
+		q.Use(withLabel[A, R])
+	}
+	if o.Keep > 0 {
+		go d.keepEnded(ctx, q.Results(ctx))
+	}
+	return d
+}
+
+// Close ends the goroutine that Dispatch has started. The queue goes on.
+func (d *DispatchQueue[A, R]) Close() { d.stop() }
+
+// keepEnded notes the jobs that end, until ctx ends or the queue is stopped.
+func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*twill.Job[A, R]]) {
+	for results != nil {
+		var again iter.Seq[*twill.Job[A, R]]
+		for j := range results {
+			d.keep(j)
+			// What waits to be read has no limit. A reader that lags drops it and
+			// reads on from now.
+			if r := j.Stopped(); time.Since(r) > time.Second && ctx.Err() == nil {
+				again = d.Results(ctx)
+				break
+			}
+		}
+		results = again
+	}
+}
+
+func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
+	e := endedJob[A]{id: jobID(j), record: j.Record(), err: errorOf(j)}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.ended) < d.opts.Keep {
+		d.byID[e.id] = len(d.ended)
+		d.ended = append(d.ended, e)
+		return
+	}
+	delete(d.byID, d.ended[d.next].id)
+	d.byID[e.id] = d.next
+	d.ended[d.next] = e
+	d.next = (d.next + 1) % len(d.ended)
+}
+
+// jobID is the id of j.
+func jobID[A, R any](j *twill.Job[A, R]) string {
+	return strconv.FormatUint(uint64(reflect.ValueOf(j).Pointer()), 36)
+}
+
+// errorOf is the error of j, which has ended.
+func errorOf[A, R any](j *twill.Job[A, R]) error {
+	r, _ := j.Poll()
+	return r.Err
+}
+
+// PendingJobs implements [Queue]. The queue's lock is held only while the
+// places of the jobs are noted, which takes a word for 2048 jobs, and then for
+// each job by itself.
+func (d *DispatchQueue[A, R]) PendingJobs(from int) iter.Seq2[string, twill.JobRecord[string]] {
+	return func(yield func(string, twill.JobRecord[string]) bool) {
+		const first = 1000
+		page := d.PendingPage(from, first)
+		if !d.yieldAll(page, twill.JobPending, yield) || len(page) < first {
+			return
+		}
+		rest := d.Pending()
+		d.yieldAll(rest[min(from+first, len(rest)):], twill.JobPending, yield)
+	}
+}
+
+// UnderwayJobs implements [Queue].
+func (d *DispatchQueue[A, R]) UnderwayJobs() iter.Seq2[string, twill.JobRecord[string]] {
+	return func(yield func(string, twill.JobRecord[string]) bool) {
+		d.yieldAll(d.Underway(), twill.JobUnderway, yield)
+	}
+}
+
+// yieldAll yields those of jobs that are in that state still, and reports
+// whether more are wanted.
+func (d *DispatchQueue[A, R]) yieldAll(jobs []*twill.Job[A, R], state twill.JobState, yield func(string, twill.JobRecord[string]) bool) bool {
+	for _, j := range jobs {
+		r := j.Record()
+		if r.State != state && state == twill.JobPending {
+			continue // it was started, or has ended, since the list was made
+		}
+		if !yield(jobID(j), d.show(r)) {
+			return false
+		}
+	}
+	return true
+}
+
+// EndedJobs implements [Queue].
+func (d *DispatchQueue[A, R]) EndedJobs() iter.Seq2[string, twill.JobRecord[string]] {
+	return func(yield func(string, twill.JobRecord[string]) bool) {
+		d.mu.Lock()
+		ended := slices.Concat(d.ended[d.next:], d.ended[:d.next])
+		d.mu.Unlock()
+		for _, e := range slices.Backward(ended) {
+			if !yield(e.id, d.show(e.record)) {
+				return
+			}
+		}
+	}
+}
+
+// FindJob implements [Queue].
+func (d *DispatchQueue[A, R]) FindJob(idOrKey string) (string, twill.JobRecord[string], bool) {
+	if e, ok := d.findEnded(idOrKey); ok {
+		return e.id, d.show(e.record), true
+	}
+	if j := d.find(idOrKey); j != nil {
+		return jobID(j), d.show(j.Record()), true
+	}
+	return "", twill.JobRecord[string]{}, false
+}
+
+func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i, ok := d.byID[id]; ok {
+		return d.ended[i], true
+	}
+	return endedJob[A]{}, false
+}
+
+func (d *DispatchQueue[A, R]) find(idOrKey string) *twill.Job[A, R] {
+	for _, jobs := range [][]*twill.Job[A, R]{d.Underway(), d.Pending()} {
+		for _, j := range jobs {
+			if jobID(j) == idOrKey || j.Key() == idOrKey && idOrKey != "" {
+				return j
+			}
+		}
+	}
+	return nil
+}
+
+// JobError implements [Queue].
+func (d *DispatchQueue[A, R]) JobError(id string) error {
+	e, _ := d.findEnded(id)
+	return e.err
+}
+
+// CancelJob implements [Queue].
+func (d *DispatchQueue[A, R]) CancelJob(id string, cause error) error {
+	j := d.find(id)
+	if j == nil || !j.Cancel(cause) {
+		return fmt.Errorf("admin: job has ended: %w", twill.ErrNotPending)
+	}
+	return nil
+}
+
+// ReprioritizeJob implements [Queue].
+func (d *DispatchQueue[A, R]) ReprioritizeJob(id string, priority int) error {
+	j := d.find(id)
+	if j == nil {
+		return twill.ErrNotPending
+	}
+	return d.Reprioritize(j, priority)
+}
+
+// RunJobAgain implements [Queue]. The new job has the priority and the key of
+// the old one.
+func (d *DispatchQueue[A, R]) RunJobAgain(id string) (string, error) {
+	e, ok := d.findEnded(id)
+	if !ok {
+		return "", fmt.Errorf("admin: job is not kept")
+	}
+	j, err := d.Put(e.record.Arg, e.record.Priority, twill.JobOptions{Key: e.record.Key, Refuse: true})
+	if err != nil {
+		return "", err
+	}
+	return jobID(j), nil
+}
+
+// DrainJobs implements [Drainer].
+func (d *DispatchQueue[A, R]) DrainJobs(ctx context.Context) (int, error) {
+	left, err := d.Drain(ctx)
+	return len(left), err
+}
+
+// SetRate implements [Limited].
+func (d *DispatchQueue[A, R]) SetRate(limiter twill.Limiter) {
+	d.mu.Lock()
+	d.rate = limiter
+	d.mu.Unlock()
+	d.ResizableDispatchQueue.SetRate(limiter)
+}
+
+// RateLimiter implements [Limited]. It is the limiter of DispatchOptions or of
+// the last SetRate of d: a SetRate of the queue itself is not seen.
+func (d *DispatchQueue[A, R]) RateLimiter() twill.Limiter {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rate
+}
+
+// WhyPending implements [Explainer].
+func (d *DispatchQueue[A, R]) WhyPending(id string) string {
+	j := d.find(id)
+	if j == nil || j.State() != twill.JobPending {
+		return ""
+	}
+	s := d.Stats()
+	switch due := j.Due(); {
+	case d.Stopped():
+		return "the queue is stopped"
+	case time.Until(due) > 0:
+		return "it is not due before " + due.Format(time.RFC3339)
+	case d.Paused():
+		return "the queue is paused"
+	case s.Width == 0:
+		return "the width is 0"
+	case s.Underway >= s.Width:
+		return fmt.Sprintf("all %d slots are used", s.Width)
+	}
+	return "the rate limit, or jobs that come before it"
+}
+
+// show is r with the argument as text.
+func (d *DispatchQueue[A, R]) show(r twill.JobRecord[A]) twill.JobRecord[string] {
+	return twill.JobRecord[string]{
+		Arg: showArg(d.opts.Show, r.Arg), Priority: r.Priority, State: r.State, Key: r.Key, Attempts: r.Attempts,
+		Queued: r.Queued, Due: r.Due, Started: r.Started, Stopped: r.Stopped,
+	}
+}
+
+// showArg is the text for arg. A panic of show is contained: one argument that
+// it cannot deal with must not hide the others.
+func showArg[A any](show func(A) string, arg A) (text string) {
+	if show == nil {
+		return typeAndSize(arg)
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			text = fmt.Sprintf("(Show panicked with a %T)", v)
+		}
+	}()
+	return show(arg)
+}
+
+// typeAndSize says what arg is, without its content.
+func typeAndSize[A any](arg A) string {
+	v := reflect.ValueOf(&arg).Elem()
+	name := v.Type().String()
+	if v.Kind() == reflect.Interface {
+		if v.IsNil() {
+			return name + ", nil"
+		}
+		v = v.Elem()
+		name = v.Type().String()
+	}
+	switch v.Kind() {
+	case reflect.String, reflect.Slice, reflect.Map:
+		unit := "elements"
+		if v.Kind() == reflect.String || v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
+			unit = "bytes"
+		}
+		return fmt.Sprintf("%s, %d %s", name, v.Len(), unit)
+	}
+	return fmt.Sprintf("%s, %d bytes", name, v.Type().Size())
+}
+
+// jobLabel is the pprof label of the calls of jobs: the id behind a number for
+// the queue, so that jobs of two queues are told apart.
+const jobLabel = "twill_job"
+
+// labelsSet is how many calls were started under a label.
+var labelsSet atomic.Uint64
+
+// withLabel is the hook that runs a call under its label.
+func withLabel[A, R any](ctx context.Context, j *twill.Job[A, R], next func(context.Context) (R, error)) (v R, err error) {
+	labelsSet.Add(1)
+	pprof.Do(ctx, pprof.Labels(jobLabel, jobID(j)), func(ctx context.Context) {
+		v, err = next(ctx)
+	})
+	return v, err
+}
+
+// JobStacks implements [Stacker].
+func (d *DispatchQueue[A, R]) JobStacks(ctx context.Context, id string) (string, error) {
+	if !d.opts.Stacks {
+		return "", fmt.Errorf("admin: DispatchOptions.Stacks is not set for this queue")
+	}
+	return stacksOf(ctx, id)
+}
