@@ -112,7 +112,7 @@ func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*t
 			d.keep(j)
 			// What waits to be read has no limit. A reader that lags drops it and
 			// reads on from now.
-			if r := j.Stopped(); time.Since(r) > time.Second && ctx.Err() == nil {
+			if r := j.EndedAt(); time.Since(r) > time.Second && ctx.Err() == nil {
 				again = d.Results(ctx)
 				break
 			}
@@ -296,7 +296,7 @@ func (d *DispatchQueue[A, R]) WhyPending(id string) string {
 		return ""
 	}
 	s := d.Stats()
-	switch due := j.Due(); {
+	switch due := j.DueAt(); {
 	case d.Stopped():
 		return "the queue is stopped"
 	case time.Until(due) > 0:
