@@ -8,6 +8,7 @@ import (
 	"go/token"
 	"iter"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/internal/test/kit"
@@ -97,28 +99,22 @@ func (c *ownContext) Err() error {
 var notYet = map[string]bool{
 	"Dict.GetOrCompute":              true,
 	"Future.WithContext":             true,
-	"Lock.AcquireWait":               true,
 	"Lock.Run":                       true,
 	"MethodContext":                  true,
 	"NewInit":                        true,
 	"Pooler.Call":                    true,
-	"PriorityQueue.All":              true,
-	"PriorityQueue.PutWait":          true,
-	"Queue.All":                      true,
-	"Queue.PutWait":                  true,
 	"Race.Execute":                   true,
 	"Race.ExecuteHeld":               true,
 	"RaceOf":                         true,
 	"ResizableDispatchQueue.PutWait": true,
 	"ResizableDispatchQueue.Results": true,
 	"RunWith":                        true,
-	"Semaphore.AcquireWait":          true,
 	"Semaphore.Run":                  true,
 }
 
 func TestTheContextEndedFirst(t *testing.T) {
 	rows := contextRows()
-	require.Equal(t, takesContext(t), slices.Sorted(maps.Keys(rows)), "a row for each")
+	assert.Equal(t, takesContext(t), slices.Sorted(maps.Keys(rows)), "a row for each")
 	const rounds = 300
 	for name, row := range rows {
 		for kind, begin := range ends {
@@ -134,7 +130,7 @@ func TestTheContextEndedFirst(t *testing.T) {
 					require.NotEmpty(t, row.why, "why is %s not to fail?", name)
 				}
 				t.Run(name+"/"+kind+"/"+when, func(t *testing.T) {
-					if notYet[name] {
+					if notYet[name] && os.Getenv("TWILL_NOTYET") == "" {
 						t.Skip("to be fixed")
 					}
 					texts := map[string]bool{}
@@ -483,6 +479,20 @@ func contextRows() map[string]contextRow {
 		"RunWith": runRow(new1(func() *twill.Lock { return new(twill.Lock) }), func(l *twill.Lock, ctx context.Context, fn func(context.Context) (int, error)) error {
 			return errorOf(twill.RunWith(ctx, l, fn))
 		}),
+		"Semaphore.AcquireNWait": acquireRow(new1(func() *twill.Semaphore { return twill.NewSemaphore(1) }),
+			func(s *twill.Semaphore, ctx context.Context) (func(), error) { return s.AcquireNWait(ctx, 1) }),
+		"Queue.GetWait": getRow(func(q *twill.Queue[int], ctx context.Context) error { _, err := q.GetWait(ctx); return err },
+			func() *twill.Queue[int] { return new(twill.Queue[int]) },
+			func(q *twill.Queue[int]) { _ = q.Put(1) }),
+		"PriorityQueue.GetWait": getRow(func(q *twill.PriorityQueue[int], ctx context.Context) error { _, err := q.GetWait(ctx); return err },
+			func() *twill.PriorityQueue[int] { return new(twill.PriorityQueue[int]) },
+			func(q *twill.PriorityQueue[int]) { _, _ = q.Put(1, 0) }),
+		"GetAny": getRow(func(q *twill.Queue[int], ctx context.Context) error {
+			_, err := twill.GetAny(ctx, new(twill.PriorityQueue[int]), q)
+			return err
+		},
+			func() *twill.Queue[int] { return new(twill.Queue[int]) },
+			func(q *twill.Queue[int]) { _ = q.Put(1) }),
 		"Queue.PutWait": putRow(func(q *twill.Queue[int], ctx context.Context) error { return q.PutWait(ctx, 2) },
 			func() *twill.Queue[int] { return twill.NewQueue[int](&twill.QueueOptions{Size: 1}) },
 			func(q *twill.Queue[int]) { _ = q.Put(1) }),
@@ -712,6 +722,26 @@ func putRow[Q itemQueue](put func(Q, context.Context) error, make func() Q, fill
 			fill(q)
 			err := blocked(e, func() error { return put(q, e.ctx) }, func() { q.TryGet() })
 			require.Zero(t, q.Len())
+			return err
+		},
+	}
+}
+
+func getRow[Q itemQueue](get func(Q, context.Context) error, make func() Q, put func(Q)) contextRow {
+	return contextRow{
+		before: func(t *testing.T, e *end) error {
+			q := make()
+			put(q)
+			e.now()
+			err := get(q, e.ctx)
+			require.Equal(t, 1, q.Len(), "an item was taken after the end")
+			return err
+		},
+		event: "put",
+		after: func(t *testing.T, e *end) error {
+			q := make()
+			err := blocked(e, func() error { return get(q, e.ctx) }, func() { put(q) })
+			require.Equal(t, 1, q.Len(), "an item was taken after the end")
 			return err
 		},
 	}
