@@ -233,11 +233,19 @@ func (d *derived[T, U]) Source(*settle.Failure) (*settle.Core, bool) {
 // incoming is the failure with which d goes on, nil for the value of src.
 func (d *derived[T, U]) incoming(left *settle.Failure) *settle.Failure {
 	if left == nil {
-		if left = d.src.core.Failure(); left != nil {
-			left.Take()
-		}
+		left = d.src.core.Failure()
 	}
 	return left
+}
+
+// answer settles d with the result of a handler that was called with fail. One
+// that returns the very error it was given has handled nothing.
+func (d *derived[T, U]) answer(fail *settle.Failure, v U, err error) (*settle.Core, *settle.Link) {
+	if err == nil {
+		fail.Take()
+		return d.conclude(v, nil)
+	}
+	return d.fail(answered(fail, err))
 }
 
 // conclude settles d with the result of a handler.
@@ -257,13 +265,19 @@ func (d *derived[T, U]) conclude(v U, err error) (*settle.Core, *settle.Link) {
 }
 
 func (d *derived[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) {
-	w, fail := d.f.core.LockToFail(fail)
+	w := d.f.core.Lock()
 	d.src = nil
 	return &d.f.core, d.f.core.Publish(w, fail)
 }
 
-// Abort makes what stopped a handler the failure of its future.
+// Abort makes what stopped a handler the failure of its future. If the handler
+// was called with a failure, it has handled that.
 func (d *derived[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
+	if d.src.core.Settled() {
+		if fail := d.src.core.Failure(); fail != nil {
+			fail.Take()
+		}
+	}
 	return d.fail(settle.NewFailure(err))
 }
 
@@ -301,7 +315,8 @@ func (n *handleNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Lin
 	n.fn = nil
 	if fail := n.incoming(left); fail != nil {
 		var zero T
-		return n.conclude(fn(zero, fail.Err))
+		v, err := fn(zero, fail.Err)
+		return n.answer(fail, v, err)
 	}
 	return n.conclude(fn(n.src.val, nil))
 }
@@ -316,7 +331,8 @@ func (n *catchNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	fn := n.fn
 	n.fn = nil
 	if fail := n.incoming(left); fail != nil {
-		return n.conclude(fn(fail.Err))
+		v, err := fn(fail.Err)
+		return n.answer(fail, v, err)
 	}
 	return n.conclude(n.src.val, nil)
 }
@@ -366,6 +382,16 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 	case onValue == nil && fail != nil:
 		var zero T
 		inner = onBoth(zero, fail.Err)
+		if inner != nil && inner.core.Settled() {
+			if same := inner.core.Failure(); same != nil && isSame(same.Err, fail.Err) {
+				if same != fail {
+					same.Take() // passed on, as one with the handler's
+				}
+				n.ran = true
+				return n.fail(fail)
+			}
+		}
+		fail.Take()
 	case onValue == nil:
 		inner = onBoth(n.src.val, nil)
 	case fail != nil:
@@ -409,7 +435,6 @@ func (n *adoptNode[T, U]) adopt(inner *Future[U]) (*settle.Core, *settle.Link) {
 func (n *adoptNode[T, U]) take() (*settle.Core, *settle.Link) {
 	inner := n.inner
 	if fail := inner.core.Failure(); fail != nil {
-		fail.Take()
 		return n.fail(fail)
 	}
 	c := &n.f.core
@@ -421,7 +446,7 @@ func (n *adoptNode[T, U]) take() (*settle.Core, *settle.Link) {
 
 func (n *adoptNode[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
-	w, fail := c.LockToFail(fail)
+	w := c.Lock()
 	n.src, n.inner, n.ask = nil, nil, nil
 	return c, c.Publish(w, fail)
 }
@@ -445,7 +470,7 @@ type timeoutNode[T any] struct {
 
 func (n *timeoutNode[T]) expire() {
 	n.expired.Store(true)
-	n.f.Cancel(&TimeoutError{n.after})
+	n.f.Cancel(&TimeoutError{After: n.after})
 }
 
 // Fire passes the outcome on, and calls a cancel that was ours a timeout.
@@ -458,7 +483,9 @@ func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 		if fail.Incident {
 			report(fail.Err) // a timeout does not tell that a canceller panicked
 		}
-		fail = settle.NewFailure(&TimeoutError{n.after})
+		timeout := settle.NewFailure(&TimeoutError{After: n.after})
+		timeout.Expected = fail.EndedWork()
+		fail = timeout
 	}
 	return pass(&n.derived, fail)
 }
@@ -500,8 +527,6 @@ func (n *viaNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	fail := n.incoming(left)
 	if fail == nil {
 		val = n.src.val
-	} else if left == nil {
-		fail = fail.Clone()
 	}
 	ex := n.ex
 	n.ex = nil

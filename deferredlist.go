@@ -530,7 +530,10 @@ type gather[T, R any] struct {
 	members []member[T, R]
 	missing atomic.Int32 // results
 	decided atomic.Bool
-	asked   atomic.Pointer[settle.Failure] // the cancel that goes through the members
+	// Of the members that failed, where that does not decide: whether there is
+	// one that was not canceled, and one that is to be reported.
+	failures, loud atomic.Bool
+	asked          atomic.Pointer[settle.Failure] // the cancel that goes through the members
 
 	onValue bool // the first value decides
 	onError bool // the first error decides
@@ -620,7 +623,7 @@ func (m *member[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		return nil, nil
 	}
 	if fail != nil {
-		return g.failed(m.i, fail.Err)
+		return g.failed(m.i, fail)
 	}
 	return g.succeeded(m.i, m.src.val)
 }
@@ -637,9 +640,16 @@ func (g *gather[T, R]) succeeded(i int, v T) (*settle.Core, *settle.Link) {
 	return g.conclude()
 }
 
-func (g *gather[T, R]) failed(i int, err error) (*settle.Core, *settle.Link) {
+func (g *gather[T, R]) failed(i int, fail *settle.Failure) (*settle.Core, *settle.Link) {
+	err := fail.Err
 	if !g.onError {
 		var none T
+		if !fail.Canceled {
+			g.failures.Store(true)
+		}
+		if !fail.Silent() {
+			g.loud.Store(true)
+		}
 		g.store(i, none, err)
 		return g.count()
 	}
@@ -651,7 +661,7 @@ func (g *gather[T, R]) failed(i int, err error) (*settle.Core, *settle.Link) {
 	} else {
 		err = &IndexError{i, err}
 	}
-	g.fail = settle.NewFailure(err)
+	g.fail = settle.Wrap(err, fail)
 	return g.conclude()
 }
 
@@ -663,7 +673,10 @@ func (g *gather[T, R]) count() (*settle.Core, *settle.Link) {
 	}
 	var err error
 	if g.val, err = g.all(); err != nil {
+		// Canceled if all are, and not reported if none is to be.
 		g.fail = settle.NewFailure(err)
+		g.fail.Canceled, g.fail.Expected = !g.failures.Load(), !g.loud.Load()
+		g.fail.Incident = g.fail.Canceled && !g.fail.Expected
 	}
 	if last {
 		g.gone = len(g.members) // no member is left to release

@@ -741,7 +741,7 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 	case fail != nil && late != nil:
 		report(late) // as for Go: the future cannot tell of it
 	case fail == nil && err != nil:
-		fail = settle.NewFailure(err)
+		fail = failureOf(q.opts.Context, err)
 	}
 	if fail != nil {
 		var none R

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"reflect"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/twillgo/twill/internal/settle"
 )
@@ -40,10 +42,12 @@ var (
 // when its channel is closed.
 var ErrClosed = errors.New("twill: closed")
 
-// CanceledError is the failure of a future that was cancelled.
-// errors.Is(err, ErrCanceled) and errors.Is(err, context.Canceled) hold for it.
+// CanceledError is the failure of a future that was canceled. It Is
+// [ErrCanceled]. It Is [context.Canceled] too, unless its cause Is
+// [context.DeadlineExceeded], as a [*TimeoutError] is: one deadline is one error,
+// whether a future is canceled by it or a function returns because of it.
 type CanceledError struct {
-	// Cause is what was given to Cancel; it may be nil. If a canceller
+	// Cause is what was given to Cancel; it may be nil. If a canceler
 	// panicked, its [*PanicError] is joined to it.
 	Cause error
 }
@@ -52,18 +56,20 @@ func (e *CanceledError) Error() string {
 	if e.Cause == nil {
 		return ErrCanceled.Error()
 	}
-	return ErrCanceled.Error() + ": " + e.Cause.Error()
+	return ErrCanceled.Error() + ": " + errorText(e.Cause)
 }
 
-// Is reports whether target is [ErrCanceled] or [context.Canceled].
+// Is reports whether target is [ErrCanceled] or, unless a deadline is the
+// cause, [context.Canceled].
 func (e *CanceledError) Is(target error) bool {
-	return target == ErrCanceled || target == context.Canceled
+	return target == ErrCanceled || target == context.Canceled && !is(e.Cause, context.DeadlineExceeded)
 }
 
 // Unwrap returns the cause.
 func (e *CanceledError) Unwrap() error { return e.Cause }
 
-// PanicError is the failure of a future whose function or handler panicked.
+// PanicError is the failure of a future whose function or handler panicked. The
+// format verb %+v prints the stack too.
 type PanicError struct {
 	Value any    // what was given to panic
 	Stack []byte // the stack of the goroutine, as [debug.Stack] formats it
@@ -77,30 +83,76 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// TimeoutError is the failure of a future that [Future.Timeout] ended.
-// errors.Is(err, context.DeadlineExceeded) holds for it.
-type TimeoutError struct {
-	After time.Duration // the time it was given
+// Format implements [fmt.Formatter]: the text for every verb, and the stack for
+// %+v.
+func (e *PanicError) Format(s fmt.State, verb rune) {
+	if e == nil {
+		fmt.Fprint(s, "<nil>")
+		return
+	}
+	formatText(s, verb, e.Error())
+	if verb == 'v' && s.Flag('+') {
+		fmt.Fprintf(s, "\n%s", e.Stack)
+	}
 }
 
-func (e *TimeoutError) Error() string { return "twill: timed out after " + e.After.String() }
+// TimeoutError is the failure of a future that [Future.Timeout] ended. It Is
+// [context.DeadlineExceeded].
+type TimeoutError struct {
+	After time.Duration // the time it was given
+
+	// Err is what else is known of the work that was ended, such as the other
+	// failures of a list or that of a clean-up; mostly nil.
+	Err error
+}
+
+func (e *TimeoutError) Error() string {
+	text := "twill: timed out after " + e.After.String()
+	if e.Err != nil {
+		text += ": " + errorText(e.Err)
+	}
+	return text
+}
 
 // Is reports whether target is [context.DeadlineExceeded].
 func (e *TimeoutError) Is(target error) bool { return target == context.DeadlineExceeded }
 
+// Unwrap returns Err.
+func (e *TimeoutError) Unwrap() error { return e.Err }
+
 // Timeout reports true, as the errors of package net do.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// OnUnhandled sets the function that is told of failures nobody took, and
-// returns the one it replaces; nil is silence. By default they are logged by
-// [slog.Error] as "unhandled error in future".
+// OnUnhandled sets the function that is called with failures that were not
+// handled, and returns the function that it replaces; nil discards them. By
+// default they are logged by [slog.Error] as "unhandled error in future", with
+// the stack of a panic.
 //
-// A failure is taken by a handler, an Await, a Poll or a Follow; a handler that
-// passes it on hands it to its own future. A failed future that becomes garbage
-// with its failure untaken is reported once, some time after, as the garbage collector
-// comes by. A future that was cancelled is no incident and not reported, unless
-// a canceller panicked.
-// Also reported, at once, is the panic of a function whose future was settled before.
+// A failure is handled by a handler that is called with it, an Await or Poll
+// that returns it, a Follow, or a list. One failure is one record, and handled
+// anywhere is handled: all futures share it that fail without their handler being
+// called, and those of a Tap, a Finally or a handler that returns the very error it
+// was given. So a Tap for metrics is silent beside an Await that returns the
+// error; so is a branch that is dropped. A wrapped or new error is a new
+// record. A record that was not handled is reported once, some time after the last
+// future that holds it became garbage.
+//
+// Not reported are
+//
+//   - a cancellation, unless a canceler panicked;
+//   - the failure of a function whose context has ended, if it Is that context's
+//     Err or cause. A function that joins others to it, as [errors.Join] does, is
+//     reported for those;
+//   - the failure of a future on which an Await was made, if all that were made
+//     have given up.
+//
+// A panic, or a Goexit, is always reported if it was not handled; at once if its
+// future was settled before. Any other failure is reported, during a
+// shutdown too.
+//
+// The record keeps its error until it is handled or reported. An error that leads
+// to a future that failed by it, such as one with a [*Job] in it, keeps both in
+// memory until then, and is therefore never reported if it is not handled.
 //
 // fn runs on a goroutine of its own, and may be called by several at a time.
 func OnUnhandled(fn func(err error)) (previous func(err error)) {
@@ -117,20 +169,21 @@ func OnUnhandled(fn func(err error)) (previous func(err error)) {
 }
 
 // SetDebug turns debug mode on or off. While it is on, futures record where
-// they were made, settled and cancelled; the format verb %+v shows that, and so does
-// the report of an unhandled failure. It costs a few microseconds and some
-// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it on from the start.
+// they were made, settled and canceled; the format verb %+v shows that, and so
+// does the report of an unhandled failure. It costs a few microseconds and some
+// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it on
+// from the start.
 func SetDebug(on bool) { settle.Tracing.Store(on) }
 
 func init() {
 	settle.Caught = caught
-	settle.Unhandled = isIncident
-	settle.Report = func(fail *settle.Failure) {
-		if fail.Origin != nil {
-			report(&tracedError{fail.Err, fail.Origin})
-			return
+	settle.Unhandled = isReported
+	settle.Stopped = isStop
+	settle.Report = func(err error, origin *settle.Origin) {
+		if origin != nil {
+			err = &tracedError{err, origin}
 		}
-		report(fail.Err)
+		report(err)
 	}
 	OnUnhandled(logUnhandled)
 	SetDebug(os.Getenv("TWILLDEBUG") == "1")
@@ -140,13 +193,23 @@ func init() {
 var unhandled atomic.Pointer[func(error)]
 
 func logUnhandled(err error) {
-	args := []any{"error", err}
-	var t *tracedError
-	if errors.As(err, &t) {
+	args := []any{"error", plainError{err}}
+	if p, ok := as[*PanicError](err); ok && p != nil {
+		args = append(args, "stack", string(p.Stack))
+	}
+	if t, ok := err.(*tracedError); ok {
 		args = append(args, "trace", t.origin.String())
 	}
 	slog.Error("unhandled error in future", args...)
 }
+
+// plainError is an error that prints its text for every verb: a [slog.TextHandler]
+// formats errors with %+v.
+type plainError struct{ err error }
+
+func (e plainError) Error() string { return errorText(e.err) }
+
+func (e plainError) Unwrap() error { return e.err }
 
 // tracedError is an unhandled error with its future's origin, which %+v shows.
 type tracedError struct {
@@ -158,47 +221,139 @@ func (e *tracedError) Unwrap() error { return e.error }
 
 // Format shows the origin for %+v.
 func (e *tracedError) Format(s fmt.State, verb rune) {
-	fmt.Fprint(s, e.Error())
-	if verb == 'v' && s.Flag('+') {
-		fmt.Fprintf(s, "\n%s", e.origin)
+	if verb != 'v' || !s.Flag('+') {
+		formatText(s, verb, e.Error())
+		return
 	}
+	fmt.Fprintf(s, "%+v\n%s", e.error, e.origin)
 }
 
-// isIncident reports whether the failure of c is to be reported if nobody
-// takes it.
-func isIncident(c *settle.Core, fail *settle.Failure) bool {
-	if unhandled.Load() == nil || isHarmless(fail.Err) {
+// isReported reports whether a failure is to be reported if it is not handled.
+func isReported(fail *settle.Failure) bool {
+	if unhandled.Load() == nil {
 		return false
 	}
-	if o := settle.OriginOf(c); o != nil {
-		fail.Origin = o
-	}
-	return true
-}
-
-// isHarmless reports whether err is that of a cancel, in which no canceller
-// panicked. One whose methods panic is not.
-func isHarmless(err error) (is bool) {
-	defer func() { _ = recover() }()
-	if !errors.Is(outcome(err), context.Canceled) {
+	if fail.Silent() {
 		return false
 	}
-	_, panicked := errors.AsType[*PanicError](err)
-	return !panicked
+	// What an Await of a canceled future returned and a function passed on.
+	ce, ok := fail.Err.(*CanceledError)
+	return !ok || ce == nil || fail.Incident || isStop(ce)
 }
 
-// outcome is err or, if that is of retries, also as those of a list's member, the
-// reason why they ended: an attempt may have been cancelled by itself.
-func outcome(err error) error {
-	for why := err; why != nil; why = errors.Unwrap(why) {
-		switch e := why.(type) {
-		case interface{ outcome() error }:
-			return e.outcome()
-		case *CanceledError: // whatever its cause
-			return err
+// formatText prints text as a string is printed for verb, and for %v whatever the
+// flags.
+func formatText(s fmt.State, verb rune, text string) {
+	if verb == 'v' {
+		verb = 's'
+	}
+	fmt.Fprintf(s, fmt.FormatString(s, verb), text)
+}
+
+// isStop reports whether err tells of a panic or of an exited goroutine.
+func isStop(err error) bool {
+	_, panicked := as[*PanicError](err)
+	return panicked || is(err, ErrGoexit)
+}
+
+// failureOf records err, with which the work that ctx was given to has ended.
+func failureOf(ctx context.Context, err error) *settle.Failure {
+	fail := settle.NewFailure(err)
+	if end := ctx.Err(); end != nil {
+		cause := context.Cause(ctx)
+		fail.Expected = consistsOf(err, func(e error) bool { return isSelf(e, end) || isSelf(e, cause) })
+	}
+	return fail
+}
+
+// answered records err, which a handler has returned that was called with fail:
+// the same failure if it is the very error.
+func answered(fail *settle.Failure, err error) *settle.Failure {
+	if isSame(err, fail.Err) {
+		return fail
+	}
+	fail.Take()
+	other := settle.NewFailure(err)
+	other.Expected = fail.Silent() && consistsOf(err, func(e error) bool { return isSame(e, fail.Err) })
+	return other
+}
+
+// consistsOf reports whether err is an error that has the property, or wraps
+// one, and if several errors are joined in it whether all are. [fmt.Errorf] with several %w
+// describes one failure, of which one error is enough. An error whose
+// methods panic has no property, nor has that of a panic.
+func consistsOf(err error, property func(error) bool) (all bool) {
+	defer func() {
+		if recover() != nil {
+			all = false
 		}
+	}()
+	if o, ok := err.(interface{ outcome() error }); ok {
+		err = o.outcome()
 	}
-	return err
+	if _, ok := err.(*PanicError); ok || err == nil {
+		return false
+	}
+	if property(err) {
+		return true
+	}
+	switch e := err.(type) {
+	case interface{ Unwrap() error }:
+		return consistsOf(e.Unwrap(), property)
+	case interface{ Unwrap() []error }:
+		one, errs := reflect.TypeOf(err) == fmtErrors, e.Unwrap()
+		if len(errs) == 0 {
+			return false
+		}
+		for _, err := range errs {
+			if consistsOf(err, property) == one {
+				return one
+			}
+		}
+		return !one
+	}
+	return false
+}
+
+var fmtErrors = reflect.TypeOf(fmt.Errorf("%w%w", ErrCanceled, ErrClosed))
+
+// isSelf reports whether err itself, and not only an error that it wraps, is
+// target.
+func isSelf(err, target error) bool {
+	if isSame(err, target) {
+		return true
+	}
+	x, ok := err.(interface{ Is(error) bool })
+	return ok && x.Is(target)
+}
+
+// isSame reports whether a and b are the very same error. Their words are
+// compared, as errors of some types must not be compared by ==.
+func isSame(a, b error) bool {
+	return *(*[2]uintptr)(unsafe.Pointer(&a)) == *(*[2]uintptr)(unsafe.Pointer(&b))
+}
+
+// is is [errors.Is] for an error whose methods may panic, as those of a nil
+// pointer do that was returned as an error.
+func is(err, target error) (ok bool) {
+	defer func() { _ = recover() }()
+	return errors.Is(err, target)
+}
+
+// as is [errors.AsType] for such an error.
+func as[E error](err error) (e E, ok bool) {
+	defer func() { _ = recover() }()
+	return errors.AsType[E](err)
+}
+
+// errorText is the text of such an error.
+func errorText(err error) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = fmt.Sprint(err) // says what is wrong with it
+		}
+	}()
+	return err.Error()
 }
 
 // report tells of err without waiting for it.
@@ -207,7 +362,7 @@ func report(err error) {
 		go func() {
 			defer func() {
 				if v := recover(); v != nil {
-					slog.Error("twill: the function set by OnUnhandled panicked", "panic", v, "error", err)
+					slog.Error("twill: the function set by OnUnhandled panicked", "panic", v, "error", plainError{err})
 				}
 			}()
 			(*fn)(err)
@@ -245,19 +400,14 @@ func canceled(cause error) *settle.Failure {
 	return settle.NewCancel(&CanceledError{Cause: cause})
 }
 
-// isCancel reports whether err is the outcome of a cancel. One whose methods
-// panic, as those of a nil pointer do that was returned as an error, is not.
-func isCancel(err error) (is bool) {
-	defer func() { _ = recover() }()
-	return errors.Is(err, ErrCanceled)
-}
+// isCancel reports whether err is that of a cancel, or wraps one.
+func isCancel(err error) bool { return is(err, ErrCanceled) }
 
-// causeOf is what a canceller is told of err, the outcome of a cancel.
-func causeOf(err error) (cause error) {
-	cause = ErrCanceled
-	defer func() { _ = recover() }()
-	if ce, ok := errors.AsType[*CanceledError](err); ok && ce.Cause != nil {
-		cause = ce.Cause
+// causeOf is the cause that a canceler is called with, if err is the outcome of
+// a cancel.
+func causeOf(err error) error {
+	if ce, ok := as[*CanceledError](err); ok && ce != nil && ce.Cause != nil {
+		return ce.Cause
 	}
-	return cause
+	return ErrCanceled
 }

@@ -193,7 +193,11 @@ func FromContext(ctx context.Context) *Future[struct{}] {
 	settle.Made(&n.f.core)
 	n.link.Do = n
 	n.f.core.SetUp(&n.link)
-	ended := func() { n.f.settle(struct{}{}, settle.NewFailure(context.Cause(ctx))) }
+	ended := func() {
+		fail := settle.NewFailure(context.Cause(ctx))
+		fail.Expected = true
+		n.f.fail(fail)
+	}
 	if ctx.Err() != nil {
 		ended()
 	} else {
@@ -347,12 +351,18 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	return true
 }
 
+// settleResult is settle for what a function returned.
 func (f *Future[T]) settleResult(v T, err error) bool {
-	if err == nil {
-		return f.settle(v, nil)
+	if err != nil {
+		return f.fail(settle.NewFailure(err))
 	}
+	return f.settle(v, nil)
+}
+
+// fail settles f with a failure, and reports whether f was pending.
+func (f *Future[T]) fail(fail *settle.Failure) bool {
 	var zero T
-	return f.settle(zero, settle.NewFailure(err))
+	return f.settle(zero, fail)
 }
 
 // A leaver listens to something in the name of a future that may be settled by
@@ -417,20 +427,25 @@ func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
 // returned settles the future with what the function returned.
 func (n *goNode[T]) returned(v T, err error) {
 	n.Context.End(nil)
-	n.f.settleResult(v, err)
+	if err != nil {
+		n.f.fail(failureOf(n.Base, err))
+		return
+	}
+	n.f.settle(v, nil)
 }
 
 // stopped settles the future with the panic or exit that ended the function.
 func (n *goNode[T]) stopped(err error) {
 	n.Context.End(err)
 	var zero T
-	if !n.f.settle(zero, settle.NewFailure(err)) && err != ErrGoexit {
+	if !n.f.settle(zero, settle.NewFailure(err)) {
 		report(err)
 	}
 }
 
 // Fire cancels fn's context, when fn can no longer come first with a result.
 func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	left.EndsWork()
 	core, list := n.root.end(left)
 	if ce, ok := left.Err.(*CanceledError); ok && ce.Cause != nil {
 		n.Context.End(ce.Cause)

@@ -373,6 +373,7 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if waits {
 		j.extra.release()
 	}
+	left.EndsWork()
 	if ctx != nil {
 		ctx.end(endCause(left))
 	}
@@ -573,6 +574,7 @@ func (q *ResizableDispatchQueue[A, R]) timeOut(j *Job[A, R]) {
 		err = &all
 	}
 	fail := settle.NewFailure(err)
+	fail.Expected = true // the end of the job's own context
 	waits := j.state == JobPending
 	switch j.state {
 	case JobUnderway:

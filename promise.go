@@ -190,9 +190,7 @@ func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if left == nil {
 		val = h.src.val
 		if fail = h.src.core.Failure(); fail != nil {
-			fail.Take()
-			gone = isCancel(fail.Err)
-			fail = fail.Clone()
+			gone = fail.Canceled
 		}
 		gone = !h.stale && (gone || h.src.core.Asked())
 	}
@@ -212,12 +210,13 @@ func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 	}
 	val, fail, err := h.val, h.fail, h.err
 	if err != nil {
-		if fail == nil || !isCancel(fail.Err) {
+		if fail == nil || !fail.Canceled {
 			report(err)
 		} else {
 			if cause != ErrCanceled {
 				err = errors.Join(cause, err)
 			}
+			fail.Take()
 			fail = canceled(err)
 			fail.Incident = true
 		}
@@ -228,7 +227,7 @@ func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 // cause is what the cancellers are told: that of the cancel by which f is to
 // fail, or else, as src has answered otherwise, of the one that went to src.
 func (h *hook[T]) cause() error {
-	if h.fail != nil && isCancel(h.fail.Err) {
+	if h.fail != nil && h.fail.Canceled {
 		return causeOf(h.fail.Err)
 	}
 	if ask := h.asked(); ask != nil {

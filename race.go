@@ -404,6 +404,7 @@ func (c *contest[A, T, R]) discard(i int, v T) {
 // Fire ends the contest by a cancel.
 func (c *contest[A, T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	decided := c.decide()
+	left.EndsWork()
 	core, list := settleFailed(&c.f.core, left)
 	if decided {
 		c.release(causeOf(left.Err), nobody)

@@ -109,7 +109,7 @@ func tryOnce[T any](ctx context.Context, fn func(context.Context) (T, error), op
 
 // tryFor calls fn with a context of its own that ends after d.
 func tryFor[T any](ctx context.Context, d time.Duration, fn func(context.Context) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, d, &TimeoutError{d})
+	ctx, cancel := context.WithTimeoutCause(ctx, d, &TimeoutError{After: d})
 	defer cancel()
 	return fn(ctx)
 }

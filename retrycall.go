@@ -144,7 +144,7 @@ func (n *retryNode[T]) try() *Future[T] {
 	}
 	ctx, n.cancel = context.WithCancelCause(ctx)
 	if d > 0 {
-		ctx, n.stop = context.WithTimeoutCause(ctx, d, &TimeoutError{d})
+		ctx, n.stop = context.WithTimeoutCause(ctx, d, &TimeoutError{After: d})
 	}
 	if n.call.fn != nil {
 		return Go(ctx, n.call.fn)
@@ -276,7 +276,7 @@ func (n *retryNode[T]) succeed(v T) (*settle.Core, *settle.Link) {
 }
 
 func (n *retryNode[T]) fail(reason error) (*settle.Core, *settle.Link) {
-	fail := settle.NewFailure(n.state.gaveUp(reason))
+	fail := failureOf(n.state.ctx, n.state.gaveUp(reason))
 	_, fail.Canceled = reason.(*CanceledError)
 	n.end()
 	w := n.f.core.Lock()

@@ -170,8 +170,7 @@ func (n *seriesNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) 
 // taken goes on with the result of f.
 func (n *seriesNode[T]) taken(f *Future[T]) (*settle.Core, *settle.Link) {
 	if fail := f.core.Failure(); fail != nil {
-		fail.Take()
-		return n.fail(fail.Clone())
+		return n.fail(fail)
 	}
 	return n.advance(f.val)
 }

@@ -24,19 +24,20 @@ import (
 
 // The bits of a core's word.
 const (
-	locked   uint32 = 1 << iota // somebody holds the lock
-	settled                     // the outcome is there, for good
-	draining                    // a goroutine runs the listeners
-	late                        // listeners were added meanwhile
-	asked                       // a cancel came by
-	stuck                       // a cancel could not go on from here yet
-	underway                    // the canceller was started
-	canceled                    // settled by a cancel, not by hand
-	observed                    // a listener depends on c, but takes no failure
-	bridged                     // the first listener is the bridge
-	failed                      // settled with a failure
-	listened                    // somebody listens, or did
-	quiet                       // nobody listens but a quiet one, if at all
+	locked    uint32 = 1 << iota // somebody holds the lock
+	settled                      // the outcome is there, for good
+	draining                     // a goroutine runs the listeners
+	late                         // listeners were added meanwhile
+	asked                        // a cancel came by
+	stuck                        // a cancel could not go on from here yet
+	underway                     // the canceller was started
+	canceled                     // settled by a cancel, not by hand
+	observed                     // a listener depends on c, but takes no failure
+	bridged                      // the first listener is the bridge
+	failed                       // settled with a failure
+	listened                     // somebody listens, or did
+	quiet                        // nobody listens but a quiet one, if at all
+	abandoned                    // a wait for the outcome was given up
 )
 
 // Core is the untyped part of a future. Its zero value is pending.
@@ -187,24 +188,15 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 		}
 	}
 	c.publish(w|settled, list)
-	if alone {
-		fail.arm(c)
+	if fail != nil {
+		if w&abandoned != 0 {
+			fail.abandoned()
+		}
+		if alone {
+			fail.arm(c)
+		}
 	}
 	return list
-}
-
-// LockToFail takes the lock of a core that only the caller may settle, to
-// publish fail. A record that belongs to the source is copied for a core that
-// nobody waits for, which may have to report it; outside the lock, as all that
-// allocates.
-func (c *Core) LockToFail(fail *Failure) (uint32, *Failure) {
-	w := c.Lock()
-	if (!fail.Canceled || fail.Incident) && fail.taken.Load() && c.alone(w) {
-		c.Unlock(w)
-		fail = fail.Clone()
-		w = c.Lock()
-	}
-	return w, fail
 }
 
 // publish gives the lock of a core that was just settled back, with list,

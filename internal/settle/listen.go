@@ -93,6 +93,19 @@ func (c *Core) Remove(l *Link, interest int32) bool {
 	return true
 }
 
+// giveUp is Remove of a wait for the outcome.
+func (c *Core) giveUp(l *Link) bool {
+	w := c.Lock()
+	if w&settled != 0 || l.next == nil {
+		c.Unlock(w)
+		return false
+	}
+	c.unlink(l)
+	c.users--
+	c.Unlock(w | abandoned)
+	return true
+}
+
 // Bridge returns the node installed by an earlier Bridge on c, or installs l
 // as the first listener. It reports false if c is settled.
 func (c *Core) Bridge(l *Link) (Node, bool) {

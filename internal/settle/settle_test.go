@@ -28,8 +28,9 @@ func TestMain(m *testing.M) {
 		}
 		return errPanic
 	}
-	settle.Unhandled = func(*settle.Core, *settle.Failure) bool { return false }
-	settle.Report = func(*settle.Failure) {}
+	settle.Unhandled = func(*settle.Failure) bool { return false }
+	settle.Report = func(error, *settle.Origin) {}
+	settle.Stopped = func(error) bool { return false }
 	os.Exit(m.Run())
 }
 

@@ -34,8 +34,9 @@ func newWaiter() *waiter {
 var waiters = sync.Pool{New: func() any { return newWaiter() }}
 
 // Wait blocks until c is settled and returns nil, or until ctx ends and
-// returns its cause. Nothing is left on c in either case.
+// returns its cause, which is never nil. Nothing is left on c in either case.
 func (c *Core) Wait(ctx context.Context) error {
+	done := ctx.Done() // user code, as all of ctx: before there is anything to undo
 	pooled := !inBubble()
 	var w *waiter
 	if pooled {
@@ -44,20 +45,20 @@ func (c *Core) Wait(ctx context.Context) error {
 		w = newWaiter()
 	}
 	if c.AddPending(&w.link, 1) {
-		ctx := atPark(c, w.ch, ctx)
-		if ctx.Done() == nil {
+		done := atPark(c, w.ch, ctx, done)
+		if done == nil {
 			<-w.ch // half the price of a select
 		} else {
 			select {
 			case <-w.ch:
-			case <-ctx.Done():
-				if !c.Remove(&w.link, 1) {
+			case <-done:
+				if !c.giveUp(&w.link) {
 					return nil // settled, and w belongs to the settler now
 				}
 				if pooled {
 					waiters.Put(w)
 				}
-				return context.Cause(ctx)
+				return causeOf(ctx)
 			}
 		}
 	}
@@ -65,6 +66,15 @@ func (c *Core) Wait(ctx context.Context) error {
 		waiters.Put(w)
 	}
 	return nil
+}
+
+// causeOf is the cause of ctx, whose Done is closed. A context that was not
+// made by package context may close that first, and have no error yet.
+func causeOf(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	return context.Canceled
 }
 
 var started = time.Now()

@@ -32,17 +32,17 @@ func at(hook func(*Core), c *Core) {
 }
 
 // atPark leaves one channel ready, so that the select that follows has no
-// choice of its own.
-func atPark(c *Core, woken <-chan struct{}, ctx context.Context) context.Context {
+// choice of its own. It returns the channel that ends the wait besides woken.
+func atPark(c *Core, woken <-chan struct{}, ctx context.Context, done <-chan struct{}) <-chan struct{} {
 	if Hooks.Park == nil {
-		return ctx
+		return done
 	}
 	if !Hooks.Park(c, woken, ctx) {
-		return context.Background()
+		return nil
 	}
 	select {
 	case <-woken:
 	default:
 	}
-	return ctx
+	return done
 }

@@ -15,4 +15,6 @@ func atLook(*Core) {}
 
 func atSwap(*Core) {}
 
-func atPark(_ *Core, _ <-chan struct{}, ctx context.Context) context.Context { return ctx }
+func atPark(_ *Core, _ <-chan struct{}, _ context.Context, done <-chan struct{}) <-chan struct{} {
+	return done
+}

@@ -24,4 +24,6 @@ func atLook(*Core) { yield() }
 
 func atSwap(*Core) { yield() }
 
-func atPark(_ *Core, _ <-chan struct{}, ctx context.Context) context.Context { return ctx }
+func atPark(_ *Core, _ <-chan struct{}, _ context.Context, done <-chan struct{}) <-chan struct{} {
+	return done
+}

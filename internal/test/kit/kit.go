@@ -141,6 +141,13 @@ func CollectReports(t *testing.T) *Reports {
 	return r
 }
 
+// All returns all reports so far.
+func (r *Reports) All() []error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.errs)
+}
+
 // Of returns the reports of that error so far.
 func (r *Reports) Of(target error) (found []error) {
 	r.mu.Lock()
