@@ -213,7 +213,7 @@ func (rq *request) failWith(err error) {
 	switch {
 	case errors.As(err, &tooLarge):
 		status = http.StatusRequestEntityTooLarge
-	case errors.As(err, &bad), strings.HasPrefix(err.Error(), "admin: filter"), strings.HasPrefix(err.Error(), "admin: empty filter"):
+	case errors.As(err, &bad):
 		status = http.StatusBadRequest
 	case errors.Is(err, errNoJob):
 		status = http.StatusNotFound

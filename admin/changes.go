@@ -26,6 +26,7 @@ type change struct {
 	Until   time.Time // zero if it does not end
 
 	timer *time.Timer
+	same  func() (now string, same bool)    // whether the setting is as this change has left it
 	back  func() (detail string, err error) // sets what was there before
 	note  func(detail string, err error)
 }
@@ -65,6 +66,9 @@ func (c *changes) end(ch *change) {
 
 func safeBack(ch *change) (detail string, err error) {
 	defer containPanic(&err)
+	if now, same := ch.same(); !same {
+		return "left as it is: changed by the program to " + now, nil
+	}
 	return ch.back()
 }
 

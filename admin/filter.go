@@ -52,17 +52,17 @@ type filterTerm struct {
 // select every job the text is "all".
 func ParseFilter(text string) (*Filter, error) {
 	if len(text) > maxFilter {
-		return nil, fmt.Errorf("admin: filter longer than %d bytes", maxFilter)
+		return nil, badCommand{fmt.Sprintf("filter longer than %d bytes", maxFilter)}
 	}
 	words, err := splitWords(text)
 	if err != nil {
 		return nil, err
 	}
 	if len(words) == 0 {
-		return nil, fmt.Errorf(`admin: empty filter; to select every job write "all"`)
+		return nil, badCommand{`empty filter; to select every job write "all"`}
 	}
 	if len(words) > maxTerms {
-		return nil, fmt.Errorf("admin: filter of more than %d words", maxTerms)
+		return nil, badCommand{fmt.Sprintf("filter of more than %d words", maxTerms)}
 	}
 	f := &Filter{text: strings.TrimSpace(text)}
 	for _, w := range words {
@@ -77,7 +77,7 @@ func ParseFilter(text string) (*Filter, error) {
 		f.terms = append(f.terms, t)
 	}
 	if f.all && len(words) > 1 {
-		return nil, fmt.Errorf(`admin: "all" with other words in a filter`)
+		return nil, badCommand{`"all" with other words in a filter`}
 	}
 	return f, nil
 }
@@ -110,7 +110,7 @@ func splitWords(text string) (words []filterWord, err error) {
 		if strings.HasPrefix(rest, `"`) {
 			end := strings.IndexByte(rest[1:], '"')
 			if end < 0 {
-				return nil, fmt.Errorf("admin: filter with an open quote")
+				return nil, badCommand{"filter with an open quote"}
 			}
 			w.text, w.quoted, rest = rest[1:end+1], true, rest[end+2:]
 		} else {
@@ -121,7 +121,7 @@ func splitWords(text string) (words []filterWord, err error) {
 			w.text, rest = rest[:end], rest[end:]
 		}
 		if w.text == "" {
-			return nil, fmt.Errorf("admin: filter with nothing to look for after %q", w.field+":")
+			return nil, badCommand{fmt.Sprintf("filter with nothing to look for after %q", w.field+":")}
 		}
 		words = append(words, w)
 	}
@@ -141,7 +141,7 @@ func parseTerm(w filterWord) (filterTerm, error) {
 		for name := range strings.SplitSeq(strings.ToLower(w.text), ",") {
 			s, ok := stateOf(name)
 			if !ok {
-				return t, fmt.Errorf("admin: filter with an unknown state %q", name)
+				return t, badCommand{fmt.Sprintf("filter with an unknown state %q", name)}
 			}
 			t.states = append(t.states, s)
 		}
@@ -155,14 +155,14 @@ func parseTerm(w filterWord) (filterTerm, error) {
 		if w.field == "age" {
 			d, err := time.ParseDuration(t.text)
 			if err != nil {
-				return t, fmt.Errorf("admin: filter with %q, which is no duration such as 10m", t.text)
+				return t, badCommand{fmt.Sprintf("filter with %q, which is no duration such as 10m", t.text)}
 			}
 			t.number, t.op = int64(d), cmp.Or(t.op, ">=")
 			break
 		}
 		n, err := strconv.ParseInt(t.text, 10, 64)
 		if err != nil {
-			return t, fmt.Errorf("admin: filter with %q, which is no number", t.text)
+			return t, badCommand{fmt.Sprintf("filter with %q, which is no number", t.text)}
 		}
 		t.number = n
 	}

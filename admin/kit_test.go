@@ -91,9 +91,12 @@ func form(target, body string) *http.Request {
 	return r
 }
 
+// do serves r. What the API answers must be as its description says.
 func (k *pageKit) do(r *http.Request) *httptest.ResponseRecorder {
+	k.t.Helper()
 	w := httptest.NewRecorder()
 	k.page.ServeHTTP(w, r)
+	requireDescribed(k.t, r, w)
 	return w
 }
 

@@ -176,18 +176,11 @@ func (p *Page) start(e *entry, cmd command, who string) (*operation, error) {
 		if dry == nil || dry.entry != e || !dry.cmd.DryRun || dry.cmd.Action != cmd.Action {
 			return nil, badCommand{"there is no such dry run of that action"}
 		}
-		dry.mu.Lock()
-		defer dry.mu.Unlock()
-		switch {
-		case dry.state != "done":
-			return nil, badCommand{"the dry run is not done"}
-		case dry.truncated:
-			return nil, badCommand{fmt.Sprintf("the dry run has found more than the %d jobs it keeps; use its filter", maxKept)}
+		ids, err := dry.keptIDs()
+		if err != nil {
+			return nil, err
 		}
-		op.ids = make(map[string]bool, len(dry.kept))
-		for _, id := range dry.kept {
-			op.ids[id] = true
-		}
+		op.ids = ids
 		op.cmd.Priority = dry.cmd.Priority
 		op.cmd.Filter = dry.cmd.Filter
 	default:
@@ -213,6 +206,23 @@ func (p *Page) start(e *entry, cmd command, who string) (*operation, error) {
 		op.end("aborted", nil)
 	}
 	return op, nil
+}
+
+// keptIDs are the ids of the jobs that a dry run has found.
+func (op *operation) keptIDs() (map[string]bool, error) {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	switch {
+	case op.state != "done":
+		return nil, badCommand{"the dry run is not done"}
+	case op.truncated:
+		return nil, badCommand{fmt.Sprintf("the dry run has found more than the %d jobs it keeps; use its filter", maxKept)}
+	}
+	ids := make(map[string]bool, len(op.kept))
+	for _, id := range op.kept {
+		ids[id] = true
+	}
+	return ids, nil
 }
 
 // run runs op to its end.

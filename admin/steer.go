@@ -184,12 +184,11 @@ func (p *Page) setWidth(e *entry, who string, a args, d time.Duration, o *outcom
 	}
 	e.changes.set(&change{
 		Setting: "width", Value: widthText(n), Who: who, At: time.Now(),
-		back: func() (string, error) {
-			if now := e.q.Stats().Width; now != n {
-				return "left as it is: changed by the program to " + widthText(now), nil
-			}
-			return "to " + widthText(before), e.q.SetWidth(before)
+		same: func() (string, bool) {
+			now := e.q.Stats().Width
+			return widthText(now), now == n
 		},
+		back: func() (string, error) { return "to " + widthText(before), e.q.SetWidth(before) },
 		note: p.noteBack(e, "width"),
 	}, d)
 	return nil
@@ -212,12 +211,8 @@ func (p *Page) pause(e *entry, who string, d time.Duration, o *outcome) error {
 	e.q.Pause()
 	e.changes.set(&change{
 		Setting: "paused", Value: "yes", Who: who, At: time.Now(),
-		back: func() (string, error) {
-			if !e.q.Paused() {
-				return "left as it is: resumed by the program", nil
-			}
-			return "to running", e.q.Resume()
-		},
+		same: func() (string, bool) { return "running", e.q.Paused() },
+		back: func() (string, error) { return "to running", e.q.Resume() },
 		note: p.noteBack(e, "paused"),
 	}, d)
 	return nil
@@ -281,6 +276,10 @@ func (p *Page) setRate(e *entry, who string, a args, d time.Duration, o *outcome
 	l.SetRate(limiter)
 	e.changes.set(&change{
 		Setting: "rate", Value: value, Who: who, At: time.Now(),
+		same: func() (string, bool) {
+			now := l.RateLimiter()
+			return rateText(now), now == limiter
+		},
 		back: func() (string, error) {
 			l.SetRate(before)
 			return "to " + rateText(before), nil

@@ -1,0 +1,456 @@
+// Twillctl shows and steers the dispatch queues of a program, over the API of
+// its admin page.
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/twillgo/twill/admin/internal/client"
+)
+
+const usage = `Usage: twillctl -url ADDRESS COMMAND [FLAGS] [ARGUMENTS]
+
+  list                                  all queues
+  list [-state STATE] [-n N] QUEUE [FILTER...]
+                                        jobs of a queue
+  show QUEUE [JOB]                      a queue, or one job by id or key
+  watch [-every 1s] [-times N] QUEUE    a progress line, until Ctrl-C
+  width [-for 30m] QUEUE N|unlimited|paused
+  pause [-for 30m] QUEUE
+  resume QUEUE
+  cancel [-yes] QUEUE FILTER...         all jobs that match; without -yes a dry run
+  export [-state STATE] QUEUE [FILTER...]
+                                        jobs as CSV
+
+Filters are those of the page: words, key:user-5, priority:<0, age:>10m,
+state:failed; "all" is every job. A changing command takes -reason TEXT, which
+comes before its arguments as all flags do. ADDRESS is that of the page, such as
+http://127.0.0.1:8321/queues/, and may have a user and a password; the
+environment variable TWILLCTL_URL is its default.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.Stdout, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "twillctl:", err)
+		os.Exit(1)
+	}
+}
+
+// tool is one call of the command.
+type tool struct {
+	ctx context.Context
+	c   *client.Client
+	out io.Writer
+	err io.Writer
+
+	state, forTime, reason string
+	n, times               int
+	every                  time.Duration
+	yes                    bool
+}
+
+func run(ctx context.Context, args []string, out, errOut io.Writer) error {
+	top := flag.NewFlagSet("twillctl", flag.ContinueOnError)
+	top.SetOutput(errOut)
+	top.Usage = func() { fmt.Fprint(errOut, usage) }
+	address := top.String("url", os.Getenv("TWILLCTL_URL"), "")
+	if err := top.Parse(args); err != nil {
+		return err
+	}
+	if top.NArg() == 0 {
+		fmt.Fprint(errOut, usage)
+		return fmt.Errorf("no command")
+	}
+	if *address == "" {
+		return fmt.Errorf("no -url, and no TWILLCTL_URL")
+	}
+	c, err := client.New(*address)
+	if err != nil {
+		return err
+	}
+	t := &tool{ctx: ctx, c: c, out: out, err: errOut}
+	name := top.Arg(0)
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set.SetOutput(errOut)
+	set.Usage = top.Usage
+	set.StringVar(&t.state, "state", "", "")
+	set.IntVar(&t.n, "n", 50, "")
+	set.StringVar(&t.forTime, "for", "", "")
+	set.StringVar(&t.reason, "reason", "", "")
+	set.BoolVar(&t.yes, "yes", false, "")
+	set.DurationVar(&t.every, "every", time.Second, "")
+	set.IntVar(&t.times, "times", 0, "")
+	if err := set.Parse(top.Args()[1:]); err != nil {
+		return err
+	}
+	rest := set.Args()
+	need := func(least, most int) bool { return len(rest) >= least && (most < 0 || len(rest) <= most) }
+	switch {
+	case name == "list" && need(0, 0):
+		return t.queues()
+	case name == "list" && need(1, -1):
+		return t.list(rest[0], strings.Join(rest[1:], " "))
+	case name == "show" && need(1, 1):
+		return t.showQueue(rest[0])
+	case name == "show" && need(2, 2):
+		return t.showJob(rest[0], rest[1])
+	case name == "watch" && need(1, 1):
+		return t.watch(rest[0])
+	case name == "width" && need(2, 2):
+		return t.width(rest[0], rest[1])
+	case name == "pause" && need(1, 1), name == "resume" && need(1, 1):
+		return t.act(rest[0], name, map[string]any{})
+	case name == "cancel" && need(2, -1):
+		return t.cancel(rest[0], strings.Join(rest[1:], " "))
+	case name == "export" && need(1, -1):
+		return t.export(rest[0], strings.Join(rest[1:], " "))
+	}
+	fmt.Fprint(errOut, usage)
+	return fmt.Errorf("no command %q with %d arguments", name, len(rest))
+}
+
+type queue struct {
+	Name                                              string
+	Paused, Stopped                                   bool
+	Width, DeclaredWidth                              any
+	Rate, Error                                       string
+	Pending, Delayed, Underway                        int
+	Put, Refused, Retries, Finished, Failed, Canceled uint64
+	Throughput                                        float64
+	EmptyIn                                           *float64  `json:"empty_in_seconds"`
+	Waiting                                           durations `json:"waiting_seconds"`
+	Running                                           durations `json:"running_seconds"`
+	Changes                                           map[string]struct {
+		Value, Who string
+		Until      *time.Time
+	}
+}
+
+type durations struct{ P50, P90, P99, Max float64 }
+
+func (q *queue) state() string {
+	switch {
+	case q.Stopped:
+		return "stopped"
+	case q.Paused:
+		return "paused"
+	}
+	return "running"
+}
+
+func (q *queue) empty() string {
+	if q.EmptyIn == nil {
+		return "not at this rate"
+	}
+	return seconds(*q.EmptyIn)
+}
+
+type job struct {
+	ID, State, Key, Arg, Error, Stack, Why string
+	Priority, Attempts                     int
+	QueuedAt                               time.Time  `json:"queued_at"`
+	DueAt                                  *time.Time `json:"due_at"`
+	StartedAt                              *time.Time `json:"started_at"`
+	EndedAt                                *time.Time `json:"ended_at"`
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
+}
+
+// plain is a text for a terminal: what could steer that is written as an escape.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+			return '\ufffd'
+		}
+		return r
+	}, s)
+}
+
+func (t *tool) table(rows func(w io.Writer)) error {
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	rows(w)
+	return w.Flush()
+}
+
+func (t *tool) queues() error {
+	var v struct{ Queues []queue }
+	if err := t.c.Get(t.ctx, client.Path("queues"), nil, &v); err != nil {
+		return err
+	}
+	return t.table(func(w io.Writer) {
+		fmt.Fprintln(w, "QUEUE\tSTATE\tWIDTH\tUNDERWAY\tPENDING\tENDED/S\tFAILED\tEMPTY IN")
+		for _, q := range v.Queues {
+			fmt.Fprintf(w, "%s\t%s\t%v\t%d\t%d\t%.3g\t%d\t%s\n", plain(q.Name), q.state(), q.Width, q.Underway, q.Pending, q.Throughput, q.Failed, q.empty())
+		}
+	})
+}
+
+// jobs calls each for the jobs of a queue, up to n, 0 for all.
+func (t *tool) jobs(queue, filter string, n int, each func(job) error) (more bool, err error) {
+	query := url.Values{"limit": {"500"}}
+	if n > 0 && n < 500 {
+		query.Set("limit", strconv.Itoa(n))
+	}
+	for name, value := range map[string]string{"state": t.state, "filter": filter} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	for seen := 0; ; {
+		var l struct {
+			Jobs []job
+			Next string
+		}
+		if err := t.c.Get(t.ctx, client.Path("queues", queue, "jobs"), query, &l); err != nil {
+			return false, err
+		}
+		for _, j := range l.Jobs {
+			if n > 0 && seen == n {
+				return true, nil
+			}
+			seen++
+			if err := each(j); err != nil {
+				return false, err
+			}
+		}
+		if l.Next == "" || n > 0 && seen == n {
+			return l.Next != "", nil
+		}
+		query.Set("cursor", l.Next)
+	}
+}
+
+func (t *tool) list(queue, filter string) error {
+	var more bool
+	var err error
+	if flushErr := t.table(func(w io.Writer) {
+		fmt.Fprintln(w, "JOB\tSTATE\tPRIORITY\tATTEMPTS\tAGE\tKEY\tARGUMENT\tERROR")
+		more, err = t.jobs(queue, filter, t.n, func(j job) error {
+			age := time.Since(j.QueuedAt).Round(time.Second)
+			_, err := fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\n", plain(j.ID), j.State, j.Priority, j.Attempts, age, plain(j.Key), plain(j.Arg), plain(j.Error))
+			return err
+		})
+	}); err == nil {
+		err = flushErr
+	}
+	if more {
+		fmt.Fprintln(t.err, "there are more; -n says how many are shown")
+	}
+	return err
+}
+
+func (t *tool) showQueue(name string) error {
+	var q queue
+	if err := t.c.Get(t.ctx, client.Path("queues", name), nil, &q); err != nil {
+		return err
+	}
+	return t.table(func(w io.Writer) {
+		fmt.Fprintf(w, "queue\t%s\nstate\t%s\nwidth\t%v\n", plain(q.Name), q.state(), q.Width)
+		if q.Rate != "" {
+			fmt.Fprintf(w, "rate\t%s\n", plain(q.Rate))
+		}
+		fmt.Fprintf(w, "underway\t%d\npending\t%d, %d of them delayed\nempty in\t%s\nended per second\t%.3g\n", q.Underway, q.Pending, q.Delayed, q.empty(), q.Throughput)
+		fmt.Fprintf(w, "put\t%d, %d refused\nended\t%d finished, %d failed, %d canceled, %d retries\n", q.Put, q.Refused, q.Finished, q.Failed, q.Canceled, q.Retries)
+		for _, d := range []struct {
+			name string
+			durations
+		}{{"wait", q.Waiting}, {"run", q.Running}} {
+			fmt.Fprintf(w, "%s\tp50 %s, p90 %s, p99 %s, longest %s\n", d.name, seconds(d.P50), seconds(d.P90), seconds(d.P99), seconds(d.Max))
+		}
+		for name, c := range q.Changes {
+			fmt.Fprintf(w, "%s\tset to %s by %s", name, plain(c.Value), plain(c.Who))
+			if c.Until != nil {
+				fmt.Fprintf(w, ", back at %s", c.Until.Local().Format(time.DateTime))
+			}
+			fmt.Fprintln(w)
+		}
+		if q.Error != "" {
+			fmt.Fprintf(w, "error\t%s\n", plain(q.Error))
+		}
+	})
+}
+
+func (t *tool) showJob(queue, id string) error {
+	var j job
+	if err := t.c.Get(t.ctx, client.Path("queues", queue, "jobs", id), nil, &j); err != nil {
+		return err
+	}
+	err := t.table(func(w io.Writer) {
+		fmt.Fprintf(w, "job\t%s\nstate\t%s\npriority\t%d\nattempts\t%d\nqueued\t%s\n", plain(j.ID), j.State, j.Priority, j.Attempts, j.QueuedAt.Local().Format(time.DateTime))
+		for _, at := range []struct {
+			name string
+			time *time.Time
+		}{{"due", j.DueAt}, {"started", j.StartedAt}, {"ended", j.EndedAt}} {
+			if at.time != nil {
+				fmt.Fprintf(w, "%s\t%s\n", at.name, at.time.Local().Format(time.DateTime))
+			}
+		}
+		for _, s := range []struct{ name, text string }{{"key", j.Key}, {"argument", j.Arg}, {"why", j.Why}, {"error", j.Error}} {
+			if s.text != "" {
+				fmt.Fprintf(w, "%s\t%s\n", s.name, plain(s.text))
+			}
+		}
+	})
+	for line := range strings.Lines(j.Stack) {
+		fmt.Fprintln(t.out, plain(strings.ReplaceAll(strings.TrimRight(line, "\n"), "\t", "    ")))
+	}
+	return err
+}
+
+func (t *tool) watch(name string) error {
+	tick := time.NewTicker(max(t.every, 100*time.Millisecond))
+	defer tick.Stop()
+	longest := 0
+	for n := 1; ; n++ {
+		var q queue
+		if err := t.c.Get(t.ctx, client.Path("queues", name), nil, &q); err != nil {
+			if t.ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		line := fmt.Sprintf("%s %s: %d of %v underway, %d pending, %d finished, %d failed, %.3g/s, empty in %s",
+			time.Now().Format(time.TimeOnly), q.state(), q.Underway, q.Width, q.Pending, q.Finished, q.Failed, q.Throughput, q.empty())
+		longest = max(longest, len(line))
+		fmt.Fprintf(t.out, "\r%-*s", longest, line)
+		if n == t.times {
+			fmt.Fprintln(t.out)
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-t.ctx.Done():
+			fmt.Fprintln(t.out)
+			return nil
+		}
+	}
+}
+
+func (t *tool) width(queue, width string) error {
+	body := map[string]any{"width": width}
+	if n, err := strconv.Atoi(width); err == nil {
+		body["width"] = n
+	}
+	return t.act(queue, "width", body)
+}
+
+func (t *tool) act(queue, action string, body map[string]any) error {
+	if t.forTime != "" {
+		body["for"] = t.forTime
+	}
+	if t.reason != "" {
+		body["reason"] = t.reason
+	}
+	var o struct{ Detail string }
+	if err := t.c.Post(t.ctx, client.Path("queues", queue, action), body, &o); err != nil {
+		return err
+	}
+	fmt.Fprintln(t.out, strings.TrimSpace("done: "+action+" "+plain(o.Detail)))
+	return nil
+}
+
+type operation struct {
+	ID, State, Filter, Error              string
+	Scanned, Total, Matched, Done, Failed int
+	Skipped                               map[string]int
+	Jobs                                  []job
+	Failures                              []struct{ ID, Error string }
+}
+
+// cancel makes a dry run or, with -yes, cancels all jobs that match, and shows
+// how far that is. Ctrl-C aborts it on the server.
+func (t *tool) cancel(queue, filter string) error {
+	var op operation
+	body := map[string]any{"filter": filter, "dry_run": !t.yes, "reason": t.reason}
+	if err := t.c.Post(t.ctx, client.Path("queues", queue, "bulk", "cancel"), body, &op); err != nil {
+		return err
+	}
+	ctx := t.ctx
+	for op.State == "running" {
+		fmt.Fprintf(t.err, "\r%d of about %d jobs looked at, %d match, %d canceled", op.Scanned, op.Total, op.Matched, op.Done)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			ctx = context.WithoutCancel(ctx)
+			if err := t.c.Post(ctx, client.Path("operations", op.ID, "abort"), struct{}{}, &op); err != nil {
+				return err
+			}
+		}
+		if err := t.c.Get(ctx, client.Path("operations", op.ID), nil, &op); err != nil {
+			if ctx.Err() != nil {
+				continue
+			}
+			return err
+		}
+	}
+	fmt.Fprintln(t.err)
+	if !t.yes {
+		for _, j := range op.Jobs {
+			fmt.Fprintf(t.out, "%s  %s  priority %d  %s\n", plain(j.ID), j.State, j.Priority, plain(j.Arg))
+		}
+		fmt.Fprintf(t.out, "dry run of %s: %d jobs match %q; -yes cancels them\n", op.ID, op.Matched, op.Filter)
+		return nil
+	}
+	fmt.Fprintf(t.out, "%s: %d canceled, %d failed", op.State, op.Done, op.Failed)
+	for reason, n := range op.Skipped {
+		fmt.Fprintf(t.out, ", %d skipped: %s", n, reason)
+	}
+	fmt.Fprintln(t.out)
+	for _, f := range op.Failures {
+		fmt.Fprintf(t.out, "%s: %s\n", plain(f.ID), plain(f.Error))
+	}
+	if op.State != "done" || op.Failed > 0 {
+		return fmt.Errorf("operation %s was not done for all: %s", op.ID, plain(op.Error))
+	}
+	return nil
+}
+
+func (t *tool) export(queue, filter string) error {
+	w := csv.NewWriter(t.out)
+	w.Write([]string{"id", "state", "key", "priority", "attempts", "queued_at", "due_at", "started_at", "ended_at", "arg", "error"})
+	if filter == "" && t.state == "" {
+		t.state = "any"
+	}
+	_, err := t.jobs(queue, filter, 0, func(j job) error {
+		return w.Write([]string{
+			cell(j.ID), j.State, cell(j.Key), strconv.Itoa(j.Priority), strconv.Itoa(j.Attempts),
+			stamp(&j.QueuedAt), stamp(j.DueAt), stamp(j.StartedAt), stamp(j.EndedAt), cell(j.Arg), cell(j.Error),
+		})
+	})
+	w.Flush()
+	if err == nil {
+		err = w.Error()
+	}
+	return err
+}
+
+func stamp(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
+}
+
+// cell keeps a spreadsheet from taking a text for a formula.
+func cell(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
