@@ -13,71 +13,96 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Dict is a map in which a get of a missing key is a future: it is settled
-// when somebody sets the key. Unlike a [sync.Map] it is a place to exchange
-// values that are not there yet. It mirrors the DeferredDict by which Twisted
-// programs do that.
+// Dict is a map in which a get of a missing key is a future, which is settled
+// when the key is set. Unlike a [sync.Map] it is a place to exchange values that
+// are not available yet. It is the equivalent of the DeferredDict of Twisted
+// programs.
 //
 // The zero value is empty and ready to use. A Dict must not be copied after first
 // use. Its methods may be called by several goroutines; a Set synchronizes
-// before what sees its value. Keys and values belong to the caller; the
-// values are handed out to everyone who gets them. As in a map, a key that does
-// not equal itself, such as a NaN, is never found, and one that cannot be
-// compared panics.
+// before every get that returns its value. Keys and values belong to the caller;
+// a value is shared by all callers that get it. As in a map, a key that does not
+// equal itself, such as a NaN, is never found, and a key that cannot be compared
+// panics.
 //
-// A Set stores first, and then settles the futures that wait for its key, in
-// the order in which they came: their handlers run on the goroutine that sets,
-// under no lock, and may use the Dict, also for the same key.
+// A Set stores the value first, and then settles the futures that wait for the
+// key, in the order in which they were made: their handlers run on the goroutine
+// that calls Set, under no lock, and may use the Dict, even for the same key.
 type Dict[K comparable, V any] struct {
-	// mu guards the fields below. Under it are map accesses and list
-	// operations; futures are settled and functions called without it.
+	// mu guards the fields below. While it is held there are map accesses and
+	// list operations; futures are settled and functions called without it.
 	mu      sched.RWMutex
 	slots   keymap.Map[K, *dictSlot[K, V]]
-	never   dictSlot[K, V] // the line of keys that do not equal themselves
-	n       int            // slots that hold a value; the others are waited for
-	waiting int            // waiters, on all lines
-	came    uint64         // waiters that ever came
-	closed  error          // what a wait would fail with; nil while open
-	pooler  *Pooler[computation[K, V], V]
+	never   *dictSlot[K, V] // the line of keys that do not equal themselves; made on first use
+	n       int             // slots that hold a value; the others are waited for
+	waiting int             // waiters, in all lines
+	came    uint64          // number of the last waiter
+	closed  error           // the failure of gets that would wait; nil while open
+
+	pooler *Pooler[computation[K, V], computed[V]] // made by the first GetOrCompute
+	runs   keymap.Map[K, *dictRuns]                // of GetOrCompute's functions
 }
 
-// dictSlot is what there is of a key: one of the two.
+// dictSlot is what the Dict knows of a key: either a value or a line.
 type dictSlot[K comparable, V any] struct {
-	value *Future[V]                   // settled, and shared by all who get it
-	line  list.List[*dictWaiter[K, V]] // those who wait
+	value *Future[V]                   // settled, and shared by all that get it
+	line  list.List[*dictWaiter[K, V]] // once it was taken, no waiter is added again
+	d     *Dict[K, V]
+	k     K
 }
 
-// Get returns a future of the value of k: a settled one if k is there, and else
-// one that is settled by the next Set of k. That one fails with what Fail
-// says, and when the Dict is closed. A Cancel of it withdraws the get.
+// Get returns a future of the value of k: a settled one if k is there, and
+// otherwise one that is settled by the next Set of k. It fails with the error of
+// a Fail for k, and when the Dict is closed. Canceling it withdraws the get.
+//
+// An Await that gives up does not: the get waits on, and takes memory until the
+// key is set. To bound the wait by a context, use [Dict.GetWait].
 func (d *Dict[K, V]) Get(k K) *Future[V] {
 	if f := d.value(k); f != nil {
 		return f
 	}
-	w := &dictWaiter[K, V]{d: d, k: k}
-	w.link.Do = w
-	w.f.core.SetUp(&w.link)
-	settle.Made(&w.f.core)
-	f, err := d.wait(w)
+	w := new(dictWaiter[K, V])
+	w.init(w)
+	f, _, err := d.wait(w, k)
 	if err != nil {
 		return Rejected[V](err)
 	}
 	return f
 }
 
-// value is the future of k's value, nil if there is none.
-func (d *Dict[K, V]) value(k K) *Future[V] {
-	d.mu.RLock()
-	defer d.mu.RUnlock() // also if k cannot be compared
-	return d.slots.Get(k).future()
-}
-
-// future is that of the value; nil if there is none, or no slot.
-func (s *dictSlot[K, V]) future() *Future[V] {
-	if s == nil {
-		return nil
+// GetWait returns the value of k, and waits until k is set. If ctx ends first it
+// returns [context.Cause] of ctx and leaves nothing behind. It returns the error
+// of a Fail for k, and that of Close.
+func (d *Dict[K, V]) GetWait(ctx context.Context, k K) (V, error) {
+	var none V
+	if ctx == nil {
+		panic("twill: GetWait with a nil context")
 	}
-	return s.value
+	if f := d.value(k); f != nil {
+		return f.val, nil
+	}
+	if ctx.Err() != nil {
+		return none, context.Cause(ctx)
+	}
+	w := &dictWaiter[K, V]{ctx: ctx}
+	w.init(w)
+	f, slot, err := d.wait(w, k)
+	switch {
+	case err != nil:
+		return none, err
+	case slot == nil:
+		return f.val, nil // it was set after the first look
+	}
+	if err := w.f.core.Wait(ctx); err != nil {
+		if slot.remove(w) {
+			return none, err
+		}
+		_ = w.f.core.Wait(context.Background()) // it is served right now, or refused
+	}
+	if w.f.core.Canceled() {
+		return none, context.Cause(ctx)
+	}
+	return w.f.result()
 }
 
 // Lookup returns the value of k, and whether k is there. It never waits.
@@ -89,66 +114,35 @@ func (d *Dict[K, V]) Lookup(k K) (V, bool) {
 	return none, false
 }
 
-// Set stores v as the value of k, in place of the one that may be there, and
-// gives it to all who wait for k. After Close it returns [ErrClosed].
+// Set stores v as the value of k, replacing the previous value, and gives it to
+// all gets that wait for k. After Close it returns [ErrClosed].
 func (d *Dict[K, V]) Set(k K, v V) error {
 	_, waiters, err := d.store(k, Resolved(v), func(*Future[V]) bool { return true })
-	tell(waiters, v, nil)
+	serveAll(waiters, v, nil)
 	return err
 }
 
-// store makes f the value of k if what is there now, nil for nothing, is right.
-// It returns what is there afterwards, and those to be told of f.
-func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (now *Future[V], waiters list.List[*dictWaiter[K, V]], err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	slot := d.slots.Get(k)
-	now = slot.future()
-	if d.closed != nil {
-		return now, waiters, ErrClosed
-	}
-	if !right(now) {
-		return now, waiters, nil
-	}
-	if now == nil {
-		d.n++
-	}
-	if slot == nil {
-		d.slots.Set(k, &dictSlot[K, V]{value: f})
-		return f, waiters, nil
-	}
-	slot.value = f
-	return f, d.take(slot), nil
-}
-
-// Fail has those who wait for k now fail with err. Nothing is stored: the next
-// Get of k waits again. If k is there, nobody waits, and Fail does nothing. It
-// panics if err is nil.
+// Fail makes the gets that wait for k now fail with err. Nothing is stored: the
+// next Get of k waits again. If k is there, no get waits, and Fail does nothing.
+// It panics if err is nil.
 func (d *Dict[K, V]) Fail(k K, err error) {
 	if err == nil {
 		panic("twill: Fail with a nil error")
 	}
 	var none V
-	tell(d.remove(k), none, err)
+	serveAll(d.takeMissing(k), none, err)
 }
 
-// remove takes those who wait for k out.
-func (d *Dict[K, V]) remove(k K) (waiters list.List[*dictWaiter[K, V]]) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	slot := d.slots.Get(k)
-	if slot == nil || slot.value != nil {
-		return waiters
-	}
-	d.slots.Delete(k)
-	return d.take(slot)
-}
-
-// Delete takes k out, and reports whether it was there. Those who wait for k, as
-// it was not, go on waiting.
+// Delete removes k, and reports whether it was there. Gets that wait for k, as
+// it was not there, wait on.
+//
+// A function that GetOrCompute is running for k is forgotten, as [Dict.Forget]
+// says: what it computes is not stored after the Delete.
 func (d *Dict[K, V]) Delete(k K) bool {
+	d.forgetCall(k)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.forgetRunsLocked(k)
 	if d.slots.Get(k).future() == nil {
 		return false
 	}
@@ -157,12 +151,13 @@ func (d *Dict[K, V]) Delete(k K) bool {
 	return true
 }
 
-// Update sets k to what fn makes of its value, and returns that. ok tells fn
-// whether k is there; if not, old is zero. If fn returns an error nothing is
-// changed, and Update returns that error, or [ErrClosed] after Close.
+// Update sets k to the value that fn returns for its present value, and returns
+// the new value. ok tells fn whether k is there; if not, old is zero. If fn
+// returns an error nothing is changed, and Update returns that error, or
+// [ErrClosed] after Close.
 //
-// fn runs on the caller's goroutine, under no lock. If k was changed meanwhile,
-// fn is called again with the newer value.
+// fn runs on the caller's goroutine, under no lock. If k was changed while fn
+// ran, fn is called again with the newer value.
 func (d *Dict[K, V]) Update(k K, fn func(old V, ok bool) (V, error)) (V, error) {
 	if fn == nil {
 		panic("twill: Update with a nil function")
@@ -184,10 +179,71 @@ func (d *Dict[K, V]) Update(k K, fn func(old V, ok bool) (V, error)) (V, error) 
 			return none, err
 		}
 		if now == f {
-			tell(waiters, v, nil)
+			serveAll(waiters, v, nil)
 			return v, nil
 		}
 	}
+}
+
+// GetOrCompute is Get that calls fn, on a new goroutine, to make the value of a
+// missing key. Concurrent calls for the same key share one call of fn. Its value
+// is stored, unless the key was set before fn returned: then all futures get the
+// value that was set, at the time it was set. If fn fails, panics or ends its
+// goroutine, the futures of GetOrCompute fail with that and nothing is stored;
+// those of Get wait on. A value for a key that does not equal itself is given to
+// the caller, and not stored.
+//
+// fn gets a context with the values of ctx, which ends when its value is no
+// longer needed: when the last of these futures was canceled, or the contexts of
+// their callers ended, or the key was set. As with a [Pooler], fn is never called
+// while another call for the same key is running, except after [Dict.Forget] and
+// Delete; it is not called if the contexts of all callers have ended. A
+// GetOrCompute for a key within fn for the same key fails with [ErrReentrant].
+// A future whose context ends fails with a [*CanceledError] for the cause.
+func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Context) (V, error)) *Future[V] {
+	if ctx == nil {
+		panic("twill: GetOrCompute with a nil context")
+	}
+	if fn == nil {
+		panic("twill: GetOrCompute with a nil function")
+	}
+	if f := d.value(k); f != nil {
+		return f
+	}
+	if ctx.Err() != nil {
+		return endedFuture[V](ctx)
+	}
+	pooler, err := d.computing()
+	if err != nil {
+		return Rejected[V](err)
+	}
+	w := new(computeWaiter[K, V])
+	w.ctx = ctx
+	w.init(w)
+	f, slot, err := d.wait(&w.dictWaiter, k)
+	switch {
+	case err != nil:
+		return Rejected[V](err)
+	case slot == nil:
+		return f // it was set after the first look
+	}
+	call := w.ask(ctx, slot, pooler, computation[K, V]{k, fn})
+	w.call.Store(call)
+	if w.f.core.Settled() {
+		w.leave() // it was settled before there was a call to leave
+	}
+	return &w.f
+}
+
+// Forget makes the next GetOrCompute for k call its function at once, even if
+// one is running. That one goes on, and gives its value or failure to its
+// callers, but the value is not stored. Forget reports whether one was running.
+func (d *Dict[K, V]) Forget(k K) bool {
+	forgot := d.forgetCall(k)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.forgetRunsLocked(k)
+	return forgot
 }
 
 // Len returns the number of keys that are there.
@@ -221,15 +277,14 @@ func (d *Dict[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// Waiting returns the number of futures that wait for a key, WaitingFor that
-// for one key.
+// Waiting returns the number of gets that wait, for all keys together.
 func (d *Dict[K, V]) Waiting() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.waiting
 }
 
-// WaitingFor returns the number of futures that wait for k.
+// WaitingFor returns the number of gets that wait for k.
 func (d *Dict[K, V]) WaitingFor(k K) int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -239,18 +294,79 @@ func (d *Dict[K, V]) WaitingFor(k K) int {
 	return 0
 }
 
-// Close has all who wait fail with err, in the order in which they came, and
-// every later wait fail with it at once; if err is nil, with [ErrClosed]. What is
-// there can still be got and deleted; setting it gives ErrClosed. A second Close
-// does nothing.
+// Close makes all gets that wait fail with err, in the order in which they were
+// made, and every later get of a missing key fail with it at once. If err is nil
+// it is [ErrClosed]. Values that are there can still be got and deleted; Set
+// returns ErrClosed. A second Close does nothing.
 func (d *Dict[K, V]) Close(err error) {
 	if err == nil {
 		err = ErrClosed
 	}
-	each(d.close(err), func(w *dictWaiter[K, V]) { w.fail(err) })
+	var none V
+	each(d.close(err), func(w *dictWaiter[K, V]) { w.serve(none, err) })
 }
 
-// close takes all who wait out.
+// value is the future of k's value, nil if there is none.
+func (d *Dict[K, V]) value(k K) *Future[V] {
+	d.mu.RLock()
+	defer d.mu.RUnlock() // even if k cannot be compared
+	return d.slots.Get(k).future()
+}
+
+// future is the future of the value, nil if there is no value, or no slot.
+func (s *dictSlot[K, V]) future() *Future[V] {
+	if s == nil {
+		return nil
+	}
+	return s.value
+}
+
+// store makes f the value of k if right approves of the present one, nil for
+// none. It returns the value afterwards, and the waiters to serve with f.
+func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (now *Future[V], waiters list.List[*dictWaiter[K, V]], err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slot := d.slots.Get(k)
+	now = slot.future()
+	if d.closed != nil {
+		return now, waiters, ErrClosed
+	}
+	if !right(now) {
+		return now, waiters, nil
+	}
+	if now == nil {
+		d.n++
+	}
+	if slot == nil {
+		d.slots.Set(k, &dictSlot[K, V]{value: f})
+		return f, waiters, nil
+	}
+	slot.value = f
+	return f, d.takeLocked(slot), nil
+}
+
+// takeMissing takes the line of k, if it is not there, out of the Dict.
+func (d *Dict[K, V]) takeMissing(k K) (waiters list.List[*dictWaiter[K, V]]) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	slot := d.slots.Get(k)
+	if slot == nil || slot.value != nil {
+		return waiters
+	}
+	d.slots.Delete(k)
+	return d.takeLocked(slot)
+}
+
+// takeLocked empties the line of a slot, to which no waiter is added from then
+// on. The links of the waiters are the caller's alone.
+func (d *Dict[K, V]) takeLocked(slot *dictSlot[K, V]) list.List[*dictWaiter[K, V]] {
+	line := slot.line
+	d.waiting -= line.Len()
+	slot.line = list.List[*dictWaiter[K, V]]{}
+	return line
+}
+
+// close takes all waiters out.
 func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -260,7 +376,7 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	d.closed = err
 	all := make([]*dictWaiter[K, V], 0, d.waiting)
 	take := func(slot *dictSlot[K, V]) {
-		line := d.take(slot)
+		line := d.takeLocked(slot)
 		for w, ok := line.PopFront(); ok; w, ok = line.PopFront() {
 			all = append(all, w)
 		}
@@ -272,7 +388,9 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 			take(slot)
 		}
 	}
-	take(&d.never)
+	if d.never != nil {
+		take(d.never)
+	}
 	for _, k := range keys {
 		d.slots.Delete(k)
 	}
@@ -280,159 +398,150 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	return all
 }
 
-// dictWaiter is the future of a get of a missing key.
+// dictWaiter is a get of a missing key. Unlike a [waiter] it is given a value
+// that others get, too; its line is that of a key.
 type dictWaiter[K comparable, V any] struct {
 	root[V]
 	list.Links[*dictWaiter[K, V]]
-	d    *Dict[K, V]
-	k    K
-	slot *dictSlot[K, V] // on whose line it is, nil if on none; guarded by d.mu
-	came uint64
+	slot *dictSlot[K, V] // in whose line it is or was
+	came uint64          // its number
+	ctx  context.Context // bounds the wait; nil if nothing does
 }
 
-// wait puts w into the line of its key. It returns its future, or that of the
-// value if it came meanwhile.
-func (d *Dict[K, V]) wait(w *dictWaiter[K, V]) (*Future[V], error) {
+func (w *dictWaiter[K, V]) init(node settle.Node) {
+	w.link.Do = node
+	w.f.core.SetUp(&w.link)
+	settle.Made(&w.f.core)
+}
+
+// wait puts w into the line of k, and returns its future and the slot. If k was
+// set it returns the future of the value, and no slot.
+func (d *Dict[K, V]) wait(w *dictWaiter[K, V], k K) (*Future[V], *dictSlot[K, V], error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	slot := d.slots.Get(w.k)
+	slot := d.slots.Get(k)
 	if f := slot.future(); f != nil {
-		return f, nil
+		return f, nil, nil
 	}
 	if d.closed != nil {
-		return nil, d.closed
+		return nil, nil, d.closed
 	}
 	switch {
-	case !keymap.Findable(w.k):
-		slot = &d.never // in slots it could not be taken out again
+	case !keymap.Findable(k): // in slots it could not be removed again
+		if slot = d.never; slot == nil {
+			slot = &dictSlot[K, V]{d: d, k: k}
+			d.never = slot
+		}
 	case slot == nil:
-		slot = new(dictSlot[K, V])
-		d.slots.Set(w.k, slot)
+		slot = &dictSlot[K, V]{d: d, k: k}
+		d.slots.Set(k, slot)
 	}
 	w.slot = slot
 	slot.line.PushBack(w)
 	d.came++
 	w.came = d.came
 	d.waiting++
-	return &w.f, nil
+	return &w.f, slot, nil
 }
 
-// take empties the line of a slot; the lock must be held. From then on the
-// waiters' links are the caller's alone.
-func (d *Dict[K, V]) take(slot *dictSlot[K, V]) list.List[*dictWaiter[K, V]] {
-	line := slot.line
-	for w := range line.All() {
-		w.slot = nil
-	}
-	d.waiting -= line.Len()
-	slot.line = list.List[*dictWaiter[K, V]]{}
-	return line
-}
-
-// tell settles the futures of those who waited. If a handler ends the
-// goroutine, a fresh one goes on.
-func tell[K comparable, V any](waiters list.List[*dictWaiter[K, V]], v V, err error) {
-	defer func() {
-		if waiters.Len() > 0 {
-			go tell(waiters, v, err)
-		}
-	}()
-	for w, ok := waiters.PopFront(); ok; w, ok = waiters.PopFront() {
-		w.f.settleResult(v, err)
-	}
-}
-
-// part takes w out of its line, and reports whether it was there: if not, it was
-// settled, or whoever took it out is about to do that. The last one takes the
-// line out of the Dict.
-func (w *dictWaiter[K, V]) part() bool {
-	d := w.d
+// remove takes w out of the line, and reports whether it was there. The last
+// one removes the key from the Dict.
+func (s *dictSlot[K, V]) remove(w *dictWaiter[K, V]) bool {
+	d := s.d // s.k is not findable if s is d.never
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	slot := w.slot
-	if slot == nil {
+	if s.line.Len() == 0 || !s.line.Remove(w) { // of a line that was taken, the links are not to be read
 		return false
 	}
-	slot.line.Remove(w)
-	w.slot = nil
 	d.waiting--
-	if slot.line.Len() == 0 {
-		d.slots.Delete(w.k)
+	if s.line.Len() == 0 {
+		d.slots.Delete(s.k)
 	}
 	return true
 }
 
-// waits reports whether w is on a line.
-func (w *dictWaiter[K, V]) waits() bool {
-	w.d.mu.RLock()
-	defer w.d.mu.RUnlock()
-	return w.slot != nil
+// has reports whether w is in the line.
+func (s *dictSlot[K, V]) has(w *dictWaiter[K, V]) bool {
+	s.d.mu.RLock()
+	defer s.d.mu.RUnlock()
+	return s.line.Len() > 0 && s.line.Has(w)
 }
 
-func (w *dictWaiter[K, V]) fail(err error) {
+// serve settles the future of a waiter that was taken out of its line, unless
+// its caller's context has ended: then the future is canceled.
+func (w *dictWaiter[K, V]) serve(v V, err error) {
 	var none V
-	w.f.settle(none, settle.NewFailure(err))
+	var fail *settle.Failure
+	switch {
+	case w.ctx != nil && w.ctx.Err() != nil:
+		v, fail = none, canceled(context.Cause(w.ctx))
+	case err != nil:
+		v, fail = none, settle.NewFailure(err)
+	}
+	word, ok := w.f.core.Begin()
+	if !ok {
+		return
+	}
+	w.f.val = v
+	w.ctx = nil
+	if !settle.Underway(word) { // else a cancel may still look for the slot
+		w.slot = nil
+	}
+	list := w.f.core.Publish(word, fail)
+	if h, ok := w.link.Do.(leaver); ok {
+		h.leave()
+	}
+	if list != nil {
+		settle.Drain(&w.f.core, list)
+	}
 }
 
-// Fire is called when the get is cancelled.
+// serveAll serves waiters in their order. If a handler ends the goroutine, a new
+// one goes on.
+func serveAll[K comparable, V any](waiters list.List[*dictWaiter[K, V]], v V, err error) {
+	defer func() {
+		if waiters.Len() > 0 {
+			go serveAll(waiters, v, err)
+		}
+	}()
+	for w, ok := waiters.PopFront(); ok; w, ok = waiters.PopFront() {
+		w.serve(v, err)
+	}
+}
+
+// Fire is called when the get is canceled.
 func (w *dictWaiter[K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	w.part()
+	w.leaveLine()
 	return w.end(left)
 }
 
-// GetOrCompute is Get that has fn called, on a goroutine of its own, to make
-// the value of a missing key. Those who ask for the same key while fn runs share
-// that one call. Its value is stored, unless the key was set meanwhile: then that is
-// what everybody gets, at the time it was set. If fn fails, panics or ends its
-// goroutine, the futures of GetOrCompute fail with that and nothing is stored;
-// those of Get go on waiting. What fn makes for a key that does not equal itself
-// goes to the one who asked, and is not stored.
-//
-// fn gets a context with the values of ctx, which ends when nobody needs fn any more:
-// when the last of these futures was cancelled, or their contexts ended, or the key
-// was set. As with a [Pooler], fn is never called twice at a time for a key, and a
-// GetOrCompute for a key within fn for the same key fails with [ErrReentrant].
-func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Context) (V, error)) *Future[V] {
-	if ctx == nil {
-		panic("twill: GetOrCompute with a nil context")
+// leaveLine takes w out of its line for a cancel.
+func (w *dictWaiter[K, V]) leaveLine() {
+	if w.slot.remove(w) {
+		w.slot, w.ctx = nil, nil
 	}
-	if fn == nil {
-		panic("twill: GetOrCompute with a nil function")
-	}
-	if f := d.value(k); f != nil {
-		return f
-	}
-	pooler, err := d.computing()
-	if err != nil {
-		return Rejected[V](err)
-	}
-	w := &computeWaiter[K, V]{dictWaiter: dictWaiter[K, V]{d: d, k: k}}
-	w.link.Do = w
-	w.f.core.SetUp(&w.link)
-	settle.Made(&w.f.core)
-
-	f, err := d.wait(&w.dictWaiter)
-	if err != nil {
-		return Rejected[V](err)
-	}
-	if f != &w.f {
-		return f // it came meanwhile
-	}
-	w.call.Store(w.ask(ctx, pooler, computation[K, V]{k, fn}))
-	if w.f.core.Settled() {
-		w.leave() // it was settled before there was a call to leave
-	}
-	return &w.f
 }
 
-// computation is what the Dict's pooler is called with.
+// computation is the argument of the Dict's pooler.
 type computation[K comparable, V any] struct {
 	k  K
 	fn func(context.Context) (V, error)
 }
 
+// computed is its result.
+type computed[V any] struct {
+	v      V
+	stored bool // by this call or by another
+}
+
+// dictRuns are the functions of GetOrCompute that are running for a key.
+type dictRuns struct {
+	n         int
+	forgotten int // how often all of them were forgotten
+}
+
 // computing is the pooler that calls the functions of GetOrCompute.
-func (d *Dict[K, V]) computing() (*Pooler[computation[K, V], V], error) {
+func (d *Dict[K, V]) computing() (*Pooler[computation[K, V], computed[V]], error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed != nil {
@@ -444,23 +553,63 @@ func (d *Dict[K, V]) computing() (*Pooler[computation[K, V], V], error) {
 	return d.pooler, nil
 }
 
-func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (V, error) {
+// compute is the function of the pooler.
+func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (computed[V], error) {
 	if v, ok := d.Lookup(c.k); ok {
-		return v, nil // set since it was missing
-	}
-	v, err := c.fn(ctx)
-	if err != nil || ctx.Err() != nil { // what nobody needs is not stored
-		return v, err
+		return computed[V]{v, true}, nil // set since it was missing
 	}
 	if !keymap.Findable(c.k) {
-		return v, nil // nobody would find it; each caller gets what it made
+		v, err := c.fn(ctx)
+		return computed[V]{v: v}, err
 	}
-	now, waiters, err := d.store(c.k, Resolved(v), func(now *Future[V]) bool { return now == nil })
-	tell(waiters, v, nil)
-	if err != nil {
-		return v, err
+	runs, forgotten := d.beginRun(c.k)
+	defer d.endRun(c.k, runs)
+	v, err := c.fn(ctx)
+	if err != nil || ctx.Err() != nil { // a value that is not needed is not stored
+		return computed[V]{v: v}, err
 	}
-	return now.val, nil
+	f := Resolved(v)
+	now, waiters, err := d.store(c.k, f, func(now *Future[V]) bool { return now == nil && runs.forgotten == forgotten })
+	if err != nil || now == nil {
+		return computed[V]{v: v}, err
+	}
+	if now == f {
+		serveAll(waiters, v, nil)
+	}
+	return computed[V]{now.val, true}, nil
+}
+
+func (d *Dict[K, V]) beginRun(k K) (runs *dictRuns, forgotten int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if runs = d.runs.Get(k); runs == nil {
+		runs = new(dictRuns)
+		d.runs.Set(k, runs)
+	}
+	runs.n++
+	return runs, runs.forgotten
+}
+
+func (d *Dict[K, V]) endRun(k K, runs *dictRuns) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if runs.n--; runs.n == 0 {
+		d.runs.Delete(k)
+	}
+}
+
+// forgetCall makes the next GetOrCompute for k start a call of its own.
+func (d *Dict[K, V]) forgetCall(k K) bool {
+	d.mu.RLock()
+	pooler := d.pooler
+	d.mu.RUnlock()
+	return pooler != nil && pooler.Forget(computation[K, V]{k: k})
+}
+
+func (d *Dict[K, V]) forgetRunsLocked(k K) {
+	if runs := d.runs.Get(k); runs != nil {
+		runs.forgotten++
+	}
 }
 
 // computeWaiter is a dictWaiter that keeps a call of the pooler going.
@@ -469,17 +618,17 @@ type computeWaiter[K comparable, V any] struct {
 	call atomic.Pointer[Future[struct{}]]
 }
 
-// ask calls the function, or joins the call that is underway. Its success comes
-// to w by way of the Dict, where it is stored.
-func (w *computeWaiter[K, V]) ask(ctx context.Context, pooler *Pooler[computation[K, V], V], c computation[K, V]) *Future[struct{}] {
-	return HandleFuture(pooler.Call(ctx, c), func(v V, err error) *Future[struct{}] {
+// ask calls the function, or joins the call that is running. A value that was
+// stored comes to w by way of the Dict.
+func (w *computeWaiter[K, V]) ask(ctx context.Context, slot *dictSlot[K, V], pooler *Pooler[computation[K, V], computed[V]], c computation[K, V]) *Future[struct{}] {
+	return HandleFuture(pooler.Call(ctx, c), func(got computed[V], err error) *Future[struct{}] {
 		switch {
-		case err == nil && keymap.Findable(c.k):
-			if w.waits() {
-				return w.ask(ctx, pooler, c) // stored and deleted again before w came
+		case err == nil && got.stored:
+			if slot.has(&w.dictWaiter) {
+				return w.ask(ctx, slot, pooler, c) // stored and deleted again before w came
 			}
-		case w.part(): // else it gets a value that was stored meanwhile
-			w.f.settleResult(v, err)
+		case slot.remove(&w.dictWaiter): // else it gets a value that was stored by another
+			w.serve(got.v, err)
 		}
 		return Resolved(struct{}{})
 	})
@@ -487,16 +636,16 @@ func (w *computeWaiter[K, V]) ask(ctx context.Context, pooler *Pooler[computatio
 
 // leave is called when the key was set, or the wait failed.
 func (w *computeWaiter[K, V]) leave() {
-	if call := w.call.Load(); call != nil {
+	if call := w.call.Swap(nil); call != nil {
 		call.Cancel(ErrNotNeeded)
 	}
 }
 
-// Fire is called when the wait is cancelled.
+// Fire is called when the wait is canceled.
 func (w *computeWaiter[K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	w.part()
+	w.leaveLine()
 	core, list := w.end(left) // before the call, whose failure would come first
-	if call := w.call.Load(); call != nil {
+	if call := w.call.Swap(nil); call != nil {
 		call.Cancel(causeOf(left.Err))
 	}
 	return core, list

@@ -43,7 +43,9 @@ func (w *waiter[T]) init(owner waiterOwner[T]) {
 
 // Fire is called when the future is canceled.
 func (w *waiter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	w.owner.leave(w)
+	if w.owner.leave(w) {
+		w.owner = nil
+	}
 	return w.end(left)
 }
 

@@ -323,9 +323,13 @@ func acquireOf(w *waiter[func()]) *acquireWaiter { return w.owner.(*acquireWaite
 // line, for many tokens, the next ones may get theirs now; on a goroutine of its
 // own, as that runs handlers.
 func (a *acquireWaiter) leave(w *waiter[func()]) bool {
-	waited, more := a.s.remove(w)
+	s := a.s
+	waited, more := s.remove(w)
 	if more {
-		sched.Go(a.s.handOver)
+		sched.Go(s.handOver)
+	}
+	if waited {
+		a.s = nil
 	}
 	return waited
 }

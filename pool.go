@@ -1,6 +1,7 @@
 package twill
 
 import (
+	"context"
 	"time"
 
 	"github.com/twillgo/twill/internal/list"
@@ -9,19 +10,20 @@ import (
 	"github.com/twillgo/twill/internal/watermark"
 )
 
-// Pool is the set of futures, of any types, that are still in flight, and says
-// when it is empty: the piece for a graceful shutdown. Unlike [sync.Pool], it
-// keeps nothing for later use; unlike a [sync.WaitGroup], it may be added to at any
-// time, be asked what is in it, and cancel it. It mirrors DeferredPool.
+// Pool is a set of futures, of any types, not a worker pool: it knows which
+// futures have not settled, and when there are none, as a graceful shutdown needs.
+// Unlike [sync.Pool] it keeps nothing for later use. Unlike a [sync.WaitGroup]
+// futures may be added at any time, listed and canceled. It is the equivalent of
+// Twisted's DeferredPool.
 //
-// The zero value is an empty pool. A Pool must not be copied after first use. All
-// methods may be called from any goroutine. A pool only watches: it takes no
-// errors, and being in it keeps no future from being cancelled.
+// The zero value is an empty pool. A Pool must not be copied after first use. Its
+// methods may be called by several goroutines. A pool only watches its futures:
+// it handles no errors, and does not keep a future from being canceled.
 type Pool struct {
-	mu      sched.Mutex // guards all below
+	mu      sched.Mutex // guards the fields below
 	opts    PoolOptions
-	members map[*settle.Core]*poolMember // nil when empty, to give the memory back
-	order   list.List[*poolMember]       // the same, in the order of adding
+	members map[*settle.Core]*poolMember // nil when empty, to release the memory
+	order   list.List[*poolMember]       // the members, in the order of Add
 	waiting list.List[*waiter[struct{}]] // for the pool to be empty
 	closed  bool
 	marks   watermark.Marks
@@ -31,39 +33,43 @@ type Pool struct {
 
 // PoolOptions are the water marks of a pool.
 type PoolOptions struct {
-	// OnHigh is called when the number of futures in the pool reaches High,
-	// OnLow when it is down to Low after that; then OnHigh may be called again. They get the
-	// number at that moment and are called in turn, never two at a time, on a
-	// goroutine that adds or settles a future, or a fresh one after a panic, which goes to
-	// [OnUnhandled]. They may call the pool, but not wait for each other. A nil function is not called.
+	// OnHigh is called when the number of futures in the pool reaches High.
+	// OnLow is called when the number falls to Low after that; then OnHigh may be
+	// called again. With High 0 there are no marks.
+	//
+	// The functions get the number at that moment. They are called in turn,
+	// never two at a time, on a goroutine that adds or settles a future, or on a
+	// new one after a panic, which goes to [OnUnhandled]. They may call methods of
+	// the pool but must not wait for each other. A nil function is skipped.
 	High, Low     int
 	OnHigh, OnLow func(n int)
 }
 
-// PoolStats is what [Pool.Stats] tells.
+// PoolStats are the figures of a pool; see [Pool.Stats].
 type PoolStats struct {
 	Len     int             // futures in the pool
-	Peak    int             // the most there ever were
-	Added   uint64          // futures that were ever in it
-	Waiting int             // futures of Empty and NextEmpty that wait
-	Ages    []time.Duration // time since each was added, longest first
+	Peak    int             // maximum of Len so far
+	Added   uint64          // futures added so far
+	Waiting int             // waits of Empty, NextEmpty and EmptyWait
+	Ages    []time.Duration // time since each future was added, longest first
 }
 
-// NewPool returns a pool with water marks; nil is none. It panics if High is
-// not above Low or Low is negative.
+// NewPool returns a pool with water marks. If opts is nil there are none, as in
+// the zero value. It panics if Low is negative or High is not greater than Low,
+// unless High and Low are 0.
 func NewPool(opts *PoolOptions) *Pool {
 	p := new(Pool)
 	if opts != nil {
-		if opts.Low < 0 || opts.High <= opts.Low {
-			panic("twill: NewPool: the high mark must be above the low one, and that not negative")
+		if opts.Low < 0 || opts.High <= opts.Low && (opts.High != 0 || opts.Low != 0) {
+			panic("twill: NewPool: High must be greater than Low, and Low must not be negative")
 		}
 		p.opts = *opts
 	}
 	return p
 }
 
-// Add puts f into the pool until it settles. A future that is settled already,
-// or in the pool already, changes nothing. After Close it returns [ErrClosed].
+// Add puts f into the pool until it settles. If f has settled, or is in the pool
+// already, Add changes nothing. After Close it returns [ErrClosed].
 func (p *Pool) Add(f AnyFuture) error {
 	var core *settle.Core
 	if f != nil {
@@ -97,7 +103,7 @@ func (p *Pool) Add(f AnyFuture) error {
 		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
 	if !core.Add(&m.link, 0) {
-		settle.Run(m, nil) // it settled meanwhile
+		settle.Run(m, nil) // it has settled since
 	}
 	return nil
 }
@@ -110,28 +116,44 @@ func (p *Pool) Len() int {
 }
 
 // Empty returns a future that settles when the pool is empty: at once if it is
-// so now. It may be asked again and again; futures of Empty and NextEmpty settle
-// in the order in which they were asked for.
+// empty now. Futures of Empty and NextEmpty settle in the order in which they
+// were made.
+//
+// An Await that gives up does not withdraw the future: it takes memory until the
+// pool is empty, or the future is canceled. To bound the wait by a context, as in a
+// health check, use [Pool.EmptyWait].
 func (p *Pool) Empty() *Future[struct{}] { return p.wait(true) }
 
 // NextEmpty returns a future that settles the next time the pool becomes empty:
 // if it is empty now, only after something was in it.
 func (p *Pool) NextEmpty() *Future[struct{}] { return p.wait(false) }
 
-func (p *Pool) wait(now bool) *Future[struct{}] {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if now && p.order.Len() == 0 {
-		return Resolved(struct{}{})
+// EmptyWait blocks until the pool is empty, or until ctx ends: then it returns
+// [context.Cause] of ctx and leaves nothing behind.
+func (p *Pool) EmptyWait(ctx context.Context) error {
+	if ctx == nil {
+		panic("twill: EmptyWait with a nil context")
 	}
-	w := new(waiter[struct{}])
-	w.init(p)
-	p.waiting.PushBack(w)
-	return &w.f
+	ended := ctx.Err() != nil
+	p.mu.Lock()
+	if p.order.Len() == 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	if ended {
+		p.mu.Unlock()
+		return context.Cause(ctx)
+	}
+	b := new(blockedWaiter[struct{}])
+	b.init(ctx, p)
+	p.waiting.PushBack(&b.waiter)
+	p.mu.Unlock()
+	_, err := b.await()
+	return err
 }
 
-// CancelAll cancels every future that is in the pool now, in the order of
-// adding, each by its own Cancel(cause).
+// CancelAll cancels every future that is in the pool now, in the order of Add,
+// each by its own Cancel(cause).
 func (p *Pool) CancelAll(cause error) {
 	p.mu.Lock()
 	all := make([]AnyFuture, 0, p.order.Len())
@@ -142,15 +164,15 @@ func (p *Pool) CancelAll(cause error) {
 	each(all, func(f AnyFuture) { f.Cancel(cause) })
 }
 
-// Close has later calls of Add return [ErrClosed]. What is in the pool stays
-// there until it settles. Close may be called again.
+// Close makes later calls of Add return [ErrClosed]. Futures in the pool stay
+// there until they settle. A second Close does nothing.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
 	p.mu.Unlock()
 }
 
-// Stats tells how the pool is doing.
+// Stats returns the figures of the pool.
 func (p *Pool) Stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -165,6 +187,19 @@ func (p *Pool) Stats() PoolStats {
 	return s
 }
 
+// wait is Empty if now is true, and NextEmpty.
+func (p *Pool) wait(now bool) *Future[struct{}] {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now && p.order.Len() == 0 {
+		return Resolved(struct{}{})
+	}
+	w := new(waiter[struct{}])
+	w.init(p)
+	p.waiting.PushBack(w)
+	return &w.f
+}
+
 // poolMember is a future in a pool.
 type poolMember struct {
 	list.Links[*poolMember]
@@ -175,7 +210,7 @@ type poolMember struct {
 	added time.Time
 }
 
-// Fire takes the member out, which may empty the pool.
+// Fire removes the member, which may empty the pool.
 func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	p := m.pool
 	p.mu.Lock()
@@ -191,18 +226,18 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	tell := p.marks.Watch(p.order.Len(), p.opts.Low, p.opts.High)
 	p.mu.Unlock()
 	m.f, m.core = nil, nil
-	if tell { // last, and also if a handler ends the goroutine
+	if tell { // last, and even if a handler ends the goroutine
 		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
 	each(ready, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
 	return nil, nil
 }
 
-// Abort has nothing to do: a handler that ended the goroutine has failed its
-// own future.
+// Abort does nothing: a handler that ended the goroutine has failed its own
+// future.
 func (m *poolMember) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: nothing is cancelled by way of a pool.
+// Source is nil: no cancellation passes a pool.
 func (m *poolMember) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // leave takes a future of Empty or NextEmpty out of the line.

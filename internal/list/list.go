@@ -99,6 +99,12 @@ func (l *By[T, F]) Remove(x T) bool {
 	return true
 }
 
+// Has reports whether x, which may be in this list or in none, is in this list.
+func (l *By[T, F]) Has(x T) bool {
+	var none T
+	return l.links(x).next != none
+}
+
 // All yields the items from the first to the last. The list must not change
 // during the iteration.
 func (l *By[T, F]) All() iter.Seq[T] {
