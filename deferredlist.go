@@ -2,7 +2,6 @@ package twill
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -873,12 +872,12 @@ func (m *mapping[A, R]) call(a A) *Future[R] {
 // result is that of the call f, for which it waits until ctx ends.
 func (m *mapping[A, R]) result(f *Future[R]) Result[R] {
 	v, err := f.Await(m.ctx)
-	if err != nil && m.ctx.Err() != nil {
+	if err != nil && (m.ctx.Err() != nil || !f.core.Settled()) {
 		end := endOf(m.ctx)
 		m.drop(f, end)
-		if isEnd(m.ctx, err) {
+		if isEndOf(m.ctx, err) {
 			m.told = true
-			err = endedBy(end, err)
+			err = end
 		}
 	}
 	return Result[R]{v, err}
@@ -889,7 +888,7 @@ func (m *mapping[A, R]) drop(f *Future[R], cause error) {
 	if f.Cancel(cause) {
 		return
 	}
-	if fail := f.core.Failure(); fail != nil && !isPanic(fail.Err) {
+	if fail := f.core.Failure(); fail != nil && !isStop(fail.Err) {
 		fail.Take()
 	}
 }
@@ -900,31 +899,6 @@ func endOf(ctx context.Context) error {
 		return err
 	}
 	return context.Canceled // of a ctx that is done before its Err says so
-}
-
-// isEnd reports whether err says that ctx, which has ended, has. An error whose
-// methods panic does not, and a panic does not.
-func isEnd(ctx context.Context, err error) (is bool) {
-	defer func() { _ = recover() }()
-	return (errors.Is(err, context.Cause(ctx)) || errors.Is(err, ctx.Err())) && !isPanic(err)
-}
-
-// endedBy returns err, which says that a context has ended, so that it is the
-// cause of that end, too.
-func endedBy(cause, err error) error {
-	switch {
-	case errors.Is(err, cause):
-		return err
-	case err == context.Canceled || err == context.DeadlineExceeded:
-		return cause
-	}
-	return fmt.Errorf("%w: %w", cause, err)
-}
-
-func isPanic(err error) (is bool) {
-	defer func() { _ = recover() }()
-	_, is = errors.AsType[*PanicError](err)
-	return is || errors.Is(err, ErrGoexit)
 }
 
 func checkMap(name string, ctx context.Context, noSeq bool, width int, noFunc bool) {

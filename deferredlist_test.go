@@ -986,7 +986,8 @@ func TestMapNeverEndsSilently(t *testing.T) {
 	}
 }
 
-// A context whose Done is not closed when its Err is there.
+// A context whose Done is not closed when its Err is there, and one the other way
+// around.
 func TestMapLooksAtErr(t *testing.T) {
 	for name, mapped := range bothMaps {
 		t.Run(name, func(t *testing.T) {
@@ -999,6 +1000,13 @@ func TestMapLooksAtErr(t *testing.T) {
 			}))
 			require.LessOrEqual(t, values, 2)
 			require.Equal(t, []error{kit.ErrBoom}, errs)
+
+			late := &errContext{Context: context.Background(), done: make(chan struct{})} // Done without Err
+			close(late.done)
+			gate := make(chan struct{})
+			_, errs = failures(mapped(late, count(1), 1, func(context.Context, int) (int, error) { <-gate; return 0, nil }))
+			close(gate)
+			require.Len(t, errs, 1)
 			require.Len(t, errs, 1)
 			require.Error(t, errs[0])
 		})

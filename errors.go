@@ -259,11 +259,14 @@ func isStop(err error) bool {
 // failureOf records err, with which the work that ctx was given to has ended.
 func failureOf(ctx context.Context, err error) *settle.Failure {
 	fail := settle.NewFailure(err)
-	if end := ctx.Err(); end != nil {
-		cause := context.Cause(ctx)
-		fail.Expected = consistsOf(err, func(e error) bool { return isSelf(e, end) || isSelf(e, cause) })
-	}
+	fail.Expected = ctx.Err() != nil && isEndOf(ctx, err)
 	return fail
+}
+
+// isEndOf reports whether err says nothing but that ctx, which has ended, has.
+func isEndOf(ctx context.Context, err error) bool {
+	end, cause := ctx.Err(), context.Cause(ctx)
+	return consistsOf(err, func(e error) bool { return isSelf(e, end) || isSelf(e, cause) })
 }
 
 // answered records err, which a handler has returned that was called with fail:

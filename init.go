@@ -1,10 +1,6 @@
 package twill
 
-import (
-	"context"
-
-	"github.com/twillgo/twill/internal/settle"
-)
+import "context"
 
 // Init is a value whose construction takes time, such as a connection, and a
 // line for the calls that need it: calls made before it is ready wait. Unlike
@@ -43,7 +39,7 @@ func NewInit[T any](ctx context.Context, fn func(ctx context.Context) (T, error)
 		panic("twill: NewInit with a nil function")
 	}
 	if ctx.Err() != nil {
-		return &Init[T]{endedBefore[T](ctx)}
+		return &Init[T]{endedFuture[T](ctx)}
 	}
 	return &Init[T]{Go(ctx, fn)}
 }
@@ -96,7 +92,7 @@ func MethodContext[T, A, R any](in *Init[T], method func(T, context.Context, A) 
 			panic("twill: call with a nil context")
 		}
 		if ctx.Err() != nil {
-			return endedBefore[R](ctx)
+			return endedFuture[R](ctx)
 		}
 		ready := in.Ready()
 		if ctx.Done() != nil {
@@ -104,17 +100,9 @@ func MethodContext[T, A, R any](in *Init[T], method func(T, context.Context, A) 
 		}
 		return ThenFuture(ready, func(v T) *Future[R] {
 			if ctx.Err() != nil { // what watches ctx may be late
-				return endedBefore[R](ctx)
+				return endedFuture[R](ctx)
 			}
 			return Go(ctx, func(ctx context.Context) (R, error) { return method(v, ctx, arg) })
 		})
 	}
-}
-
-// endedBefore returns the future of a call that ctx ended before it began.
-func endedBefore[T any](ctx context.Context) *Future[T] {
-	f := new(Future[T])
-	settle.Made(&f.core)
-	f.core.Preset(canceled(endOf(ctx)))
-	return f
 }
