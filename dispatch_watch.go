@@ -335,9 +335,9 @@ const maxEvents = 1024
 
 // Events returns what happens in q from now on, in its order. Who reads it does
 // not hold q up: up to 1024 events wait, and then the oldest are dropped, which
-// the next one says. It ends when ctx does, and when a stopped queue has no more
-// job underway; it can be read once. The subscription lasts until it was read
-// to its end or ctx has ended.
+// the next one says. It ends with ctx, after what was there to read, and when a
+// stopped queue has no more job underway; ctx.Err() tells which. It can be read
+// once. The subscription lasts until it was read to its end or ctx has ended.
 func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[DispatchEvent[A, R]] {
 	if ctx == nil {
 		panic("twill: Events with a nil context")
@@ -355,9 +355,10 @@ func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[Disp
 
 // Results returns the jobs that end from now on, also by a cancel, in the order
 // in which they do: their futures have settled. Nothing is dropped: what was
-// not read waits, without a limit. It ends when ctx does, and when a stopped
-// queue has no more job underway; it can be read once. The subscription lasts
-// until it was read to its end or ctx has ended.
+// not read waits, without a limit. It ends with ctx, after the jobs that ended
+// before, and when a stopped queue has no more job underway; ctx.Err() tells
+// which. It can be read once. The subscription lasts until it was read to its end
+// or ctx has ended.
 func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Job[A, R]] {
 	if ctx == nil {
 		panic("twill: Results with a nil context")

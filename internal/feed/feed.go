@@ -45,18 +45,19 @@ func (fs *Feeds[E]) Close() {
 }
 
 // Subscribe adds a reader that receives what is pushed from now on, until ctx
-// ends. A limit above 0 bounds what waits for the reader: beyond it the oldest
+// ends, and nothing if ctx has ended. A limit above 0 bounds what waits for the reader: beyond it the oldest
 // is dropped. mu is the owner's lock; the caller must not hold it.
 func (fs *Feeds[E]) Subscribe(ctx context.Context, mu *sched.Mutex, limit int) *Feed[E] {
 	f := &Feed[E]{mu: mu, from: fs, ctx: ctx, limit: limit, more: make(chan struct{}, 1)}
+	ended := ctx.Err() != nil // user code, and not for the lock
 	mu.Lock()
-	if fs.closed {
+	if fs.closed || ended {
 		f.over = true
 	} else {
 		fs.feeds = append(fs.feeds, f)
 	}
 	mu.Unlock()
-	f.stop = context.AfterFunc(ctx, f.end)
+	f.stop = context.AfterFunc(ctx, f.leave)
 	return f
 }
 
@@ -74,31 +75,36 @@ type Feed[E any] struct {
 }
 
 // All yields what was pushed, with the number of those dropped right before it.
-// It ends when ctx ends, and after a Close when all is read. It can be read
-// once.
+// After the end of ctx, and after a Close, it yields what is left to read and
+// ends. It can be read once.
 func (f *Feed[E]) All() iter.Seq2[E, int] {
 	return func(yield func(E, int) bool) {
-		defer f.end()
+		defer f.drop()
 		defer f.stop()
-		for f.ctx.Err() == nil {
+		for {
 			f.mu.Lock()
-			if f.buf.Len() == 0 {
-				over := f.over
+			if f.buf.Len() > 0 {
+				e, lost := f.buf.Pop(), f.lost
+				f.lost = 0
 				f.mu.Unlock()
-				if over {
+				if !yield(e, lost) {
 					return
-				}
-				select {
-				case <-f.more:
-				case <-f.ctx.Done():
 				}
 				continue
 			}
-			e, lost := f.buf.Pop(), f.lost
-			f.lost = 0
+			over := f.over
 			f.mu.Unlock()
-			if !yield(e, lost) {
+			if over {
 				return
+			}
+			if f.ctx.Err() != nil { // the watch of ctx may be late
+				f.leave()
+				continue
+			}
+			select {
+			case <-f.more:
+			case <-f.ctx.Done():
+				f.leave()
 			}
 		}
 	}
@@ -111,13 +117,21 @@ func (f *Feed[E]) wake() {
 	}
 }
 
-// end removes the feed and drops what waits in it.
-func (f *Feed[E]) end() {
+// leave removes the feed: nothing is added to it any longer.
+func (f *Feed[E]) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.over = true
-	f.buf = ring.Buffer[E]{}
 	if i := slices.Index(f.from.feeds, f); i >= 0 {
 		f.from.feeds = slices.Delete(f.from.feeds, i, i+1)
 	}
+	f.wake()
+}
+
+// drop removes the feed and what waits in it.
+func (f *Feed[E]) drop() {
+	f.leave()
+	f.mu.Lock()
+	f.buf = ring.Buffer[E]{}
+	f.mu.Unlock()
 }

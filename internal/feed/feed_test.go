@@ -83,6 +83,12 @@ func TestAReaderThatLeavesIsRemoved(t *testing.T) {
 	s.push(1)
 	cancel()
 	got, _ := read(f)
-	require.Empty(t, got)
+	require.Equal(t, []int{1}, got, "what was pushed before the end of ctx is not lost")
+	require.Zero(t, s.readers())
+
+	f = s.feeds.Subscribe(ctx, &s.mu, 0)
+	s.push(2)
+	got, _ = read(f)
+	require.Empty(t, got, "after the end")
 	require.Zero(t, s.readers())
 }

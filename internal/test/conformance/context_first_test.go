@@ -103,7 +103,6 @@ var notYet = map[string]bool{
 	"Race.ExecuteHeld":               true,
 	"RaceOf":                         true,
 	"ResizableDispatchQueue.PutWait": true,
-	"ResizableDispatchQueue.Results": true,
 }
 
 func TestTheContextEndedFirst(t *testing.T) {
