@@ -541,7 +541,7 @@ func TestListsFromManyGoroutines(t *testing.T) {
 
 func TestListScalesToAMillion(t *testing.T) {
 	n := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		n = 50_000
 	}
 	ps, fs := kit.Promises(n)

@@ -606,7 +606,7 @@ func TestDictLetsGoOfValues(t *testing.T) {
 
 func TestDictMillionKeysLeaveNothing(t *testing.T) {
 	keys := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		keys = 50_000
 	}
 	var d twill.Dict[int, int]

@@ -179,7 +179,7 @@ func TestRunWithFutureReleasesWhateverTheFunctionDoes(t *testing.T) {
 // Each run in line has a future that is settled already.
 func TestRunWithFutureOfManyInLine(t *testing.T) {
 	runs := 200_000
-	if testing.Short() {
+	if !kit.Long() {
 		runs = 20_000
 	}
 	kit.SmallStack(t)
@@ -476,7 +476,7 @@ func TestSemaphoreGoexitInAHandler(t *testing.T) {
 // Each handler releases, which runs the next handler; the stack stays small.
 func TestSemaphoreReleasesInHandlersNestABit(t *testing.T) {
 	waiters := 300_000
-	if testing.Short() {
+	if !kit.Long() {
 		waiters = 50_000
 	}
 	kit.SmallStack(t)
@@ -503,7 +503,7 @@ func TestSemaphoreReleasesInHandlersNestABit(t *testing.T) {
 
 func TestSemaphoreCancelledWaitsLeaveNothing(t *testing.T) {
 	waits := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		waits = 50_000
 	}
 	s := twill.NewSemaphore(1)

@@ -1107,7 +1107,7 @@ func (s *poolerStress) step(t *testing.T, rnd *rand.Rand) {
 
 func TestPoolerMillionKeysLeaveNothing(t *testing.T) {
 	keys := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		keys = 50_000
 	}
 	var held []*twill.Promise[int]

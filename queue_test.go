@@ -277,7 +277,7 @@ func TestQueueFromManyGoroutines(t *testing.T) {
 
 func TestQueueScales(t *testing.T) {
 	n := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		n = 50_000
 	}
 	var q twill.Queue[int]
@@ -331,7 +331,7 @@ func TestQueueAllocations(t *testing.T) {
 // the handlers of those who got them; the stack stays small.
 func TestQueuePutsInHandlersNestABit(t *testing.T) {
 	gets := 300_000
-	if testing.Short() {
+	if !kit.Long() {
 		gets = 50_000
 	}
 	kit.SmallStack(t)

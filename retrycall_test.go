@@ -430,7 +430,7 @@ func TestRetryingCallEndsWithItsContext(t *testing.T) {
 // leaves no attempt behind, and no token is lost.
 func TestRetryingCallStress(t *testing.T) {
 	rounds := 1500
-	if testing.Short() || kit.RaceEnabled {
+	if !kit.Long() || kit.RaceEnabled {
 		rounds = 500
 	}
 	budget := twill.NewBudget(1_000_000, 1)

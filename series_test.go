@@ -167,7 +167,7 @@ func stepsOf(n int, made *int, ended *bool) iter.Seq[func(int) *twill.Future[int
 
 func TestSeriesOfMillionsOfSettledSteps(t *testing.T) {
 	n := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		n = 100_000
 	}
 	kit.SmallStack(t)
@@ -188,7 +188,7 @@ func TestSeriesOfMillionsOfSettledSteps(t *testing.T) {
 // nests, nothing is left.
 func TestSeriesOfPendingSteps(t *testing.T) {
 	n := 200_000
-	if testing.Short() {
+	if !kit.Long() {
 		n = 20_000
 	}
 	kit.SmallStack(t)

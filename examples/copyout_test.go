@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	_ "github.com/twillgo/twill" // so that a change of it has the tests run again
+	"github.com/twillgo/twill/internal/test/kit" // imports twill, so that a change of it runs the tests again
 )
 
 // module is what a copied example becomes.
@@ -39,8 +38,8 @@ var endless = map[string][]string{
 // Examples are meant to be copied: each works in a module of its own, which
 // requires only twill and x/sync, which twill requires itself.
 func TestEachExampleWorksWhereItIsCopiedTo(t *testing.T) {
-	if testing.Short() || underRace() {
-		t.Skip("builds every program, and without the race detector")
+	if !kit.Long() || kit.RaceEnabled {
+		t.Skip("builds every program, without the race detector: set TWILL_LONG=1")
 	}
 	programs, err := filepath.Glob(filepath.Join("*", "main.go"))
 	require.NoError(t, err)
@@ -93,12 +92,6 @@ func TestEachExampleIsIntroduced(t *testing.T) {
 		}
 		require.LessOrEqual(t, bytes.Count(code, []byte("\n")), limit, "lines of %s", program)
 	}
-}
-
-// underRace reports whether the race detector is on.
-func underRace() bool {
-	info, _ := debug.ReadBuildInfo()
-	return info != nil && slices.Contains(info.Settings, debug.BuildSetting{Key: "-race", Value: "true"})
 }
 
 // build copies an example to dir, makes that a module, and builds it.

@@ -284,8 +284,8 @@ func loneSurrogate(raw []byte) bool {
 	return false
 }
 
-// escaped returns the code of the escape \uXXXX at the start of raw, if there is
-// one.
+// escaped returns the code of the escape \uXXXX at the start of raw, if there
+// is one.
 func escaped(raw []byte) rune {
 	if len(raw) < 6 || raw[0] != '\\' || raw[1] != 'u' {
 		return 0

@@ -23,10 +23,10 @@ const (
 )
 
 // retries is how the queue repeats an attempt that failed: after a quarter of a
-// second, then after twice the time, and so on up to 16 s. Half of each pause is
-// random, so that many senders do not return at once. A pause is never shorter
-// than the carrier asked for in its Retry-After, up to a minute. In its pauses a
-// message is pending and holds no slot of the queue.
+// second, then after twice the time, and so on up to 16 s. Half of each pause
+// is random, so that many senders do not return at once. A pause is never
+// shorter than the carrier asked for in its Retry-After, up to a minute. In its
+// pauses a message is pending and holds no slot of the queue.
 var retries = &twill.RetryOptions{
 	Backoff: twill.EqualJitter(twill.Limit(twill.Cap(
 		twill.Exponential(250*time.Millisecond, 2), 16*time.Second), maxAttempts-1)),
@@ -34,8 +34,9 @@ var retries = &twill.RetryOptions{
 }
 
 // Courier takes messages to the carrier, by an HTTP POST each. The message's
-// identifier is its Idempotency-Key, by which a carrier recognizes a message that
-// arrives twice: after an answer that was lost, or a crash of this program.
+// identifier is its Idempotency-Key, by which a carrier recognizes a message
+// that arrives twice: after an answer that was lost, or a crash of this
+// program.
 type Courier struct {
 	url    string
 	client *http.Client
@@ -140,7 +141,7 @@ func trouble(err error) string {
 type pace struct {
 	each time.Duration
 
-	mu   sync.Mutex // held by the one that waits
+	mu   sync.Mutex // held during a Wait
 	next time.Time  // guarded by mu
 }
 

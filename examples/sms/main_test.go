@@ -197,7 +197,7 @@ func pauseSurvives(t *testing.T, b binary) {
 	require.ElementsMatch(t, ids, carrier.delivered())
 }
 
-// A save that failed is repeated: nobody has to post another message for it.
+// A save that failed is repeated: another message is not needed for it.
 func diskFull(t *testing.T, b binary) {
 	state, carrier := stateFile(t), startCounting(t, 1000)
 	p := b.serve(t, state, carrier, "2")
@@ -319,7 +319,7 @@ type process struct {
 	ended chan struct{} // closed when it has ended
 }
 
-// printed is what a program prints, readable meanwhile.
+// printed is what a program prints, readable at any time.
 type printed struct {
 	mu   sync.Mutex
 	text strings.Builder

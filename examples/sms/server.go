@@ -165,8 +165,8 @@ func (s *server) routes() http.Handler {
 	})
 }
 
-// unrouted turns the plain text of a ServeMux without a route for a request, 404
-// or 405, into a problem document.
+// unrouted turns the plain text of a ServeMux without a route for a request,
+// 404 or 405, into a problem document.
 type unrouted struct{ http.ResponseWriter }
 
 func (u unrouted) WriteHeader(status int) {
@@ -225,7 +225,7 @@ func guard(hosts map[string]bool, next http.Handler) http.Handler {
 }
 
 // allowedHosts returns the names that a request may be for: those of this
-// machine to itself, and the one the server was told to listen on.
+// machine to itself, and the name of the address that the server listens on.
 func allowedHosts(addr string) map[string]bool {
 	hosts := map[string]bool{"localhost": true, "127.0.0.1": true, "::1": true}
 	if name := hostname(addr); name != "" {
@@ -384,8 +384,8 @@ type Edition struct {
 // Next is the edition after this one.
 func (e *Edition) Next() *twill.Future[*Edition] { return e.next.Future() }
 
-// Board publishes snapshots. A slow reader misses editions, and holds up neither
-// the board nor another reader.
+// Board publishes snapshots. A slow reader misses editions, and holds up
+// neither the board nor another reader.
 type Board struct {
 	outbox *Outbox
 

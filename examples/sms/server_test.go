@@ -473,7 +473,7 @@ func TestThereAreOnlySoManyStreams(t *testing.T) {
 	}, 5*time.Second, 20*time.Millisecond, "one that has ended makes room")
 }
 
-// stuck is a connection that nobody reads from.
+// stuck is a connection whose other end does not read.
 type stuck struct {
 	httptest.ResponseRecorder
 	deadline time.Time

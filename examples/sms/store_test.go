@@ -137,6 +137,7 @@ func TestAFileThatMakesNoSenseIsAnErrorAndStays(t *testing.T) {
 // texts and failures.
 func TestWhatIsSavedCanBeLoaded(t *testing.T) {
 	texts := []string{strings.Repeat("<", maxText), strings.Repeat("\u2028", maxText-1) + "x", strings.Repeat("\U0001f600", maxText)}
+	longest := trouble(errors.New(strings.Repeat("<\xff", 10_000)))
 	var all []Saved
 	for i := range maxUnsent {
 		m := saved(int64(i + 1))
@@ -144,7 +145,7 @@ func TestWhatIsSavedCanBeLoaded(t *testing.T) {
 		require.NoError(t, err)
 		m.Arg.To, m.Arg.Text, m.Priority = draft.To, draft.Text, draft.Priority
 		m.Arg.ID = newID()
-		m.Failure = trouble(errors.New(strings.Repeat("<\xff", 10_000)))
+		m.Failure = longest
 		m.Due, m.Started, m.Stopped = time.Now(), time.Now(), time.Now()
 		all = append(all, m)
 	}

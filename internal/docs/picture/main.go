@@ -1,6 +1,6 @@
 // Command picture draws the pictures of docs from their descriptions.
 //
-//	go run ./internal/picture
+//	go run ./internal/docs/picture
 //
 // For each docs/pictures/*.txt it writes an SVG beside it, which is committed. A
 // description has a line for each thing:

@@ -21,7 +21,7 @@ func TestPicturesAreUpToDate(t *testing.T) {
 		require.NoError(t, err, name)
 		drawn, err := os.ReadFile(strings.TrimSuffix(name, ".txt") + ".svg")
 		require.NoError(t, err)
-		require.Equal(t, p.svg(), string(drawn), "%s is old: go run ./internal/picture", name)
+		require.Equal(t, p.svg(), string(drawn), "%s is old: go run ./internal/docs/picture", name)
 	}
 }
 

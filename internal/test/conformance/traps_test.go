@@ -111,7 +111,7 @@ func TestTrapTakenItemsAreLetGo(t *testing.T) {
 // hours.
 func TestTrapLeavingALineIsNoWalk(t *testing.T) {
 	n := 200_000
-	if testing.Short() {
+	if !kit.Long() {
 		n = 50_000
 	}
 	var q twill.Queue[int]

@@ -36,7 +36,7 @@ func FuzzOps(f *testing.F) {
 // from is not random.
 func TestOpsAgainstModel(t *testing.T) {
 	n := uint64(10_000)
-	if testing.Short() {
+	if !kit.Long() {
 		n = 1000
 	}
 	kit.Watchdog(t, func() {

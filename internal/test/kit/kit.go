@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"runtime"
 	"runtime/debug"
@@ -20,6 +21,10 @@ import (
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/internal/settle"
 )
+
+// Long reports whether a test may take longer than the reader of a front page
+// waits: if TWILL_LONG is set, as by .ci/run, and -short is not.
+func Long() bool { return os.Getenv("TWILL_LONG") != "" && !testing.Short() }
 
 // WithDebug sets debugging for one test.
 func WithDebug(t *testing.T, on bool) {

@@ -20,7 +20,7 @@ import (
 // width allows.
 func TestDispatchStress(t *testing.T) {
 	rounds, puts := 20, 300
-	if testing.Short() {
+	if !kit.Long() {
 		rounds = 3
 	}
 	for round := range rounds {
@@ -159,7 +159,7 @@ func TestDispatchStressStop(t *testing.T) {
 // TestDispatchMemory keeps the cost of a pending job, with all that belongs to
 // it, at 200 bytes.
 func TestDispatchMemory(t *testing.T) {
-	if testing.Short() {
+	if !kit.Long() {
 		t.Skip("makes a million jobs")
 	}
 	const n = 1_000_000

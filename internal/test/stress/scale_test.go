@@ -13,7 +13,7 @@ import (
 
 func TestScaleChainOfFiveMillionLinks(t *testing.T) {
 	links := 5_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		links = 200_000
 	}
 	kit.SmallStack(t)
@@ -39,7 +39,7 @@ func TestScaleChainOfFiveMillionLinks(t *testing.T) {
 // Each future is adopted by the one before it.
 func TestScaleNestedFutures(t *testing.T) {
 	depth := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		depth = 100_000
 	}
 	kit.SmallStack(t)
@@ -68,7 +68,7 @@ func TestScaleNestedFutures(t *testing.T) {
 
 func TestScaleMillionWaiters(t *testing.T) {
 	waiters := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		waiters = 100_000
 	}
 	kit.SmallStack(t)
@@ -109,7 +109,7 @@ func TestScaleDeepTree(t *testing.T) {
 
 func TestScaleAbandonedAwaitsLeaveNothing(t *testing.T) {
 	waits := 1_000_000
-	if testing.Short() {
+	if !kit.Long() {
 		waits = 50_000
 	}
 	p := twill.NewPromise[int]()
