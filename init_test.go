@@ -345,7 +345,7 @@ func TestInitMisuse(t *testing.T) {
 
 func TestInitMillionCallsWait(t *testing.T) {
 	waiting := 1_000_000
-	if testing.Short() || kit.RaceEnabled {
+	if !kit.Long() || kit.RaceEnabled {
 		waiting = 50_000
 	}
 	kit.SmallStack(t)
