@@ -413,6 +413,42 @@ func contextRows() map[string]contextRow {
 				}
 			}
 		}),
+		"Dict.GetWait": {
+			before: func(t *testing.T, e *end) error {
+				var d twill.Dict[int, int]
+				e.now()
+				_, err := d.GetWait(e.ctx, 1)
+				require.Zero(t, d.Waiting())
+				require.NoError(t, d.Set(1, 7))
+				v, kept := d.GetWait(e.ctx, 1)
+				require.NoError(t, kept, "a value that exists")
+				require.Equal(t, 7, v)
+				return err
+			},
+			event: "set", wantWas: either, why: "it only observes: the value stays in the dictionary",
+			after: func(t *testing.T, e *end) error {
+				var d twill.Dict[int, int]
+				err := blocked(e, func() error { _, err := d.GetWait(e.ctx, 1); return err }, func() { _ = d.Set(1, 7) })
+				require.Zero(t, d.Waiting())
+				return err
+			},
+		},
+		"Pool.EmptyWait": {
+			before: func(t *testing.T, e *end) error {
+				var pool twill.Pool
+				e.now()
+				require.NoError(t, pool.EmptyWait(e.ctx), "it is empty")
+				require.NoError(t, pool.Add(new(twill.Promise[int]).Future()))
+				return pool.EmptyWait(e.ctx)
+			},
+			event: "settle", wantWas: either, why: "it only observes",
+			after: func(t *testing.T, e *end) error {
+				var pool twill.Pool
+				var p twill.Promise[int]
+				require.NoError(t, pool.Add(p.Future()))
+				return blocked(e, func() error { return pool.EmptyWait(e.ctx) }, func() { p.Resolve(1) })
+			},
+		},
 		"Dict.GetOrCompute": {
 			before: func(t *testing.T, e *end) error {
 				var d twill.Dict[int, int]
