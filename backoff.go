@@ -10,22 +10,21 @@ import (
 	"time"
 )
 
-// This file has the sequences of pauses, jitter.go those with chance in them.
-//
-// Each is a plain iterator that holds its settings and nothing else: where it
-// is lies in the loop that runs over it. So one value serves any number of calls at
-// the same time, and each of them from the start.
+// The sequences of pauses are plain iterators that hold their settings and
+// nothing else: the position belongs to the loop. One value therefore serves
+// any number of calls at the same time, and each of them from the start. A
+// slice of pauses becomes a sequence with [slices.Values].
 //
 // What they yield is never negative: sums and products that would be too large
 // end at the largest duration. A negative duration among the settings counts
 // as 0.
 
-// SimpleBackoff is the sequence of the recipe: 0, and then 10 milliseconds,
-// doubled each time up to 2.56 seconds. These are ten pauses, 5.11 seconds in
-// all. It mirrors simpleBackoffIterator.
+// SimpleBackoff yields 0, then 10 milliseconds, doubled each time up to 2.56
+// seconds: ten pauses, 5.11 seconds in all. It is simpleBackoffIterator of
+// txretry, without jitter; see [RetryOptions] for the default of [Retry].
 //
-// The recipe makes a pause before the first attempt too, which is 0 there, and so
-// comes to ten attempts; here a sequence gives the pauses between attempts, and
+// txretry pauses before the first attempt too, for 0 seconds, and makes ten
+// attempts. Here a sequence gives the pauses between attempts, and
 // SimpleBackoff allows eleven.
 func SimpleBackoff() iter.Seq[time.Duration] { return simpleBackoff }
 
@@ -40,12 +39,12 @@ func simpleBackoff(yield func(time.Duration) bool) {
 	}
 }
 
-// Constant yields d for ever.
-func Constant(d time.Duration) iter.Seq[time.Duration] { return Linear(d, 0) }
+// ConstantBackoff yields d, without end.
+func ConstantBackoff(d time.Duration) iter.Seq[time.Duration] { return LinearBackoff(d, 0) }
 
-// Linear yields first, first+step, first+2*step and so on, for ever. With a
-// negative step it comes down to 0 and stays there.
-func Linear(first, step time.Duration) iter.Seq[time.Duration] {
+// LinearBackoff yields first, first+step, first+2*step and so on, without end.
+// With a negative step it falls to 0 and stays there.
+func LinearBackoff(first, step time.Duration) iter.Seq[time.Duration] {
 	first = max(first, 0)
 	return func(yield func(time.Duration) bool) {
 		for d := first; yield(d); {
@@ -58,18 +57,20 @@ func Linear(first, step time.Duration) iter.Seq[time.Duration] {
 	}
 }
 
-// Exponential yields first, first*factor, first*factor*factor and so on, for
-// ever. A factor that is not a number above 0 counts as 1.
-func Exponential(first time.Duration, factor float64) iter.Seq[time.Duration] {
+// ExponentialBackoff yields first, first*factor, first*factor*factor and so on,
+// without end. A factor that is not a number above 0 counts as 1. Add jitter
+// with [FullJitter] or [EqualJitter], so that clients that failed together do
+// not return together.
+func ExponentialBackoff(first time.Duration, factor float64) iter.Seq[time.Duration] {
 	first = max(first, 0)
 	if !(factor > 0) {
 		factor = 1
 	}
 	factor = min(factor, math.MaxFloat64) // 0 times infinity is not a number
 	return func(yield func(time.Duration) bool) {
-		// Not rounded between the steps: half of a nanosecond counts too.
-		const most = 1 << 63
-		for d := float64(first); d < most; d *= factor {
+		// Not rounded between the steps: half a nanosecond counts too.
+		const limit = 1 << 63
+		for d := float64(first); d < limit; d *= factor {
 			if !yield(time.Duration(d)) {
 				return
 			}
@@ -79,23 +80,12 @@ func Exponential(first time.Duration, factor float64) iter.Seq[time.Duration] {
 	}
 }
 
-// FromSlice yields the delays, in their order.
-func FromSlice(delays ...time.Duration) iter.Seq[time.Duration] {
-	delays = slices.Clone(delays)
-	return func(yield func(time.Duration) bool) {
-		for _, d := range delays {
-			if !yield(max(d, 0)) {
-				return
-			}
-		}
-	}
-}
-
-// Limit yields the first n of seq, or all if there are fewer. With it, n is the
-// number of retries: Limit(seq, 0) leaves the first attempt alone.
-func Limit(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
+// LimitBackoff yields the first n pauses of seq, or all of them if there are
+// fewer. n is then the number of retries: LimitBackoff(seq, 0) allows the first
+// attempt only.
+func LimitBackoff(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 	if seq == nil {
-		panic("twill: Limit of a nil sequence")
+		panic("twill: LimitBackoff of a nil sequence")
 	}
 	return func(yield func(time.Duration) bool) {
 		if n <= 0 {
@@ -110,25 +100,26 @@ func Limit(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 	}
 }
 
-// Cap yields seq with each delay that is above most replaced by that. Jitter
-// belongs outside, FullJitter(Cap(seq, most)): a cap around jitter turns what is
-// above it to the same value, which is the end of the jitter.
-func Cap(seq iter.Seq[time.Duration], most time.Duration) iter.Seq[time.Duration] {
+// CapBackoff yields the pauses of seq, each at most limit. Apply jitter last, as
+// in FullJitter(CapBackoff(seq, limit)): a cap after the jitter would collapse
+// all long pauses to the same value.
+func CapBackoff(seq iter.Seq[time.Duration], limit time.Duration) iter.Seq[time.Duration] {
 	if seq == nil {
-		panic("twill: Cap of a nil sequence")
+		panic("twill: CapBackoff of a nil sequence")
 	}
-	most = max(most, 0)
+	limit = max(limit, 0)
 	return func(yield func(time.Duration) bool) {
 		for d := range seq {
-			if !yield(min(max(d, 0), most)) {
+			if !yield(min(max(d, 0), limit)) {
 				return
 			}
 		}
 	}
 }
 
-// FullJitter yields, for each delay of seq, one between 0 and that, all equally
-// likely: the best spread of clients that failed at the same moment.
+// FullJitter yields, for each pause of seq, a random one from 0 to that pause,
+// uniformly distributed: the widest spread of clients that failed at the same
+// moment.
 func FullJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	if seq == nil {
 		panic("twill: FullJitter of a nil sequence")
@@ -142,8 +133,8 @@ func FullJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	}
 }
 
-// EqualJitter yields, for each delay of seq, one between its half and the whole,
-// all equally likely: it never comes back at once.
+// EqualJitter yields, for each pause of seq, a random one from half of that
+// pause to the whole, uniformly distributed. A pause above 0 stays above 0.
 func EqualJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	if seq == nil {
 		panic("twill: EqualJitter of a nil sequence")
@@ -151,24 +142,24 @@ func EqualJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	return func(yield func(time.Duration) bool) {
 		for d := range seq {
 			d = max(d, 0)
-			if !yield(between(d/2, d)) {
+			if !yield(between(d-d/2, d)) {
 				return
 			}
 		}
 	}
 }
 
-// DecorrelatedJitter yields, for ever, delays that grow by chance: each is
-// between first and three times the one before, all equally likely, and at most
-// most. The bound is applied before the draw, so that the delays are still
-// spread when they have come to it. With a first of 0 they are all 0.
-func DecorrelatedJitter(first, most time.Duration) iter.Seq[time.Duration] {
-	most = max(most, 0)
-	first = min(max(first, 0), most)
+// DecorrelatedJitter yields, without end, pauses that grow at random: each is
+// from first to three times the previous one, uniformly distributed, and at most
+// limit. The limit applies before the draw, so that the pauses are still spread
+// when they have reached it. With a first of 0 they are all 0.
+func DecorrelatedJitter(first, limit time.Duration) iter.Seq[time.Duration] {
+	limit = max(limit, 0)
+	first = min(max(first, 0), limit)
 	return func(yield func(time.Duration) bool) {
 		for d := first; ; {
-			to := most
-			if d <= most/3 {
+			to := limit
+			if d <= limit/3 {
 				to = max(3*d, first)
 			}
 			if d = between(first, to); !yield(d) {
@@ -183,25 +174,25 @@ func between(low, high time.Duration) time.Duration {
 	return low + time.Duration(rand.Uint64N(uint64(high-low)+1))
 }
 
-// Budget bounds what retries and hedges add to the load of a server that is in
-// trouble, over all the calls that share it. Unlike a rate limiter it does not
+// Budget limits what retries and hedges add to the load of a server that is in
+// trouble, over all calls that share it. Unlike a rate limiter it does not
 // count time: calls that succeed pay for those that are repeated. It is the
 // token bucket of gRPC's retry throttling (proposal A6).
 //
-// The bucket is full at first. Each failed attempt that might be repeated takes
-// one token, as long as there are any, and each success brings back a fraction
-// of one, the ratio. A retry is made only if more than half of the tokens remain.
-// So n calls make at most n*ratio retries and, once, half of the tokens more; a
-// server that answers nothing gets no more than that half. A hedge takes a token
-// too.
+// The bucket starts full. Each failed attempt that might be repeated takes one
+// token, as long as there are any, and each success returns a fraction of one,
+// the ratio. A retry is made only if more than half of the tokens remain. n
+// calls therefore make at most n*ratio retries and, once, half of the tokens
+// more; a server that answers no call gets at most that half. A function that a
+// [Race] starts after the first one takes a token too.
 //
-// No token gets lost: when a call is cancelled before the retry for which it took
-// one is made, or it panics before or in that retry, the token is given back.
+// A token taken for a retry that is not made, because the call was canceled or
+// panicked, is returned.
 //
 // The zero value is NewBudget(100, 0.1). A Budget must not be copied after
 // first use. It may be used by several goroutines.
 type Budget struct {
-	tokens, ratio int64        // in millionths, 0 for those of the zero value; not changed after NewBudget
+	tokens, ratio int64        // in millionths, 0 for those of the zero value; constant
 	missing       atomic.Int64 // from 0 to tokens, in millionths
 }
 
@@ -213,10 +204,11 @@ const (
 	zeroPerToken = oneToken / 10
 )
 
-// NewBudget returns a full bucket of so many tokens, to which each success
-// returns ratio tokens: 0.1 allows one retry for ten successes. It panics if
-// there are fewer than 3 tokens, as no retry could be made, or ratio is not a
-// number above 0.
+// NewBudget returns a full bucket of the given number of tokens, to which each
+// success returns ratio tokens: 0.1 allows one retry for ten successes. It
+// panics if there are fewer than 3 tokens, as no retry could be made, or if
+// ratio is not a number above 0. Very large values count as the largest that
+// can be represented, 2 million million tokens.
 func NewBudget(tokens int, ratio float64) *Budget {
 	if tokens < 3 {
 		panic(fmt.Sprintf("twill: NewBudget with %d tokens", tokens))
@@ -229,7 +221,7 @@ func NewBudget(tokens int, ratio float64) *Budget {
 	return &Budget{tokens: size * oneToken, ratio: max(1, int64(ratio*oneToken))}
 }
 
-// Tokens returns the number of tokens that are there.
+// Tokens returns the number of tokens in the bucket.
 func (b *Budget) Tokens() float64 {
 	return float64(b.size()-b.missing.Load()) / oneToken
 }
@@ -241,8 +233,8 @@ func (b *Budget) size() int64 {
 	return b.tokens
 }
 
-// fail takes a token for a failed attempt, and reports whether it may be
-// repeated.
+// fail takes a token for a failed attempt, and reports whether the attempt may
+// be repeated.
 func (b *Budget) fail() bool {
 	size := b.size()
 	for {
@@ -254,8 +246,8 @@ func (b *Budget) fail() bool {
 	}
 }
 
-// allow takes a token for an attempt that is to be made beside others, if that
-// leaves more than half.
+// allow takes a token for an attempt that is to be made besides others, if more
+// than half remain afterwards, and reports whether it did.
 func (b *Budget) allow() bool {
 	size := b.size()
 	for {
@@ -269,10 +261,10 @@ func (b *Budget) allow() bool {
 	}
 }
 
-// refund gives a token back that fail or allow took when they reported true.
+// refund returns a token that fail or allow took when it reported true.
 func (b *Budget) refund() { b.put(oneToken) }
 
-// earn returns what a success earns.
+// earn returns the ratio of a success.
 func (b *Budget) earn() {
 	if b.tokens == 0 {
 		b.put(zeroPerToken)
@@ -290,19 +282,20 @@ func (b *Budget) put(n int64) {
 	}
 }
 
-// lookahead reads a sequence bit by bit without the goroutine that [iter.Pull]
-// would hold through all pauses, and leave behind in a call that is dropped:
-// it iterates anew and skips what it has had. It reads as much again each time, up to
-// a bound, so that this is seldom.
+// lookahead reads a sequence bit by bit without the coroutine that [iter.Pull]
+// would hold during all pauses, and leave behind in a call that is dropped: it
+// iterates again and skips what it has read. The first 32 elements are read one
+// at a time, later ones in batches of a sixteenth of those before, so that n
+// elements cost less than 20*n steps.
 type lookahead struct {
 	delays []time.Duration // read and not used yet
-	had    int             // read
-	done   bool            // there are no more
+	read   int             // number of elements read
+	done   bool            // the sequence has ended
 }
 
 func (l *lookahead) next(seq iter.Seq[time.Duration]) (time.Duration, bool) {
 	if len(l.delays) == 0 && !l.done {
-		l.read(seq)
+		l.readNext(seq)
 	}
 	if len(l.delays) == 0 {
 		return 0, false
@@ -312,9 +305,8 @@ func (l *lookahead) next(seq iter.Seq[time.Duration]) (time.Duration, bool) {
 	return d, true
 }
 
-// read reads the next delays.
-func (l *lookahead) read(seq iter.Seq[time.Duration]) {
-	skip, n := l.had, min(max(l.had, 16), 4096)
+func (l *lookahead) readNext(seq iter.Seq[time.Duration]) {
+	skip, n := l.read, min(max(l.read/16, 1), 4096)
 	l.delays = slices.Grow(l.delays[:0], n)
 	l.done = true
 	for d := range seq {
@@ -327,5 +319,5 @@ func (l *lookahead) read(seq iter.Seq[time.Duration]) {
 			break
 		}
 	}
-	l.had += len(l.delays)
+	l.read += len(l.delays)
 }

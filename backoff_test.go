@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 const (
@@ -48,33 +49,31 @@ func TestBackoffSequences(t *testing.T) {
 		{"the recipe's own", twill.SimpleBackoff(), []time.Duration{
 			0, 10 * ms, 20 * ms, 40 * ms, 80 * ms, 160 * ms, 320 * ms, 640 * ms, 1280 * ms, 2560 * ms,
 		}},
-		{"the recipe: never more than maxResults", twill.Limit(twill.SimpleBackoff(), 3), []time.Duration{0, 10 * ms, 20 * ms}},
-		{"the recipe: an increment that is constant", twill.Constant(3), same(3)},
-		{"the recipe: times 3", twill.Limit(twill.Exponential(1, 3), 3), []time.Duration{1, 3, 9}},
-		{"the recipe: plus 3", twill.Limit(twill.Linear(2, 3), 3), []time.Duration{2, 5, 8}},
-		{"the recipe: maxDelay", twill.Limit(twill.Cap(twill.Exponential(1, 3), 10), 5), []time.Duration{1, 3, 9, 10, 10}},
-		{"exponential keeps fractions", twill.Limit(twill.Exponential(1, 1.5), 6), []time.Duration{1, 1, 2, 3, 5, 7}},
-		{"exponential that shrinks", twill.Limit(twill.Exponential(100, 0.5), 3), []time.Duration{100, 50, 25}},
-		{"exponential from 0", twill.Exponential(0, 2), same(0)},
-		{"exponential from 0 by infinity", twill.Exponential(0, inf), same(0)},
-		{"exponential by infinity", twill.Limit(twill.Exponential(1, inf), 3), []time.Duration{1, longest, longest}},
-		{"exponential by something that is no number", twill.Exponential(7, nan), same(7)},
-		{"exponential by a negative factor", twill.Exponential(7, -2), same(7)},
-		{"exponential from below 0", twill.Exponential(-7, 2), same(0)},
-		{"exponential from the longest", twill.Exponential(longest, 2), same(longest)},
-		{"linear that ends at the longest", twill.Limit(twill.Linear(longest-5, 3), 3), []time.Duration{longest - 5, longest - 2, longest}},
-		{"linear that comes down", twill.Limit(twill.Linear(5, -3), 4), []time.Duration{5, 2, 0, 0}},
-		{"linear that comes down at once", twill.Limit(twill.Linear(longest, math.MinInt64), 2), []time.Duration{longest, 0}},
-		{"a slice", twill.FromSlice(3, -1, 2), []time.Duration{3, 0, 2}},
-		{"an empty slice", twill.FromSlice(), nil},
-		{"a limit of none", twill.Limit(twill.Constant(1), 0), nil},
-		{"a limit below none", twill.Limit(twill.Constant(1), math.MinInt), nil},
-		{"a limit that is not reached", twill.Limit(twill.FromSlice(1, 2), math.MaxInt), []time.Duration{1, 2}},
-		{"a limit of what is below 0", twill.Limit(slices.Values([]time.Duration{-5}), 1), []time.Duration{0}},
-		{"a cap of what is below 0", twill.Cap(slices.Values([]time.Duration{-5, 5}), 3), []time.Duration{0, 3}},
-		{"a cap below 0", twill.Cap(twill.Constant(1), -1), same(0)},
-		{"full jitter of 0", twill.FullJitter(twill.Constant(0)), same(0)},
-		{"equal jitter of 0", twill.EqualJitter(twill.Constant(0)), same(0)},
+		{"the recipe: never more than maxResults", twill.LimitBackoff(twill.SimpleBackoff(), 3), []time.Duration{0, 10 * ms, 20 * ms}},
+		{"the recipe: an increment that is constant", twill.ConstantBackoff(3), same(3)},
+		{"the recipe: times 3", twill.LimitBackoff(twill.ExponentialBackoff(1, 3), 3), []time.Duration{1, 3, 9}},
+		{"the recipe: plus 3", twill.LimitBackoff(twill.LinearBackoff(2, 3), 3), []time.Duration{2, 5, 8}},
+		{"the recipe: maxDelay", twill.LimitBackoff(twill.CapBackoff(twill.ExponentialBackoff(1, 3), 10), 5), []time.Duration{1, 3, 9, 10, 10}},
+		{"exponential keeps fractions", twill.LimitBackoff(twill.ExponentialBackoff(1, 1.5), 6), []time.Duration{1, 1, 2, 3, 5, 7}},
+		{"exponential that shrinks", twill.LimitBackoff(twill.ExponentialBackoff(100, 0.5), 3), []time.Duration{100, 50, 25}},
+		{"exponential from 0", twill.ExponentialBackoff(0, 2), same(0)},
+		{"exponential from 0 by infinity", twill.ExponentialBackoff(0, inf), same(0)},
+		{"exponential by infinity", twill.LimitBackoff(twill.ExponentialBackoff(1, inf), 3), []time.Duration{1, longest, longest}},
+		{"exponential by something that is no number", twill.ExponentialBackoff(7, nan), same(7)},
+		{"exponential by a negative factor", twill.ExponentialBackoff(7, -2), same(7)},
+		{"exponential from below 0", twill.ExponentialBackoff(-7, 2), same(0)},
+		{"exponential from the longest", twill.ExponentialBackoff(longest, 2), same(longest)},
+		{"linear that ends at the longest", twill.LimitBackoff(twill.LinearBackoff(longest-5, 3), 3), []time.Duration{longest - 5, longest - 2, longest}},
+		{"linear that comes down", twill.LimitBackoff(twill.LinearBackoff(5, -3), 4), []time.Duration{5, 2, 0, 0}},
+		{"linear that comes down at once", twill.LimitBackoff(twill.LinearBackoff(longest, math.MinInt64), 2), []time.Duration{longest, 0}},
+		{"a limit of none", twill.LimitBackoff(twill.ConstantBackoff(1), 0), nil},
+		{"a limit below none", twill.LimitBackoff(twill.ConstantBackoff(1), math.MinInt), nil},
+		{"a limit that is not reached", twill.LimitBackoff(kit.Pauses(1, 2), math.MaxInt), []time.Duration{1, 2}},
+		{"a limit of what is below 0", twill.LimitBackoff(slices.Values([]time.Duration{-5}), 1), []time.Duration{0}},
+		{"a cap of what is below 0", twill.CapBackoff(slices.Values([]time.Duration{-5, 5}), 3), []time.Duration{0, 3}},
+		{"a cap below 0", twill.CapBackoff(twill.ConstantBackoff(1), -1), same(0)},
+		{"full jitter of 0", twill.FullJitter(twill.ConstantBackoff(0)), same(0)},
+		{"equal jitter of 0", twill.EqualJitter(twill.ConstantBackoff(0)), same(0)},
 		{"full jitter of what is below 0", twill.FullJitter(slices.Values([]time.Duration{-5})), []time.Duration{0}},
 		{"equal jitter of what is below 0", twill.EqualJitter(slices.Values([]time.Duration{-5})), []time.Duration{0}},
 		{"decorrelated jitter without room", twill.DecorrelatedJitter(5, 5), same(5)},
@@ -88,18 +87,11 @@ func TestBackoffSequences(t *testing.T) {
 	}
 }
 
-func TestBackoffOwnsItsSlice(t *testing.T) {
-	ds := []time.Duration{1, 2}
-	seq := twill.FromSlice(ds...)
-	ds[0] = 9
-	require.Equal(t, []time.Duration{1, 2}, firstTen(seq))
-}
-
 func TestBackoffStopsWhereItIsLeft(t *testing.T) {
 	for _, seq := range []iter.Seq[time.Duration]{
-		twill.SimpleBackoff(), twill.Constant(1), twill.Exponential(1, 2), twill.Exponential(longest, 2), twill.FromSlice(1, 2),
-		twill.Limit(twill.Constant(1), 5), twill.Cap(twill.Constant(1), 5), twill.FullJitter(twill.Constant(1)),
-		twill.EqualJitter(twill.Constant(1)), twill.DecorrelatedJitter(1, 5),
+		twill.SimpleBackoff(), twill.ConstantBackoff(1), twill.ExponentialBackoff(1, 2), twill.ExponentialBackoff(longest, 2), kit.Pauses(1, 2),
+		twill.LimitBackoff(twill.ConstantBackoff(1), 5), twill.CapBackoff(twill.ConstantBackoff(1), 5), twill.FullJitter(twill.ConstantBackoff(1)),
+		twill.EqualJitter(twill.ConstantBackoff(1)), twill.DecorrelatedJitter(1, 5),
 	} {
 		for n := range 4 {
 			left := n
@@ -116,15 +108,15 @@ func TestBackoffStopsWhereItIsLeft(t *testing.T) {
 // steps gave negative pauses, or none, which is a hot loop.
 func TestBackoffNeverOverflows(t *testing.T) {
 	for name, seq := range map[string]iter.Seq[time.Duration]{
-		"exponential":  twill.Exponential(time.Second, 2),
-		"capped":       twill.Cap(twill.Exponential(time.Second, 2), longest),
-		"linear":       twill.Linear(time.Second, longest/100),
-		"full jitter":  twill.FullJitter(twill.Cap(twill.Exponential(time.Second, 2), longest)),
-		"equal jitter": twill.EqualJitter(twill.Exponential(time.Second, 2)),
+		"exponential":  twill.ExponentialBackoff(time.Second, 2),
+		"capped":       twill.CapBackoff(twill.ExponentialBackoff(time.Second, 2), longest),
+		"linear":       twill.LinearBackoff(time.Second, longest/100),
+		"full jitter":  twill.FullJitter(twill.CapBackoff(twill.ExponentialBackoff(time.Second, 2), longest)),
+		"equal jitter": twill.EqualJitter(twill.ExponentialBackoff(time.Second, 2)),
 		"decorrelated": twill.DecorrelatedJitter(time.Second, longest),
 	} {
 		last, n := time.Duration(0), 0
-		for d := range twill.Limit(seq, 5000) {
+		for d := range twill.LimitBackoff(seq, 5000) {
 			grows := name == "exponential" || name == "capped" || name == "linear"
 			if n++; d < 0 || grows && d < last {
 				t.Fatalf("%s: pause %d is %v after %v", name, n, d, last)
@@ -137,7 +129,7 @@ func TestBackoffNeverOverflows(t *testing.T) {
 
 // Y7 and failure 35: one sequence used by two calls was used up by the first.
 func TestBackoffIsStateless(t *testing.T) {
-	seq := twill.Limit(twill.FullJitter(twill.Cap(twill.SimpleBackoff(), time.Second)), 7)
+	seq := twill.LimitBackoff(twill.FullJitter(twill.CapBackoff(twill.SimpleBackoff(), time.Second)), 7)
 	var wg sync.WaitGroup
 	for range 1000 {
 		wg.Go(func() {
@@ -155,10 +147,10 @@ func TestBackoffIsStateless(t *testing.T) {
 
 func TestBackoffMisuse(t *testing.T) {
 	for name, fn := range map[string]func(){
-		"Limit":       func() { twill.Limit(nil, 1) },
-		"Cap":         func() { twill.Cap(nil, 1) },
-		"FullJitter":  func() { twill.FullJitter(nil) },
-		"EqualJitter": func() { twill.EqualJitter(nil) },
+		"LimitBackoff": func() { twill.LimitBackoff(nil, 1) },
+		"CapBackoff":   func() { twill.CapBackoff(nil, 1) },
+		"FullJitter":   func() { twill.FullJitter(nil) },
+		"EqualJitter":  func() { twill.EqualJitter(nil) },
 	} {
 		require.PanicsWithValue(t, "twill: "+name+" of a nil sequence", fn)
 	}
@@ -179,7 +171,7 @@ func simulate(t *testing.T, budget *twill.Budget, failing func(time.Duration) fl
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		opts := &twill.RetryOptions{
-			Backoff: twill.Limit(twill.FullJitter(twill.Exponential(100*time.Millisecond, 2)), 3), Budget: budget,
+			Backoff: twill.LimitBackoff(twill.FullJitter(twill.ExponentialBackoff(100*time.Millisecond, 2)), 3), Budget: budget,
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -257,7 +249,7 @@ func TestBudgetComesBackAfterAnOutage(t *testing.T) {
 func spend(b *twill.Budget, retry retryForm, n int) (retries int) {
 	for range n {
 		_, _ = retry(context.Background(), func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
-			Budget: b, Backoff: twill.FromSlice(), OnRetry: func(twill.RetryEvent) { retries++ },
+			Budget: b, Backoff: kit.Pauses(), OnRetry: func(twill.RetryEvent) { retries++ },
 		})
 	}
 	return retries
@@ -323,16 +315,15 @@ func TestBudgetAndPanics(t *testing.T) {
 	}
 	for name, opts := range map[string]twill.RetryOptions{
 		"the function":         {},
-		"the tester":           {Tester: func(error) error { panic(errMore) }},
-		"the tester, later":    {Tester: second},
+		"the tester":           {NewTester: kit.Tester(func(error) error { panic(errMore) })},
+		"the tester, later":    {NewTester: kit.Tester(second)},
 		"the maker of testers": {NewTester: func() func(error) error { panic(errMore) }},
-		"the tester made":      {NewTester: func() func(error) error { return second }},
 		"the hook before":      {OnPause: func(twill.RetryEvent) { boom() }},
 		"the hook after":       {OnRetry: func(twill.RetryEvent) { boom() }},
 		"the sequence":         {Backoff: func(func(time.Duration) bool) { boom() }},
 		"the sequence, later":  {Backoff: func(yield func(time.Duration) bool) { yield(1); boom() }},
 		"a sequence that goes on": {
-			Tester: twill.RetryIf(isFirst),
+			NewTester: twill.RetryIf(isFirst),
 			Backoff: func(yield func(time.Duration) bool) {
 				for {
 					yield(1)
@@ -373,9 +364,9 @@ func TestBudgetAndGoexit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			b := twill.NewBudget(10, 1)
 			for _, opts := range []*twill.RetryOptions{
-				{Budget: b, Backoff: twill.Constant(1)},
-				{Budget: b, Backoff: twill.Constant(0), OnRetry: func(twill.RetryEvent) { runtime.Goexit() }},
-				{Budget: b, Backoff: twill.Constant(1), OnPause: func(twill.RetryEvent) { runtime.Goexit() }},
+				{Budget: b, Backoff: twill.ConstantBackoff(1)},
+				{Budget: b, Backoff: twill.ConstantBackoff(0), OnRetry: func(twill.RetryEvent) { runtime.Goexit() }},
+				{Budget: b, Backoff: twill.ConstantBackoff(1), OnPause: func(twill.RetryEvent) { runtime.Goexit() }},
 			} {
 				done := make(chan struct{})
 				go func() {
@@ -406,7 +397,7 @@ func TestBudgetAndCancels(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
 			fn, _ := failing(-1)
-			_, err := retry(ctx, fn, &twill.RetryOptions{Budget: b, Backoff: twill.Constant(time.Minute)})
+			_, err := retry(ctx, fn, &twill.RetryOptions{Budget: b, Backoff: twill.ConstantBackoff(time.Minute)})
 			require.ErrorIs(t, err, context.Canceled)
 		}
 		require.Equal(t, 10.0, b.Tokens())
@@ -416,7 +407,7 @@ func TestBudgetAndCancels(t *testing.T) {
 func TestBudgetLimits(t *testing.T) {
 	var zero twill.Budget
 	require.Equal(t, 100.0, zero.Tokens())
-	_, err := twill.Retry(t.Context(), func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{Budget: &zero, Backoff: twill.Constant(0)})
+	_, err := twill.Retry(t.Context(), func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{Budget: &zero, Backoff: twill.ConstantBackoff(0)})
 	require.Equal(t, 50, requireRetryError(t, err).Attempts)
 	_, err = twill.Retry(t.Context(), func(context.Context) (int, error) { return 0, nil }, &twill.RetryOptions{Budget: &zero})
 	require.NoError(t, err)
@@ -480,16 +471,16 @@ func skip(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 // Y9: a cap must not be the end of the jitter, when clients that failed
 // together have all come to it.
 func TestJitterStaysAtTheCap(t *testing.T) {
-	capped := skip(twill.Cap(twill.Exponential(time.Second, 2), time.Minute), 10)
+	capped := skip(twill.CapBackoff(twill.ExponentialBackoff(time.Second, 2), time.Minute), 10)
 	requireUniform(t, twill.FullJitter(capped), 0, time.Minute)
 	requireUniform(t, twill.EqualJitter(capped), time.Minute/2, time.Minute)
 	requireUniform(t, afterHigh(twill.DecorrelatedJitter(time.Second, time.Minute), time.Minute/3), time.Second, time.Minute)
 }
 
 func TestJitterIsUniform(t *testing.T) {
-	requireUniform(t, twill.FullJitter(twill.Constant(time.Hour)), 0, time.Hour)
-	requireUniform(t, twill.FullJitter(twill.Constant(255)), 0, 255)
-	requireUniform(t, twill.EqualJitter(twill.Constant(time.Hour)), time.Hour/2, time.Hour)
+	requireUniform(t, twill.FullJitter(twill.ConstantBackoff(time.Hour)), 0, time.Hour)
+	requireUniform(t, twill.FullJitter(twill.ConstantBackoff(255)), 0, 255)
+	requireUniform(t, twill.EqualJitter(twill.ConstantBackoff(time.Hour)), time.Hour/2, time.Hour)
 	firsts := func(yield func(time.Duration) bool) {
 		for yield(firstTen(twill.DecorrelatedJitter(time.Second, time.Hour))[0]) {
 		}

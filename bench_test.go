@@ -262,7 +262,7 @@ func BenchmarkRetry(b *testing.B) {
 	failure := errors.New("failure")
 	b.Run("success", func(b *testing.B) {
 		b.ReportAllocs()
-		opts := &twill.RetryOptions{Backoff: twill.Exponential(time.Millisecond, 2)}
+		opts := &twill.RetryOptions{Backoff: twill.ExponentialBackoff(time.Millisecond, 2)}
 		fn := func(context.Context) (int, error) { return 1, nil }
 		for b.Loop() {
 			if _, err := twill.Retry(ctx, fn, opts); err != nil {
@@ -274,7 +274,7 @@ func BenchmarkRetry(b *testing.B) {
 		return func(b *testing.B) {
 			b.ReportAllocs()
 			left := b.N
-			opts := &twill.RetryOptions{Backoff: twill.Constant(d)}
+			opts := &twill.RetryOptions{Backoff: twill.ConstantBackoff(d)}
 			_, err := twill.Retry(ctx, func(context.Context) (int, error) {
 				if left--; left <= 0 {
 					return 1, nil
@@ -289,7 +289,7 @@ func BenchmarkRetry(b *testing.B) {
 	b.Run("failed attempt, no pause", failing(0))
 	b.Run("failed attempt, shortest pause", failing(1))
 	b.Run("call that fails once, no pause", failingOnce(ctx, nil))
-	b.Run("call that fails once, shortest pause", failingOnce(ctx, &twill.RetryOptions{Backoff: twill.Constant(1)}))
+	b.Run("call that fails once, shortest pause", failingOnce(ctx, &twill.RetryOptions{Backoff: twill.ConstantBackoff(1)}))
 }
 
 func failingOnce(ctx context.Context, opts *twill.RetryOptions) func(b *testing.B) {

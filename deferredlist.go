@@ -468,8 +468,8 @@ func (e *KeyError) Error() string { return fmt.Sprintf("twill: future of key %v:
 // Unwrap returns the error of the future of the key.
 func (e *KeyError) Unwrap() error { return e.Err }
 
-// AllFailedError is the failure of [Any] when all its members have failed, and of
-// [Some] when too many have.
+// AllFailedError is the failure of [Any] and of a [Race] when all members or
+// functions have failed, and of [Some] when too many members have.
 type AllFailedError struct {
 	Errs []error // of the members that have failed, in their order
 

@@ -403,6 +403,17 @@ func canceled(cause error) *settle.Failure {
 	return settle.NewCancel(&CanceledError{Cause: cause})
 }
 
+// contextFailure is the failure of a future that ends because ctx has ended. It
+// is [context.Cause] itself if that is a deadline, so that a caller that waits
+// with the same context gets the same error, whichever notices first.
+func contextFailure(ctx context.Context) *settle.Failure {
+	cause := context.Cause(ctx)
+	if is(cause, context.DeadlineExceeded) {
+		return settle.NewCancel(cause)
+	}
+	return canceled(cause)
+}
+
 // isCancel reports whether err is that of a cancel, or wraps one.
 func isCancel(err error) bool { return is(err, ErrCanceled) }
 

@@ -471,7 +471,7 @@ func ExampleJobOptions() {
 	job, _ := q.Put("world", 0, twill.JobOptions{
 		After:   10 * time.Millisecond,
 		Timeout: time.Minute,
-		Retry:   &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(time.Millisecond), 5)},
+		Retry:   &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(time.Millisecond), 5)},
 		Key:     "greet world", // a second Put with this key returns this job
 	})
 	same, _ := q.Put("world", 0, twill.JobOptions{After: time.Second, Key: "greet world"})

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -22,7 +23,7 @@ func ExampleRetry() {
 		return "connected", nil
 	}
 	v, err := twill.Retry(context.Background(), dial, &twill.RetryOptions{
-		Backoff: twill.Limit(twill.FullJitter(twill.Cap(twill.Exponential(time.Millisecond, 2), time.Second)), 8),
+		Backoff: twill.LimitBackoff(twill.FullJitter(twill.CapBackoff(twill.ExponentialBackoff(time.Millisecond, 2), time.Second)), 8),
 		OnRetry: func(e twill.RetryEvent) { fmt.Println("attempt", e.Attempt, "failed:", e.Err) },
 	})
 	fmt.Println(v, err)
@@ -37,7 +38,7 @@ func ExampleRetryingCall() {
 	ping := twill.NewRetryingCall(func(context.Context) (string, error) {
 		return "", errDown
 	}, &twill.RetryOptions{
-		Backoff: twill.Limit(twill.Constant(time.Millisecond), 2),
+		Backoff: twill.LimitBackoff(twill.ConstantBackoff(time.Millisecond), 2),
 	})
 	f := ping.Start(context.Background()) // no goroutine waits through the pauses; f.Cancel ends the call
 	_, err := f.Await(context.Background())
@@ -71,34 +72,26 @@ func ExampleSimpleBackoff() {
 	// Output: 0s 10ms 20ms 40ms 80ms 160ms 320ms 640ms 1.28s 2.56s
 }
 
-func ExampleRetryAtMost() {
-	errNotFound := errors.New("404 not found") // may be there in a moment, once
-	statuses := []error{errors.New("503 unavailable"), errNotFound, errNotFound}
-	_, err := twill.Retry(context.Background(), func(context.Context) (string, error) {
-		status := statuses[0]
-		statuses = statuses[1:]
-		return "", status
-	}, &twill.RetryOptions{
-		Backoff:   twill.Constant(0),
-		NewTester: twill.RetryAtMost(1, func(err error) bool { return errors.Is(err, errNotFound) }),
-	})
-	fmt.Println(errors.Is(err, twill.ErrNotRetryable), len(statuses))
-	// Output: true 0
-}
-
-// A tester with a state of its own is made for each call.
+// The failure tester of txretry's example: one 404 is tolerated, as an object
+// that was just stored may not be visible yet. Each call has a tester of its own.
 func ExampleRetryOptions_newTester() {
-	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
-		return 0, errors.New("syntax error in line 3")
+	errNotFound := errors.New("404 not found")
+	answers := []error{errors.New("503 unavailable"), errNotFound, errNotFound}
+	_, err := twill.Retry(context.Background(), func(context.Context) (string, error) {
+		answer := answers[0]
+		answers = answers[1:]
+		return "", answer
 	}, &twill.RetryOptions{
+		Backoff: twill.ConstantBackoff(0),
 		NewTester: func() func(error) error {
-			last := ""
+			missing := 0
 			return func(err error) error {
-				if err.Error() == last {
-					return errors.New("the same answer twice")
+				if errors.Is(err, errNotFound) {
+					if missing++; missing > 1 {
+						return err // stop
+					}
 				}
-				last = err.Error()
-				return nil
+				return nil // go on
 			}
 		},
 	})
@@ -106,7 +99,7 @@ func ExampleRetryOptions_newTester() {
 	if errors.As(err, &gaveUp) {
 		fmt.Println(gaveUp.Attempts, gaveUp.Reason)
 	}
-	// Output: 2 twill: not to be retried: the same answer twice
+	// Output: 3 twill: error is not retryable: 404 not found
 }
 
 func ExampleRetryAfterHeader() {
@@ -144,7 +137,7 @@ func ExampleRetryAfterHeader() {
 
 func ExampleBudget() {
 	budget := twill.NewBudget(10, 0.1) // one for all calls to a server
-	opts := &twill.RetryOptions{Backoff: twill.Constant(0), Budget: budget}
+	opts := &twill.RetryOptions{Backoff: twill.ConstantBackoff(0), Budget: budget}
 	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
 		return 0, errors.New("down")
 	}, opts)
@@ -177,8 +170,8 @@ func ExampleRetryIf() {
 		answers = answers[1:]
 		return 0, answer
 	}, &twill.RetryOptions{
-		Backoff: twill.Constant(0),
-		Tester:  twill.RetryIf(func(err error) bool { return errors.Is(err, errBusy) }),
+		Backoff:   twill.ConstantBackoff(0),
+		NewTester: twill.RetryIf(func(err error) bool { return errors.Is(err, errBusy) }),
 	})
 	fmt.Println(errors.Is(err, errSyntax), len(answers))
 	// Output: true 1
@@ -223,7 +216,7 @@ func ExampleRetryError() {
 			return 0, errFirst
 		}
 		return 0, errLast
-	}, &twill.RetryOptions{Backoff: twill.FromSlice(0)})
+	}, &twill.RetryOptions{Backoff: slices.Values([]time.Duration{0})})
 	if gaveUp, ok := errors.AsType[*twill.RetryError](err); ok {
 		fmt.Println(gaveUp.Attempts, "attempts, first:", gaveUp.First(), "- last:", gaveUp.Last())
 		fmt.Println(gaveUp.Reason)
@@ -244,7 +237,7 @@ func ExampleRetryEvent() {
 		}
 		return attempts, nil
 	}, &twill.RetryOptions{
-		Backoff: twill.Linear(0, time.Millisecond),
+		Backoff: twill.LinearBackoff(0, time.Millisecond),
 		OnPause: func(e twill.RetryEvent) {
 			fmt.Printf("attempt %d: %v, pause of %v\n", e.Attempt, e.Err, e.Delay)
 		},
@@ -256,41 +249,36 @@ func ExampleRetryEvent() {
 
 // printFirst prints up to five of the pauses.
 func printFirst(pauses iter.Seq[time.Duration]) {
-	for d := range twill.Limit(pauses, 5) {
+	for d := range twill.LimitBackoff(pauses, 5) {
 		fmt.Print(d, " ")
 	}
 	fmt.Println()
 }
 
-func ExampleConstant() {
-	printFirst(twill.Constant(time.Second))
+func ExampleConstantBackoff() {
+	printFirst(twill.ConstantBackoff(time.Second))
 	// Output: 1s 1s 1s 1s 1s
 }
 
-func ExampleLinear() {
-	printFirst(twill.Linear(time.Second, 500*time.Millisecond))
+func ExampleLinearBackoff() {
+	printFirst(twill.LinearBackoff(time.Second, 500*time.Millisecond))
 	// Output: 1s 1.5s 2s 2.5s 3s
 }
 
-func ExampleExponential() {
-	printFirst(twill.Exponential(100*time.Millisecond, 2))
+func ExampleExponentialBackoff() {
+	printFirst(twill.ExponentialBackoff(100*time.Millisecond, 2))
 	// Output: 100ms 200ms 400ms 800ms 1.6s
 }
 
-func ExampleCap() {
-	printFirst(twill.Cap(twill.Exponential(100*time.Millisecond, 2), 500*time.Millisecond))
+func ExampleCapBackoff() {
+	printFirst(twill.CapBackoff(twill.ExponentialBackoff(100*time.Millisecond, 2), 500*time.Millisecond))
 	// Output: 100ms 200ms 400ms 500ms 500ms
 }
 
 // Two retries, and no more.
-func ExampleLimit() {
-	printFirst(twill.Limit(twill.Constant(time.Second), 2))
+func ExampleLimitBackoff() {
+	printFirst(twill.LimitBackoff(twill.ConstantBackoff(time.Second), 2))
 	// Output: 1s 1s
-}
-
-func ExampleFromSlice() {
-	printFirst(twill.FromSlice(0, time.Second, time.Minute))
-	// Output: 0s 1s 1m0s
 }
 
 // within reports whether each of the pauses is at most that of bound, and at
@@ -298,7 +286,7 @@ func ExampleFromSlice() {
 func within(pauses, bound iter.Seq[time.Duration], share float64) bool {
 	next, stop := iter.Pull(bound)
 	defer stop()
-	for d := range twill.Limit(pauses, 100) {
+	for d := range twill.LimitBackoff(pauses, 100) {
 		most, _ := next()
 		if d > most || float64(d) < share*float64(most) {
 			return false
@@ -309,20 +297,20 @@ func within(pauses, bound iter.Seq[time.Duration], share float64) bool {
 
 // The jitter goes around the cap.
 func ExampleFullJitter() {
-	bound := twill.Cap(twill.Exponential(100*time.Millisecond, 2), time.Minute)
+	bound := twill.CapBackoff(twill.ExponentialBackoff(100*time.Millisecond, 2), time.Minute)
 	fmt.Println("from 0 to the bound:", within(twill.FullJitter(bound), bound, 0))
 	// Output: from 0 to the bound: true
 }
 
 func ExampleEqualJitter() {
-	bound := twill.Cap(twill.Exponential(100*time.Millisecond, 2), time.Minute)
+	bound := twill.CapBackoff(twill.ExponentialBackoff(100*time.Millisecond, 2), time.Minute)
 	fmt.Println("from its half to the bound:", within(twill.EqualJitter(bound), bound, 0.5))
 	// Output: from its half to the bound: true
 }
 
 func ExampleDecorrelatedJitter() {
 	pauses := twill.DecorrelatedJitter(time.Second, time.Minute)
-	fmt.Println("from 1s to 1m0s:", within(pauses, twill.Constant(time.Minute), 1./60))
+	fmt.Println("from 1s to 1m0s:", within(pauses, twill.ConstantBackoff(time.Minute), 1./60))
 	// Output: from 1s to 1m0s: true
 }
 
@@ -380,14 +368,14 @@ func ExampleRaceOf() {
 	// Output: 42 <nil>
 }
 
-func ExampleRaceError() {
+func ExampleRace_allFailed() {
 	ctx := context.Background()
 	errDown := errors.New("origin is down")
 	_, err := twill.RaceOf(ctx,
 		func(context.Context) (int, error) { return 0, errors.New("not in the cache") },
 		func(context.Context) (int, error) { return 0, errDown },
 	).Await(ctx)
-	if all, ok := errors.AsType[*twill.RaceError](err); ok {
+	if all, ok := errors.AsType[*twill.AllFailedError](err); ok {
 		for i, err := range all.Errs {
 			fmt.Println(i, err)
 		}
@@ -400,7 +388,7 @@ func ExampleRaceError() {
 }
 
 // A response whose body is read after the race needs its context until then.
-func ExampleHeld() {
+func ExampleHeldResult() {
 	ctx := context.Background()
 	var race twill.Race[string, context.Context]
 	race.Register(func(ctx context.Context, _ string) (context.Context, error) { return ctx, nil })

@@ -28,8 +28,8 @@ func Slots[K comparable, V any](d *Dict[K, V]) int {
 
 // Flights is the number of keys that p has anything of.
 func Flights[K comparable, V any](p *Pooler[K, V]) int {
-	t := p.p.(*table[K, K, V])
+	t := p.p.(*poolerTable[K, K, V])
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.flights.Len()
+	return t.joined.Len()
 }

@@ -148,6 +148,14 @@ func Rejected[T any](err error) *Future[T] {
 	return f
 }
 
+// failedFuture returns a future that has failed with fail.
+func failedFuture[T any](fail *settle.Failure) *Future[T] {
+	f := &Future[T]{}
+	settle.Made(&f.core)
+	f.core.Preset(fail)
+	return f
+}
+
 // After returns a future that settles with v when d is over. A Cancel stops the
 // timer.
 func After[T any](d time.Duration, v T) *Future[T] {

@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,7 +371,7 @@ func rdqFlaky() func(context.Context, int) (int, error) {
 }
 
 func rdqRetry(pauses ...time.Duration) *twill.RetryOptions {
-	return &twill.RetryOptions{Backoff: twill.FromSlice(pauses...)}
+	return &twill.RetryOptions{Backoff: slices.Values(pauses)}
 }
 
 func TestRetriedJobHoldsNoSlot(t *testing.T) {
@@ -471,10 +472,10 @@ func TestRetryPausesCanBeCut(t *testing.T) {
 					calls++
 					return 0, kit.ErrBoom
 				}, nil)
-				o := twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Hour), Budget: budget}}
+				o := twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour), Budget: budget}}
 				if name == "timeout" {
 					// A pause that would pass the deadline is not made.
-					o.Retry.Backoff = twill.Constant(50 * time.Second)
+					o.Retry.Backoff = twill.ConstantBackoff(50 * time.Second)
 					o.Timeout = time.Minute
 				}
 				j, err := q.Put(1, 0, o)
@@ -566,15 +567,15 @@ func TestRetriedJobIsNotRetriedAfter(t *testing.T) {
 		"a permanent error": {fn: func(int) (int, error) { return 0, twill.Permanent(kit.ErrBoom) }, calls: 1, want: twill.ErrNotRetryable},
 		"a tester's stop": {
 			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
-			opts: twill.RetryOptions{Tester: func(error) error { return kit.ErrFirst }}, calls: 1, want: kit.ErrFirst,
+			opts: twill.RetryOptions{NewTester: kit.Tester(func(error) error { return kit.ErrFirst })}, calls: 1, want: kit.ErrFirst,
 		},
 		"a tester's panic": {
 			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
-			opts: twill.RetryOptions{Tester: func(error) error { panic("boom") }}, calls: 1, want: new(*twill.PanicError),
+			opts: twill.RetryOptions{NewTester: kit.Tester(func(error) error { panic("boom") })}, calls: 1, want: new(*twill.PanicError),
 		},
 		"a tester's exit": {
 			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
-			opts: twill.RetryOptions{Tester: func(error) error { runtime.Goexit(); return nil }}, calls: 1, want: twill.ErrGoexit,
+			opts: twill.RetryOptions{NewTester: kit.Tester(func(error) error { runtime.Goexit(); return nil })}, calls: 1, want: twill.ErrGoexit,
 		},
 		"a panic in OnRetry": {
 			fn:   func(int) (int, error) { return 0, kit.ErrBoom },
@@ -655,7 +656,7 @@ func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
 						return 0, test.second(ctx)
 					}
 				}
-				opts := &twill.RetryOptions{Backoff: twill.FromSlice(0), Budget: twill.NewBudget(10, 1)}
+				opts := &twill.RetryOptions{Backoff: kit.Pauses(0), Budget: twill.NewBudget(10, 1)}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 				defer cancel()
 				fn := attempts()

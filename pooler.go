@@ -11,52 +11,64 @@ import (
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
+	"github.com/twillgo/twill/internal/waitgraph"
 )
 
 // ErrReentrant is the failure of a call of a [Pooler], or of a
-// [Dict.GetOrCompute], that was made from within the call that it would have to
-// wait for.
-var ErrReentrant = errors.New("twill: call waits for itself")
+// [Dict.GetOrCompute], that would wait for a call from within which it was made.
+var ErrReentrant = errors.New("twill: reentrant call")
 
-// Pooler calls a function once for all who ask for the same thing at the same
-// time. Unlike golang.org/x/sync/singleflight it gives everyone a future of
-// their own, ends a call when nobody waits for it any more, and turns a panic into an
-// error. Unlike a cache it keeps no results: a call made when the one before
-// has ended goes through. It mirrors DeferredPooler.
+// Pooler merges calls: it calls a function once for all callers that ask for
+// the same key at the same time. Unlike golang.org/x/sync/singleflight it gives
+// each caller a future of its own, cancels a call when its last caller leaves,
+// and turns a panic into an error. Unlike a cache it keeps no results: a call
+// made when the previous one has ended goes through. It is the DeferredPooler of
+// Twisted's mailing list.
 //
-// Use [NewPooler] or one of its variants; the zero value panics. A Pooler must not
-// be copied. Its methods may be called by several goroutines. The result is shared by all
-// who asked; the Pooler keeps no reference to it.
+// Use [NewPooler] or one of its variants; the zero value panics. A Pooler must
+// not be copied. Its methods may be called by several goroutines. A result is
+// shared by all callers; the Pooler keeps no reference to it.
 //
-// # What a call is
+// # Calls
 //
-// Calls with equal keys share the one that is underway. The function gets a
-// context with the values of the first caller's context, and neither its
-// deadline nor its end. That context ends when the last caller has left, by a Cancel of
-// the future or because their own context ended, and when the function has
-// returned. A caller who leaves does not touch the others.
+// Calls with equal keys share the one that is underway. The function's context
+// carries the values of the first caller's context but not its deadline or
+// cancellation. It ends when the last caller has left, by a Cancel of its future
+// or because its own context ended, and when the function has returned. A caller
+// that leaves does not affect the others.
 //
-// Nobody joins a call that was cancelled, or whose function has returned. The
-// function never runs twice at a time for one key: a call that comes after all
-// callers have left starts when the cancelled one has returned, unless [Pooler.Forget]
-// says otherwise. A key is free before its results are handed out, in the order in
-// which the callers came: a handler that calls again gets a new call.
+// A new caller does not join a call that was canceled, or whose function has
+// returned. The function never runs twice at a time for one key: a call made
+// after all callers have left starts when the canceled one has returned, unless
+// [Pooler.Forget] was called. It does not start if the contexts of all its
+// callers have ended by then. A key is free before its results are delivered, in
+// the order in which the callers came: a handler that calls again gets a new
+// call.
 //
-// If the function panics or ends its goroutine, that is the failure of all
-// callers, a [*PanicError] or [ErrGoexit], and the key is free. A call that is made
-// for the same key from within the function, with the context it was given or one made
-// from that, fails with [ErrReentrant] instead of waiting for itself.
+// If the function panics or ends its goroutine, all callers get a [*PanicError]
+// or [ErrGoexit], and the key is free.
 //
-// The function of NewPooler runs on a goroutine of its own; so do the handlers of
-// its futures. A key that does not equal itself, such as a NaN, is shared
-// with nobody; an interface that cannot be compared panics at the caller.
+// The function of NewPooler runs on a goroutine of its own, and so do the
+// handlers of its futures; see [Pooler.Do] for the exception. A key that does
+// not equal itself, such as a NaN, is never shared; an interface that cannot be
+// compared panics at the caller.
+//
+// # Calls from within a call
+//
+// A function that calls a Pooler, its own or another one, passes on the context
+// it was given, or one made from that. A call that would then wait for itself
+// fails with [ErrReentrant] instead: one with the key of a call from within
+// which it is made, or of a call that waits for that one, directly or through
+// other keys and other Poolers. For a call that the function does not wait for,
+// use a context without these values.
 type Pooler[A, V any] struct {
 	p pooling[A, V]
 }
 
-// pooling is a [table] without the type of its key.
+// pooling is a [poolerTable] without the type of its key.
 type pooling[A, V any] interface {
 	call(ctx context.Context, arg A) *Future[V]
+	do(ctx context.Context, arg A) (V, error)
 	forget(arg A) bool
 	cancelAll(cause error)
 	underway() []A
@@ -72,60 +84,74 @@ func NewPooler[K comparable, V any](fn func(ctx context.Context, key K) (V, erro
 	return NewPoolerFunc(func(k K) K { return k }, fn)
 }
 
-// NewPoolerFunc returns a pooler of fn, with arguments that are no map key: calls
-// are equal if keyOf gives equal keys, and of these fn gets the argument of the
-// first. keyOf runs on the goroutine of the caller, under no lock.
+// NewPoolerFunc returns a pooler of fn for arguments that are not map keys.
+// Calls are equal if keyOf returns equal keys; fn gets the argument of the first
+// of them. keyOf runs on the goroutine of the caller, under no lock.
 func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx context.Context, arg A) (V, error)) *Pooler[A, V] {
 	if keyOf == nil || fn == nil {
 		panic("twill: NewPoolerFunc with a nil function")
 	}
-	return &Pooler[A, V]{&table[A, K, V]{keyOf: keyOf, fn: fn}}
+	return &Pooler[A, V]{&poolerTable[A, K, V]{keyOf: keyOf, fn: fn}}
 }
 
-// NewPoolerFuture returns a pooler of a function that returns a future. fn
-// starts on the goroutine of the first caller, before Call returns, and should
-// not block; the call is underway until its future settles, on whose goroutine the
-// callers' handlers run. When the last caller leaves, that future is cancelled
-// by the rules of [Future.Cancel].
+// NewPoolerFuture returns a pooler of a function that returns a future. fn runs
+// on the goroutine of the first caller, before Call returns, and should not
+// block. The call is underway until the future settles, on whose goroutine the
+// callers' handlers run. When the last caller leaves, that future is canceled by
+// the rules of [Future.Cancel].
 func NewPoolerFuture[K comparable, V any](fn func(ctx context.Context, key K) *Future[V]) *Pooler[K, V] {
 	if fn == nil {
 		panic("twill: NewPoolerFuture with a nil function")
 	}
-	return &Pooler[K, V]{&table[K, K, V]{keyOf: func(k K) K { return k }, start: fn}}
+	return &Pooler[K, V]{&poolerTable[K, K, V]{keyOf: func(k K) K { return k }, start: fn}}
 }
 
-// Call calls the function, or joins the call for an equal key that is underway.
-// If ctx ends, the caller leaves, and the future fails with a
-// [*CanceledError] whose cause is that of ctx; so it does, and nothing is
-// called, if ctx has ended already.
+// Call calls the function, or joins the call for an equal key that is underway,
+// and returns the future of the result.
+//
+// If ctx ends first, the caller leaves and its future fails: with
+// [context.Cause] of ctx if that is a deadline, otherwise with a
+// [*CanceledError] for that cause. If ctx has ended already, nothing is called.
 func (p *Pooler[A, V]) Call(ctx context.Context, arg A) *Future[V] {
 	if ctx == nil {
 		panic("twill: Call with a nil context")
 	}
-	return p.made().call(ctx, arg)
+	return p.table().call(ctx, arg)
 }
 
-// Forget lets the next call with an equal key go through at once, even if one is
-// underway: that goes on for those who have joined it. It reports whether one
-// was.
-func (p *Pooler[A, V]) Forget(arg A) bool { return p.made().forget(arg) }
+// Do is Call that waits for the result: it returns what Call(ctx, arg).Await(ctx)
+// returns. If ctx cannot end, as its Done is nil, and no call is underway that
+// it could join, the function of NewPooler and NewPoolerFunc runs on the
+// goroutine of Do, and so do the handlers of callers that join. Such a caller
+// cannot leave; if the function ends the goroutine, it ends that of Do.
+func (p *Pooler[A, V]) Do(ctx context.Context, arg A) (V, error) {
+	if ctx == nil {
+		panic("twill: Do with a nil context")
+	}
+	return p.table().do(ctx, arg)
+}
+
+// Forget makes the next call with an equal key go through at once, even if one
+// is underway, which continues for its callers. It reports whether one was.
+func (p *Pooler[A, V]) Forget(arg A) bool { return p.table().forget(arg) }
 
 // CancelAll cancels the futures of all callers, in the order in which the calls
-// started and the callers came, each by its own Cancel(cause).
-func (p *Pooler[A, V]) CancelAll(cause error) { p.made().cancelAll(cause) }
+// started and the callers came, each by its own Cancel(cause). It ends the
+// context of a call that runs on the goroutine of [Pooler.Do].
+func (p *Pooler[A, V]) CancelAll(cause error) { p.table().cancelAll(cause) }
 
 // Empty returns a future that settles when no function is underway: at once if
-// that is so now. Calls whose callers have left count until their function has
+// none is now. A call whose callers have left counts until its function has
 // returned.
-func (p *Pooler[A, V]) Empty() *Future[struct{}] { return p.made().empty() }
+func (p *Pooler[A, V]) Empty() *Future[struct{}] { return p.table().empty() }
 
 // Len returns the number of functions that are underway.
 func (p *Pooler[A, V]) Len() int { return p.Stats().Underway }
 
 // All walks the arguments of the calls that are underway, in the order in which
-// they started, as they are when the walk begins.
+// they started, as of the beginning of the walk.
 func (p *Pooler[A, V]) All() iter.Seq[A] {
-	t := p.made()
+	t := p.table()
 	return func(yield func(A) bool) {
 		for _, arg := range t.underway() {
 			if !yield(arg) {
@@ -135,34 +161,702 @@ func (p *Pooler[A, V]) All() iter.Seq[A] {
 	}
 }
 
-// Stats tells how the pooler is doing.
-func (p *Pooler[A, V]) Stats() PoolerStats { return p.made().stats() }
+// Stats returns how many calls there were and are.
+func (p *Pooler[A, V]) Stats() PoolerStats { return p.table().stats() }
 
-// PoolerStats is what [Pooler.Stats] tells.
+// PoolerStats is the result of [Pooler.Stats].
 type PoolerStats struct {
-	Calls    uint64 // calls of Call that were let in
-	Merged   uint64 // those of them that joined another one's call
+	Calls    uint64 // calls of Call and Do that were admitted
+	Merged   uint64 // those of them that joined another one
 	Underway int    // functions that are underway
 	Waiting  int    // callers that wait for their result
 }
 
-func (p *Pooler[A, V]) made() pooling[A, V] {
+func (p *Pooler[A, V]) table() pooling[A, V] {
 	if p.p == nil {
-		panic("twill: a Pooler is made by NewPooler")
+		panic("twill: Pooler not created by NewPooler")
 	}
 	return p.p
 }
 
-// poolerCaller is the future of one who called.
-type poolerCaller[A any, K comparable, V any] struct {
-	root[V]
-	next, prev *poolerCaller[A, K, V] // on the list of callers; guarded like that
-	fl         *flight[A, K, V]       // nil once the caller has left; guarded like stop
-	stop       func() bool            // ends the watching of the caller's context; guarded like callers
+// poolerTable holds the calls of a [Pooler].
+type poolerTable[A any, K comparable, V any] struct {
+	keyOf func(A) K
+	fn    func(context.Context, A) (V, error) // one of these two
+	start func(context.Context, A) *Future[V]
+
+	// mu guards the fields below, and the fields of calls and callers that say
+	// so. Functions are called, contexts looked at and ended, and futures settled
+	// without it.
+	mu      sched.Mutex
+	joined  keymap.Map[K, *poolerCall[A, K, V]] // for each key, the call to join or to wait for
+	running list.List[*poolerCall[A, K, V]]     // those in joined, and those that were forgotten
+	idle    list.List[*waiter[struct{}]]
+	calls   uint64
+	merged  uint64
+	waiting int // callers
 }
 
+// poolerCall is one call of the function, and the context it is given.
+type poolerCall[A any, K comparable, V any] struct {
+	lazyctx.Context
+	list.Links[*poolerCall[A, K, V]]
+	node waitgraph.Node // Returned: the function has returned, so that no caller joins
+	arg  A
+	key  K
+
+	table atomic.Pointer[poolerTable[A, K, V]] // nil once the call is finished
+
+	// The table's lock guards these, and callers until the call is finished. Then
+	// callers belong to the goroutine that delivers.
+	callers   poolerCallers[A, K, V]
+	inDo      bool                 // it runs on the goroutine of a caller, which cannot leave
+	begun     bool                 // it does not wait in line for another call
+	abandoned bool                 // it was canceled, as all callers left
+	expired   bool                 // the last of them because its context had ended
+	finished  bool                 // it was taken out of the table
+	next      *poolerCall[A, K, V] // starts when this one, abandoned, has returned; has callers
+	before    *poolerCall[A, K, V] // the one whose next this is
+	source    *settle.Core         // that of the future that start returned
+	inner     *Future[struct{}]    // depends on that future
+	cause     *error               // why it was abandoned, if inner did not exist yet
+}
+
+// Value lets a call find the calls from within which it is made.
+func (c *poolerCall[A, K, V]) Value(key any) any {
+	if key == (withinKey{}) {
+		return &c.node
+	}
+	return c.Context.Value(key)
+}
+
+// withinKey is the key of the innermost call, of any Pooler, in a context.
+type withinKey struct{}
+
+// within returns the innermost call from within which ctx was made, nil if
+// there is none.
+func within(ctx context.Context) *waitgraph.Node {
+	n, _ := ctx.Value(withinKey{}).(*waitgraph.Node)
+	return n
+}
+
+// String keeps fmt from reading the fields.
+func (c *poolerCall[A, K, V]) String() string { return "twill.Pooler context" }
+
+// overLocked reports whether the result exists, so that no caller joins: from
+// the moment when the function's future has settled, before its handlers have
+// run.
+func (c *poolerCall[A, K, V]) overLocked() bool {
+	return c.node.Returned() || c.source != nil && c.source.Peek()
+}
+
+// poolerCaller is the future of one caller.
+type poolerCaller[A any, K comparable, V any] struct {
+	root[V]
+	next, prev *poolerCaller[A, K, V] // guarded like the list of callers
+	more       *callerMore            // guarded like the list of callers; nil for most
+	call       *poolerCall[A, K, V]   // nil once the future has settled; guarded by its lock
+}
+
+// callerMore is what a caller has whose context can end, or which calls from
+// within another call.
+type callerMore struct {
+	ctx    context.Context // nil if it cannot end
+	stop   func() bool     // ends the watch on ctx; may be nil
+	within *waitgraph.Node
+}
+
+// firstCall is a call and its first caller in one allocation, for calls that
+// hold nothing that a settled future must not hold.
+type firstCall[A any, K comparable, V any] struct {
+	poolerCall[A, K, V]
+	caller poolerCaller[A, K, V]
+}
+
+func (t *poolerTable[A, K, V]) call(ctx context.Context, arg A) *Future[V] {
+	if ctx.Err() != nil {
+		return failedFuture[V](contextFailure(ctx))
+	}
+	key, in := t.keyOf(arg), within(ctx)
+	var more *callerMore
+	if in != nil {
+		more = &callerMore{within: in}
+	}
+	c, first := t.join(ctx, arg, key, in, more)
+	if c == nil {
+		return Rejected[V](ErrReentrant)
+	}
+	if first != nil {
+		defer t.startCall(first) // even if ctx panics: others may have joined
+	}
+	if ctx.Done() != nil {
+		t.watch(ctx, c)
+	}
+	return &c.f
+}
+
+// watch makes c leave when the caller's context ends.
+func (t *poolerTable[A, K, V]) watch(ctx context.Context, c *poolerCaller[A, K, V]) {
+	stop := context.AfterFunc(ctx, func() { c.contextEnded(ctx) })
+	more := &callerMore{ctx: ctx, stop: stop}
+	call := c.current()
+	waits := false
+	t.mu.Lock()
+	if call != nil && !call.finished && call.callers.has(c) {
+		waits = true
+		if c.more != nil {
+			more.within = c.more.within
+		}
+		c.more = more
+	}
+	t.mu.Unlock()
+	if !waits {
+		stop()
+	}
+}
+
+// do is call for a caller that waits. It needs no watch on its context, and no
+// future if it runs the function itself.
+func (t *poolerTable[A, K, V]) do(ctx context.Context, arg A) (V, error) {
+	var zero V
+	if ctx.Err() != nil {
+		return zero, context.Cause(ctx)
+	}
+	key, in := t.keyOf(arg), within(ctx)
+	var more *callerMore
+	if ctx.Done() != nil {
+		more = &callerMore{ctx: ctx, within: in}
+	} else {
+		if t.fn != nil {
+			if call := t.beginInDo(ctx, arg, key, in); call != nil {
+				return t.runInDo(call, in)
+			}
+		}
+		if in != nil {
+			more = &callerMore{within: in}
+		}
+	}
+	c, first := t.join(ctx, arg, key, in, more)
+	if c == nil {
+		return zero, ErrReentrant
+	}
+	if first != nil {
+		t.startCall(first)
+	}
+	if _, err := c.f.Await(ctx); err != nil && !c.f.core.Settled() {
+		c.contextEnded(ctx)
+	}
+	fail := c.f.core.Failure()
+	if fail == nil {
+		return c.f.val, nil
+	}
+	fail.Take()
+	if fail.Canceled && ctx.Err() != nil {
+		return zero, context.Cause(ctx)
+	}
+	return zero, fail.Err
+}
+
+// beginInDo begins a call for a caller that runs it, unless there is one to join
+// or to wait for.
+func (t *poolerTable[A, K, V]) beginInDo(ctx context.Context, arg A, key K, in *waitgraph.Node) *poolerCall[A, K, V] {
+	t.mu.Lock()
+	defer t.mu.Unlock() // even if the key cannot be compared
+	if call := t.joined.Get(key); call != nil && (call.abandoned || !call.overLocked()) {
+		return nil
+	}
+	call := new(poolerCall[A, K, V])
+	t.initCall(call, ctx, arg, key, in)
+	in.Wait(&call.node) // it waits for nothing, so this closes no cycle
+	call.inDo = true
+	t.calls++
+	t.waiting++
+	t.beginLocked(call)
+	return call
+}
+
+func (t *poolerTable[A, K, V]) runInDo(call *poolerCall[A, K, V], in *waitgraph.Node) (v V, err error) {
+	returned := false
+	defer func() {
+		if !returned { // the function ends the goroutine
+			v, err = *new(V), ErrGoexit
+		}
+		in.Done(&call.node)
+		if next := t.finishCall(call, v, err); next != nil {
+			go t.runCalls(next)
+		}
+	}()
+	v, err = t.callFunction(call)
+	returned = true
+	return v, err
+}
+
+// join finds the call for a key and adds a caller to it. It also returns that
+// call if it has to be started. It returns no caller if that would have to wait
+// for a call from within which it is made.
+func (t *poolerTable[A, K, V]) join(ctx context.Context, arg A, key K, in *waitgraph.Node, more *callerMore) (c *poolerCaller[A, K, V], first *poolerCall[A, K, V]) {
+	t.mu.Lock()
+	defer t.mu.Unlock() // even if the key cannot be compared
+	call := t.joined.Get(key)
+	if call != nil && !call.overLocked() && in.Within(&call.node) {
+		return nil, nil
+	}
+	isNew := false
+	switch {
+	case call != nil && call.abandoned && call.next != nil:
+		call = call.next
+	case call != nil && call.abandoned:
+		before := call
+		call, c = t.newCall(ctx, arg, key, in)
+		call.before = before
+		call.node.Wait(&before.node)
+		isNew = true
+	case call != nil && !call.overLocked():
+	default: // there is none, or one too late to join
+		call, c = t.newCall(ctx, arg, key, in)
+		isNew = true
+	}
+	if !in.Wait(&call.node) {
+		return nil, nil
+	}
+	t.calls++
+	t.waiting++
+	switch {
+	case !isNew:
+		t.merged++
+		c = new(poolerCaller[A, K, V])
+	case call.before != nil:
+		call.before.next = call
+	default:
+		t.beginLocked(call)
+		first = call
+	}
+	c.more, c.call = more, call
+	settle.Made(&c.f.core)
+	c.link.Do = c
+	c.f.core.SetUp(&c.link)
+	call.callers.push(c)
+	return c, first
+}
+
+// newCall makes a call and its first caller.
+func (t *poolerTable[A, K, V]) newCall(ctx context.Context, arg A, key K, in *waitgraph.Node) (call *poolerCall[A, K, V], c *poolerCaller[A, K, V]) {
+	if ctx == context.Background() {
+		both := new(firstCall[A, K, V])
+		call, c = &both.poolerCall, &both.caller
+	} else {
+		call, c = new(poolerCall[A, K, V]), new(poolerCaller[A, K, V])
+	}
+	t.initCall(call, ctx, arg, key, in)
+	return call, c
+}
+
+func (t *poolerTable[A, K, V]) initCall(call *poolerCall[A, K, V], ctx context.Context, arg A, key K, in *waitgraph.Node) {
+	call.arg, call.key, call.node.Outer = arg, key, in
+	call.table.Store(t)
+	call.Base = context.Background()
+	if ctx != call.Base {
+		call.Base = context.WithoutCancel(ctx)
+	}
+}
+
+// beginLocked records that a call is about to be started.
+func (t *poolerTable[A, K, V]) beginLocked(call *poolerCall[A, K, V]) {
+	call.begun = true
+	t.running.PushBack(call)
+	if keymap.Findable(call.key) { // else it could not be taken out again
+		t.joined.Set(call.key, call)
+	}
+}
+
+// startCall starts a call that was begun.
+func (t *poolerTable[A, K, V]) startCall(call *poolerCall[A, K, V]) {
+	if t.start == nil {
+		go t.runCalls(call)
+		return
+	}
+	for call != nil {
+		call = t.startFuture(call)
+	}
+}
+
+// runCalls is the goroutine of a call, and of those that wait in line for it.
+func (t *poolerTable[A, K, V]) runCalls(call *poolerCall[A, K, V]) {
+	defer func() {
+		if call != nil { // the function ends the goroutine
+			if next := t.finishCall(call, *new(V), ErrGoexit); next != nil {
+				go t.runCalls(next)
+			}
+		}
+	}()
+	for call != nil {
+		var v V
+		var err error
+		if t.wanted(call) {
+			v, err = t.callFunction(call)
+		}
+		ended := call
+		call = nil
+		call = t.finishCall(ended, v, err)
+	}
+}
+
+// callFunction calls the function. A panic becomes an error.
+func (t *poolerTable[A, K, V]) callFunction(call *poolerCall[A, K, V]) (v V, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			if p := recover(); p != nil {
+				err = caught(p)
+			}
+		}
+	}()
+	v, err = t.fn(call, call.arg)
+	returned = true
+	return v, err
+}
+
+// startFuture calls a function that returns a future. It returns the call to
+// start next, if this one has ended already.
+func (t *poolerTable[A, K, V]) startFuture(call *poolerCall[A, K, V]) (next *poolerCall[A, K, V]) {
+	var zero V
+	if !t.wanted(call) {
+		return t.finishCall(call, zero, nil)
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			err := caught(recover())
+			if next = t.finishCall(call, zero, err); err == ErrGoexit && next != nil {
+				go t.startCall(next)
+			}
+		}
+	}()
+	f := t.start(call, call.arg)
+	returned = true
+	if f == nil {
+		f = Rejected[V](errNoFuture)
+	}
+	if f.core.Settled() {
+		v, err := f.result()
+		return t.finishCall(call, v, err)
+	}
+	inner := handle(f, func(v V, err error) (struct{}, error) {
+		if next := t.finishCall(call, v, err); next != nil {
+			t.startCall(next)
+		}
+		return struct{}{}, nil
+	})
+	t.mu.Lock()
+	cause := call.cause
+	if !call.finished {
+		call.source, call.inner = &f.core, inner
+	}
+	t.mu.Unlock()
+	if cause != nil { // abandoned before there was a future to cancel
+		inner.Cancel(*cause)
+	}
+	return nil
+}
+
+// wanted reports whether the function of a call that is about to start is to be
+// called: not if the last caller has left because its context ended. Watches on
+// contexts may be late, so it looks itself, until it finds a caller that waits.
+func (t *poolerTable[A, K, V]) wanted(call *poolerCall[A, K, V]) bool {
+	for {
+		var ctx context.Context
+		t.mu.Lock()
+		c := call.callers.head
+		if c != nil && c.more != nil {
+			ctx = c.more.ctx
+		}
+		expired := call.expired
+		t.mu.Unlock()
+		if ctx == nil || ctx.Err() == nil {
+			return !expired
+		}
+		c.contextEnded(ctx)
+	}
+}
+
+// finishCall delivers the result of a call whose function has returned, and
+// returns the call that has waited in line for it, if any. Such a call has been
+// abandoned: where there is a next call, no handlers run here.
+func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err error) (next *poolerCall[A, K, V]) {
+	call.node.Return() // from here on no caller joins
+	next, idle := t.removeCall(call)
+	call.End(nil)
+	if idle != nil { // last, and even if a handler ends the goroutine
+		defer each(idle, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
+	}
+	if _, ok := err.(*PanicError); ok && call.callers.n == 0 && !call.inDo {
+		report(err)
+	}
+	var fail *settle.Failure
+	if err != nil {
+		v, fail = *new(V), settle.NewFailure(err)
+	}
+	call.deliver(v, fail)
+	return next
+}
+
+// removeCall takes a call out of the table whose function has returned. It
+// returns the call that has waited in line for it, already begun, and the futures
+// of Empty to settle.
+func (t *poolerTable[A, K, V]) removeCall(call *poolerCall[A, K, V]) (next *poolerCall[A, K, V], idle []*waiter[struct{}]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	call.finished = true
+	t.waiting -= call.callers.n
+	if call.inDo {
+		t.waiting--
+	}
+	t.running.Remove(call)
+	if t.joined.Get(call.key) == call {
+		if next = t.promoteLocked(call); next == nil {
+			t.joined.Delete(call.key)
+		}
+	}
+	if t.running.Len() == 0 {
+		for w, ok := t.idle.PopFront(); ok; w, ok = t.idle.PopFront() {
+			idle = append(idle, w)
+		}
+	}
+	call.clear()
+	call.table.Store(nil)
+	return next, idle
+}
+
+// clear drops what a call that is over holds: a future may keep the call.
+func (c *poolerCall[A, K, V]) clear() {
+	var none struct {
+		arg A
+		key K
+	}
+	c.arg, c.key, c.source, c.inner, c.cause = none.arg, none.key, nil, nil, nil
+}
+
+// promoteLocked begins the call that waits in line for call, if any.
+func (t *poolerTable[A, K, V]) promoteLocked(call *poolerCall[A, K, V]) *poolerCall[A, K, V] {
+	next := call.next
+	if next != nil {
+		call.next, next.before = nil, nil
+		next.node.Done(&call.node)
+		t.beginLocked(next)
+	}
+	return next
+}
+
+// deliver settles the callers' futures. If a handler ends the goroutine, a new
+// one continues.
+func (c *poolerCall[A, K, V]) deliver(v V, fail *settle.Failure) {
+	done := false
+	defer func() {
+		if !done {
+			go c.deliver(v, fail)
+		}
+	}()
+	for caller := c.callers.pop(); caller != nil; caller = c.callers.pop() {
+		caller.deliver(c, v, fail)
+	}
+	done = true
+}
+
+// deliver settles the caller's future.
+func (c *poolerCaller[A, K, V]) deliver(call *poolerCall[A, K, V], v V, fail *settle.Failure) {
+	if c.more != nil {
+		c.more.release(&call.node)
+		c.more = nil
+	}
+	if w, ok := c.f.core.Begin(); ok { // else the caller has left
+		c.f.val, c.call = v, nil
+		if list := c.f.core.Publish(w, fail); list != nil {
+			settle.Drain(&c.f.core, list)
+		}
+	}
+}
+
+// release ends what a caller has that no longer waits for call.
+func (m *callerMore) release(call *waitgraph.Node) {
+	if m.stop != nil {
+		m.stop()
+	}
+	m.within.Done(call)
+}
+
+// current returns the call that c waits for, nil if its future has settled.
+func (c *poolerCaller[A, K, V]) current() *poolerCall[A, K, V] {
+	w, ok := c.f.core.Begin()
+	if !ok {
+		return nil
+	}
+	call := c.call
+	c.f.core.Unlock(w)
+	return call
+}
+
+// contextEnded makes the caller leave whose context has ended.
+func (c *poolerCaller[A, K, V]) contextEnded(ctx context.Context) {
+	c.leave(context.Cause(ctx), true)
+	if core, list := c.fail(contextFailure(ctx)); list != nil {
+		settle.Drain(core, list)
+	}
+}
+
+// Fire makes the caller leave whose future is canceled.
+func (c *poolerCaller[A, K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	if c.leave(causeOf(left.Err), false) {
+		left.EndsWork()
+	}
+	return c.fail(left)
+}
+
+// Abort is not called: Fire runs no user code.
+func (c *poolerCaller[A, K, V]) Abort(err error) (*settle.Core, *settle.Link) {
+	return c.fail(settle.NewFailure(err))
+}
+
+func (c *poolerCaller[A, K, V]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) {
+	w, ok := c.f.core.Begin()
+	if !ok {
+		return nil, nil
+	}
+	c.call = nil
+	return &c.f.core, c.f.core.Publish(w, fail)
+}
+
+// leave takes the caller off its call. If it was the last one, the call is
+// abandoned, and then its context ends and its future is canceled; a call that
+// waits in line is never made. It reports whether the call was abandoned.
+func (c *poolerCaller[A, K, V]) leave(cause error, expired bool) bool {
+	call := c.current()
+	if call == nil {
+		return false
+	}
+	t := call.table.Load()
+	if t == nil {
+		return false // the result is being delivered
+	}
+	more, inner, abandoned := t.removeCaller(call, c, cause, expired)
+	if more != nil {
+		more.release(&call.node)
+	}
+	if abandoned {
+		call.End(cause)
+		if inner != nil {
+			inner.Cancel(cause)
+		}
+	}
+	return abandoned
+}
+
+// removeCaller is the part of leave that needs the lock. It does nothing if the
+// caller does not wait any longer.
+func (t *poolerTable[A, K, V]) removeCaller(call *poolerCall[A, K, V], c *poolerCaller[A, K, V], cause error, expired bool) (more *callerMore, inner *Future[struct{}], abandoned bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if call.finished || !call.callers.remove(c) {
+		return nil, nil, false
+	}
+	t.waiting--
+	more, c.more = c.more, nil
+	switch {
+	case call.callers.n > 0 || call.inDo:
+	case !call.begun:
+		call.node.Done(&call.before.node)
+		call.before.next, call.before = nil, nil
+		call.clear()
+	default:
+		call.abandoned, call.expired, abandoned = true, expired, true
+		if inner = call.inner; inner == nil {
+			kept := cause // so that cause is not always on the heap
+			call.cause = &kept
+		}
+	}
+	return more, inner, abandoned
+}
+
+func (t *poolerTable[A, K, V]) forget(arg A) bool {
+	call, next := t.drop(t.keyOf(arg))
+	if next != nil {
+		t.startCall(next)
+	}
+	return call != nil
+}
+
+// drop takes the call for a key out of those that are joined or waited for.
+func (t *poolerTable[A, K, V]) drop(key K) (call, next *poolerCall[A, K, V]) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if call = t.joined.Get(key); call != nil {
+		if next = t.promoteLocked(call); next == nil {
+			t.joined.Delete(key)
+		}
+	}
+	return call, next
+}
+
+func (t *poolerTable[A, K, V]) cancelAll(cause error) {
+	t.mu.Lock()
+	futures := make([]*Future[V], 0, t.waiting)
+	var inDo []*poolerCall[A, K, V]
+	for call := range t.running.All() {
+		if call.inDo && !call.abandoned {
+			call.abandoned = true
+			inDo = append(inDo, call)
+		}
+		for at := call; at != nil; at = at.next {
+			for c := at.callers.head; c != nil; c = c.next {
+				futures = append(futures, &c.f)
+			}
+		}
+	}
+	t.mu.Unlock()
+	for _, call := range inDo {
+		call.End(cause)
+	}
+	each(futures, func(f *Future[V]) { f.Cancel(cause) })
+}
+
+func (t *poolerTable[A, K, V]) underway() []A {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	args := make([]A, 0, t.running.Len())
+	for call := range t.running.All() {
+		args = append(args, call.arg)
+	}
+	return args
+}
+
+func (t *poolerTable[A, K, V]) stats() PoolerStats {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return PoolerStats{Calls: t.calls, Merged: t.merged, Underway: t.running.Len(), Waiting: t.waiting}
+}
+
+func (t *poolerTable[A, K, V]) empty() *Future[struct{}] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.running.Len() == 0 {
+		return Resolved(struct{}{})
+	}
+	w := new(waiter[struct{}])
+	w.init(t)
+	t.idle.PushBack(w)
+	return &w.f
+}
+
+// leave takes a future of Empty out of the line.
+func (t *poolerTable[A, K, V]) leave(w *waiter[struct{}]) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.idle.Remove(w)
+}
+
+func (t *poolerTable[A, K, V]) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }
+
 // poolerCallers is a list of callers. They are many and short-lived: this one,
-// which knows what is on it, takes half the time of a [list.List].
+// which knows its items, takes half the time of a [list.List].
 type poolerCallers[A any, K comparable, V any] struct {
 	head, tail *poolerCaller[A, K, V]
 	n          int
@@ -178,7 +872,7 @@ func (l *poolerCallers[A, K, V]) push(c *poolerCaller[A, K, V]) {
 	l.n++
 }
 
-// pop takes the first one out; nil if there is none.
+// pop takes out the first one; nil if there is none.
 func (l *poolerCallers[A, K, V]) pop() *poolerCaller[A, K, V] {
 	c := l.head
 	if c != nil {
@@ -187,9 +881,14 @@ func (l *poolerCallers[A, K, V]) pop() *poolerCaller[A, K, V] {
 	return c
 }
 
-// remove takes c out, and reports whether it was there.
+// has reports whether c is on the list.
+func (l *poolerCallers[A, K, V]) has(c *poolerCaller[A, K, V]) bool {
+	return c.prev != nil || l.head == c
+}
+
+// remove takes out c, and reports whether it was on the list.
 func (l *poolerCallers[A, K, V]) remove(c *poolerCaller[A, K, V]) bool {
-	if c.prev == nil && l.head != c {
+	if !l.has(c) {
 		return false
 	}
 	if c.prev == nil {
@@ -206,452 +905,3 @@ func (l *poolerCallers[A, K, V]) remove(c *poolerCaller[A, K, V]) bool {
 	l.n--
 	return true
 }
-
-func (c *poolerCaller[A, K, V]) prepare(fl *flight[A, K, V]) {
-	c.fl = fl
-	c.link.Do = c
-	c.f.core.SetUp(&c.link)
-}
-
-// deliver settles the caller's future.
-func (c *poolerCaller[A, K, V]) deliver(v V, err error) {
-	if c.stop != nil {
-		c.stop()
-	}
-	var fail *settle.Failure
-	if err != nil {
-		var none V
-		v, fail = none, settle.NewFailure(err)
-	}
-	if w, ok := c.f.core.Begin(); ok { // else the caller has left
-		c.f.val = v
-		if list := c.f.core.Publish(w, fail); list != nil {
-			settle.Drain(&c.f.core, list)
-		}
-	}
-}
-
-// watch has c leave when the caller's context ends.
-func (t *table[A, K, V]) watch(ctx context.Context, c *poolerCaller[A, K, V]) {
-	stop := context.AfterFunc(ctx, func() { c.f.Cancel(context.Cause(ctx)) })
-	t.mu.Lock()
-	late := c.fl == nil || c.fl.finished
-	if !late {
-		c.stop = stop
-	}
-	t.mu.Unlock()
-	if late {
-		stop()
-	}
-}
-
-// Fire is called when the future is cancelled: the caller leaves. The last one
-// leaves the flight to nobody, before its context ends.
-func (c *poolerCaller[A, K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	fl, cause := c.fl, causeOf(left.Err)
-	stop, inner, deserted := fl.leave(c, cause)
-	if stop != nil {
-		stop()
-	}
-	if deserted {
-		fl.End(cause)
-		if inner != nil {
-			inner.Cancel(cause)
-		}
-	}
-	return c.end(left)
-}
-
-// leave takes a caller out. It returns what to end: the watching of the
-// caller's context and, if it was the last caller, the flight.
-func (fl *flight[A, K, V]) leave(c *poolerCaller[A, K, V], cause error) (stop func() bool, inner *Future[struct{}], deserted bool) {
-	fl.t.mu.Lock()
-	defer fl.t.mu.Unlock()
-	if fl.finished || !fl.callers.remove(c) {
-		return nil, nil, false // delivered, which ends the watching
-	}
-	c.fl = nil
-	fl.t.waiting--
-	switch {
-	case fl.callers.n > 0:
-	case !fl.begun: // it is never called
-		var none A
-		fl.before.next, fl.before = nil, nil
-		fl.arg = none
-	default:
-		fl.deserted, deserted = true, true
-		if inner = fl.inner; inner == nil {
-			kept := cause // and not each cause, to the heap
-			fl.cause = &kept
-		}
-	}
-	return c.stop, inner, deserted
-}
-
-// flight is one call of the function, and the context it is given.
-type flight[A any, K comparable, V any] struct {
-	lazyctx.Context
-	list.Links[*flight[A, K, V]]
-	t     *table[A, K, V]
-	arg   A
-	key   K
-	first poolerCaller[A, K, V]
-
-	returned atomic.Bool // the function is back, or its future settled
-
-	// t.mu guards these, and callers until the flight is finished; then they
-	// belong to the goroutine that delivers.
-	begun    bool // not one that waits for another
-	deserted bool // all callers left, so that it was cancelled
-	finished bool // it was taken out
-	callers  poolerCallers[A, K, V]
-	next     *flight[A, K, V]  // begins when this one, deserted, has returned; has callers
-	before   *flight[A, K, V]  // the one whose next this is
-	source   *settle.Core      // of a function that returns futures: that of its future
-	inner    *Future[struct{}] // hangs on it
-	cause    *error            // why it was deserted; set if inner is not there yet
-}
-
-// Value lets a call find the flights within which it is made: by their table.
-func (fl *flight[A, K, V]) Value(key any) any {
-	if key == any(fl.t) {
-		return fl
-	}
-	return fl.Context.Value(key)
-}
-
-// String keeps fmt from reading the fields.
-func (fl *flight[A, K, V]) String() string { return "twill.Pooler context" }
-
-// over reports whether the result is there, so that nobody joins any more: from
-// when the function's future settled on, not only from when the handlers that it has
-// itself put there have run. The table's lock must be held.
-func (fl *flight[A, K, V]) over() bool {
-	return fl.returned.Load() || fl.source != nil && fl.source.Peek()
-}
-
-// launch starts a flight that was begun.
-func (t *table[A, K, V]) launch(fl *flight[A, K, V]) {
-	if t.start == nil {
-		go t.fly(fl)
-		return
-	}
-	for fl != nil {
-		fl = t.take(fl)
-	}
-}
-
-// fly is the goroutine of a flight, and of those that wait for it.
-func (t *table[A, K, V]) fly(fl *flight[A, K, V]) {
-	called := true
-	defer func() {
-		if !called { // the function panicked or exits
-			err := caught(recover())
-			var none V
-			if next := t.land(fl, none, err); next != nil {
-				go t.fly(next)
-			}
-		}
-	}()
-	for fl != nil {
-		called = false
-		v, err := t.fn(fl, fl.arg)
-		called = true
-		fl = t.land(fl, v, err)
-	}
-}
-
-// take calls a function that returns a future. It returns the flight to launch
-// next, if this one has ended already.
-func (t *table[A, K, V]) take(fl *flight[A, K, V]) (next *flight[A, K, V]) {
-	called := false
-	defer func() {
-		if !called {
-			err := caught(recover())
-			var none V
-			if next = t.land(fl, none, err); err == ErrGoexit && next != nil {
-				go t.launch(next)
-			}
-		}
-	}()
-	f := t.start(fl, fl.arg)
-	called = true
-	if f == nil {
-		f = Rejected[V](errNoFuture)
-	}
-	if f.core.Settled() {
-		v, err := f.result()
-		return t.land(fl, v, err)
-	}
-	inner := handle(f, func(v V, err error) (struct{}, error) {
-		if next := t.land(fl, v, err); next != nil {
-			t.launch(next)
-		}
-		return struct{}{}, nil
-	})
-	t.mu.Lock()
-	fl.source, fl.inner = &f.core, inner
-	cause := fl.cause
-	t.mu.Unlock()
-	if cause != nil { // deserted before there was a future to cancel
-		inner.Cancel(*cause)
-	}
-	return nil
-}
-
-// land hands out the result of a flight whose function has returned. A flight
-// that another one waits for has no callers any more: where there is a next, no user
-// code runs here.
-func (t *table[A, K, V]) land(fl *flight[A, K, V], v V, err error) (next *flight[A, K, V]) {
-	fl.returned.Store(true) // from here on at the latest nobody joins
-	next, idle := t.finish(fl)
-	fl.End(nil)
-	if idle != nil { // told last, and also if a handler ends the goroutine
-		defer each(idle, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
-	}
-	if _, ok := err.(*PanicError); ok && fl.callers.n == 0 {
-		report(err)
-	}
-	fl.deliver(v, err)
-	return next
-}
-
-// deliver settles the callers' futures. If a handler ends the goroutine, a
-// fresh one goes on.
-func (fl *flight[A, K, V]) deliver(v V, err error) {
-	done := false
-	defer func() {
-		if !done {
-			go fl.deliver(v, err)
-		}
-	}()
-	for c := fl.callers.pop(); c != nil; c = fl.callers.pop() {
-		c.deliver(v, err)
-	}
-	done = true
-}
-
-// table is the calls of a [Pooler]. In flights is, for each key, the call that
-// is joined or waited for; in running are those whose function is underway:
-// these, and the ones that were forgotten.
-type table[A any, K comparable, V any] struct {
-	keyOf func(A) K
-	fn    func(context.Context, A) (V, error) // one of these two
-	start func(context.Context, A) *Future[V]
-
-	// mu guards the fields below, and the fields of flights and callers that
-	// say so. Functions are called, contexts ended and futures settled without it.
-	mu      sched.Mutex
-	flights keymap.Map[K, *flight[A, K, V]]
-	running list.List[*flight[A, K, V]]
-	idle    list.List[*waiter[struct{}]]
-	calls   uint64
-	merged  uint64
-	waiting int // callers
-}
-
-func (t *table[A, K, V]) call(ctx context.Context, arg A) *Future[V] {
-	key := t.keyOf(arg)
-	if ctx.Err() != nil {
-		return Rejected[V](&CanceledError{context.Cause(ctx)})
-	}
-	c, first := t.join(ctx, arg, key, t.within(ctx, key))
-	if c == nil {
-		return Rejected[V](ErrReentrant)
-	}
-	settle.Made(&c.f.core)
-	if first != nil {
-		return t.lead(ctx, c, first)
-	}
-	if ctx.Done() != nil {
-		t.watch(ctx, c)
-	}
-	return &c.f
-}
-
-// lead is the end of call for the first caller of a flight.
-func (t *table[A, K, V]) lead(ctx context.Context, c *poolerCaller[A, K, V], first *flight[A, K, V]) *Future[V] {
-	defer t.launch(first) // also if ctx panics: others may have joined
-	if ctx.Done() != nil {
-		t.watch(ctx, c)
-	}
-	return &c.f
-}
-
-// within is the flight for key inside which ctx was made, nil if none. There
-// may be several, if they were forgotten: only the innermost can still be joined.
-func (t *table[A, K, V]) within(ctx context.Context, key K) *flight[A, K, V] {
-	for {
-		fl, ok := ctx.Value(t).(*flight[A, K, V])
-		if !ok || fl.key == key {
-			return fl
-		}
-		ctx = fl.Base
-	}
-}
-
-// join finds the flight for a key, and puts a new caller on it. It returns a
-// flight that has to be launched, if there is one; and no caller, if that would
-// have to wait for the flight within which it is made.
-func (t *table[A, K, V]) join(ctx context.Context, arg A, key K, within *flight[A, K, V]) (c *poolerCaller[A, K, V], first *flight[A, K, V]) {
-	t.mu.Lock()
-	defer t.mu.Unlock() // also if the key cannot be compared
-	fl := t.flights.Get(key)
-	if fl != nil && fl == within && !fl.over() {
-		return nil, nil
-	}
-	t.calls++
-	switch {
-	case fl != nil && fl.deserted && fl.next != nil:
-		fl = fl.next
-		c = t.board(fl)
-	case fl != nil && fl.deserted:
-		fl.next = t.newFlight(ctx, arg, key)
-		fl.next.before = fl
-		fl = fl.next
-		c = &fl.first
-	case fl != nil && !fl.over():
-		c = t.board(fl)
-	default: // there is none, or one too late to join
-		first = t.newFlight(ctx, arg, key)
-		t.begin(first)
-		fl, c = first, &first.first
-	}
-	fl.callers.push(c)
-	t.waiting++
-	return c, first
-}
-
-// board makes another caller of a flight.
-func (t *table[A, K, V]) board(fl *flight[A, K, V]) *poolerCaller[A, K, V] {
-	c := new(poolerCaller[A, K, V])
-	c.prepare(fl)
-	t.merged++
-	return c
-}
-
-// newFlight makes a flight with its first caller.
-func (t *table[A, K, V]) newFlight(ctx context.Context, arg A, key K) *flight[A, K, V] {
-	fl := &flight[A, K, V]{t: t, arg: arg, key: key}
-	fl.Base = context.Background()
-	if ctx != fl.Base {
-		fl.Base = context.WithoutCancel(ctx)
-	}
-	fl.first.prepare(fl)
-	return fl
-}
-
-// begin notes that a flight is about to be launched; the lock must be held.
-func (t *table[A, K, V]) begin(fl *flight[A, K, V]) {
-	fl.begun = true
-	t.running.PushBack(fl)
-	if keymap.Findable(fl.key) { // else it could not be taken out again
-		t.flights.Set(fl.key, fl)
-	}
-}
-
-// finish takes a flight out whose function has returned. It returns the one
-// that has waited for that, if any, already begun, and those who have waited
-// for the pooler to be empty.
-func (t *table[A, K, V]) finish(fl *flight[A, K, V]) (next *flight[A, K, V], idle []*waiter[struct{}]) {
-	var none A
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	fl.finished = true
-	fl.arg, fl.source, fl.inner = none, nil, nil // the first caller's future keeps the flight
-	t.waiting -= fl.callers.n
-	t.running.Remove(fl)
-	if t.flights.Get(fl.key) == fl {
-		if next = t.promote(fl); next == nil {
-			t.flights.Delete(fl.key)
-		}
-	}
-	if t.running.Len() == 0 {
-		for w, ok := t.idle.PopFront(); ok; w, ok = t.idle.PopFront() {
-			idle = append(idle, w)
-		}
-	}
-	return next, idle
-}
-
-// promote begins the flight that waits for fl, if any; the lock must be held.
-func (t *table[A, K, V]) promote(fl *flight[A, K, V]) *flight[A, K, V] {
-	next := fl.next
-	if next != nil {
-		fl.next, next.before = nil, nil
-		t.begin(next)
-	}
-	return next
-}
-
-func (t *table[A, K, V]) forget(arg A) bool {
-	key := t.keyOf(arg)
-	fl, next := t.drop(key)
-	if next != nil {
-		t.launch(next)
-	}
-	return fl != nil
-}
-
-// drop takes the flight for a key out of those that are joined or waited for.
-func (t *table[A, K, V]) drop(key K) (fl, next *flight[A, K, V]) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if fl = t.flights.Get(key); fl != nil {
-		if next = t.promote(fl); next == nil {
-			t.flights.Delete(key)
-		}
-	}
-	return fl, next
-}
-
-func (t *table[A, K, V]) empty() *Future[struct{}] {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.running.Len() == 0 {
-		return Resolved(struct{}{})
-	}
-	w := new(waiter[struct{}])
-	w.init(t)
-	t.idle.PushBack(w)
-	return &w.f
-}
-
-func (t *table[A, K, V]) cancelAll(cause error) {
-	t.mu.Lock()
-	all := make([]*Future[V], 0, t.waiting)
-	for fl := range t.running.All() {
-		for at := fl; at != nil; at = at.next {
-			for c := at.callers.head; c != nil; c = c.next {
-				all = append(all, &c.f)
-			}
-		}
-	}
-	t.mu.Unlock()
-	each(all, func(f *Future[V]) { f.Cancel(cause) })
-}
-
-func (t *table[A, K, V]) underway() []A {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	args := make([]A, 0, t.running.Len())
-	for fl := range t.running.All() {
-		args = append(args, fl.arg)
-	}
-	return args
-}
-
-func (t *table[A, K, V]) stats() PoolerStats {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return PoolerStats{Calls: t.calls, Merged: t.merged, Underway: t.running.Len(), Waiting: t.waiting}
-}
-
-// leave takes a future of Empty out of the line.
-func (t *table[A, K, V]) leave(w *waiter[struct{}]) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.idle.Remove(w)
-}
-
-func (t *table[A, K, V]) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }

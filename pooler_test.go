@@ -406,7 +406,7 @@ func TestPoolerMisuse(t *testing.T) {
 		"NewPoolerFunc with a nil function":   func() { twill.NewPoolerFunc[string, int, int](nil, nil) },
 		"NewPoolerFuture with a nil function": func() { twill.NewPoolerFuture[string, int](nil) },
 		"Call with a nil context":             func() { p.Call(noContext, "a") },
-		"a Pooler is made by NewPooler":       func() { zero.Call(t.Context(), "a") },
+		"Pooler not created by NewPooler":     func() { zero.Call(t.Context(), "a") },
 	} {
 		t.Run(what, func(t *testing.T) { require.PanicsWithValue(t, "twill: "+what, fn) })
 	}
@@ -1185,4 +1185,223 @@ func TestPoolerAllocations(t *testing.T) {
 	first := busy.Call(ctx, 1)
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { busy.Call(ctx, 1) }), 1.0, "a joiner is one")
 	runtime.KeepAlive(first)
+}
+
+// K17: two keys that waited for each other hung, though each could see in its
+// context from within which call it was made.
+func TestPoolerKeysThatWaitForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, chain := range map[string][]string{
+			"two keys":       {"a", "b"},
+			"three keys":     {"a", "b", "c"},
+			"two poolers":    {"a", "B"},
+			"three of three": {"a", "B", "c", "D"},
+		} {
+			var lower, upper *twill.Pooler[string, string]
+			var mu sync.Mutex
+			inside := map[string]bool{}
+			all := make(chan struct{})
+			fn := func(ctx context.Context, key string) (string, error) {
+				mu.Lock()
+				if inside[key] = true; len(inside) == len(chain) {
+					close(all)
+				}
+				mu.Unlock()
+				<-all
+				next := chain[(slices.Index(chain, key)+1)%len(chain)]
+				p := lower
+				if next < "a" {
+					p = upper
+				}
+				v, err := p.Call(ctx, next).Await(ctx)
+				return v + key, err
+			}
+			lower, upper = twill.NewPooler(fn), twill.NewPooler(fn)
+			var fs []*twill.Future[string]
+			for _, key := range chain {
+				p := lower
+				if key < "a" {
+					p = upper
+				}
+				fs = append(fs, p.Call(t.Context(), key))
+			}
+			for _, f := range fs {
+				_, err := f.Await(t.Context())
+				require.ErrorIs(t, err, twill.ErrReentrant, name)
+			}
+			synctest.Wait()
+			require.Zero(t, lower.Len()+upper.Len())
+		}
+	})
+}
+
+// A call is refused only while the other one waits for it.
+func TestPoolerKeysThatWaitedForEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p *twill.Pooler[string, int]
+		left, gate := make(chan struct{}), make(chan struct{})
+		p = twill.NewPooler(func(ctx context.Context, key string) (int, error) {
+			switch key {
+			case "a": // asks b, and then does without
+				p.Call(ctx, "b").Cancel(nil)
+				close(left)
+				<-gate
+				return 1, nil
+			case "b":
+				<-left
+				return p.Call(ctx, "a").Await(ctx)
+			}
+			return p.Do(ctx, "d")
+		})
+		b := p.Call(t.Context(), "b")
+		a := p.Call(t.Context(), "a")
+		synctest.Wait()
+		close(gate)
+		kit.AwaitValue(t, a, 1)
+		kit.AwaitValue(t, b, 1)
+	})
+}
+
+// K2: one deadline was sometimes a cancel.
+func TestPoolerOneDeadlineIsOneError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twill.NewPooler(func(ctx context.Context, key int) (int, error) {
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		})
+		for key := range 300 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			f := p.Call(ctx, key)
+			_, err := f.Await(ctx)
+			require.Equal(t, context.DeadlineExceeded, err)
+			_, err = f.Await(t.Context())
+			require.Equal(t, context.DeadlineExceeded, err)
+			_, err = p.Do(ctx, key)
+			require.Equal(t, context.DeadlineExceeded, err)
+			cancel()
+		}
+		synctest.Wait()
+		require.Zero(t, p.Len())
+	})
+}
+
+// K6: the futures of callers, whether first or joining, keep their result only.
+func TestPoolerFuturesLetGoOfContexts(t *testing.T) {
+	type key struct{}
+	gate := make(chan struct{})
+	var gone [3]weak.Pointer[[64]int]
+	var fs [2]*twill.Future[int]
+	func() {
+		big := func(i int) *[64]int {
+			v := new([64]int)
+			gone[i] = weak.Make(v)
+			return v
+		}
+		held := big(2)
+		p := twill.NewPooler(func(context.Context, int) (int, error) { <-gate; return held[0] + 1, nil })
+		for i := range fs {
+			fs[i] = p.Call(context.WithValue(t.Context(), key{}, big(i)), 1)
+		}
+	}()
+	close(gate)
+	for _, f := range fs {
+		kit.AwaitValue(t, f, 1)
+	}
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return gone[0].Value() == nil && gone[1].Value() == nil && gone[2].Value() == nil
+	}, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(fs)
+}
+
+func TestPoolerDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		gate := make(chan struct{})
+		var on []int
+		p := twill.NewPooler(func(ctx context.Context, key string) (int, error) {
+			on = append(on, kit.Goid())
+			select {
+			case <-gate:
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			}
+			switch key {
+			case "panic":
+				panic(kit.ErrBoom)
+			case "exit":
+				runtime.Goexit()
+			}
+			return len(key), nil
+		})
+		do := func(ctx context.Context, key string) *twill.Future[int] {
+			return twill.Go(context.Background(), func(context.Context) (int, error) { return p.Do(ctx, key) })
+		}
+		one := do(context.Background(), "key")
+		synctest.Wait()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		two, three := do(ctx, "key"), p.Call(t.Context(), "key")
+		synctest.Wait()
+		require.Equal(t, twill.PoolerStats{Calls: 3, Merged: 2, Underway: 1, Waiting: 3}, p.Stats())
+		cancel(kit.ErrFirst)
+		kit.AwaitError(t, two, kit.ErrFirst)
+		require.True(t, three.Cancel(nil))
+		kit.RequirePending(t, one)
+		close(gate)
+		kit.AwaitValue(t, one, 3)
+		require.Len(t, on, 1)
+		require.Equal(t, twill.PoolerStats{Calls: 3, Merged: 2}, p.Stats())
+
+		for key, want := range map[string]error{"panic": kit.ErrBoom, "exit": twill.ErrGoexit} {
+			kit.AwaitError(t, do(context.Background(), key), want)
+			kit.AwaitError(t, do(t.Context(), key), want)
+		}
+		v, err := p.Do(context.Background(), "here")
+		require.NoError(t, err)
+		require.Equal(t, 4, v)
+		require.Equal(t, kit.Goid(), on[len(on)-1], "it runs on the caller's goroutine")
+		require.Zero(t, p.Stats().Underway)
+	})
+}
+
+// The context of a call on the goroutine of Do ends by CancelAll; others wait
+// until it has returned.
+func TestPoolerCancelAllAndDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls, gate := 0, make(chan struct{})
+		p := twill.NewPooler(func(ctx context.Context, key string) (int, error) {
+			if calls++; calls > 1 {
+				return calls, nil
+			}
+			<-ctx.Done()
+			<-gate
+			return 0, context.Cause(ctx)
+		})
+		one := twill.Go(context.Background(), func(context.Context) (int, error) { return p.Do(context.Background(), "a") })
+		synctest.Wait()
+		joined := p.Call(t.Context(), "a")
+		p.CancelAll(kit.ErrBoom)
+		kit.AwaitError(t, joined, kit.ErrBoom)
+		next := p.Call(t.Context(), "a")
+		synctest.Wait()
+		require.Equal(t, 1, calls)
+		close(gate)
+		kit.AwaitError(t, one, kit.ErrBoom)
+		kit.AwaitValue(t, next, 2)
+		synctest.Wait()
+		require.Zero(t, p.Stats().Underway)
+	})
+}
+
+// Do of a function that returns a future waits for that.
+func TestPoolerDoOfFutures(t *testing.T) {
+	p := twill.NewPoolerFuture(func(_ context.Context, key int) *twill.Future[int] { return twill.Resolved(key) })
+	v, err := p.Do(context.Background(), 5)
+	require.NoError(t, err)
+	require.Equal(t, 5, v)
+	var again *twill.Pooler[int, int]
+	again = twill.NewPooler(func(ctx context.Context, key int) (int, error) { return again.Do(ctx, key) })
+	_, err = again.Do(context.Background(), 1)
+	require.ErrorIs(t, err, twill.ErrReentrant)
+	_, err = again.Do(t.Context(), 1)
+	require.ErrorIs(t, err, twill.ErrReentrant)
 }

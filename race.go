@@ -9,67 +9,73 @@ import (
 	"sync"
 	"time"
 
+	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// How a race ends other than by a winner.
+// The causes with which a [Race] ends the contexts of its functions.
 var (
-	// ErrNoFunctions is the failure of a race in which nobody takes part.
-	ErrNoFunctions = errors.New("twill: no functions to race")
-
-	// ErrLost is the cause with which the contexts of the losers end.
+	// ErrLost is the cause for the losers.
 	ErrLost = errors.New("twill: lost the race")
+
+	// ErrWon is the cause for the winner, once its result was delivered.
+	// Results that still need their context are for [Race.ExecuteHeld].
+	ErrWon = errors.New("twill: won the race, use ExecuteHeld to keep the context")
 )
 
-// Race knows several ways to one result, and takes the one that is first to
-// succeed: a cache, a near server and a far one, a computation. Unlike [Any] it
-// starts them itself, one after the other if asked to, ends the contexts of the losers, and
-// takes care of a result that comes too late. It mirrors the
-// DeferredParallelCommandExecutor of txdpce.
+// Race holds several functions that lead to one result, and takes the first
+// that succeeds: a cache, a near server and a far one, a computation. Unlike
+// [Any] it starts them itself, one after the other if asked to, ends the
+// contexts of the losers, and takes care of results that arrive too late. It is
+// the DeferredParallelCommandExecutor of txdpce.
 //
-// The zero value is a race without functions that starts all at once. A Race must not
-// be copied after first use. Its methods may be called by several goroutines;
-// a function that is registered while a race runs takes part in the next.
+// The zero value is a race without functions that starts all at once. A Race
+// must not be copied after first use. Its methods may be called by several
+// goroutines; a function registered while a race runs takes part in the next.
 //
 // Each function runs on a goroutine of its own. If it panics or ends that
 // goroutine it has failed, with a [*PanicError] or [ErrGoexit].
 type Race[A, T any] struct {
 	opts RaceOptions[T]
 
-	mu  sync.Mutex // guards the two below
-	fns []func(context.Context, A) (T, error)
-	won latencies
+	mu    sync.Mutex // guards the two below
+	fns   []func(context.Context, A) (T, error)
+	times latencies
 }
 
-// RaceOptions are the settings of a [Race]. The zero value starts all functions at
-// once and drops what comes too late.
+// RaceOptions are the settings of a [Race]. The zero value starts all functions
+// at once and drops late results.
 type RaceOptions[T any] struct {
-	// Stagger is the delay after which the next function is started if none has
-	// succeeded: hedging. One is started at once when another fails. 0 starts
+	// Stagger is the delay after which the next function starts if none has
+	// succeeded: hedging. The next one starts at once when one fails. 0 starts
 	// all at once.
 	Stagger time.Duration
 
 	// Percentile, if it is not 0, sets the delay to that percentile, above 0 and
-	// up to 100, of the times that the last 100 functions that succeeded took, won
-	// or too late, as soon as there are 10; until then it is Stagger, which must
-	// not be 0 then.
+	// up to 100, of the last 100 times that functions took, as soon as there are
+	// 10. Until then the delay is Stagger, which must not be 0. A function counts
+	// that has succeeded, even if too late, with the time it took, and one that
+	// was canceled because a later one had won, with the time it had until then.
 	Percentile float64
 
-	// Budget, if it is not nil, has to allow each function that is started
-	// because of the delay; one that it refuses starts only when another fails,
-	// and so do those after it, until then.
+	// Budget, if it is not nil, must allow each function that starts after the
+	// first, because of the delay or because another one has failed. If it does
+	// not allow one, it is asked again when the next function fails. If all that
+	// were started have failed by then, the race has failed, with [ErrNoBudget]
+	// for those that were not started. A race with a Stagger of 0 does not take
+	// tokens.
 	Budget *Budget
 
-	// Discard, if it is not nil, is called with each result that came too late,
-	// to close or give back what it holds. It runs on the goroutine of the function
-	// that was late.
+	// Discard, if it is not nil, is called with each result that arrived too
+	// late, to close or release what it holds. It runs on the goroutine of the
+	// function that was late. A panic in it goes to [OnUnhandled].
 	Discard func(T)
 }
 
-// NewRace returns a race without functions; opts may be nil. It panics if Stagger
-// is negative, if Percentile is above 100 or below 0, and if there is a Percentile
-// and no Stagger to begin with.
+// NewRace returns a race without functions; opts may be nil. It panics if
+// Stagger is negative, if Percentile is above 100 or below 0, and if there is a
+// Percentile and no Stagger.
 func NewRace[A, T any](opts *RaceOptions[T]) *Race[A, T] {
 	r := new(Race[A, T])
 	if opts == nil {
@@ -87,8 +93,8 @@ func NewRace[A, T any](opts *RaceOptions[T]) *Race[A, T] {
 	return r
 }
 
-// Register adds a way to the result. Functions are started, and their failures listed, in the
-// order of registration.
+// Register adds a function. Functions start, and their failures are listed, in
+// the order of registration.
 func (r *Race[A, T]) Register(fn func(ctx context.Context, arg A) (T, error)) {
 	if fn == nil {
 		panic("twill: Register with a nil function")
@@ -105,42 +111,50 @@ func (r *Race[A, T]) Len() int {
 	return len(r.fns)
 }
 
-// Execute starts a race for arg and returns the future of the first success. The
-// contexts of all functions end when it is decided, those of losers with [ErrLost] as the cause; it
-// does not wait for losers to return. A result that still needs its
-// context, such as a response whose body is to be read, is for [Race.ExecuteHeld].
+// Execute starts a race for arg and returns the future of the first success.
+// The contexts of all functions end when the race is decided: with [ErrLost] as
+// the cause for the losers and [ErrWon] for the winner. Execute does not wait
+// for losers to return. A result that still needs its context, such as a
+// response whose body is to be read, is for [Race.ExecuteHeld].
 //
-// If all fail, the future fails with a [*RaceError]; without functions, with
-// [ErrNoFunctions]. If ctx ends, or by a Cancel, it fails at once with a
-// [*CanceledError], and the functions' contexts end with the cause. A ctx that has ended starts
-// nothing.
+// If all functions fail, the future fails with an [*AllFailedError] that lists
+// their errors in the order of registration; without functions, with
+// [ErrEmpty]. A Cancel fails it at once with a [*CanceledError], and ends the
+// functions' contexts with its cause.
+//
+// If ctx ends first, the future fails at once: with [context.Cause] of ctx if
+// that is a deadline, otherwise with a [*CanceledError] for that cause. No
+// function starts after the end of ctx, and none that returns after it wins,
+// whatever it returns: functions return because of the end. Their results go to
+// Discard.
 func (r *Race[A, T]) Execute(ctx context.Context, arg A) *Future[T] {
 	if ctx == nil {
 		panic("twill: Execute with a nil context")
 	}
-	return race(ctx, r, arg, false, func(v T, _ context.CancelCauseFunc) T { return v })
+	return startRace(ctx, r, arg, false, func(v T, _ *lazyctx.Context) T { return v })
 }
 
 // ExecuteHeld is Execute for results that need the context of the function that
-// gave them: it lives until [Held.Release] is called or ctx ends.
-func (r *Race[A, T]) ExecuteHeld(ctx context.Context, arg A) *Future[Held[T]] {
+// returned them. The winner's context lives until [HeldResult.Release] is called
+// or ctx ends.
+func (r *Race[A, T]) ExecuteHeld(ctx context.Context, arg A) *Future[HeldResult[T]] {
 	if ctx == nil {
 		panic("twill: ExecuteHeld with a nil context")
 	}
-	return race(ctx, r, arg, true, func(v T, cancel context.CancelCauseFunc) Held[T] { return Held[T]{v, cancel} })
+	return startRace(ctx, r, arg, true, func(v T, ctx *lazyctx.Context) HeldResult[T] { return HeldResult[T]{v, ctx} })
 }
 
-// Held is a result and its hold on the context it was made with.
-type Held[T any] struct {
-	Value  T
-	cancel context.CancelCauseFunc
+// HeldResult is a result whose context is kept alive.
+type HeldResult[T any] struct {
+	Value T
+	ctx   *lazyctx.Context
 }
 
-// Release ends the context. It must be called, as the parent keeps the context
-// until then; another call of it does nothing.
-func (h Held[T]) Release() {
-	if h.cancel != nil {
-		h.cancel(nil)
+// Release ends the context, with [ErrWon] as the cause. It must be called, as
+// the parent keeps the context until then. Further calls do nothing.
+func (h HeldResult[T]) Release() {
+	if h.ctx != nil {
+		h.ctx.End(ErrWon)
 	}
 }
 
@@ -159,154 +173,207 @@ func RaceOf[T any](ctx context.Context, fns ...func(context.Context) (T, error))
 	return r.Execute(ctx, struct{}{})
 }
 
-// RaceError is the failure of a race that everybody lost.
-type RaceError struct {
-	Errs []error // of the functions, in the order of registration
-}
+// raceRun is one run of a Race. The goroutine that sets over decides it: that
+// of the first to succeed, of the last to fail, of a cancel, or one that finds
+// that ctx has ended. User code, and ctx is user code, runs without the lock.
+type raceRun[A, T, R any] struct {
+	f     *Future[R] // apart, as it may outlive the rest
+	link  settle.Link
+	race  *Race[A, T]
+	arg   A
+	fns   []func(context.Context, A) (T, error)
+	ctx   context.Context
+	held  bool // the winner's context outlives the run
+	wrap  func(T, *lazyctx.Context) R
+	delay time.Duration
 
-func (e *RaceError) Error() string {
-	if len(e.Errs) == 0 {
-		return "twill: all functions failed"
-	}
-	return fmt.Sprintf("twill: all %d functions failed, the first with: %v", len(e.Errs), e.Errs[0])
-}
-
-// Unwrap returns the functions' errors.
-func (e *RaceError) Unwrap() []error { return e.Errs }
-
-// contest is one run of a Race. Whoever sets over decides it: the first to
-// succeed, the last to fail, or a cancel.
-type contest[A, T, R any] struct {
-	f    *Future[R] // apart, as it may be kept for long, but the rest need not
-	link settle.Link
-	r    *Race[A, T]
-	arg  A
-	fns  []func(context.Context, A) (T, error)
-	ctx  context.Context
-	held bool // the winner's context outlives the contest
-	wrap func(T, context.CancelCauseFunc) R
-
-	shared context.Context // of all functions, unless held
-	cancel context.CancelCauseFunc
-	stop   func() bool // ends the watch on ctx
-	delay  time.Duration
-
-	mu      sched.Mutex               // guards all below
-	cancels []context.CancelCauseFunc // one for each function started, if held
-	errs    []error
+	mu      sched.Mutex // guards the six below
+	racers  []racer     // one for each function; its owner sets began
 	started int
 	failed  int
 	over    bool
+	winner  int         // noWinner before there is one
+	wonAt   time.Time   // if Percentile is set
+	stop    func() bool // ends the watch on ctx
 	timer   *time.Timer
 }
 
-func race[A, T, R any](ctx context.Context, r *Race[A, T], arg A, held bool, wrap func(T, context.CancelCauseFunc) R) *Future[R] {
+// racer is a function that takes part: its context, which exists before it
+// starts, and what became of it.
+type racer struct {
+	lazyctx.Context
+	began time.Time // if Percentile is set
+	paid  bool      // with a token of the budget
+	err   error
+}
+
+func startRace[A, T, R any](ctx context.Context, r *Race[A, T], arg A, held bool, wrap func(T, *lazyctx.Context) R) *Future[R] {
 	r.mu.Lock()
 	fns, delay := r.fns, r.opts.Stagger
 	if r.opts.Percentile > 0 {
-		delay = r.won.percentile(r.opts.Percentile, delay)
+		delay = r.times.percentile(r.opts.Percentile, delay)
 	}
 	r.mu.Unlock()
-	switch {
-	case len(fns) == 0:
-		return Rejected[R](ErrNoFunctions)
-	case ctx.Err() != nil:
-		return Rejected[R](&CanceledError{context.Cause(ctx)})
-	}
-	c := &contest[A, T, R]{
-		f: new(Future[R]), r: r, arg: arg, fns: fns, ctx: ctx, held: held, wrap: wrap, delay: delay,
-		errs: make([]error, len(fns)),
+	c := &raceRun[A, T, R]{
+		f: new(Future[R]), race: r, arg: arg, fns: fns, ctx: ctx, held: held, wrap: wrap, delay: delay,
+		racers: make([]racer, len(fns)), winner: noWinner,
 	}
 	settle.Made(&c.f.core)
 	c.link.Do = c
 	c.f.core.SetUp(&c.link)
-	if !held {
-		c.shared, c.cancel = context.WithCancelCause(ctx)
+	switch {
+	case ctx.Err() != nil:
+		c.end(contextFailure(ctx), nil)
+	case len(fns) == 0:
+		c.end(settle.NewFailure(ErrEmpty), nil)
+	default:
+		c.begin()
 	}
-	c.mu.Lock()
-	if ctx.Done() != nil {
-		c.stop = context.AfterFunc(ctx, func() { c.f.Cancel(context.Cause(ctx)) })
-	}
-	n := len(fns)
-	if delay > 0 {
-		n = 1
-	}
-	for range n {
-		c.start()
-	}
-	if c.started < len(fns) {
-		c.timer = time.AfterFunc(delay, c.hedge)
-	}
-	c.mu.Unlock()
 	return c.f
 }
 
-// start starts the next function; the lock must be held.
-func (c *contest[A, T, R]) start() {
-	ctx := c.shared
-	if c.held {
-		var cancel context.CancelCauseFunc
-		ctx, cancel = context.WithCancelCause(c.ctx)
-		c.cancels = append(c.cancels, cancel)
+// begin starts the first function, or all.
+func (c *raceRun[A, T, R]) begin() {
+	for i := range c.racers {
+		c.racers[i].Base = c.ctx
 	}
-	i := c.started
-	c.started++
-	go c.run(ctx, i)
-}
-
-// hedge starts the next function because the delay is over.
-func (c *contest[A, T, R]) hedge() {
+	var stop func() bool
+	if c.ctx.Done() != nil {
+		stop = context.AfterFunc(c.ctx, func() { c.checkContext() })
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.over || c.started == len(c.fns) {
+	if c.over { // ctx has ended meanwhile
+		c.mu.Unlock()
 		return
 	}
-	if b := c.r.opts.Budget; b != nil && !b.allow() {
-		return // nor is it asked again until somebody fails: the delay may be very short
+	c.stop = stop
+	n := len(c.fns)
+	if c.delay > 0 {
+		n = 1
 	}
-	c.start()
+	for range n {
+		c.startLocked(false)
+	}
+	if c.started < len(c.fns) {
+		c.timer = time.AfterFunc(c.delay, c.hedge)
+	}
+	c.mu.Unlock()
+}
+
+// startLocked starts the next function.
+func (c *raceRun[A, T, R]) startLocked(paid bool) {
+	i := c.started
+	c.started++
+	c.racers[i].paid = paid
+	go c.run(i)
+}
+
+// startNextLocked starts the next function, if there is one and the budget
+// allows it, and reports whether it did. Then the delay begins anew.
+func (c *raceRun[A, T, R]) startNextLocked() bool {
+	if c.started == len(c.fns) {
+		return false
+	}
+	b := c.race.opts.Budget
+	if b != nil && !b.allow() {
+		return false
+	}
+	c.startLocked(b != nil)
 	if c.started < len(c.fns) {
 		c.timer.Reset(c.delay)
 	}
+	return true
+}
+
+// hedge starts the next function because the delay is over. If the budget does
+// not allow it, the timer stays off until a function fails: the delay may be
+// very short.
+func (c *raceRun[A, T, R]) hedge() {
+	if c.checkContext() {
+		return
+	}
+	c.mu.Lock()
+	if !c.over {
+		c.startNextLocked()
+	}
+	c.mu.Unlock()
 }
 
 // run is the goroutine of one function.
-func (c *contest[A, T, R]) run(ctx context.Context, i int) {
+func (c *raceRun[A, T, R]) run(i int) {
+	r := &c.racers[i]
+	if c.checkContext() {
+		if r.paid {
+			c.race.opts.Budget.refund()
+		}
+		return
+	}
 	returned := false
 	defer func() {
 		if !returned {
 			c.lose(i, caught(recover()))
 		}
 	}()
-	begin := time.Time{}
-	if c.r.opts.Percentile > 0 {
-		begin = time.Now()
+	if c.race.opts.Percentile > 0 {
+		r.began = time.Now()
 	}
-	v, err := c.fns[i](ctx, c.arg)
+	v, err := c.fns[i](&r.Context, c.arg)
 	returned = true
+	c.recordTime(i, err)
+	c.checkContext()
 	if err != nil {
 		c.lose(i, err)
-		return
-	}
-	if !begin.IsZero() {
-		took := time.Since(begin)
-		c.r.mu.Lock()
-		c.r.won.add(took)
-		c.r.mu.Unlock()
-	}
-	if !c.win(i, v) {
+	} else if !c.win(i, v) {
 		c.discard(i, v)
 	}
 }
 
-// decide reports whether the caller is the one that decides the contest.
-func (c *contest[A, T, R]) decide() bool {
+// recordTime adds the time of function i, which has returned, to those of which
+// Percentile is made. Without those of functions that were overtaken, which are
+// the slow ones, the percentile would be that of the fast.
+func (c *raceRun[A, T, R]) recordTime(i int, err error) {
+	r := &c.racers[i]
+	if r.began.IsZero() {
+		return
+	}
+	took := time.Since(r.began)
+	if err != nil {
+		c.mu.Lock()
+		overtaken := i < c.winner
+		wonAt := c.wonAt
+		c.mu.Unlock()
+		if !overtaken {
+			return
+		}
+		took = wonAt.Sub(r.began)
+	}
+	c.race.mu.Lock()
+	c.race.times.add(took)
+	c.race.mu.Unlock()
+}
+
+// checkContext ends the race if ctx has ended, and reports whether it has. The
+// watch on ctx may be late, so each step looks for itself.
+func (c *raceRun[A, T, R]) checkContext() bool {
+	if c.ctx.Err() == nil {
+		return false
+	}
+	c.end(contextFailure(c.ctx), context.Cause(c.ctx))
+	return true
+}
+
+// decide reports whether the caller decides the race, and records its winner, or
+// noWinner.
+func (c *raceRun[A, T, R]) decide(winner int) bool {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
 		return false
 	}
 	c.over = true
+	if c.winner = winner; winner != noWinner && c.race.opts.Percentile > 0 {
+		c.wonAt = time.Now()
+	}
 	stop, timer := c.stop, c.timer
 	c.mu.Unlock()
 	if stop != nil {
@@ -318,79 +385,78 @@ func (c *contest[A, T, R]) decide() bool {
 	return true
 }
 
-// release ends the contexts of a contest that is decided, but not that of the
-// winner if it is held: it returns what ends that one.
-func (c *contest[A, T, R]) release(cause error, winner int) (own context.CancelCauseFunc) {
-	if !c.held {
-		c.cancel(cause)
-		return nil
-	}
-	for i, cancel := range c.cancels {
-		if i == winner {
-			own = cancel
-		} else {
-			cancel(cause)
+// release ends the contexts of all functions but the winner.
+func (c *raceRun[A, T, R]) release(cause error, winner int) {
+	for i := range c.racers {
+		if i != winner {
+			c.racers[i].End(cause)
 		}
 	}
-	return own
 }
 
-const nobody = -1
+const noWinner = -1
 
-// win settles the contest with v, unless it is over.
-func (c *contest[A, T, R]) win(i int, v T) bool {
-	if !c.decide() {
+// win settles the future with v, unless the race is over, and reports whether it
+// did.
+func (c *raceRun[A, T, R]) win(i int, v T) bool {
+	if !c.decide(i) {
 		return false
 	}
-	if b := c.r.opts.Budget; b != nil {
+	if b := c.race.opts.Budget; b != nil {
 		b.earn()
 	}
-	return c.f.settle(c.wrap(v, c.release(ErrLost, i)), nil)
+	ctx := &c.racers[i].Context
+	c.release(ErrLost, i)
+	if !c.held {
+		ctx.End(ErrWon)
+	}
+	return c.f.settle(c.wrap(v, ctx), nil)
 }
 
-// lose notes a failure: the next one's turn comes, or the end.
-func (c *contest[A, T, R]) lose(i int, err error) {
+// lose records a failure, and starts the next function or ends the race.
+func (c *raceRun[A, T, R]) lose(i int, err error) {
 	c.mu.Lock()
 	if c.over {
 		c.mu.Unlock()
 		if p, ok := err.(*PanicError); ok {
-			report(p) // as for Go: the future cannot tell of it
+			report(p) // as for Go: the future cannot report it
 		}
 		return
 	}
-	c.errs[i] = err
+	c.racers[i].err = err
 	c.failed++
-	if c.started < len(c.fns) {
-		c.start()
-		if c.started < len(c.fns) {
-			c.timer.Reset(c.delay)
-		}
-		c.mu.Unlock()
-		return
-	}
-	last := c.failed == len(c.fns)
+	last := !c.startNextLocked() && c.failed == c.started
 	c.mu.Unlock()
-	if !last || !c.decide() {
-		return
+	if last {
+		c.end(settle.NewFailure(&AllFailedError{Errs: c.errors()}), nil)
 	}
-	c.release(nil, nobody)
-	var none R
-	if c.ctx.Err() != nil { // the reason, whoever noticed it first
-		c.f.settle(none, canceled(context.Cause(c.ctx)))
-		return
-	}
-	c.f.settle(none, settle.NewFailure(&RaceError{c.errs}))
 }
 
-// discard takes care of a result that came too late.
-func (c *contest[A, T, R]) discard(i int, v T) {
-	if c.held {
-		c.mu.Lock()
-		cancel := c.cancels[i]
-		c.mu.Unlock()
-		defer cancel(ErrLost)
+// errors returns the errors of all functions, in their order.
+func (c *raceRun[A, T, R]) errors() []error {
+	errs := make([]error, len(c.racers))
+	for i := range errs {
+		if errs[i] = c.racers[i].err; i >= c.started {
+			errs[i] = ErrNoBudget
+		}
 	}
-	if c.r.opts.Discard == nil {
+	return errs
+}
+
+// end settles the future with fail, unless the race is over.
+func (c *raceRun[A, T, R]) end(fail *settle.Failure, cause error) {
+	if !c.decide(noWinner) {
+		return
+	}
+	c.release(cause, noWinner)
+	var zero R
+	c.f.settle(zero, fail)
+}
+
+// discard takes care of a result that arrived too late.
+func (c *raceRun[A, T, R]) discard(i int, v T) {
+	defer c.racers[i].End(ErrLost)
+	if c.race.opts.Discard == nil {
 		return
 	}
 	defer func() {
@@ -398,25 +464,25 @@ func (c *contest[A, T, R]) discard(i int, v T) {
 			report(caught(p))
 		}
 	}()
-	c.r.opts.Discard(v)
+	c.race.opts.Discard(v)
 }
 
-// Fire ends the contest by a cancel.
-func (c *contest[A, T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	decided := c.decide()
+// Fire ends the race by a cancel of its future.
+func (c *raceRun[A, T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	left.EndsWork()
+	decided := c.decide(noWinner)
 	core, list := settleFailed(&c.f.core, left)
 	if decided {
-		c.release(causeOf(left.Err), nobody)
+		c.release(causeOf(left.Err), noWinner)
 	}
 	return core, list
 }
 
-// Source is nil: a contest is cancelled itself.
-func (c *contest[A, T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+// Source is nil: a race is canceled itself.
+func (c *raceRun[A, T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // Abort is not called: Fire runs no user code.
-func (c *contest[A, T, R]) Abort(err error) (*settle.Core, *settle.Link) {
+func (c *raceRun[A, T, R]) Abort(err error) (*settle.Core, *settle.Link) {
 	return settleFailed(&c.f.core, settle.NewFailure(err))
 }
 
@@ -432,8 +498,8 @@ type latencies struct {
 const (
 	keptLatencies = 100
 	minLatencies  = 10
-	// A percentile of a hundred moves little by a few more: it is not sorted
-	// out anew for each.
+	// A percentile of a hundred changes little by a few additions: they are not
+	// sorted anew for each.
 	maxStale = 10
 )
 
@@ -447,11 +513,11 @@ func (l *latencies) add(d time.Duration) {
 	l.stale++
 }
 
-// percentile returns the p-th percentile by the nearest-rank method, or
-// otherwise if there are too few to tell.
-func (l *latencies) percentile(p float64, otherwise time.Duration) time.Duration {
+// percentile returns the p-th percentile by the nearest-rank method, or initial
+// if there are too few times.
+func (l *latencies) percentile(p float64, initial time.Duration) time.Duration {
 	if len(l.last) < minLatencies {
-		return otherwise
+		return initial
 	}
 	if l.sorted == nil || l.stale >= maxStale {
 		l.sorted = append(l.sorted[:0], l.last...)

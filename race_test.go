@@ -3,6 +3,7 @@ package twill_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -68,20 +69,19 @@ func TestRaceAllFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRace(nil, &runner{after: 2 * time.Second, err: kit.ErrFirst}, &runner{after: time.Second, err: kit.ErrSecond})
 		_, err := r.Execute(t.Context(), "").Await(t.Context())
-		var re *twill.RaceError
+		var re *twill.AllFailedError
 		require.ErrorAs(t, err, &re)
 		require.Equal(t, []error{kit.ErrFirst, kit.ErrSecond}, re.Errs, "in the order of registration")
 		require.ErrorIs(t, err, kit.ErrSecond)
-		require.EqualError(t, err, "twill: all 2 functions failed, the first with: first failure")
-		require.EqualError(t, &twill.RaceError{}, "twill: all functions failed")
+		require.ErrorContains(t, err, "first failure")
 	})
 }
 
 // JavaScript's race of nobody never ends.
 func TestRaceWithoutFunctions(t *testing.T) {
 	var r twill.Race[int, int]
-	kit.AwaitError(t, r.Execute(t.Context(), 1), twill.ErrNoFunctions)
-	kit.AwaitError(t, twill.RaceOf[int](t.Context()), twill.ErrNoFunctions)
+	kit.AwaitError(t, r.Execute(t.Context(), 1), twill.ErrEmpty)
+	kit.AwaitError(t, twill.RaceOf[int](t.Context()), twill.ErrEmpty)
 }
 
 // Two Go hedgers let the process die.
@@ -129,7 +129,7 @@ func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
 		_, err := kit.AwaitSoon(f)
 		require.ErrorIs(t, err, twill.ErrCanceled)
 		require.ErrorIs(t, err, kit.ErrBoom)
-		var re *twill.RaceError
+		var re *twill.AllFailedError
 		require.False(t, errors.As(err, &re))
 	}
 }
@@ -140,7 +140,7 @@ func TestRaceCancelOfAFunctionIsItsOwn(t *testing.T) {
 		own := &runner{after: time.Second, err: context.Canceled}
 		kit.AwaitValue(t, newRace(nil, own, &runner{after: 2 * time.Second, value: 2}).Execute(t.Context(), ""), 2)
 		_, err := newRace(nil, own, &runner{after: 2 * time.Second, err: kit.ErrBoom}).Execute(t.Context(), "").Await(t.Context())
-		var all *twill.RaceError
+		var all *twill.AllFailedError
 		require.ErrorAs(t, err, &all)
 		require.Equal(t, []error{context.Canceled, kit.ErrBoom}, all.Errs)
 	})
@@ -231,7 +231,8 @@ func TestRaceStopsStartingWhenItIsOver(t *testing.T) {
 	})
 }
 
-// An empty budget stops only new hedges: one that comes after a failure starts.
+// An empty budget allows no function but the first, whether the delay or a
+// failure is the reason.
 func TestRaceBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := twill.NewBudget(4, 0.1)
@@ -251,7 +252,12 @@ func TestRaceBudget(t *testing.T) {
 		require.Less(t, hedged, 10)
 
 		a.err = kit.ErrBoom
-		kit.AwaitValue(t, r.Execute(t.Context(), ""), 2)
+		b.started = time.Time{}
+		_, err := r.Execute(t.Context(), "").Await(t.Context())
+		var all *twill.AllFailedError
+		require.ErrorAs(t, err, &all)
+		require.Equal(t, []error{kit.ErrBoom, twill.ErrNoBudget}, all.Errs)
+		require.Zero(t, b.started)
 	})
 }
 
@@ -259,20 +265,20 @@ func TestRaceBudget(t *testing.T) {
 // which may be some nanoseconds.
 func TestRaceBudgetRefusesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		budget := twill.NewBudget(4, 1)
-		spend(budget, twill.Retry[int], 4)
+		budget := twill.NewBudget(8, 1)
+		spend(budget, twill.Retry[int], 8)
 		a := &runner{after: time.Hour, err: kit.ErrFirst}
 		b, c := &runner{after: time.Hour, err: kit.ErrSecond}, &runner{after: time.Second, value: 3}
 		r := newRace(&twill.RaceOptions[int]{Stagger: time.Second, Budget: budget}, a, b, c)
 		begin := time.Now()
 		f := r.Execute(t.Context(), "")
 		time.Sleep(time.Minute)
-		for range 4 {
+		for range 8 {
 			fn, _ := failing(0)
 			_, err := twill.Retry(t.Context(), fn, &twill.RetryOptions{Budget: budget})
 			require.NoError(t, err)
 		}
-		require.Equal(t, 4.0, budget.Tokens())
+		require.Equal(t, 8.0, budget.Tokens())
 		v, err := f.Await(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, 3, v)
@@ -443,4 +449,115 @@ func TestRaceAllocations(t *testing.T) {
 	}
 	ctx := context.Background()
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = heldRace.Execute(ctx, 0).Await(ctx) }), 10.0)
+}
+
+// K17: in an outage, functions that start because another one has failed came
+// without limit: 1000 calls made 3000 attempts.
+func TestRaceBudgetInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		r := twill.NewRace[int](&twill.RaceOptions[int]{Stagger: time.Second, Budget: new(twill.Budget)})
+		for range 3 {
+			r.Register(func(context.Context, int) (int, error) { attempts++; return 0, kit.ErrBoom })
+		}
+		for range 1000 {
+			kit.AwaitError(t, r.Execute(t.Context(), 0), kit.ErrBoom)
+		}
+		require.Equal(t, 1000+49, attempts, "once, half of the 100 tokens")
+	})
+}
+
+// K17: the percentile never saw the slow functions, as a hedge overtook them: of
+// the calls, 14 % were hedged at the 95th percentile.
+func TestRacePercentileCountsTheOvertaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rnd := rand.New(rand.NewPCG(1, 2))
+		calls := 0
+		slow := func(ctx context.Context, _ int) (int, error) {
+			calls++
+			after := time.NewTimer(time.Duration(rnd.ExpFloat64() * float64(time.Second)))
+			defer after.Stop()
+			select {
+			case <-after.C:
+				return 1, nil
+			case <-ctx.Done():
+				return 0, context.Cause(ctx)
+			}
+		}
+		r := twill.NewRace[int](&twill.RaceOptions[int]{Stagger: time.Hour, Percentile: 95})
+		r.Register(slow)
+		r.Register(slow)
+		const races = 4000
+		for range races {
+			kit.AwaitValue(t, r.Execute(t.Context(), 0), 1)
+			synctest.Wait()
+		}
+		hedged := float64(calls-races) / races
+		require.Less(t, hedged, 0.08)
+		require.Greater(t, hedged, 0.03)
+	})
+}
+
+// K19: a winner that read its body after Execute failed with "lost the race".
+func TestRaceContextsSayWhoWon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r twill.Race[int, context.Context]
+		lost := make(chan error, 1)
+		r.Register(func(ctx context.Context, _ int) (context.Context, error) { return ctx, nil })
+		r.Register(func(ctx context.Context, _ int) (context.Context, error) {
+			<-ctx.Done()
+			lost <- context.Cause(ctx)
+			return nil, context.Cause(ctx)
+		})
+		won, err := r.Execute(t.Context(), 0).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, twill.ErrWon, context.Cause(won))
+		require.ErrorIs(t, won.Err(), context.Canceled)
+		require.Equal(t, twill.ErrLost, <-lost)
+
+		held, err := r.ExecuteHeld(t.Context(), 0).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, twill.ErrLost, <-lost)
+		require.NoError(t, held.Value.Err())
+		held.Release()
+		require.Equal(t, twill.ErrWon, context.Cause(held.Value))
+		new(twill.HeldResult[int]).Release()
+	})
+}
+
+// K2: a hedge started after the end of the context, as the watch on it was late.
+func TestRaceHedgesNothingAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			discarded := make(chan int, 1)
+			r := twill.NewRace[int](&twill.RaceOptions[int]{Stagger: time.Second, Discard: func(v int) { discarded <- v }})
+			r.Register(func(ctx context.Context, _ int) (int, error) { <-ctx.Done(); return 7, nil })
+			r.Register(func(context.Context, int) (int, error) {
+				if ctx.Err() != nil {
+					t.Error("started after the end")
+				}
+				return 8, context.DeadlineExceeded
+			})
+			_, err := r.Execute(ctx, 0).Await(ctx)
+			require.Equal(t, context.DeadlineExceeded, err)
+			require.Equal(t, 7, <-discarded, "what is returned because of the end does not win")
+			cancel()
+		}
+	})
+}
+
+// K6: what a settled future keeps is its result.
+func TestRaceLetsGoOfItsContext(t *testing.T) {
+	type key struct{}
+	var gone weak.Pointer[[64]int]
+	var f *twill.Future[int]
+	func() {
+		big := new([64]int)
+		gone = weak.Make(big)
+		f = twill.RaceOf(context.WithValue(context.Background(), key{}, big), func(context.Context) (int, error) { return 1, nil })
+	}()
+	kit.AwaitValue(t, f, 1)
+	require.Eventually(t, func() bool { runtime.GC(); return gone.Value() == nil }, 5*time.Second, time.Millisecond)
+	runtime.KeepAlive(f)
 }

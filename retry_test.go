@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"math"
 	"net/http"
 	"sync"
@@ -77,11 +78,12 @@ func TestRetryDoesNotPausePastTheEnd(t *testing.T) {
 		}{
 			{10 * time.Second, 4 * time.Second, 10 * time.Second, 2}, // attempts at 0 and 7; at 10 there is no time for a pause of 4
 			{10 * time.Second, 0, 12 * time.Second, 4},               // 0, 3, 6, 9: an attempt is not cut off
-			{6 * time.Second, 3 * time.Second, 3 * time.Second, 1},   // a pause right up to the end leaves no time for an attempt
+			{6 * time.Second, 3 * time.Second, 9 * time.Second, 2},   // a pause may end right at the limit
+			{6*time.Second - 1, 3 * time.Second, 3 * time.Second, 1}, // but not later
 			{time.Nanosecond, 0, 3 * time.Second, 1},
 		} {
 			start := time.Now()
-			_, err := retry(t.Context(), slow, &twill.RetryOptions{Backoff: twill.Constant(c.pause), MaxElapsed: c.most})
+			_, err := retry(t.Context(), slow, &twill.RetryOptions{Backoff: twill.ConstantBackoff(c.pause), MaxElapsed: c.most})
 			e := requireRetryError(t, err)
 			require.Equal(t, twill.ErrMaxElapsed, e.Reason)
 			require.Equal(t, c.attempts, e.Attempts)
@@ -91,7 +93,7 @@ func TestRetryDoesNotPausePastTheEnd(t *testing.T) {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
 		defer cancel()
-		_, err := retry(ctx, slow, &twill.RetryOptions{Backoff: twill.Constant(4 * time.Second)})
+		_, err := retry(ctx, slow, &twill.RetryOptions{Backoff: twill.ConstantBackoff(4 * time.Second)})
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 		require.NoError(t, ctx.Err(), "it did not wait for that")
 		require.Equal(t, 2, requireRetryError(t, err).Attempts)
@@ -117,7 +119,7 @@ func TestRetryAttemptTimeout(t *testing.T) {
 			}
 			<-ctx.Done()
 			return 0, context.Cause(ctx)
-		}, &twill.RetryOptions{AttemptTimeout: time.Second, Backoff: twill.Constant(time.Minute)})
+		}, &twill.RetryOptions{AttemptTimeout: time.Second, Backoff: twill.ConstantBackoff(time.Minute)})
 		require.NoError(t, err)
 		require.Equal(t, 5, v)
 		require.Equal(t, 2*time.Second+2*time.Minute, time.Since(start))
@@ -134,8 +136,8 @@ func TestRetryAttemptTimeout(t *testing.T) {
 // Y7: options used by several calls at a time were used up by the first.
 func TestRetryOptionsAreSharedByManyCalls(t *testing.T) {
 	opts := &twill.RetryOptions{
-		Backoff:   twill.Limit(twill.FullJitter(twill.Exponential(1, 2)), 4),
-		NewTester: twill.RetryAtMost(3, func(err error) bool { return errors.Is(err, io.EOF) }),
+		Backoff:   twill.LimitBackoff(twill.FullJitter(twill.ExponentialBackoff(1, 2)), 4),
+		NewTester: kit.AtMost(3, func(err error) bool { return errors.Is(err, io.EOF) }),
 		Budget:    twill.NewBudget(1_000_000, 1),
 	}
 	for name, retry := range retryForms {
@@ -162,7 +164,7 @@ func TestRetryOptionsAreSharedByManyCalls(t *testing.T) {
 // Y11: a limit of no attempts ended as a success of something that never ran.
 func TestRetryWithoutRetriesMakesOneAttempt(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
-		for _, seq := range []func(func(time.Duration) bool){twill.FromSlice(), twill.Limit(twill.Constant(1), 0), twill.Limit(twill.Constant(1), -1)} {
+		for _, seq := range []func(func(time.Duration) bool){kit.Pauses(), twill.LimitBackoff(twill.ConstantBackoff(1), 0), twill.LimitBackoff(twill.ConstantBackoff(1), -1)} {
 			fn, calls := failing(-1)
 			v, err := retry(t.Context(), fn, &twill.RetryOptions{Backoff: seq})
 			e := requireRetryError(t, err)
@@ -182,14 +184,13 @@ func TestRetryMisuse(t *testing.T) {
 	future, _ := promisedAttempts()
 	var noContext context.Context
 	for text, fn := range map[string]func(){
-		"Retry with a nil context":                  func() { _, _ = twill.Retry(noContext, fn, nil) },
-		"Retry with a nil function":                 func() { _, _ = twill.Retry[int](t.Context(), nil, nil) },
-		"NewRetryingCall with a nil function":       func() { twill.NewRetryingCall[int](nil, nil) },
-		"NewRetryingCallFuture with a nil function": func() { twill.NewRetryingCallFuture[int](nil, nil) },
-		"Start with a nil context":                  func() { twill.NewRetryingCallFuture(future, nil).Start(noContext) },
-		"a RetryingCall is made by NewRetryingCall": func() { new(twill.RetryingCall[int]).Start(t.Context()) },
-		"RetryIf with a nil function":               func() { twill.RetryIf(nil) },
-		"RetryAtMost with a nil function":           func() { twill.RetryAtMost(1, nil) },
+		"Retry with a nil context":                    func() { _, _ = twill.Retry(noContext, fn, nil) },
+		"Retry with a nil function":                   func() { _, _ = twill.Retry[int](t.Context(), nil, nil) },
+		"NewRetryingCall with a nil function":         func() { twill.NewRetryingCall[int](nil, nil) },
+		"NewRetryingCallFuture with a nil function":   func() { twill.NewRetryingCallFuture[int](nil, nil) },
+		"Start with a nil context":                    func() { twill.NewRetryingCallFuture(future, nil).Start(noContext) },
+		"RetryingCall not created by NewRetryingCall": func() { new(twill.RetryingCall[int]).Start(t.Context()) },
+		"RetryIf with a nil function":                 func() { twill.RetryIf(nil) },
 	} {
 		require.PanicsWithValue(t, "twill: "+text, fn)
 	}
@@ -204,7 +205,7 @@ func TestRetryLeavesNothingInTheParent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			parent, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			opts := &twill.RetryOptions{AttemptTimeout: time.Hour, Backoff: twill.Constant(0)}
+			opts := &twill.RetryOptions{AttemptTimeout: time.Hour, Backoff: twill.ConstantBackoff(0)}
 			calls := func(n int) {
 				for range n {
 					fn, _ := failing(1)
@@ -248,7 +249,7 @@ func TestRetryLeavesNoTimers(t *testing.T) {
 			for range 2000 {
 				ctx, cancel := context.WithCancel(t.Context())
 				fn, _ := failing(-1)
-				_, err := retry(ctx, fn, &twill.RetryOptions{Backoff: twill.Constant(time.Hour), OnPause: func(twill.RetryEvent) { cancel() }})
+				_, err := retry(ctx, fn, &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour), OnPause: func(twill.RetryEvent) { cancel() }})
 				require.ErrorIs(t, err, context.Canceled)
 			}
 		})
@@ -267,7 +268,7 @@ func TestRetryAfterAPanic(t *testing.T) {
 			}
 			return 5, nil
 		}
-		opts := &twill.RetryOptions{Tester: func(error) error { t.Error("a panic is not for the tester"); return nil }}
+		opts := &twill.RetryOptions{NewTester: kit.Tester(func(error) error { t.Error("a panic is not for the tester"); return nil })}
 		for range 2 {
 			v, err := retry(t.Context(), fn, opts)
 			var p *twill.PanicError
@@ -333,9 +334,9 @@ func TestRetryHooksMayRetry(t *testing.T) {
 	budget := twill.NewBudget(1000, 1)
 	var nested func(twill.RetryEvent)
 	opts := &twill.RetryOptions{
-		Backoff: twill.FromSlice(0), Budget: budget,
+		Backoff: kit.Pauses(0), Budget: budget,
 		OnPause: func(e twill.RetryEvent) { nested(e) }, OnRetry: func(e twill.RetryEvent) { nested(e) },
-		Tester: func(err error) error { budget.Tokens(); return nil },
+		NewTester: kit.Tester(func(err error) error { budget.Tokens(); return nil }),
 	}
 	call := twill.NewRetryingCall(func(context.Context) (int, error) { return 0, io.EOF }, opts)
 	depth := 0
@@ -360,7 +361,7 @@ func TestRetryEvents(t *testing.T) {
 			calls++
 			return calls, []error{errOne, errTwo, nil}[calls-1]
 		}, &twill.RetryOptions{
-			Backoff: twill.FromSlice(time.Minute, 0),
+			Backoff: kit.Pauses(time.Minute, 0),
 			OnPause: func(e twill.RetryEvent) { before = append(before, e) },
 			OnRetry: func(e twill.RetryEvent) { after = append(after, e) },
 		})
@@ -379,7 +380,7 @@ func TestRetryAllocations(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	budget := twill.NewBudget(10_000_000, 1)
-	opts := &twill.RetryOptions{Backoff: twill.FullJitter(twill.Exponential(time.Second, 2)), Budget: budget, MaxElapsed: time.Hour}
+	opts := &twill.RetryOptions{Backoff: twill.FullJitter(twill.ExponentialBackoff(time.Second, 2)), Budget: budget, MaxElapsed: time.Hour}
 	require.Zero(t, testing.AllocsPerRun(200, func() {
 		_, _ = twill.Retry(ctx, func(context.Context) (int, error) { return 1, nil }, opts)
 	}))
@@ -392,7 +393,7 @@ func TestRetryAllocations(t *testing.T) {
 					return 0, failure
 				}
 				return 1, nil
-			}, &twill.RetryOptions{Backoff: twill.Constant(1), Budget: budget})
+			}, &twill.RetryOptions{Backoff: twill.ConstantBackoff(1), Budget: budget})
 		})
 	}
 	perAttempt := (cost(1000) - cost(200)) / 800
@@ -475,7 +476,7 @@ var retryReasons = []struct {
 	fn     func(attempt int, cancel context.CancelCauseFunc) error // nil: the error as it is
 }{
 	{name: "no retries left", reason: twill.ErrRetriesExhausted, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
-		o.Backoff = twill.FromSlice(2*time.Second, 2*time.Second)
+		o.Backoff = kit.Pauses(2*time.Second, 2*time.Second)
 	}},
 	{name: "too late for another", reason: twill.ErrMaxElapsed, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
 		o.MaxElapsed = 5 * time.Second
@@ -484,12 +485,12 @@ var retryReasons = []struct {
 		o.Budget = twill.NewBudget(6, 1)
 	}},
 	{name: "the tester stops", reason: errTester, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
-		o.Tester = func(err error) error {
+		o.NewTester = kit.Tester(func(err error) error {
 			if errors.Is(err, errMore) {
 				return errTester
 			}
 			return nil
-		}
+		})
 	}},
 	{name: "a permanent error", reason: twill.ErrNotRetryable, fn: func(attempt int, _ context.CancelCauseFunc) error {
 		if attempt == 3 {
@@ -510,7 +511,7 @@ var retryReasons = []struct {
 		return nil
 	}},
 	{name: "the context ends in a pause", reason: errTester, opts: func(o *twill.RetryOptions, cancel context.CancelCauseFunc) {
-		o.Backoff = twill.FromSlice(2*time.Second, time.Second, time.Hour)
+		o.Backoff = kit.Pauses(2*time.Second, time.Second, time.Hour)
 		time.AfterFunc(4*time.Second, func() { cancel(errTester) })
 	}, fn: func(attempt int, _ context.CancelCauseFunc) error {
 		return nil
@@ -533,7 +534,7 @@ func TestRetryErrorsTellAll(t *testing.T) {
 				ctx, cancel := context.WithCancelCause(t.Context())
 				defer cancel(nil)
 				hooks, attempts := 0, 0
-				opts := &twill.RetryOptions{Backoff: twill.Constant(2 * time.Second), OnRetry: func(twill.RetryEvent) { hooks++ }}
+				opts := &twill.RetryOptions{Backoff: twill.ConstantBackoff(2 * time.Second), OnRetry: func(twill.RetryEvent) { hooks++ }}
 				if c.opts != nil {
 					c.opts(opts, cancel)
 				}
@@ -580,7 +581,7 @@ func TestRetryErrorKeepsFirstAndLast(t *testing.T) {
 			_, err := retry(t.Context(), func(context.Context) (int, error) {
 				all = append(all, errors.New("failure"))
 				return 0, all[len(all)-1]
-			}, &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(0), n-1)})
+			}, &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(0), n-1)})
 			want := all
 			if n > 100 {
 				want = append([]error{all[0]}, all[n-99:]...)
@@ -599,15 +600,15 @@ func TestRetryErrorKeepsFirstAndLast(t *testing.T) {
 
 func TestRetryErrorText(t *testing.T) {
 	for text, e := range map[string]*twill.RetryError{
-		"twill: not attempted: context canceled":                                          {Reason: context.Canceled},
-		"twill: gave up after 1 attempt in 1s: no retries left; last error: EOF":          {Reason: twill.ErrRetriesExhausted, Attempts: 1, Elapsed: time.Second, Errs: []error{io.EOF}},
-		"twill: gave up after 2 attempts in 0s: retry budget used up; last error: EOF":    {Reason: twill.ErrNoBudget, Attempts: 2, Errs: []error{errOne, io.EOF}},
-		"twill: gave up after 1 attempt in 0s: EOF":                                       {Reason: io.EOF, Attempts: 1, Errs: []error{io.EOF}},
-		"twill: gave up after 3 attempts in 0s: maximal time for attempts is over":        {Reason: twill.ErrMaxElapsed, Attempts: 3},
-		"twill: gave up after 1 attempt in 0s: canceled; last error: the first failure":   {Reason: &twill.CanceledError{}, Attempts: 1, Errs: []error{errOne}},
-		"twill: gave up after 1 attempt in 0s: panic: boom":                               {Reason: &twill.PanicError{Value: "boom"}, Attempts: 1, Errs: []error{&twill.PanicError{Value: "boom"}}},
-		"twill: gave up after 1 attempt in 0s: function called runtime.Goexit":            {Reason: twill.ErrGoexit, Attempts: 1, Errs: []error{twill.ErrGoexit}},
-		"twill: gave up after 1 attempt in 0s: not to be retried; last error: unexpected": {Reason: twill.ErrNotRetryable, Attempts: 1, Errs: []error{errors.New("unexpected")}},
+		"twill: not attempted: context canceled":                                               {Reason: context.Canceled},
+		"twill: gave up after 1 attempt in 1s: no retries left; last error: EOF":               {Reason: twill.ErrRetriesExhausted, Attempts: 1, Elapsed: time.Second, Errs: []error{io.EOF}},
+		"twill: gave up after 2 attempts in 0s: retry budget used up; last error: EOF":         {Reason: twill.ErrNoBudget, Attempts: 2, Errs: []error{errOne, io.EOF}},
+		"twill: gave up after 1 attempt in 0s: EOF":                                            {Reason: io.EOF, Attempts: 1, Errs: []error{io.EOF}},
+		"twill: gave up after 3 attempts in 0s: retry time limit exceeded":                     {Reason: twill.ErrMaxElapsed, Attempts: 3},
+		"twill: gave up after 1 attempt in 0s: canceled; last error: the first failure":        {Reason: &twill.CanceledError{}, Attempts: 1, Errs: []error{errOne}},
+		"twill: gave up after 1 attempt in 0s: panic: boom":                                    {Reason: &twill.PanicError{Value: "boom"}, Attempts: 1, Errs: []error{&twill.PanicError{Value: "boom"}}},
+		"twill: gave up after 1 attempt in 0s: function called runtime.Goexit":                 {Reason: twill.ErrGoexit, Attempts: 1, Errs: []error{twill.ErrGoexit}},
+		"twill: gave up after 1 attempt in 0s: error is not retryable; last error: unexpected": {Reason: twill.ErrNotRetryable, Attempts: 1, Errs: []error{errors.New("unexpected")}},
 	} {
 		require.EqualError(t, e, text)
 	}
@@ -684,7 +685,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 				"joined":  errors.Join(io.EOF, fmt.Errorf("upload: %w", twill.RetryAfter(c.after, io.EOF)), twill.RetryAfter(min(c.after, 0), io.EOF)),
 			} {
 				_, err := retry(t.Context(), func(context.Context) (int, error) { return 0, hint }, &twill.RetryOptions{
-					Backoff: twill.Limit(twill.Constant(c.pause), 1), MaxRetryAfter: c.limit,
+					Backoff: twill.LimitBackoff(twill.ConstantBackoff(c.pause), 1), MaxRetryAfter: c.limit,
 				})
 				require.ErrorIs(t, err, twill.ErrRetriesExhausted)
 				require.Equal(t, c.want, time.Since(start), "%s, %s", c.name, name)
@@ -704,7 +705,7 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 			}
 			return 0, io.EOF
 		}
-		_, err := retry(t.Context(), inner, &twill.RetryOptions{Backoff: twill.FromSlice(time.Second, time.Second)})
+		_, err := retry(t.Context(), inner, &twill.RetryOptions{Backoff: kit.Pauses(time.Second, time.Second)})
 		require.Error(t, err)
 		require.Equal(t, time.Minute+time.Second, time.Since(start))
 		// Of several hints the first counts, and of a call inside the function that
@@ -717,7 +718,7 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 			start = time.Now()
 			_, err = retry(t.Context(), func(context.Context) (int, error) {
 				return 0, &twill.RetryError{Reason: io.EOF, Errs: errs}
-			}, &twill.RetryOptions{Backoff: twill.FromSlice(0)})
+			}, &twill.RetryOptions{Backoff: kit.Pauses(0)})
 			require.Error(t, err)
 			require.Equal(t, after, time.Since(start))
 		}
@@ -727,14 +728,14 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 // Failure 7: a nil pointer where a hint is looked for was a panic.
 func TestRetryAfterNil(t *testing.T) {
 	var none *twill.RetryAfterError
-	require.EqualError(t, none, "twill: retry later")
-	require.EqualError(t, &twill.RetryAfterError{}, "twill: retry later")
+	require.EqualError(t, none, "twill: server asked to retry later")
+	require.EqualError(t, &twill.RetryAfterError{}, "twill: server asked to retry later")
 	require.NoError(t, none.Unwrap())
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		for _, err := range []error{none, fmt.Errorf("wrapped: %w", none), &twill.RetryAfterError{}} {
 			start := time.Now()
 			_, got := retry(t.Context(), func(context.Context) (int, error) { return 0, err }, &twill.RetryOptions{
-				Backoff: twill.FromSlice(time.Second),
+				Backoff: kit.Pauses(time.Second),
 			})
 			require.Equal(t, twill.ErrRetriesExhausted, requireRetryError(t, got).Reason)
 			require.Equal(t, time.Second, time.Since(start))
@@ -752,7 +753,7 @@ func is404(err error) bool { return errors.Is(err, statusError(404)) }
 // The recipe's example: exactly one 404 is allowed, and in each call anew.
 func TestRetryTesterWithState(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
-		opts := &twill.RetryOptions{NewTester: twill.RetryAtMost(1, is404)}
+		opts := &twill.RetryOptions{NewTester: kit.AtMost(1, is404)}
 		for _, c := range []struct {
 			statuses []int
 			reason   error
@@ -779,34 +780,32 @@ func TestRetryTesterWithState(t *testing.T) {
 			}
 		}
 	})
-	none := twill.RetryAtMost(0, is404)()
-	require.NoError(t, none(io.EOF))
-	require.Equal(t, statusError(404), none(statusError(404)))
 }
 
 func TestRetryIf(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		fn, calls := failing(5)
-		_, err := retry(t.Context(), fn, &twill.RetryOptions{Tester: twill.RetryIf(func(err error) bool { return errors.Is(err, errOne) })})
+		_, err := retry(t.Context(), fn, &twill.RetryOptions{NewTester: twill.RetryIf(func(err error) bool { return errors.Is(err, errOne) })})
 		require.ErrorIs(t, err, twill.ErrNotRetryable)
 		require.ErrorIs(t, err, errTwo)
 		require.Equal(t, 2, *calls)
-		require.Equal(t, "twill: gave up after 2 attempts in 0s: not to be retried: the second failure", err.Error())
+		require.Equal(t, "twill: gave up after 2 attempts in 0s: error is not retryable: the second failure", err.Error())
 	})
 }
 
-// Both testers are asked, the common one first, and the one with state only about what it
-// lets pass.
-func TestRetryTwoTesters(t *testing.T) {
+// A tester is made once for each call, after the first failure.
+func TestRetryTesterIsMadeForEachCall(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		var seen []error
 		made := 0
 		fn, _ := failing(-1)
 		_, err := retry(t.Context(), fn, &twill.RetryOptions{
-			Tester: twill.RetryIf(func(err error) bool { return !errors.Is(err, errMore) }),
 			NewTester: func() func(error) error {
 				made++
 				return func(err error) error {
+					if errors.Is(err, errMore) {
+						return err
+					}
 					seen = append(seen, err)
 					return nil
 				}
@@ -815,6 +814,10 @@ func TestRetryTwoTesters(t *testing.T) {
 		require.ErrorIs(t, err, errMore)
 		require.Equal(t, []error{errOne, errTwo}, seen)
 		require.Equal(t, 1, made)
+		fn, _ = failing(0)
+		_, err = retry(t.Context(), fn, &twill.RetryOptions{NewTester: func() func(error) error { made++; return nil }})
+		require.NoError(t, err)
+		require.Equal(t, 1, made, "without a failure none is needed")
 	})
 }
 
@@ -825,9 +828,8 @@ func TestRetryPermanentWithAllOptions(t *testing.T) {
 	require.ErrorIs(t, twill.Permanent(io.EOF), io.EOF)
 	hook := func(twill.RetryEvent) {}
 	set := []func(o *twill.RetryOptions){
-		func(o *twill.RetryOptions) { o.Backoff = twill.Limit(twill.Constant(time.Second), 0) },
-		func(o *twill.RetryOptions) { o.Tester = func(error) error { return nil } },
-		func(o *twill.RetryOptions) { o.NewTester = twill.RetryAtMost(1, is404) },
+		func(o *twill.RetryOptions) { o.Backoff = twill.LimitBackoff(twill.ConstantBackoff(time.Second), 0) },
+		func(o *twill.RetryOptions) { o.NewTester = kit.AtMost(1, is404) },
 		func(o *twill.RetryOptions) { o.MaxElapsed = 1 },
 		func(o *twill.RetryOptions) { o.AttemptTimeout = time.Second },
 		func(o *twill.RetryOptions) { o.MaxRetryAfter = 1 },
@@ -868,9 +870,151 @@ func TestRetryPermanentInside(t *testing.T) {
 		require.Equal(t, 1, calls)
 		permanent := twill.Permanent(errTester)
 		_, err = retry(t.Context(), func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
-			Tester: func(error) error { return permanent },
+			NewTester: kit.Tester(func(error) error { return permanent }),
 		})
 		require.ErrorIs(t, err, errTester)
 		require.NotErrorIs(t, err, permanent)
+	})
+}
+
+// K12: MaxElapsed was looked at when a pause was planned, and not when it was
+// over: an attempt began an hour later.
+func TestRetryMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
+	late := func(twill.RetryEvent) { time.Sleep(time.Hour) }
+	for name, opts := range map[string]twill.RetryOptions{
+		"slow OnPause": {OnPause: late},
+		"slow OnRetry": {OnRetry: late},
+	} {
+		t.Run(name, func(t *testing.T) {
+			everyForm(t, func(t *testing.T, retry retryForm) {
+				opts.MaxElapsed, opts.Backoff = time.Minute, twill.ConstantBackoff(time.Second)
+				fn, calls := failing(1)
+				_, err := retry(t.Context(), fn, &opts)
+				require.Equal(t, twill.ErrMaxElapsed, requireRetryError(t, err).Reason)
+				require.ErrorIs(t, err, errOne)
+				require.Equal(t, 1, *calls)
+			})
+		})
+	}
+	t.Run("paused queue", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { calls++; return 0, kit.ErrBoom }, &twill.DispatchOptions{
+				Retry: &twill.RetryOptions{MaxElapsed: time.Minute, Backoff: twill.ConstantBackoff(30 * time.Second)},
+			})
+			j := kit.PutJob(t, q, 1, 0)
+			time.Sleep(31 * time.Second)
+			require.Equal(t, 2, calls)
+			q.Pause()
+			time.Sleep(time.Hour)
+			require.NoError(t, q.Resume())
+			_, err := j.Await(t.Context())
+			require.ErrorIs(t, err, twill.ErrMaxElapsed)
+			require.ErrorIs(t, err, kit.ErrBoom)
+			require.Equal(t, 2, calls)
+		})
+	})
+}
+
+// K17: clients that failed together came back together.
+func TestRetryDefaultBackoffHasJitter(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		pauses := func() (all []time.Duration) {
+			fn, calls := failing(-1)
+			_, err := retry(t.Context(), fn, &twill.RetryOptions{OnPause: func(e twill.RetryEvent) { all = append(all, e.Delay) }})
+			require.ErrorIs(t, err, twill.ErrRetriesExhausted)
+			require.Equal(t, 11, *calls)
+			return all
+		}
+		one, two := pauses(), pauses()
+		require.NotEqual(t, one, two)
+		i := 0
+		for d := range twill.SimpleBackoff() {
+			require.LessOrEqual(t, one[i], d)
+			require.GreaterOrEqual(t, one[i], d/2)
+			i++
+		}
+	})
+}
+
+// K17: a sequence that reads the clock was read 16 pauses ahead.
+func TestRetryBackoffIsReadWhenItIsNeeded(t *testing.T) {
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		toTheMinute := func(yield func(time.Duration) bool) {
+			for yield(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute))) {
+			}
+		}
+		calls := 0
+		_, err := retry(t.Context(), func(context.Context) (int, error) {
+			if calls++; calls > 1 {
+				require.Equal(t, time.Now(), time.Now().Truncate(time.Minute))
+			}
+			time.Sleep(time.Duration(calls) * time.Second)
+			return 0, io.EOF
+		}, &twill.RetryOptions{Backoff: twill.LimitBackoff(toTheMinute, 30)})
+		require.ErrorIs(t, err, twill.ErrRetriesExhausted)
+		require.Equal(t, 31, calls)
+	})
+}
+
+// K9: a last error whose text ends like that of the reason was left out.
+func TestRetryErrorHidesNoError(t *testing.T) {
+	for last, want := range map[string]string{
+		"left":       "no retries left; last error: left",
+		"":           "no retries left; last error: ",
+		"the policy": "no retries left; last error: the policy",
+	} {
+		require.EqualError(t, &twill.RetryError{Reason: twill.ErrRetriesExhausted, Attempts: 1, Errs: []error{errors.New(last)}},
+			"twill: gave up after 1 attempt in 0s: "+want)
+	}
+	_, err := twill.Retry(t.Context(), func(context.Context) (int, error) { return 0, errors.New("policy") }, &twill.RetryOptions{
+		NewTester: kit.Tester(func(error) error { return errors.New("against the policy") }),
+	})
+	require.ErrorContains(t, err, "error is not retryable: against the policy; last error: policy")
+}
+
+// K13: settings at their extremes are accepted and work.
+func TestRetryOptionsAtTheirExtremes(t *testing.T) {
+	extremes := []time.Duration{math.MinInt64, -1, 0, 1, math.MaxInt64}
+	everyForm(t, func(t *testing.T, retry retryForm) {
+		for _, d := range extremes {
+			for field, opts := range map[string]twill.RetryOptions{
+				"MaxElapsed":     {MaxElapsed: d},
+				"AttemptTimeout": {AttemptTimeout: d},
+				"MaxRetryAfter":  {MaxRetryAfter: d},
+			} {
+				fn, calls := failing(1)
+				opts.Backoff = kit.Pauses(0)
+				v, err := retry(t.Context(), func(ctx context.Context) (int, error) {
+					v, err := fn(ctx)
+					return v, twill.RetryAfter(0, err)
+				}, &opts)
+				require.NoError(t, err, "%s %d", field, d)
+				require.Equal(t, []int{5, 2}, []int{v, *calls})
+			}
+			for name, seq := range map[string]iter.Seq[time.Duration]{
+				"slice": kit.Pauses(d), "constant": twill.ConstantBackoff(d), "linear": twill.LinearBackoff(d, d),
+				"exponential": twill.ExponentialBackoff(d, float64(d)), "cap": twill.CapBackoff(kit.Pauses(d), d),
+				"full": twill.FullJitter(kit.Pauses(d)), "equal": twill.EqualJitter(kit.Pauses(d)), "decorrelated": twill.DecorrelatedJitter(d, d),
+			} {
+				for _, n := range []int{math.MinInt, -1, 0, 1} {
+					fn, calls := failing(-1)
+					ctx, cancel := context.WithCancel(t.Context())
+					_, err := retry(ctx, fn, &twill.RetryOptions{Backoff: twill.LimitBackoff(seq, n), OnPause: func(e twill.RetryEvent) {
+						require.GreaterOrEqual(t, e.Delay, time.Duration(0))
+						if e.Delay > time.Hour { // centuries, which the clock of a test has only once
+							cancel()
+						}
+					}})
+					if ctx.Err() != nil {
+						require.ErrorIs(t, err, context.Canceled, "%s %d", name, d)
+					} else {
+						require.ErrorIs(t, err, twill.ErrRetriesExhausted, "%s %d", name, d)
+						require.Equal(t, 1+max(n, 0), *calls)
+					}
+					cancel()
+				}
+			}
+		}
 	})
 }

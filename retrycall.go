@@ -63,7 +63,7 @@ func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 		panic("twill: Start with a nil context")
 	}
 	if c == nil || c.fn == nil && c.future == nil {
-		panic("twill: a RetryingCall is made by NewRetryingCall")
+		panic("twill: RetryingCall not created by NewRetryingCall")
 	}
 	n := &retryNode[T]{call: *c}
 	settle.Made(&n.f.core)

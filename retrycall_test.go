@@ -30,7 +30,7 @@ func TestRetryingCallHoldsNoGoroutine(t *testing.T) {
 		var calls []*twill.Future[int]
 		for range 1000 {
 			fn, made := promisedAttempts()
-			f := twill.NewRetryingCallFuture(fn, &twill.RetryOptions{Backoff: twill.Exponential(time.Minute, 2)}).Start(ctx)
+			f := twill.NewRetryingCallFuture(fn, &twill.RetryOptions{Backoff: twill.ExponentialBackoff(time.Minute, 2)}).Start(ctx)
 			calls = append(calls, f)
 			(*made)[0].Reject(io.EOF)
 		}
@@ -48,12 +48,12 @@ func TestRetryingCallHoldsNoGoroutine(t *testing.T) {
 func TestRetryingCallKeepsNothingOfItsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
-		opts := &twill.RetryOptions{Backoff: twill.FromSlice(time.Second), NewTester: twill.RetryAtMost(1, func(error) bool { return true })}
+		opts := &twill.RetryOptions{Backoff: kit.Pauses(time.Second), NewTester: kit.AtMost(1, func(error) bool { return true })}
 		call := twill.NewRetryingCall(func(context.Context) (int, error) {
 			n++
 			return n, []error{errOne, nil, errTwo, errMore}[(n-1)%4]
 		}, opts)
-		opts.Backoff = twill.FromSlice() // the call has its own
+		opts.Backoff = kit.Pauses() // the call has its own
 		for k := range 3 {
 			kit.AwaitValue(t, call.Start(t.Context()), 4*k+2)
 			_, err := call.Start(t.Context()).Await(t.Context())
@@ -71,7 +71,7 @@ func TestRetryingCallNeedsNoStack(t *testing.T) {
 			return twill.Resolved(5)
 		}
 		return twill.Rejected[int](io.EOF)
-	}, &twill.RetryOptions{Backoff: twill.Constant(0)})
+	}, &twill.RetryOptions{Backoff: twill.ConstantBackoff(0)})
 	kit.AwaitValue(t, call.Start(t.Context()), 5)
 }
 
@@ -82,7 +82,7 @@ func TestRetryingCallReadsLongSequences(t *testing.T) {
 			var pauses []time.Duration
 			fn, _ := failing(-1)
 			_, err := twill.NewRetryingCall(fn, &twill.RetryOptions{
-				Backoff: twill.Limit(twill.Linear(1, 1), n),
+				Backoff: twill.LimitBackoff(twill.LinearBackoff(1, 1), n),
 				OnPause: func(e twill.RetryEvent) { pauses = append(pauses, e.Delay) },
 			}).Start(t.Context()).Await(t.Context())
 			require.Equal(t, twill.ErrRetriesExhausted, requireRetryError(t, err).Reason)
@@ -107,7 +107,7 @@ func TestRetryingCallCycle(t *testing.T) {
 					return first.Future()
 				}
 				return through(f)
-			}, &twill.RetryOptions{Backoff: twill.Constant(0)}).Start(context.Background())
+			}, &twill.RetryOptions{Backoff: twill.ConstantBackoff(0)}).Start(context.Background())
 			tip := f.Tap(func(int, error) {})
 			first.Reject(io.EOF)
 			kit.AwaitError(t, tip, twill.ErrCycle)
@@ -169,7 +169,7 @@ func TestRetryingCallUnhandled(t *testing.T) {
 			fn, _ := failing(failures)
 			twill.NewRetryingCallFuture(func(ctx context.Context) *twill.Future[int] {
 				return attempt(func() (int, error) { return fn(ctx) })
-			}, &twill.RetryOptions{Backoff: twill.FromSlice(0)}).Start(context.Background())
+			}, &twill.RetryOptions{Backoff: kit.Pauses(0)}).Start(context.Background())
 		})
 	}
 	start(1, twill.Call[int])
@@ -204,7 +204,7 @@ func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
 				return twill.Rejected[int](context.Canceled)
 			}
 			return twill.Rejected[int](last)
-		}, &twill.RetryOptions{Backoff: twill.FromSlice(0)}).Start(context.Background())
+		}, &twill.RetryOptions{Backoff: kit.Pauses(0)}).Start(context.Background())
 	}
 	kit.Drop(func() {
 		usedUp(errOne)
@@ -237,7 +237,7 @@ func promisedAttempts() (fn func(context.Context) *twill.Future[int], made *[]*t
 // after the pause that was cancelled.
 func TestRetryingCallCancel(t *testing.T) {
 	reason := errors.New("no longer of interest")
-	minute := twill.Constant(time.Minute)
+	minute := twill.ConstantBackoff(time.Minute)
 	for _, c := range []struct {
 		name string
 		run  func(t *testing.T) *twill.Future[int] // a call that is cancelled in the attempt it makes last
@@ -302,7 +302,7 @@ func TestRetryingCallCancel(t *testing.T) {
 		{"in the tester", func(t *testing.T) (f *twill.Future[int]) {
 			fn, made := promisedAttempts()
 			f = twill.NewRetryingCallFuture(fn, &twill.RetryOptions{
-				Backoff: twill.Constant(0), Tester: func(error) error { f.Cancel(reason); return nil },
+				Backoff: twill.ConstantBackoff(0), NewTester: kit.Tester(func(error) error { f.Cancel(reason); return nil }),
 			}).Start(t.Context())
 			(*made)[0].Reject(errOne)
 			require.Len(t, *made, 1)
@@ -316,7 +316,7 @@ func TestRetryingCallCancel(t *testing.T) {
 				}
 				f.Cancel(reason)
 				return second.Future()
-			}, &twill.RetryOptions{Backoff: twill.Constant(0)}).Start(t.Context())
+			}, &twill.RetryOptions{Backoff: twill.ConstantBackoff(0)}).Start(t.Context())
 			first.Reject(errOne)
 			require.False(t, second.Resolve(1), "it was cancelled as soon as it was there")
 			return f
@@ -350,7 +350,7 @@ func TestRetryingCallCancellerExits(t *testing.T) {
 				}
 				f.Cancel(errMore)
 				return second.Future()
-			}, &twill.RetryOptions{Backoff: twill.Constant(0)}).Start(t.Context())
+			}, &twill.RetryOptions{Backoff: twill.ConstantBackoff(0)}).Start(t.Context())
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -395,7 +395,7 @@ func TestRetryingCallLeavesSharedAttempts(t *testing.T) {
 			kit.AwaitError(t, f, errMore)
 
 			timed := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { return shared.Future() },
-				&twill.RetryOptions{AttemptTimeout: time.Millisecond, Backoff: twill.FromSlice()}).Start(ctx)
+				&twill.RetryOptions{AttemptTimeout: time.Millisecond, Backoff: kit.Pauses()}).Start(ctx)
 			kit.AwaitError(t, timed, context.DeadlineExceeded)
 			require.True(t, shared.Resolve(7))
 			kit.AwaitValue(t, other, 7)
@@ -409,7 +409,7 @@ func TestRetryingCallEndsWithItsContext(t *testing.T) {
 		for _, pause := range []bool{false, true} {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			fn, made := promisedAttempts()
-			f := twill.NewRetryingCallFuture(fn, &twill.RetryOptions{Backoff: twill.Constant(time.Minute)}).Start(ctx)
+			f := twill.NewRetryingCallFuture(fn, &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Minute)}).Start(ctx)
 			if pause {
 				(*made)[0].Reject(errOne)
 			}
@@ -458,7 +458,7 @@ func TestRetryingCallStress(t *testing.T) {
 			})
 			return p.Future()
 		}, &twill.RetryOptions{
-			Backoff: twill.FullJitter(twill.Constant(rand.N(10 * time.Microsecond))), AttemptTimeout: time.Minute, Budget: budget,
+			Backoff: twill.FullJitter(twill.ConstantBackoff(rand.N(10 * time.Microsecond))), AttemptTimeout: time.Minute, Budget: budget,
 			OnRetry: func(twill.RetryEvent) { retries.Add(1) },
 		})
 		f := call.Start(ctx)

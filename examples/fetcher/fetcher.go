@@ -25,9 +25,8 @@ type fetcher struct {
 // with the first error that another attempt cannot help.
 func (f *fetcher) followers(ctx context.Context) *twill.Future[[]string] {
 	options := &twill.RetryOptions{
-		Backoff:        twill.Limit(twill.EqualJitter(twill.Cap(twill.Exponential(5*time.Millisecond, 2), time.Second)), 10),
-		Tester:         twill.RetryIf(worthAnother),
-		NewTester:      twill.RetryAtMost(1, func(err error) bool { return isStatus(err, http.StatusNotFound) }),
+		Backoff:        twill.LimitBackoff(twill.EqualJitter(twill.CapBackoff(twill.ExponentialBackoff(5*time.Millisecond, 2), time.Second)), 10),
+		NewTester:      newTester,
 		AttemptTimeout: 10 * time.Second,
 		OnPause:        func(e twill.RetryEvent) { f.repeated(e.Err) },
 	}
@@ -54,9 +53,24 @@ func (f *fetcher) followers(ctx context.Context) *twill.Future[[]string] {
 	})
 }
 
-// worthAnother reports whether a page may be there at the next attempt: if the
-// server says so, or the connection was lost. Anything else, such as a page that
-// is not JSON or a server that is not there, stays as it is.
+// newTester makes the failure tester of one page: it goes on if another attempt
+// may help, which for a page that was not found is so once.
+func newTester() func(error) error {
+	missing := 0
+	return func(err error) error {
+		if isStatus(err, http.StatusNotFound) {
+			missing++
+		}
+		if missing > 1 || !worthAnother(err) {
+			return err
+		}
+		return nil
+	}
+}
+
+// worthAnother reports whether the next attempt may succeed: if the status says
+// so, or if the connection was lost. A page that is not JSON or a server that
+// does not run stays as it is.
 func worthAnother(err error) bool {
 	if isStatus(err, 500, 502, 503, 404) {
 		return true

@@ -77,7 +77,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 	for range c.rounds {
 		key := fmt.Sprint("key-", rand.N(c.keys))
 		a, err := race.Execute(ctx, key).Await(ctx)
-		if _, ok := errors.AsType[*twill.RaceError](err); ok {
+		if _, ok := errors.AsType[*twill.AllFailedError](err); ok {
 			won["nobody"]++
 			continue
 		}

@@ -69,11 +69,23 @@ func get(ctx context.Context, w io.Writer, url string) *twill.Future[string] {
 		return attempt(ctx, url)
 	}, &twill.RetryOptions{
 		// Four pauses, so five attempts: 0, 10 ms, 20 ms, 40 ms.
-		Backoff: twill.Limit(twill.SimpleBackoff(), 4),
-		// Stop at once with what is neither a 504 nor a 404 ...
-		Tester: twill.RetryIf(func(err error) bool { return isStatus(err, 504) || isStatus(err, 404) }),
-		// ... and at the second 404.
-		NewTester:      twill.RetryAtMost(1, func(err error) bool { return isStatus(err, 404) }),
+		Backoff: twill.LimitBackoff(twill.SimpleBackoff(), 4),
+		// A 504 is worth another attempt, and so is the first 404. Anything else
+		// ends the call.
+		NewTester: func() func(error) error {
+			missing := 0
+			return func(err error) error {
+				switch {
+				case isStatus(err, 504):
+					return nil
+				case isStatus(err, 404):
+					if missing++; missing == 1 {
+						return nil
+					}
+				}
+				return err
+			}
+		},
 		AttemptTimeout: 10 * time.Second,
 		OnPause: func(e twill.RetryEvent) {
 			fmt.Fprintf(w, "  attempt %d: %v, again in %v\n", e.Attempt, e.Err, e.Delay)

@@ -20,10 +20,10 @@ gone:
   attempt 2: status 404, again in 10ms
   attempt 3: status 504, again in 20ms
   attempts 4, first status 504, last status 404
-  gave up: twill: not to be retried: status 404
+  gave up: twill: error is not retryable: status 404
 secret:
   attempts 1, first status 403, last status 403
-  gave up: twill: not to be retried: status 403
+  gave up: twill: error is not retryable: status 403
 down:
   attempt 1: status 504, again in 0s
   attempt 2: status 504, again in 10ms

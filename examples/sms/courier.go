@@ -28,8 +28,8 @@ const (
 // shorter than the carrier asked for in its Retry-After, up to a minute. In its
 // pauses a message is pending and holds no slot of the queue.
 var retries = &twill.RetryOptions{
-	Backoff: twill.EqualJitter(twill.Limit(twill.Cap(
-		twill.Exponential(250*time.Millisecond, 2), 16*time.Second), maxAttempts-1)),
+	Backoff: twill.EqualJitter(twill.LimitBackoff(twill.CapBackoff(
+		twill.ExponentialBackoff(250*time.Millisecond, 2), 16*time.Second), maxAttempts-1)),
 	AttemptTimeout: attemptTimeout,
 }
 

@@ -363,7 +363,7 @@ func (o *Outbox) save() error {
 // keepSaving takes sent messages out of the file, many at a time, and repeats
 // saves that failed.
 func (o *Outbox) keepSaving() {
-	until := &twill.RetryOptions{Backoff: twill.Cap(twill.Exponential(lazily, 2), 5*time.Second)}
+	until := &twill.RetryOptions{Backoff: twill.CapBackoff(twill.ExponentialBackoff(lazily, 2), 5*time.Second)}
 	for {
 		select {
 		case <-o.ctx.Done():

@@ -222,7 +222,7 @@ var recipeCrashes = map[string]crash{
 		return func() {}, func() error { return told(f) }
 	},
 	"retrying call, tester": func(stop func()) (func(), func() error) {
-		return failingCall(&twill.RetryOptions{Tester: func(error) error { stop(); return nil }})
+		return failingCall(&twill.RetryOptions{NewTester: func() func(error) error { return func(error) error { stop(); return nil } }})
 	},
 	"retrying call, hook": func(stop func()) (func(), func() error) {
 		return failingCall(&twill.RetryOptions{Backoff: slices.Values([]time.Duration{0, 0}), OnRetry: func(twill.RetryEvent) { stop() }})

@@ -134,7 +134,7 @@ func (s *dispatchSoak) use(random *rand.Rand) {
 		s.add(arg, priority, twill.JobOptions{Timeout: time.Duration(1+random.IntN(2000)) * time.Microsecond})
 	case 2:
 		arg.retries = true
-		s.add(arg, priority, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(100*time.Microsecond), 2)}})
+		s.add(arg, priority, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(100*time.Microsecond), 2)}})
 	case 3:
 		s.add(arg, priority, twill.JobOptions{Key: string(rune('a' + random.IntN(3)))})
 	case 4:

@@ -73,7 +73,7 @@ func newService(t *testing.T) *service {
 	})
 	job := func(ctx context.Context, d time.Duration) (int, error) { return s.backend(ctx, d) }
 	s.queue = twill.NewResizableDispatchQueue(job, &twill.DispatchOptions{Width: queueWidth,
-		Retry: &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(time.Millisecond), 3)}})
+		Retry: &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(time.Millisecond), 3)}})
 	s.size = twill.NewResizableDispatchQueue(job, &twill.DispatchOptions{Width: queueWidth, Size: 2})
 	return s
 }
@@ -217,7 +217,7 @@ var serviceCalls = []struct {
 				return 0, errBackend
 			}
 			return s.backend(ctx, d)
-		}, &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(2*time.Millisecond), 5), AttemptTimeout: 4 * time.Millisecond})
+		}, &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(2*time.Millisecond), 5), AttemptTimeout: 4 * time.Millisecond})
 		return call.Start(ctx).Catch(func(err error) (int, error) {
 			if context.Cause(ctx) == nil {
 				return 0, errBackend // the attempts have timed out, not the request

@@ -153,7 +153,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 		ctx, cancel := context.WithCancel(context.Background())
 		t.Cleanup(cancel)
 		c := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { return twill.Rejected[int](errFailed) },
-			&twill.RetryOptions{Backoff: twill.Constant(time.Hour)})
+			&twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour)})
 		return func() { require.True(t, c.Start(ctx).Cancel(nil)) }
 	},
 }

@@ -92,7 +92,7 @@ func twillRetry(failures int) func(b *testing.B) {
 		defer cancel()
 		try := attempts(b, failures)
 		fn := func(context.Context) (int, error) { return try() }
-		opts := &twill.RetryOptions{Backoff: twill.Constant(pause)}
+		opts := &twill.RetryOptions{Backoff: twill.ConstantBackoff(pause)}
 		for range b.N {
 			v, err := twill.Retry(ctx, fn, opts)
 			must(b, err)

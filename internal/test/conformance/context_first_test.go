@@ -98,10 +98,6 @@ func (c *ownContext) Err() error {
 // notYet are the rows that fail, to be fixed. It must be empty.
 var notYet = map[string]bool{
 	"Dict.GetOrCompute":              true,
-	"Pooler.Call":                    true,
-	"Race.Execute":                   true,
-	"Race.ExecuteHeld":               true,
-	"RaceOf":                         true,
 	"ResizableDispatchQueue.PutWait": true,
 }
 
@@ -495,6 +491,28 @@ func contextRows() map[string]contextRow {
 				synctest.Wait()
 				require.Zero(t, p.Len())
 				return err
+			},
+		},
+		"Pooler.Do": {
+			before: func(t *testing.T, e *end) error {
+				p := twill.NewPooler(neverArg(t))
+				e.now()
+				_, err := p.Do(e.ctx, 1)
+				return err
+			},
+			event: "settle",
+			after: func(t *testing.T, e *end) error {
+				gate := make(chan struct{})
+				calls := 0
+				p := twill.NewPooler(func(context.Context, int) (int, error) {
+					if calls++; calls > 1 {
+						t.Error("user code was called after the end")
+					}
+					<-gate
+					return 1, nil
+				})
+				p.Call(t.Context(), 1).Cancel(nil)
+				return blocked(e, func() error { _, err := p.Do(e.ctx, 1); return err }, func() { close(gate) })
 			},
 		},
 		"Lock.AcquireWait":      acquireRow(new1(func() *twill.Lock { return new(twill.Lock) }), (*twill.Lock).AcquireWait),

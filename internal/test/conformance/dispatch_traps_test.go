@@ -356,10 +356,10 @@ func TestTrapCallerPanicsInHooks(t *testing.T) {
 		"nothing":  {},
 		"marks":    {High: 1, OnHigh: func(int) { boom() }, OnLow: func(int) { runtime.Goexit() }},
 		"limiter":  {Rate: panicLimiter{}},
-		"tester":   {Retry: &twill.RetryOptions{Tester: func(error) error { panic(kit.ErrFirst) }}},
+		"tester":   {Retry: &twill.RetryOptions{NewTester: kit.Tester(func(error) error { panic(kit.ErrFirst) })}},
 		"backoff":  {Retry: &twill.RetryOptions{Backoff: func(func(time.Duration) bool) { boom() }}},
 		"on pause": {Retry: &twill.RetryOptions{OnPause: func(twill.RetryEvent) { boom() }}},
-		"on retry": {Retry: &twill.RetryOptions{Backoff: twill.Constant(0), OnRetry: func(twill.RetryEvent) { runtime.Goexit() }}},
+		"on retry": {Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(0), OnRetry: func(twill.RetryEvent) { runtime.Goexit() }}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 0, kit.ErrSecond }, &o)
@@ -404,7 +404,7 @@ func TestTrapTakenItemsAreReleased(t *testing.T) {
 	func() {
 		for _, o := range []twill.JobOptions{
 			{}, {After: time.Millisecond}, {Timeout: time.Hour}, {Key: "key"},
-			{Retry: &twill.RetryOptions{Backoff: twill.Limit(twill.Constant(time.Microsecond), 2)}},
+			{Retry: &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(time.Microsecond), 2)}},
 		} {
 			j, err := q.PutWait(t.Context(), arg(), 0, o)
 			require.NoError(t, err)
@@ -523,7 +523,7 @@ func TestTrapDelaysThatOverflow(t *testing.T) {
 	for name, o := range map[string]twill.JobOptions{
 		"After": {After: math.MaxInt64},
 		"At":    {At: time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)},
-		"Retry": {Retry: &twill.RetryOptions{Backoff: twill.Constant(math.MaxInt64)}},
+		"Retry": {Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(math.MaxInt64)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -604,7 +604,7 @@ func TestTrapRetryKeepsItsPlaceAlsoWithAgeing(t *testing.T) {
 				return 0, kit.ErrFirst
 			}
 			return n, nil
-		}, &twill.DispatchOptions{Ageing: time.Minute, Retry: &twill.RetryOptions{Backoff: twill.Constant(0)}})
+		}, &twill.DispatchOptions{Ageing: time.Minute, Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(0)}})
 		for n := range 3 {
 			kit.PutJob(t, q, n, 0)
 		}
@@ -654,7 +654,7 @@ func TestTrapJobFailedByTheLimiterReleasesItsContext(t *testing.T) {
 			q.SetRate(noLimiter{})
 			return 0, kit.ErrFirst
 		}, &twill.DispatchOptions{Context: base})
-		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Second)}})
+		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Second)}})
 		_, err := j.Await(t.Context())
 		require.ErrorContains(t, err, "no more today")
 		synctest.Wait()
@@ -667,7 +667,7 @@ func TestTrapJobLeftOverReleasesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &countingContext{Context: t.Context()}
 		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, kit.ErrFirst },
-			&twill.DispatchOptions{Context: base, Retry: &twill.RetryOptions{Backoff: twill.Constant(time.Hour)}})
+			&twill.DispatchOptions{Context: base, Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour)}})
 		j := kit.PutJob(t, q, 1, 0)
 		synctest.Wait()
 		require.Equal(t, 1, base.children)

@@ -121,17 +121,17 @@ func FuzzBackoff(f *testing.F) {
 	f.Fuzz(func(t *testing.T, first int64, factor float64, bound int64, n uint16) {
 		d, most, steps := time.Duration(first), time.Duration(bound), int(n%300)
 		for i, seq := range []iter.Seq[time.Duration]{
-			twill.Cap(twill.Exponential(d, factor), most),
-			twill.Cap(twill.Linear(d, time.Duration(factor)), most),
-			twill.Cap(twill.Linear(d, most), most),
-			twill.FullJitter(twill.Cap(twill.Exponential(d, factor), most)),
-			twill.EqualJitter(twill.Cap(twill.Constant(d), most)),
-			twill.Cap(twill.EqualJitter(twill.Linear(d, d)), most),
+			twill.CapBackoff(twill.ExponentialBackoff(d, factor), most),
+			twill.CapBackoff(twill.LinearBackoff(d, time.Duration(factor)), most),
+			twill.CapBackoff(twill.LinearBackoff(d, most), most),
+			twill.FullJitter(twill.CapBackoff(twill.ExponentialBackoff(d, factor), most)),
+			twill.EqualJitter(twill.CapBackoff(twill.ConstantBackoff(d), most)),
+			twill.CapBackoff(twill.EqualJitter(twill.LinearBackoff(d, d)), most),
 			twill.DecorrelatedJitter(d, most),
-			twill.Cap(twill.FullJitter(slices.Values([]time.Duration{d, most, -d, -most})), most),
+			twill.CapBackoff(twill.FullJitter(slices.Values([]time.Duration{d, most, -d, -most})), most),
 		} {
 			seen := 0
-			for d := range twill.Limit(seq, steps) {
+			for d := range twill.LimitBackoff(seq, steps) {
 				if seen++; d < 0 || d > max(most, 0) {
 					t.Fatalf("sequence %d: pause %d is %d, not from 0 to %d", i, seen, d, most)
 				}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"reflect"
 	"runtime"
@@ -303,3 +304,28 @@ func Listeners[T any](f *twill.Future[T]) int { return Core(f).Listeners() }
 
 // Users is the number of listeners that depend on f.
 func Users[T any](f *twill.Future[T]) int { return Core(f).Users() }
+
+// Pauses returns a backoff of these pauses.
+func Pauses(delays ...time.Duration) iter.Seq[time.Duration] { return slices.Values(delays) }
+
+// Tester makes a NewTester of a failure tester without state.
+func Tester(test func(error) error) func() func(error) error {
+	return func() func(error) error { return test }
+}
+
+// AtMost makes testers that go on with any error, but only n times in a call
+// with one that match reports true for.
+func AtMost(n int, match func(error) bool) func() func(error) error {
+	return func() func(error) error {
+		left := n
+		return func(err error) error {
+			if match(err) {
+				if left == 0 {
+					return err
+				}
+				left--
+			}
+			return nil
+		}
+	}
+}
