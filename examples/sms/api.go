@@ -34,6 +34,127 @@ func (s *server) postMessage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// postFile takes the messages of a CSV file: a text/csv body, or the form of the
+// page. Lines that cannot be sent are skipped and listed.
+func (s *server) postFile(w http.ResponseWriter, r *http.Request) {
+	drafts, skipped, err := readFile(r)
+	switch {
+	case err != nil:
+	case len(drafts) == 0 && len(skipped) == 0:
+		err = requestError{http.StatusUnprocessableEntity, "the file has no message", nil}
+	case len(drafts) == 0:
+		err = skipped
+	default:
+		_, err = s.outbox.AcceptAll(drafts)
+	}
+	switch {
+	case err != nil:
+		s.fail(w, r, err, Draft{})
+	case !wantsPage(r):
+		writeJSON(w, http.StatusAccepted, Taken{len(drafts), append([]FieldError{}, skipped...)})
+	case len(skipped) == 0:
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	default:
+		notice := fmt.Sprintf("%d messages are in the queue; skipped: %v", len(drafts), skipped)
+		s.writePage(w, http.StatusAccepted, pageView{Notice: notice})
+	}
+}
+
+// Taken is the answer to a file.
+type Taken struct {
+	Accepted int          `json:"accepted"`
+	Skipped  []FieldError `json:"skipped"`
+}
+
+// readFile reads the messages of a CSV file.
+func readFile(r *http.Request) (drafts []Draft, skipped Invalid, err error) {
+	body := io.Reader(r.Body)
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+	case "text/csv":
+	case "multipart/form-data":
+		file, _, err := r.FormFile("file")
+		if errors.Is(err, http.ErrMissingFile) {
+			return nil, nil, Invalid{{"file", "choose a file"}}
+		} else if err != nil {
+			return nil, nil, unreadable(err)
+		}
+		defer func() { _ = file.Close() }()
+		body = file
+	default:
+		return nil, nil, requestError{http.StatusUnsupportedMediaType, "send text/csv", nil}
+	}
+	good, bad, err := ReadRecipients(body)
+	if err != nil {
+		return nil, nil, unreadable(err)
+	}
+	for _, r := range good {
+		drafts = append(drafts, Draft{To: r.Message.To, Text: r.Message.Text})
+	}
+	for _, b := range bad {
+		skipped.note(fmt.Sprintf("line %d", b.Line), b.Err)
+	}
+	return drafts, skipped, nil
+}
+
+// Changed is the answer to a change of all messages that match a filter.
+type Changed struct {
+	Filter  string `json:"filter"`
+	Changed int    `json:"changed"`
+	TooLate int    `json:"tooLate"` // messages that were over by then
+}
+
+func (s *server) postCancelMatching(w http.ResponseWriter, r *http.Request) {
+	s.matching(w, r, "canceled", s.outbox.CancelMatching)
+}
+
+func (s *server) postSendMatchingAgain(w http.ResponseWriter, r *http.Request) {
+	s.matching(w, r, "sent again", s.outbox.SendMatchingAgain)
+}
+
+// matching answers a request to change all messages that match.
+func (s *server) matching(w http.ResponseWriter, r *http.Request, done string, change func(Filter) (int, int, error)) {
+	var typed string
+	fields, err := readFields(r, "filter")
+	if err == nil {
+		err = fields.read("filter", &typed)
+	}
+	var filter Filter
+	if err == nil {
+		filter, err = ParseFilter(typed)
+	}
+	if err != nil {
+		var asked requestError
+		if !errors.As(err, &asked) {
+			err = Invalid{{"filter", err.Error()}}
+		}
+		s.fail(w, r, err, Draft{})
+		return
+	}
+	changed, late, err := change(filter)
+	switch {
+	case err != nil:
+		s.fail(w, r, err, Draft{})
+	case wantsPage(r):
+		notice := fmt.Sprintf("%d messages that match %q were %s", changed, typed, done)
+		if late > 0 {
+			notice += fmt.Sprintf("; for %d it was too late", late)
+		}
+		s.writePage(w, http.StatusOK, pageView{Notice: notice, Filter: typed})
+	default:
+		writeJSON(w, http.StatusOK, Changed{typed, changed, late})
+	}
+}
+
+// getMessages answers with the messages that match a filter and are not over.
+func (s *server) getMessages(w http.ResponseWriter, r *http.Request) {
+	filter, err := ParseFilter(r.FormValue("filter"))
+	if err != nil {
+		writeProblem(w, Invalid{{"filter", err.Error()}})
+		return
+	}
+	writeJSON(w, http.StatusOK, append([]Row{}, s.outbox.Matching(filter)...))
+}
+
 func (s *server) getMessage(w http.ResponseWriter, r *http.Request) {
 	row, ok := s.outbox.Message(r.PathValue("id"))
 	if !ok {
@@ -109,9 +230,12 @@ func readNumber(r *http.Request, name string) (int, error) {
 		return 0, err
 	}
 	if fields.typed != nil {
-		if n, err := strconv.Atoi(strings.TrimSpace(fields.typed.Get(name))); err == nil {
-			return n, nil
+		typed := strings.TrimSpace(fields.typed.Get(name))
+		n, err := strconv.Atoi(typed)
+		if err != nil {
+			return 0, Invalid{{name, fmt.Sprintf("%.40q is not a whole number", typed)}}
 		}
+		return n, nil
 	} else if _, ok := fields.object[name]; ok && len(fields.object) == 1 {
 		var n int
 		if fields.read(name, &n) == nil {

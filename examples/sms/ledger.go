@@ -126,6 +126,7 @@ type Snapshot struct {
 	Canceled   uint64  `json:"canceled"`
 	Retried    uint64  `json:"retried"`    // attempts that failed and were repeated
 	Throughput float64 `json:"throughput"` // messages that ended in a second, in the last minute
+	EmptyIn    int64   `json:"emptyIn"`    // milliseconds until the queue is empty at that pace; -1 if it does not tell
 	Failures   int     `json:"failures"`
 	Underway   []Row   `json:"underway"` // in the order in which they were started
 	Pending    []Row   `json:"pending"`  // the next to be started, in order
@@ -146,8 +147,8 @@ type Row struct {
 }
 
 // Snapshot returns the present state.
-func (o *Outbox) Snapshot() Snapshot {
-	s := Snapshot{Now: time.Now().UnixMilli(), State: "running", Recent: []Row{}}
+func (o *Outbox) Snapshot() (s Snapshot) {
+	s = Snapshot{Now: time.Now().UnixMilli(), State: "running", Recent: []Row{}}
 	// Pending first: a job that starts between the two lists is in both, not
 	// in neither.
 	pending, underway, stats := o.queue.PendingPage(0, pendingRows), o.queue.Underway(), o.queue.Stats()
@@ -156,6 +157,7 @@ func (o *Outbox) Snapshot() Snapshot {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	s.Settings = o.settings
+	defer func() { s.EmptyIn = s.emptyIn() }()
 	switch {
 	case o.stopping:
 		s.State = "stopping"
@@ -175,6 +177,19 @@ func (o *Outbox) Snapshot() Snapshot {
 	return s
 }
 
+// emptyIn estimates when the queue will be empty, in milliseconds: at the pace
+// of the last minute, as long as nothing keeps messages from being started.
+func (s Snapshot) emptyIn() int64 {
+	left := s.Waiting + s.InFlight
+	switch {
+	case left == 0:
+		return 0
+	case s.State != "running", s.Width == 0, s.Throughput == 0:
+		return -1
+	}
+	return int64(1000 * float64(left) / s.Throughput)
+}
+
 // rows returns a row for each of the jobs that are still in state.
 func (o *Outbox) rows(jobs []*job, state twill.JobState) []Row {
 	rows := []Row{}
@@ -184,6 +199,17 @@ func (o *Outbox) rows(jobs []*job, state twill.JobState) []Row {
 		}
 	}
 	return rows
+}
+
+// Matching returns the messages that are not over and match a filter: those
+// that failed, those underway, and those pending, each in the order of their
+// lists.
+func (o *Outbox) Matching(f Filter) []Row {
+	pending, underway := o.queue.Pending(), o.queue.Underway()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	rows := slices.Concat(o.ledger.failed(), o.rows(underway, twill.JobUnderway), o.rows(pending, twill.JobPending))
+	return slices.DeleteFunc(rows, func(r Row) bool { return !f.Match(r) })
 }
 
 // Message returns the row of a message, and whether there is one.

@@ -5,6 +5,7 @@
 // width an operator changes while it runs. An interrupt stops the pipeline
 // between messages, not in the middle of one, and the next start continues.
 //
+//	go run ./examples/sms -demo                               serve the page with sample messages in the queue
 //	go run ./examples/sms                                     serve the page on http://127.0.0.1:8025
 //	go run ./examples/sms -send examples/sms/recipients.csv   send the messages of a file, and exit
 //
@@ -15,6 +16,8 @@
 //	-state FILE      where accepted messages are kept (sms-state.json in the user's state or config directory)
 //	-carrier URL     where the carrier takes messages; without it the program starts its own on a loopback
 //	                 port, which is slow, sometimes out of order, and delivers no message
+//	-demo            fill the queue with sample messages, for a carrier that is slow enough to watch; nothing
+//	                 is kept, so -state, -carrier and -send are refused
 //	-send FILE       send the messages of a CSV file, a line "phone number,text" each, instead of serving
 //
 // With -send there is neither a page nor a state file, and -addr and -state are
@@ -82,8 +85,20 @@ func run(args []string, stdout, stderr io.Writer, interrupts <-chan os.Signal) i
 // start does what the flags ask for, with a carrier of its own if they name
 // none.
 func start(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (int, error) {
+	if cfg.demo {
+		dir, err := os.MkdirTemp("", "sms-demo-")
+		if err != nil {
+			return exitFailed, fmt.Errorf("no directory for the state of the demo: %w", err)
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		cfg.state = filepath.Join(dir, "sms-state.json")
+	}
 	if cfg.carrier == "" {
-		url, stop, err := startCarrier()
+		speed := carrier.Usual
+		if cfg.demo {
+			speed = carrier.Slow
+		}
+		url, stop, err := startCarrier(speed)
 		if err != nil {
 			return exitFailed, err
 		}
@@ -104,6 +119,7 @@ type config struct {
 	state   string
 	carrier string
 	send    string
+	demo    bool
 }
 
 // parseFlags reads the command line. The error is [flag.ErrHelp] if it asked
@@ -117,6 +133,7 @@ func parseFlags(args []string, w io.Writer) (config, error) {
 	flags.StringVar(&c.state, "state", "", "keep accepted messages in `file` (default: sms-state.json in the user's state or config directory)")
 	flags.StringVar(&c.carrier, "carrier", "", "send to the carrier at `URL` (default: a carrier of the program's own, which delivers no message)")
 	flags.StringVar(&c.send, "send", "", "send the messages of a CSV `file`, and exit")
+	flags.BoolVar(&c.demo, "demo", false, "fill the queue with sample messages, and keep nothing")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(w, "sms sends text messages, from a web page or from a CSV file.")
@@ -132,6 +149,8 @@ func parseFlags(args []string, w io.Writer) (config, error) {
 		return config{}, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	case given["send"] && (given["addr"] || given["state"]):
 		return config{}, errors.New("-addr and -state are for the page, and do not go with -send")
+	case c.demo && (given["send"] || given["state"] || given["carrier"]):
+		return config{}, errors.New("-demo brings its own messages, state file and carrier: -send, -state and -carrier do not go with it")
 	case given["width"] && (c.width < 1 || c.width > maxWidth):
 		return config{}, fmt.Errorf("-width %d: a width is a number from 1 to %d", c.width, maxWidth)
 	}
@@ -153,7 +172,7 @@ func (c *config) check() error {
 			return errors.New("-carrier: give an http or https URL") // without repeating it: it may hold a password
 		}
 	}
-	if c.state == "" && c.send == "" {
+	if c.state == "" && c.send == "" && !c.demo {
 		dir, err := stateDir()
 		if err != nil {
 			return fmt.Errorf("no directory for the state file (%w): name a file with -state", err)
@@ -178,14 +197,14 @@ func stateDir() (string, error) {
 	return filepath.Join(home, ".local", "state"), err
 }
 
-// startCarrier serves a carrier on a loopback port.
-func startCarrier() (url string, stop func(), err error) {
+// startCarrier serves a carrier of a given speed on a loopback port.
+func startCarrier(speed carrier.Options) (url string, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", nil, fmt.Errorf("a carrier cannot be started: %w", err)
 	}
 	server := &http.Server{
-		Handler:           carrier.New(carrier.Usual),
+		Handler:           carrier.New(speed),
 		ReadHeaderTimeout: attemptTimeout,
 		ReadTimeout:       attemptTimeout,
 		WriteTimeout:      attemptTimeout,

@@ -69,6 +69,8 @@ func TestWhatMakesNoSenseIsExitCode2(t *testing.T) {
 		"-state=":                       "-state is empty",
 		"-send x.csv -addr 127.0.0.1:1": "do not go with -send",
 		"-send x.csv -state s.json":     "do not go with -send",
+		"-demo -state s.json":           "do not go with it",
+		"-demo -send x.csv":             "do not go with it",
 		"recipients.csv":                `unexpected argument "recipients.csv"`,
 		"-x":                            "not defined",
 	} {
@@ -104,6 +106,7 @@ func TestProgram(t *testing.T) {
 		"an address that is taken":                           addressTaken,
 		"a pause survives a restart":                         pauseSurvives,
 		"the page is back when the disk has room again":      diskFull,
+		"-demo fills the queue and keeps nothing":            demo,
 		"-send sends a file":                                 sendFile,
 		"an interrupt of -send":                              sendInterrupted,
 	} {
@@ -239,6 +242,14 @@ func addressTaken(t *testing.T, b binary) {
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, out, "the page cannot be served")
 	require.Contains(t, out, "-addr chooses another address")
+}
+
+func demo(t *testing.T, b binary) {
+	p := b.start(t, "-demo", "-addr", "127.0.0.1:0")
+	p.await(t, "200 sample messages are in the queue")
+	p.await(t, "serving on")
+	require.Zero(t, p.stop(t, os.Interrupt))
+	p.await(t, "sample messages were not sent")
 }
 
 func sendFile(t *testing.T, b binary) {

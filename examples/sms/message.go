@@ -135,6 +135,58 @@ func parsePriority(typed string) (int, error) {
 	return p, checkPriority(p)
 }
 
+// Priorities are those that the page offers, by the names that it shows
+// everywhere.
+var priorities = []struct {
+	Value int
+	Name  string
+}{{-10, "Urgent"}, {0, "Normal"}, {10, "Low"}}
+
+// priorityName returns how the page shows a priority: as "Urgent (-10)", after
+// its sign.
+func priorityName(p int) string {
+	name := priorities[1].Name
+	switch {
+	case p < 0:
+		name = priorities[0].Name
+	case p > 0:
+		name = priorities[2].Name
+	}
+	return fmt.Sprintf("%s (%d)", name, p)
+}
+
+// Filter chooses messages by words: each has to be in the phone number, the
+// text, the state, the name of the priority or the trouble of a message. Case
+// does not matter.
+type Filter []string
+
+// ParseFilter reads a filter. An empty one is refused, so that nothing happens
+// to all messages by accident: "*" matches all.
+func ParseFilter(typed string) (Filter, error) {
+	if !utf8.ValidString(typed) {
+		return nil, errInvalidUTF8
+	}
+	words := strings.Fields(strings.ToLower(typed))
+	switch {
+	case len(words) == 0:
+		return nil, errors.New("write what to look for, or * for all messages")
+	case len(words) == 1 && words[0] == "*":
+		return Filter{}, nil
+	}
+	return words, nil
+}
+
+// Match reports whether a message matches.
+func (f Filter) Match(r Row) bool {
+	in := strings.ToLower(strings.Join([]string{r.To, r.Text, r.State, priorityName(r.Priority), r.Trouble}, "\n"))
+	for _, word := range f {
+		if !strings.Contains(in, word) {
+			return false
+		}
+	}
+	return true
+}
+
 // ParsePhone returns the E.164 form of a number as a person types it: a plus
 // and 8 to 15 digits. Spaces, dashes and brackets are removed.
 func ParsePhone(typed string) (string, error) {

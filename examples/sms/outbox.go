@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -122,33 +124,54 @@ func (o *Outbox) Accept(typed Draft) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	o.filing.Lock()
-	defer o.filing.Unlock()
-	e, err := o.enter(draft)
+	messages, err := o.AcceptAll([]Draft{draft})
 	if err != nil {
 		return Message{}, err
 	}
-	message := e.saved.Arg
-	if err := o.save(); err != nil {
-		o.mu.Lock()
-		delete(o.ledger.entries, message.ID)
-		o.mu.Unlock()
-		return Message{}, err
-	}
-	o.dispatch(e)
-	return message, nil
+	return messages[0], nil
 }
 
-func (o *Outbox) enter(d Draft) (*entry, error) {
+// AcceptAll takes messages whose drafts were checked, in their order, or none of
+// them. The error is [ErrStopping], [ErrFull] or [ErrNotSaved].
+func (o *Outbox) AcceptAll(drafts []Draft) ([]Message, error) {
+	o.filing.Lock()
+	defer o.filing.Unlock()
+	entries, err := o.enter(drafts)
+	if err != nil {
+		return nil, err
+	}
+	messages := make([]Message, len(entries))
+	for i, e := range entries {
+		messages[i] = e.saved.Arg
+	}
+	if err := o.save(); err != nil {
+		o.mu.Lock()
+		for _, m := range messages {
+			delete(o.ledger.entries, m.ID)
+		}
+		o.mu.Unlock()
+		return nil, err
+	}
+	for _, e := range entries {
+		o.dispatch(e)
+	}
+	return messages, nil
+}
+
+func (o *Outbox) enter(drafts []Draft) (entries []*entry, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
 	case o.stopping:
 		return nil, ErrStopping
-	case o.ledger.unsent() >= maxUnsent:
+	case o.ledger.unsent()+len(drafts) > maxUnsent:
 		return nil, ErrFull
 	}
-	return o.ledger.enter(d, time.Now()), nil
+	now := time.Now()
+	for _, d := range drafts {
+		entries = append(entries, o.ledger.enter(d, now))
+	}
+	return entries, nil
 }
 
 // dispatch puts a message into the queue. If that was stopped in the meantime,
@@ -277,23 +300,78 @@ func (o *Outbox) Reprioritize(id string, priority int) error {
 
 // SendAgain puts a message that failed into the queue once more.
 func (o *Outbox) SendAgain(id string) error {
-	o.filing.Lock()
-	defer o.filing.Unlock()
-	var again *entry
-	err := o.change(id, func(e *entry) error {
+	_, err := o.changeAll([]string{id}, o.sendAgain)
+	return err
+}
+
+// sendAgain is [Outbox.SendAgain] without the save, after which the returned
+// function puts the message into the queue.
+func (o *Outbox) sendAgain(id string) (then func(), err error) {
+	err = o.change(id, func(e *entry) error {
 		if e.failure == "" {
 			return fmt.Errorf("%w: the message has not failed", ErrOver)
 		}
 		o.ledger.again(e, time.Now())
-		again = e
+		then = func() { o.dispatch(e) }
 		return nil
 	})
-	if err != nil {
-		return err
+	return then, err
+}
+
+// changeAll makes a change to each message, saves once, and then does what
+// belongs after the save. It returns how many messages were changed, and the
+// first error.
+func (o *Outbox) changeAll(ids []string, change func(id string) (then func(), err error)) (changed int, err error) {
+	o.filing.Lock()
+	defer o.filing.Unlock()
+	var after []func()
+	for _, id := range ids {
+		then, failed := change(id)
+		if failed != nil {
+			err = cmp.Or(err, failed)
+			continue
+		}
+		changed++
+		if then != nil {
+			after = append(after, then)
+		}
 	}
-	err = o.save()
-	o.dispatch(again)
-	return err
+	if changed > 0 {
+		if saving := o.save(); saving != nil {
+			err = saving
+		}
+	}
+	for _, then := range after {
+		then()
+	}
+	return changed, err
+}
+
+// CancelMatching cancels, as [Outbox.Cancel] does, each message that matches. It
+// returns how many it canceled, and for how many it came too late. The error is
+// [ErrNotSaved].
+func (o *Outbox) CancelMatching(f Filter) (canceled, late int, err error) {
+	return o.changeMatching(o.Matching(f), o.cancel)
+}
+
+// SendMatchingAgain sends each message again that matches and has failed. It
+// returns how many they are, and for how many it came too late. The error is
+// [ErrStopping] or [ErrNotSaved].
+func (o *Outbox) SendMatchingAgain(f Filter) (again, late int, err error) {
+	failed := slices.DeleteFunc(o.Matching(f), func(r Row) bool { return r.State != stateName(twill.JobFailed) })
+	return o.changeMatching(failed, o.sendAgain)
+}
+
+func (o *Outbox) changeMatching(rows []Row, change func(string) (func(), error)) (changed, late int, err error) {
+	var ids []string
+	for _, r := range rows {
+		ids = append(ids, r.ID)
+	}
+	changed, err = o.changeAll(ids, change)
+	if errors.Is(err, ErrOver) || errors.Is(err, ErrUnknown) {
+		err = nil // counted
+	}
+	return changed, len(ids) - changed, err
 }
 
 // change calls fn for a message; o.filing must be held.
@@ -313,12 +391,15 @@ func (o *Outbox) change(id string, fn func(*entry) error) error {
 // Cancel takes a message back. The attempt of one that is underway is given up
 // and may have reached the carrier; one that failed is dismissed.
 func (o *Outbox) Cancel(id string) error {
-	o.filing.Lock()
-	defer o.filing.Unlock()
+	_, err := o.changeAll([]string{id}, o.cancel)
+	return err
+}
+
+// cancel is [Outbox.Cancel] without the save.
+func (o *Outbox) cancel(id string) (then func(), err error) {
 	o.mu.Lock()
 	e := o.ledger.entries[id]
 	var job *job
-	var err error
 	switch {
 	case e == nil:
 		err = ErrUnknown
@@ -334,10 +415,7 @@ func (o *Outbox) Cancel(id string) error {
 	if job != nil && !job.Cancel(errOperator) { // settle takes note of it
 		err = errIsOver
 	}
-	if err != nil {
-		return err
-	}
-	return o.save()
+	return nil, err
 }
 
 var errIsOver = fmt.Errorf("%w: the message is over", ErrOver)

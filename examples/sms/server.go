@@ -44,6 +44,11 @@ func serve(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (i
 		return exitFailed, errors.Join(err, store.Close())
 	}
 	greet(outbox.Snapshot(), outbox.restored, cfg.state, stdout)
+	if cfg.demo {
+		if err := fill(outbox, stdout); err != nil {
+			return exitFailed, errors.Join(err, store.Close())
+		}
+	}
 
 	closing, closeStreams := context.WithCancel(context.Background())
 	defer closeStreams()
@@ -78,7 +83,11 @@ func serve(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (i
 	}
 	err = group.Wait()
 	left, saving := outbox.Close()
-	fmt.Fprintf(stdout, "stopped; %d messages wait for the next start\n", left)
+	if cfg.demo {
+		fmt.Fprintf(stdout, "stopped; %d sample messages were not sent\n", left)
+	} else {
+		fmt.Fprintf(stdout, "stopped; %d messages wait for the next start\n", left)
+	}
 	if err = errors.Join(err, saving); err != nil {
 		return exitFailed, err
 	}
@@ -96,6 +105,28 @@ func greet(s Snapshot, restored int, file string, stdout io.Writer) {
 	case s.Width == 0:
 		fmt.Fprintln(stdout, "width 0, as at the last stop: no message is started")
 	}
+}
+
+//go:embed recipients.csv
+var samples []byte
+
+// fill puts sample messages into the queue, of every priority, and makes the
+// pipeline narrow.
+func fill(outbox *Outbox, stdout io.Writer) error {
+	recipients, _, err := ReadRecipients(bytes.NewReader(samples))
+	if err != nil {
+		return err
+	}
+	var drafts []Draft
+	for i, r := range recipients {
+		drafts = append(drafts, Draft{To: r.Message.To, Text: r.Message.Text, Priority: priorities[[]int{1, 1, 2, 1, 0}[i%5]].Value})
+	}
+	if err := outbox.SetWidth(3); err != nil {
+		return err
+	}
+	_, err = outbox.AcceptAll(drafts)
+	fmt.Fprintf(stdout, "demo: %d sample messages are in the queue; nothing is kept when the program ends\n", len(drafts))
+	return err
 }
 
 // stop stops the outbox. It returns the exit code.
@@ -144,6 +175,10 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /events", s.getEvents)
 	mux.HandleFunc("GET /healthz", s.getHealth)
 	mux.HandleFunc("POST /messages", s.postMessage)
+	mux.HandleFunc("GET /messages", s.getMessages)
+	mux.HandleFunc("POST "+filePath, s.postFile)
+	mux.HandleFunc("POST /matching/cancel", s.postCancelMatching)
+	mux.HandleFunc("POST /matching/send-again", s.postSendMatchingAgain)
 	mux.HandleFunc("GET /messages/{id}", s.getMessage)
 	mux.HandleFunc("POST /messages/{id}/cancel", s.postCancel)
 	mux.HandleFunc("POST /messages/{id}/priority", s.postPriority)
@@ -192,7 +227,11 @@ func asset(name, contentType string) http.HandlerFunc {
 	}
 }
 
-const maxBody = 64 << 10
+const (
+	maxBody     = 64 << 10
+	maxFileBody = 2 << 20 // of a request to filePath
+	filePath    = "/messages/file"
+)
 
 const contentSecurity = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
 	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -219,7 +258,11 @@ func guard(hosts map[string]bool, next http.Handler) http.Handler {
 			writeProblem(w, requestError{http.StatusMisdirectedRequest, "this server does not go by that name", nil})
 			return
 		}
-		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		limit := int64(maxBody)
+		if r.URL.Path == filePath {
+			limit = maxFileBody
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -251,18 +294,26 @@ func hostname(hostport string) string {
 type pageView struct {
 	Snapshot
 	Typed  Draft   // in the form
-	Notice string  // an error that belongs to no field
+	Notice string  // what belongs to no field
 	Wrong  Invalid // errors beside their fields
+	Filter string  // as it was typed
+	Found  []Row   // the first messages that match it
+	Match  int     // how many match
+	Again  int     // how many of them have failed
+	Wide   string  // the width as it was typed, if that is wrong
+	Rate   string  // the rate as it was typed, if that is wrong
 	Empty  Row     // for the rows that scripts make
 	Max    int     // characters of a message
 }
 
 var page = template.Must(template.New("page.html").Funcs(template.FuncMap{
-	"age":     age,
-	"outcome": outcome,
-	"add":     func(a, b int) int { return a + b },
-	"rate":    func(perSecond float64) string { return fmt.Sprintf("%.1f", perSecond) },
-	"row":     func(v pageView, r Row) map[string]any { return map[string]any{"Now": v.Now, "R": r} },
+	"age":      age,
+	"outcome":  outcome,
+	"add":      func(a, b int) int { return a + b },
+	"rate":     func(perSecond float64) string { return fmt.Sprintf("%.1f", perSecond) },
+	"priority": priorityName,
+	"in":       in,
+	"row":      func(v pageView, r Row) map[string]any { return map[string]any{"Now": v.Now, "R": r} },
 }).ParseFS(web, "web/page.html"))
 
 // age writes the time from since to now as the page's script does.
@@ -275,6 +326,28 @@ func age(since, now int64) string {
 	default:
 		return fmt.Sprintf("%d h", d/time.Hour)
 	}
+}
+
+// in writes the time until the queue is empty as the page's script does.
+func in(milliseconds int64) string {
+	switch {
+	case milliseconds < 0:
+		return "\u2013"
+	case milliseconds == 0:
+		return "empty"
+	}
+	return age(0, milliseconds)
+}
+
+// MoreFound is how many messages match and have no row.
+func (v pageView) MoreFound() int { return v.Match - len(v.Found) }
+
+// Or returns what was typed, or the number n.
+func (v pageView) Or(typed string, n int) string {
+	if typed != "" {
+		return typed
+	}
+	return fmt.Sprint(n)
 }
 
 // MorePending is how many pending messages have no row.
@@ -294,12 +367,34 @@ func outcome(state string) string {
 	return state
 }
 
-func (s *server) getPage(w http.ResponseWriter, _ *http.Request) {
-	s.writePage(w, http.StatusOK, pageView{})
+func (s *server) getPage(w http.ResponseWriter, r *http.Request) {
+	s.writePage(w, http.StatusOK, pageView{Filter: r.FormValue("filter")})
+}
+
+const foundRows = 20
+
+// find adds the messages that match the filter of the page.
+func (s *server) find(v *pageView) {
+	if v.Filter == "" {
+		return
+	}
+	filter, err := ParseFilter(v.Filter)
+	if err != nil {
+		v.Wrong.note("filter", err)
+		return
+	}
+	rows := s.outbox.Matching(filter)
+	for _, r := range rows {
+		if r.State == stateName(twill.JobFailed) {
+			v.Again++
+		}
+	}
+	v.Match, v.Found = len(rows), rows[:min(len(rows), foundRows)]
 }
 
 func (s *server) writePage(w http.ResponseWriter, status int, v pageView) {
 	v.Snapshot, v.Max = s.outbox.Snapshot(), maxText
+	s.find(&v)
 	var b bytes.Buffer
 	if err := page.Execute(&b, v); err != nil {
 		writeProblem(w, fmt.Errorf("the page cannot be made: %w", err))
@@ -322,7 +417,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, typed D
 	for _, f := range p.Errors {
 		v.Wrong = append(v.Wrong, f.FieldError)
 	}
-	if v.Wrong == nil {
+	if v.Wrong.Of("width")+v.Wrong.Of("perSecond")+v.Wrong.Of("filter") != "" {
+		v.Wide, v.Rate, v.Filter = r.PostForm.Get("width"), r.PostForm.Get("perSecond"), r.PostForm.Get("filter")
+	} else if v.Wrong == nil || strings.HasPrefix(v.Wrong[0].Field, "line ") {
 		v.Notice = p.Detail
 	}
 	s.writePage(w, p.Status, v)

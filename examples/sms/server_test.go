@@ -530,3 +530,121 @@ func TestTheBoardIsNotHeldUpByItsReaders(t *testing.T) {
 		end(t, o)
 	})
 }
+
+func TestAFileOfMessagesIsAccepted(t *testing.T) {
+	h, o := paused(t)
+	file := "to,text\n+12125550123,Hello\n0123,Wrong number\n+12125550124,\"Hello, too\"\n"
+	w := do(h, request(http.MethodPost, filePath, "text/csv", file))
+	require.Equal(t, http.StatusAccepted, w.Code)
+	taken := body[Taken](t, w)
+	require.Equal(t, 2, taken.Accepted)
+	require.Len(t, taken.Skipped, 1)
+	require.Equal(t, "line 3", taken.Skipped[0].Field)
+	require.Len(t, inFile(t, o.store.path), 2)
+
+	form := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.csv\"\r\nContent-Type: text/csv\r\n\r\n" + file + "\r\n--b--\r\n"
+	r := request(http.MethodPost, filePath, "multipart/form-data; boundary=b", form)
+	r.Header.Set("Accept", "text/html")
+	w = do(h, r)
+	require.Equal(t, http.StatusAccepted, w.Code)
+	require.Contains(t, w.Body.String(), "2 messages are in the queue; skipped: line 3")
+	require.Equal(t, 4, o.Snapshot().Waiting)
+
+	for name, c := range map[string]struct {
+		contentType, body string
+		want              int
+	}{
+		"nothing in it":    {"text/csv", "to,text\n", http.StatusUnprocessableEntity},
+		"nothing right":    {"text/csv", "1,\n", http.StatusUnprocessableEntity},
+		"another type":     {"text/plain", file, http.StatusUnsupportedMediaType},
+		"no file":          {"multipart/form-data; boundary=b", "--b--\r\n", http.StatusUnprocessableEntity},
+		"too large a body": {"text/csv", strings.Repeat("+12125550123,Hello\n", maxFileBody/19+1), http.StatusRequestEntityTooLarge},
+		"too many for it":  {"text/csv", strings.Repeat("+12125550123,Hello\n", maxUnsent), http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, c.want, do(h, request(http.MethodPost, filePath, c.contentType, c.body)).Code)
+			require.Equal(t, 4, o.Snapshot().Waiting, "none of them is accepted")
+		})
+	}
+}
+
+func TestAllThatMatchAreCanceled(t *testing.T) {
+	h, o := paused(t)
+	for _, text := range []string{"Dentist on Monday", "dentist on Friday", "Library", "Library"} {
+		accept(t, o, text, 0)
+	}
+	accept(t, o, "Dentist, but urgent", -10)
+	found := body[[]Row](t, do(h, request(http.MethodGet, "/messages?filter=dentist+pending+normal", "", "")))
+	require.Len(t, found, 2)
+
+	for _, filter := range []string{"", "   "} {
+		w := postJSON(h, "/matching/cancel", `{"filter":"`+filter+`"}`)
+		require.Equal(t, http.StatusUnprocessableEntity, w.Code, "an empty filter is not all messages")
+	}
+	require.Equal(t, http.StatusUnprocessableEntity, postJSON(h, "/matching/cancel", `{}`).Code)
+	require.Equal(t, http.StatusBadRequest, postJSON(h, "/matching/cancel", `{"filters":"a"}`).Code)
+	require.Equal(t, 5, o.Snapshot().Waiting)
+
+	w := postJSON(h, "/matching/cancel", `{"filter":"DENTIST normal"}`)
+	require.Equal(t, http.StatusOK, w.Code)
+	require.Equal(t, Changed{"DENTIST normal", 2, 0}, body[Changed](t, w))
+	require.Len(t, inFile(t, o.store.path), 3)
+	require.Contains(t, postForm(h, "/matching/cancel", url.Values{"filter": {"library"}}).Body.String(), "2 messages that match")
+	require.Equal(t, Changed{"*", 1, 0}, body[Changed](t, postJSON(h, "/matching/cancel", `{"filter":"*"}`)))
+	require.Zero(t, o.Snapshot().Waiting)
+}
+
+func TestAllThatFailedAndMatchAreSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		carrier := &slow{}
+		o := begin(t, stateFile(t), carrier)
+		defer end(t, o)
+		for _, text := range []string{"a failed thing", "b", "c"} {
+			_, err := o.Accept(Draft{To: "+12125550113", Text: text}) // refused, until it is healed
+			require.NoError(t, err)
+		}
+		time.Sleep(time.Minute)
+		require.Equal(t, 3, o.Snapshot().Failures)
+		require.NoError(t, o.Pause())
+		accept(t, o, "this has not failed", 0)
+		carrier.mu.Lock()
+		carrier.healed = true
+		carrier.mu.Unlock()
+		filter, err := ParseFilter("failed")
+		require.NoError(t, err)
+		require.Len(t, o.Matching(filter), 4)
+		again, late, err := o.SendMatchingAgain(filter)
+		require.NoError(t, err)
+		require.Equal(t, []int{3, 0}, []int{again, late})
+		require.Zero(t, o.Snapshot().Failures)
+		require.NoError(t, o.Resume())
+		time.Sleep(time.Minute)
+		require.EqualValues(t, 4, o.Snapshot().Sent)
+	})
+}
+
+func TestAWrongNumberStaysAsItWasTyped(t *testing.T) {
+	h, _ := paused(t)
+	w := postForm(h, "/width", url.Values{"width": {"a lot"}})
+	require.Equal(t, http.StatusUnprocessableEntity, w.Code)
+	require.Contains(t, w.Body.String(), `value="a lot"`)
+	require.Contains(t, w.Body.String(), "&#34;a lot&#34; is not a whole number")
+	require.Contains(t, postForm(h, "/width", url.Values{"width": {"101"}}).Body.String(), `value="101"`)
+	require.Contains(t, postForm(h, "/rate", url.Values{"perSecond": {"-1"}}).Body.String(), `value="-1"`)
+}
+
+func TestTheTimeUntilTheQueueIsEmpty(t *testing.T) {
+	running := Snapshot{State: "running", Settings: Settings{Width: 1}, Waiting: 10, InFlight: 2, Throughput: 2}
+	require.EqualValues(t, 6000, running.emptyIn())
+	for what, change := range map[string]func(*Snapshot){
+		"paused":     func(s *Snapshot) { s.State = "paused" },
+		"width 0":    func(s *Snapshot) { s.Width = 0 },
+		"none ended": func(s *Snapshot) { s.Throughput = 0 },
+	} {
+		s := running
+		change(&s)
+		require.EqualValues(t, -1, s.emptyIn(), what)
+	}
+	require.Zero(t, Snapshot{State: "paused"}.emptyIn())
+	require.Equal(t, []string{"\u2013", "empty", "6 s", "2 min"}, []string{in(-1), in(0), in(6000), in(150_000)})
+}

@@ -1,7 +1,7 @@
 // The page without scripts works by forms; this keeps it up to date and sends
 // the forms without leaving it.
 
-import { renderAll, setClock, setText, updateAges } from "./lists.js";
+import { duration, renderAll, setClock, setText, updateAges } from "./lists.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -11,7 +11,7 @@ function show(s) {
   setClock(s.now);
   for (const count of document.querySelectorAll("[data-count]")) {
     const value = s[count.dataset.count];
-    setText(count, count.dataset.count === "throughput" ? value.toFixed(1) : value);
+    setText(count, { throughput: (v) => v.toFixed(1), emptyIn: span }[count.dataset.count]?.(value) ?? value);
   }
   $("s-failed").hidden = s.failed.length === 0;
   renderAll({ failed: s.failed, underway: s.underway, pending: s.pending, recent: s.recent });
@@ -24,6 +24,12 @@ function show(s) {
   summary = `${s.waiting} pending, ${s.inFlight} underway, ${s.sent} sent, ${s.failures} failed, ${s.state}`;
 }
 
+// span writes the time until the queue is empty as the server does.
+function span(milliseconds) {
+  if (milliseconds < 0) return "\u2013";
+  return milliseconds === 0 ? "empty" : duration(Math.floor(milliseconds / 1000));
+}
+
 function showMore(id, more) {
   setText($(id), more > 0 ? `and ${more} more` : "");
 }
@@ -32,13 +38,19 @@ function showPipeline(s) {
   $("idle").hidden = s.width !== 0 || s.state !== "running";
   setText($("state"), s.state);
   $("state").dataset.state = s.state;
-  if (document.activeElement !== $("width")) $("width").value = s.width;
-  if (document.activeElement !== $("perSecond")) $("perSecond").value = s.perSecond;
+  if (keeps("width")) $("width").value = s.width;
+  if (keeps("perSecond")) $("perSecond").value = s.perSecond;
   $("narrower").value = Math.max(0, s.width - 1);
-  $("wider").value = Math.min(s.width + 1, $("width").max);
+  $("wider").value = Math.min(s.width + 1, $("width").dataset.max);
   const paused = s.state === "paused";
   $("hold").setAttribute("action", paused ? "/resume" : "/pause");
   setText($("hold").querySelector("button"), paused ? "Resume" : "Pause");
+}
+
+// keeps reports whether a field may show the server's value: neither is a person
+// about to change it, nor does it hold a wrong entry.
+function keeps(id) {
+  return document.activeElement !== $(id) && !$(id).hasAttribute("aria-invalid");
 }
 
 // A screen reader reads the summary now and then, not five times a second.

@@ -7,7 +7,10 @@ export function setClock(now) { ahead = now - Date.now(); }
 
 // age writes a time span as the server does.
 function age(since) {
-  const seconds = Math.max(0, Math.floor((Date.now() + ahead - since) / 1000));
+  return duration(Math.max(0, Math.floor((Date.now() + ahead - since) / 1000)));
+}
+
+export function duration(seconds) {
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   return `${Math.floor(seconds / 3600)} h`;
@@ -22,8 +25,17 @@ export function updateAges() {
   for (const time of document.querySelectorAll("time[data-since]")) setText(time, age(Number(time.dataset.since)));
 }
 
+// priority writes a priority as the server does.
+function priority(p) {
+  return `${p < 0 ? "Urgent" : p > 0 ? "Low" : "Normal"} (${p})`;
+}
+
 function fill(row, message) {
-  for (const cell of row.querySelectorAll("[data-text]")) setText(cell, message[cell.dataset.text] ?? "");
+  for (const cell of row.querySelectorAll("[data-text]")) {
+    setText(cell, message[cell.dataset.text] ?? "");
+    if (cell.title || cell.matches(".text, .why")) cell.title = cell.textContent;
+  }
+  for (const cell of row.querySelectorAll("[data-priority]")) setText(cell, priority(message.priority));
   for (const time of row.querySelectorAll("time[data-since]")) {
     time.dataset.since = message.since;
     setText(time, age(message.since));

@@ -27,6 +27,10 @@ type Options struct {
 // 5 at a time, and cannot be pushed beyond 25 a second.
 var Usual = Options{MinLatency: 150 * time.Millisecond, MaxLatency: 450 * time.Millisecond, Trouble: 0.05, PerSecond: 25}
 
+// Slow is a carrier to watch: it takes one or two messages a second from a
+// sender with 3 at a time.
+var Slow = Options{MinLatency: 800 * time.Millisecond, MaxLatency: 3 * time.Second, Trouble: 0.08, PerSecond: 25}
+
 // Carrier is an [http.Handler]: it takes POST requests with a JSON object of
 // "to" and "text" and a header Idempotency-Key, on any path. A key that was
 // delivered before is answered as then, and not delivered again.
