@@ -382,6 +382,36 @@ func TestAllSettledTimeout(t *testing.T) {
 	})
 }
 
+// One backend answers, one is late, and one ignores its context.
+func TestPartialAnswersAtADeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		backend := func(took time.Duration, stubborn bool) func(context.Context) (int, error) {
+			return func(ctx context.Context) (int, error) {
+				if stubborn {
+					ctx = context.Background()
+				}
+				_, err := kit.Sleep(ctx, took)
+				return 1, err
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		begin := time.Now()
+		answers := map[string]*twill.Future[int]{
+			"quick":    twill.Go(ctx, backend(time.Millisecond, false)),
+			"late":     twill.Go(ctx, backend(time.Hour, false)),
+			"stubborn": twill.Go(ctx, backend(time.Hour, true)),
+		}
+		results, err := twill.AllSettledMap(answers).WithContext(ctx).Await(context.Background())
+		require.NoError(t, err)
+		require.Equal(t, time.Second, time.Since(begin))
+		require.Equal(t, twill.Result[int]{Value: 1}, results["quick"])
+		require.ErrorIs(t, results["late"].Err, context.DeadlineExceeded)
+		require.ErrorIs(t, results["stubborn"].Err, context.DeadlineExceeded)
+		time.Sleep(2 * time.Hour) // until the stubborn one has returned
+	})
+}
+
 func TestListCancelGoesToTheMembers(t *testing.T) {
 	for name, list := range map[string]func(fs []*twill.Future[int]) twill.AnyFuture{
 		"DeferredList": func(fs []*twill.Future[int]) twill.AnyFuture { return twill.NewDeferredList(fs, 0) },
