@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 	"weak"
 
 	"github.com/stretchr/testify/require"
@@ -698,4 +699,174 @@ func TestDictStress(t *testing.T) {
 		require.Equal(t, twill.Slots(&d), d.Len())
 		require.Equal(t, d.Len(), len(maps.Collect(d.All())))
 	}
+}
+
+func TestDictGetWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var d twill.Dict[string, int]
+		require.NoError(t, d.Set("a", 1))
+		ended, cancel := context.WithCancelCause(t.Context())
+		cancel(kit.ErrBoom)
+		v, err := d.GetWait(ended, "a")
+		require.NoError(t, err, "a value that is there is returned")
+		require.Equal(t, 1, v)
+		_, err = d.GetWait(ended, "b")
+		require.Equal(t, kit.ErrBoom, err)
+
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err = d.GetWait(ctx, "b")
+		require.Equal(t, context.DeadlineExceeded, err)
+		require.Zero(t, d.Waiting())
+		require.Equal(t, 1, twill.Slots(&d))
+
+		type result struct {
+			v   int
+			err error
+		}
+		results := make(chan result)
+		wait := func() {
+			go func() {
+				v, err := d.GetWait(t.Context(), "b")
+				results <- result{v, err}
+			}()
+			synctest.Wait()
+		}
+		wait()
+		d.Fail("b", kit.ErrFirst)
+		require.Equal(t, result{0, kit.ErrFirst}, <-results)
+		wait()
+		require.NoError(t, d.Set("b", 2))
+		require.Equal(t, result{2, nil}, <-results)
+		d.Delete("b")
+		wait()
+		d.Close(kit.ErrSecond)
+		require.Equal(t, result{0, kit.ErrSecond}, <-results)
+		_, err = d.GetWait(t.Context(), "b")
+		require.Equal(t, kit.ErrSecond, err)
+		var none context.Context
+		require.PanicsWithValue(t, "twill: GetWait with a nil context", func() { _, _ = d.GetWait(none, "a") })
+	})
+}
+
+// A thousand waits that gave up left a thousand gets in line.
+func TestWaitsThatGiveUpLeaveNothing(t *testing.T) {
+	var d twill.Dict[int, int]
+	var p twill.Pool
+	stuck := twill.NewPromise[int]()
+	require.NoError(t, p.Add(stuck.Future()))
+	for range 1000 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Microsecond)
+		_, err := d.GetWait(ctx, 1)
+		require.Equal(t, context.DeadlineExceeded, err)
+		require.Equal(t, context.DeadlineExceeded, p.EmptyWait(ctx))
+		cancel()
+	}
+	require.Zero(t, d.Waiting())
+	require.Zero(t, twill.Slots(&d))
+	require.Zero(t, p.Stats().Waiting)
+	stuck.Resolve(1)
+}
+
+// What comes after the end of the context comes too late, whoever notices.
+func TestDictGivesNothingAfterTheEndOfTheContext(t *testing.T) {
+	for range 300 {
+		var d twill.Dict[string, int]
+		ctx, cancel := context.WithCancelCause(context.Background())
+		errs := make(chan error)
+		go func() {
+			_, err := d.GetWait(ctx, "a")
+			errs <- err
+		}()
+		for d.Waiting() == 0 {
+			runtime.Gosched()
+		}
+		f := d.GetOrCompute(ctx, "a", func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		})
+		cancel(kit.ErrBoom)
+		require.NoError(t, d.Set("a", 1))
+		require.Equal(t, kit.ErrBoom, <-errs)
+		_, err := kit.AwaitSoon(f)
+		require.ErrorIs(t, err, kit.ErrBoom)
+		require.Zero(t, d.Waiting())
+	}
+}
+
+// What was underway when the key was deleted was stored afterwards.
+func TestDictDeleteForgetsTheComputation(t *testing.T) {
+	for name, forget := range map[string]func(d *twill.Dict[string, int]) bool{
+		"Delete": func(d *twill.Dict[string, int]) bool { return !d.Delete("a") },
+		"Forget": func(d *twill.Dict[string, int]) bool { return d.Forget("a") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var d twill.Dict[string, int]
+				var gates [3]chan int
+				n := 0
+				compute := func(ctx context.Context) (int, error) {
+					gate := gates[n]
+					n++
+					return <-gate, nil
+				}
+				for i := range gates {
+					gates[i] = make(chan int)
+				}
+				get := d.Get("a")
+				stale := d.GetOrCompute(t.Context(), "a", compute)
+				synctest.Wait()
+				require.True(t, forget(&d))
+				gates[0] <- 1
+				synctest.Wait()
+				kit.RequireValue(t, 1, stale)
+				kit.RequirePending(t, get)
+				_, ok := d.Lookup("a")
+				require.False(t, ok, "what was computed before is not stored")
+
+				stale = d.GetOrCompute(t.Context(), "a", compute)
+				synctest.Wait()
+				require.True(t, forget(&d))
+				fresh := d.GetOrCompute(t.Context(), "a", compute) // at once
+				synctest.Wait()
+				require.Equal(t, 3, n)
+				gates[2] <- 3
+				synctest.Wait()
+				kit.RequireValue(t, 3, fresh)
+				kit.RequireValue(t, 3, get)
+				kit.RequireValue(t, 3, stale)
+				close(gates[1])
+				synctest.Wait()
+				kit.RequireValue(t, 3, d.Get("a"))
+				require.Zero(t, d.Waiting())
+				require.False(t, d.Forget("a"))
+			})
+		})
+	}
+}
+
+// A settled future keeps its value alone.
+func TestDictGetKeepsNoDict(t *testing.T) {
+	type key struct{ _ [64]byte }
+	d := new(twill.Dict[*key, int])
+	k, other := new(key), new(key)
+	served, canceled, failed := d.Get(k), d.Get(k), d.Get(other)
+	canceled.Cancel(nil)
+	computed := d.GetOrCompute(context.WithValue(t.Context(), d, d), k, func(ctx context.Context) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	})
+	require.NoError(t, d.Set(k, 1))
+	d.Close(kit.ErrBoom)
+	goneDict, goneKey := weak.Make(d), weak.Make(k)
+	d, k = nil, nil
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return goneDict.Value() == nil && goneKey.Value() == nil
+	}, 10*time.Second, time.Millisecond)
+	kit.RequireValue(t, 1, served)
+	kit.RequireValue(t, 1, computed)
+	kit.RequireFailure(t, twill.ErrCanceled, canceled)
+	kit.RequireFailure(t, kit.ErrBoom, failed)
+	runtime.KeepAlive(other)
 }

@@ -2,6 +2,7 @@ package twill_test
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -206,6 +207,10 @@ func TestLockMisuse(t *testing.T) {
 		"RunWithFuture with a nil function":      func() { twill.RunWithFuture[int](&l, nil) },
 		"RunWithFuture with nothing to acquire":  func() { twill.RunWithFuture(nil, func() *twill.Future[int] { return nil }) },
 		"AcquireWait with a nil context":         func() { l.AcquireWait(noContext) },
+		"AcquireNWait with a nil context":        func() { new(twill.Semaphore).AcquireNWait(noContext, 1) },
+		"AcquireNWait of fewer than one token":   func() { new(twill.Semaphore).AcquireNWait(t.Context(), 0) },
+		"AcquireN of fewer than one token":       func() { new(twill.Semaphore).AcquireN(-1) },
+		"Resize to fewer than one token":         func() { new(twill.Semaphore).Resize(0) },
 	} {
 		t.Run(what, func(t *testing.T) { require.PanicsWithValue(t, "twill: "+what, fn) })
 	}
@@ -541,4 +546,220 @@ func TestSemaphoreAllocations(t *testing.T) {
 	release, _ := s.TryAcquire()
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { s.Acquire().Cancel(nil) }), 4.0)
 	release()
+}
+
+// A token was handed out in 299 of 300 rounds, and fn called in all of them.
+func TestNothingIsAcquiredAfterTheEndOfTheContext(t *testing.T) {
+	called := func(context.Context) error { t.Error("called"); return nil }
+	for name, acquire := range map[string]func(ctx context.Context, s *twill.Semaphore) error{
+		"AcquireWait":  func(ctx context.Context, s *twill.Semaphore) error { _, err := s.AcquireWait(ctx); return err },
+		"AcquireNWait": func(ctx context.Context, s *twill.Semaphore) error { _, err := s.AcquireNWait(ctx, 1); return err },
+		"Run": func(ctx context.Context, s *twill.Semaphore) error {
+			_, err := s.Run(ctx, called).Await(context.Background())
+			return err
+		},
+		"RunWith": func(ctx context.Context, s *twill.Semaphore) error {
+			_, err := twill.RunWith(ctx, s, func(ctx context.Context) (int, error) { return 0, called(ctx) }).Await(context.Background())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 300 {
+				var s twill.Semaphore
+				release, _ := s.TryAcquire()
+				ctx, cancel := context.WithCancelCause(context.Background())
+				errs := make(chan error)
+				go func() { errs <- acquire(ctx, &s) }()
+				for s.Waiting() == 0 {
+					runtime.Gosched()
+				}
+				cancel(kit.ErrBoom)
+				release()
+				require.ErrorIs(t, <-errs, kit.ErrBoom)
+				kit.Watchdog(t, func() {
+					for s.Tokens() == 0 { // it was given to a wait that gives it back at once
+						runtime.Gosched()
+					}
+				})
+				require.Zero(t, s.Waiting())
+			}
+		})
+	}
+}
+
+// One event is one error, whichever part notices it first.
+func TestRunWithHasOneErrorForTheEndOfItsContext(t *testing.T) {
+	for _, cause := range []error{kit.ErrBoom, context.DeadlineExceeded} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		var l twill.Lock
+		release, _ := l.TryAcquire()
+		fn := func(context.Context) (int, error) { return 0, nil }
+		inLine := twill.RunWith(ctx, &l, fn)
+		cancel(cause)
+		release()
+		for _, f := range []*twill.Future[int]{inLine, twill.RunWith(ctx, &l, fn)} {
+			_, err := kit.AwaitSoon(f)
+			require.ErrorIs(t, err, cause)
+			var ce *twill.CanceledError
+			require.ErrorAs(t, err, &ce)
+			require.Equal(t, cause, ce.Cause)
+		}
+	}
+}
+
+func TestSemaphoreAcquireN(t *testing.T) {
+	s := twill.NewSemaphore(4)
+	three := acquired(t, s.AcquireN(3))
+	require.Equal(t, 1, s.Tokens())
+	two, one := s.AcquireN(2), s.Acquire()
+	kit.RequirePending(t, two)
+	kit.RequirePending(t, one)
+	_, ok := s.TryAcquire()
+	require.False(t, ok, "no acquire overtakes one that wants more")
+	require.Equal(t, 2, s.Waiting())
+	three()
+	three()
+	releaseTwo, releaseOne := acquired(t, two), acquired(t, one)
+	require.Equal(t, 1, s.Tokens())
+	releaseTwo()
+	releaseOne()
+	require.Equal(t, 4, s.Tokens())
+
+	kit.RequireFailure(t, twill.ErrTooManyTokens, s.AcquireN(5))
+	_, err := s.AcquireNWait(t.Context(), 5)
+	require.ErrorIs(t, err, twill.ErrTooManyTokens)
+	kit.RequireFailure(t, twill.ErrTooManyTokens, s.AcquireN(math.MaxInt))
+	all, err := s.AcquireNWait(t.Context(), 4)
+	require.NoError(t, err)
+	require.Zero(t, s.Tokens())
+	all()
+	require.Equal(t, 4, s.Tokens())
+	require.Equal(t, math.MaxInt, twill.NewSemaphore(math.MaxInt).Tokens())
+}
+
+// The first in line waits for many tokens; when it leaves, those behind it get
+// what is free.
+func TestSemaphoreLeaveOfTheFirstInLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twill.NewSemaphore(3)
+		held := acquired(t, s.AcquireN(2))
+		many, one := s.AcquireN(3), s.Acquire()
+		require.True(t, many.Cancel(nil))
+		synctest.Wait()
+		acquired(t, one)()
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		errs := make(chan error)
+		go func() {
+			_, err := s.AcquireNWait(ctx, 3)
+			errs <- err
+		}()
+		synctest.Wait()
+		one = s.Acquire()
+		kit.RequirePending(t, one)
+		require.Equal(t, context.DeadlineExceeded, <-errs)
+		synctest.Wait()
+		acquired(t, one)()
+		held()
+		require.Equal(t, 3, s.Tokens())
+	})
+}
+
+func TestSemaphoreResize(t *testing.T) {
+	s := twill.NewSemaphore(1)
+	one := acquired(t, s.Acquire())
+	two, three := s.Acquire(), s.Acquire()
+	s.Resize(3)
+	require.Equal(t, 3, s.Limit())
+	releaseTwo, releaseThree := acquired(t, two), acquired(t, three)
+	four, many := s.Acquire(), s.AcquireN(2)
+	s.Resize(1)
+	kit.RequireFailure(t, twill.ErrTooManyTokens, many)
+	require.Zero(t, s.Tokens(), "two holders are too many")
+	one()
+	releaseTwo()
+	kit.RequirePending(t, four)
+	releaseThree()
+	releaseFour := acquired(t, four)
+	s.Resize(math.MaxInt)
+	require.Equal(t, math.MaxInt-1, s.Tokens())
+	releaseFour()
+	s.Resize(2)
+	require.Equal(t, 2, s.Tokens())
+
+	var zero twill.Semaphore
+	zero.Resize(2)
+	require.Equal(t, 2, zero.Tokens())
+}
+
+func TestSemaphoreClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l twill.Lock
+		release := acquired(t, l.Acquire())
+		waiting := l.Acquire()
+		run := l.Run(t.Context(), func(context.Context) error { t.Error("called"); return nil })
+		errs := make(chan error)
+		go func() {
+			_, err := l.AcquireWait(t.Context())
+			errs <- err
+		}()
+		synctest.Wait()
+		l.Close()
+		l.Close()
+		kit.RequireFailure(t, twill.ErrClosed, waiting)
+		kit.RequireFailure(t, twill.ErrClosed, run)
+		require.ErrorIs(t, <-errs, twill.ErrClosed)
+		kit.RequireFailure(t, twill.ErrClosed, l.Acquire())
+		_, err := l.AcquireWait(t.Context())
+		require.ErrorIs(t, err, twill.ErrClosed)
+		require.True(t, l.Locked(), "the holder keeps it")
+		release()
+		require.False(t, l.Locked())
+		_, ok := l.TryAcquire()
+		require.False(t, ok)
+	})
+}
+
+// Whatever is acquired, resized and canceled, no token is lost.
+func TestSemaphoreResizeStress(t *testing.T) {
+	for seed := range uint64(30) {
+		s := twill.NewSemaphore(3)
+		kit.Watchdog(t, func() {
+			var wg sync.WaitGroup
+			for g := range 4 {
+				rnd := rand.New(rand.NewPCG(seed, uint64(g)))
+				wg.Go(func() {
+					for range 60 {
+						switch rnd.IntN(4) {
+						case 0:
+							s.Resize(1 + rnd.IntN(4))
+						case 1:
+							ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rnd.IntN(30))*time.Microsecond)
+							if release, err := s.AcquireNWait(ctx, 1+rnd.IntN(3)); err == nil {
+								release()
+							}
+							cancel()
+						case 2:
+							f := s.AcquireN(1 + rnd.IntN(3))
+							if !f.Cancel(nil) {
+								if release, err := f.Await(context.Background()); err == nil {
+									release()
+								}
+							}
+						case 3:
+							semaphoreStep(s, rnd, func(release func()) { release() })
+						}
+					}
+				})
+			}
+			wg.Wait()
+			s.Resize(5)
+			for s.Tokens() < 5 {
+				runtime.Gosched()
+			}
+		})
+		require.Equal(t, 5, s.Tokens())
+		require.Zero(t, s.Waiting())
+	}
 }

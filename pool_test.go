@@ -1,6 +1,7 @@
 package twill_test
 
 import (
+	"context"
 	"errors"
 	"runtime"
 	"sync"
@@ -348,4 +349,42 @@ func TestPoolMisuse(t *testing.T) {
 	}
 	require.NotNil(t, twill.NewPool(nil))
 	require.False(t, errors.Is(twill.ErrClosed, twill.ErrCanceled))
+}
+
+func TestPoolEmptyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p twill.Pool
+		ended, cancel := context.WithCancelCause(t.Context())
+		cancel(kit.ErrBoom)
+		require.NoError(t, p.EmptyWait(ended), "it is empty")
+		a := twill.NewPromise[int]()
+		require.NoError(t, p.Add(a.Future()))
+		require.Equal(t, kit.ErrBoom, p.EmptyWait(ended))
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		require.Equal(t, context.DeadlineExceeded, p.EmptyWait(ctx))
+		require.Zero(t, p.Stats().Waiting)
+		time.AfterFunc(time.Second, func() { a.Resolve(1) })
+		require.NoError(t, p.EmptyWait(t.Context()))
+		var none context.Context
+		require.PanicsWithValue(t, "twill: EmptyWait with a nil context", func() { _ = p.EmptyWait(none) })
+	})
+}
+
+// A pool that becomes empty after the end of the context comes too late.
+func TestPoolEmptyWaitAfterTheEnd(t *testing.T) {
+	for range 300 {
+		var p twill.Pool
+		a := twill.NewPromise[int]()
+		require.NoError(t, p.Add(a.Future()))
+		ctx, cancel := context.WithCancelCause(context.Background())
+		errs := make(chan error)
+		go func() { errs <- p.EmptyWait(ctx) }()
+		for p.Stats().Waiting == 0 {
+			runtime.Gosched()
+		}
+		cancel(kit.ErrBoom)
+		a.Resolve(1)
+		require.Equal(t, kit.ErrBoom, <-errs)
+	}
 }

@@ -110,7 +110,7 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 		q.gets.mu.Unlock()
 		return nil
 	}
-	p := &queuePutter[T]{v: v, blockedPut: newBlockedPut(ctx)}
+	p := &queuePutter[T]{v: v, blockedPut: blockedPut{ctx: contextToAsk(ctx)}}
 	q.putters.PushBack(p)
 	q.gets.mu.Unlock()
 	return p.await(ctx, &q.gets.mu, func() bool { return q.putters.Remove(p) })
@@ -188,7 +188,7 @@ func (q *Queue[T]) Clear() []T {
 func (q *Queue[T]) Close() {
 	q.gets.mu.Lock()
 	for p, ok := q.putters.PopFront(); ok; p, ok = q.putters.PopFront() {
-		p.admitted <- ErrClosed
+		p.refused(ErrClosed)
 	}
 	q.gets.closeAndUnlock()
 }
@@ -204,7 +204,7 @@ func (q *Queue[T]) takeLocked() (v T, ok bool) {
 		}
 		if q.mayAdmitLocked(p, &asked) {
 			q.putters.Remove(p)
-			p.admitted <- nil
+			p.admitted()
 			return p.v, true
 		}
 	}
@@ -220,7 +220,7 @@ func (q *Queue[T]) admitLocked() {
 		if p, _ := q.putters.Front(); q.mayAdmitLocked(p, &asked) {
 			q.putters.Remove(p)
 			q.items.Push(p.v)
-			p.admitted <- nil
+			p.admitted()
 		}
 	}
 }
@@ -234,7 +234,7 @@ func (q *Queue[T]) mayAdmitLocked(p *queuePutter[T], asked **queuePutter[T]) boo
 	}
 	*asked = p
 	if cause := p.endedLocked(&q.gets.mu); cause != nil && q.putters.Remove(p) {
-		p.admitted <- cause
+		p.refused(cause)
 	}
 	return false
 }
@@ -333,7 +333,7 @@ func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*Pri
 		q.gets.mu.Unlock()
 	default:
 		item.value = v
-		p := &priorityPutter[T]{item: item, blockedPut: newBlockedPut(ctx)}
+		p := &priorityPutter[T]{item: item, blockedPut: blockedPut{ctx: contextToAsk(ctx)}}
 		q.putters.Push(p, q.nextKeyLocked(priority))
 		q.gets.mu.Unlock()
 		err = p.await(ctx, &q.gets.mu, func() bool { return q.removePutterLocked(p) })
@@ -441,7 +441,7 @@ func (q *PriorityQueue[T]) Close() {
 	q.gets.mu.Lock()
 	putters := q.putters.Clear()
 	for p := range putters.All() {
-		p.Item.admitted <- ErrClosed
+		p.Item.refused(ErrClosed)
 	}
 	q.gets.closeAndUnlock()
 }
@@ -550,12 +550,12 @@ func (q *PriorityQueue[T]) admitLocked(extra int) {
 		if p.Item.ctx == nil || asked == p.Item {
 			q.putters.Pop()
 			q.items.Push(p.Item.item, p.Key)
-			p.Item.admitted <- nil
+			p.Item.admitted()
 			continue
 		}
 		asked = p.Item
 		if cause := asked.endedLocked(&q.gets.mu); cause != nil && q.removePutterLocked(asked) {
-			asked.admitted <- cause
+			asked.refused(cause)
 		}
 	}
 }
@@ -839,15 +839,8 @@ func (g *getters[T]) closeAndUnlock() {
 
 // blockedPut is a PutWait that waits.
 type blockedPut struct {
-	ctx      context.Context // nil if it never ends
-	admitted chan error      // capacity 1, so that a send never blocks
-}
-
-func newBlockedPut(ctx context.Context) blockedPut {
-	if ctx.Done() == nil {
-		ctx = nil
-	}
-	return blockedPut{ctx: ctx, admitted: make(chan error, 1)}
+	ctx  context.Context  // nil if it never ends
+	done Future[struct{}] // of the put; has no handlers, so that it can be settled under a lock
 }
 
 // endedLocked returns the cause of the context if it has ended. It gives mu
@@ -861,21 +854,32 @@ func (p *blockedPut) endedLocked(mu *sched.Mutex) (cause error) {
 	return nil
 }
 
-// await blocks until the put was admitted or refused, or until ctx ends. remove
-// takes the put out of those that wait, under mu.
+// admitted ends the wait with success, refused with a failure.
+func (p *blockedPut) admitted()         { p.done.settleResult(struct{}{}, nil) }
+func (p *blockedPut) refused(err error) { p.done.settleResult(struct{}{}, err) }
+
+// await blocks until the put was admitted or refused, or until ctx ends.
+// removeLocked takes the put out of those that wait, under mu.
 func (p *blockedPut) await(ctx context.Context, mu *sched.Mutex, removeLocked func() bool) error {
-	select {
-	case err := <-p.admitted:
-		return err
-	case <-ctx.Done():
+	if err := p.done.core.Wait(ctx); err != nil {
+		mu.Lock()
+		waited := removeLocked()
+		mu.Unlock()
+		if waited {
+			return err
+		}
+		_ = p.done.core.Wait(context.Background()) // it is being admitted or refused
 	}
-	mu.Lock()
-	waited := removeLocked()
-	mu.Unlock()
-	if waited {
-		return context.Cause(ctx)
+	_, err := p.done.result()
+	return err
+}
+
+// contextToAsk is ctx, or nil if it never ends.
+func contextToAsk(ctx context.Context) context.Context {
+	if ctx.Done() == nil {
+		return nil
 	}
-	return <-p.admitted // it was admitted or refused at the moment ctx ended
+	return ctx
 }
 
 // atLimit reports whether n is as many as limit, an option of which zero means

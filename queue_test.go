@@ -304,6 +304,7 @@ func TestQueueMisuse(t *testing.T) {
 	var none context.Context
 	require.PanicsWithValue(t, "twill: PutWait with a nil context", func() { _ = q.PutWait(none, 1) })
 	require.PanicsWithValue(t, "twill: All with a nil context", func() { q.All(none) })
+	require.PanicsWithValue(t, "twill: GetWait with a nil context", func() { _, _ = q.GetWait(none) })
 }
 
 func TestQueueAllocations(t *testing.T) {
@@ -454,6 +455,7 @@ func TestPriorityQueueMisuse(t *testing.T) {
 	var q twill.PriorityQueue[int]
 	var none context.Context
 	require.PanicsWithValue(t, "twill: PutWait with a nil context", func() { _, _ = q.PutWait(none, 1, 0) })
+	require.PanicsWithValue(t, "twill: GetWait with a nil context", func() { _, _ = q.GetWait(none) })
 	require.PanicsWithValue(t, "twill: All with a nil context", func() { q.All(none) })
 }
 
@@ -847,4 +849,497 @@ func TestPriorityQueueAllEndsAndLosesNothing(t *testing.T) {
 		require.Empty(t, slices.Collect(q.All(ctx)), "ended before it began")
 		require.Equal(t, 1, q.Len())
 	})
+}
+
+// aQueue is what both kinds of queue have.
+type aQueue interface {
+	twill.AnyQueue[int]
+	Waiting() int
+	Clear() []int
+	Close()
+	put(v int) error
+	putWait(ctx context.Context, v int) error
+}
+
+type plainQueue struct{ *twill.Queue[int] }
+
+func (q plainQueue) put(v int) error { return q.Put(v) }
+
+func (q plainQueue) putWait(ctx context.Context, v int) error { return q.PutWait(ctx, v) }
+
+type priorityQueue struct{ *twill.PriorityQueue[int] }
+
+func (q priorityQueue) put(v int) error {
+	_, err := q.Put(v, 0)
+	return err
+}
+
+func (q priorityQueue) putWait(ctx context.Context, v int) error {
+	_, err := q.PutWait(ctx, v, 0)
+	return err
+}
+
+// bothQueues runs a test for a queue of each kind.
+func bothQueues(t *testing.T, opts *twill.QueueOptions, test func(t *testing.T, q aQueue)) {
+	t.Run("plain", func(t *testing.T) { test(t, plainQueue{twill.NewQueue[int](opts)}) })
+	t.Run("priority", func(t *testing.T) { test(t, priorityQueue{twill.NewPriorityQueue[int](opts)}) })
+}
+
+func TestGetWait(t *testing.T) {
+	bothQueues(t, &twill.QueueOptions{Backlog: -1}, func(t *testing.T, q aQueue) {
+		require.NoError(t, q.put(1))
+		v, err := q.GetWait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(kit.ErrBoom)
+		require.NoError(t, q.put(2))
+		_, err = q.GetWait(ctx)
+		require.Equal(t, kit.ErrBoom, err)
+		require.Equal(t, 1, q.Len(), "nothing is taken after the end")
+		require.Equal(t, []int{2}, q.Clear())
+
+		q.Close()
+		_, err = q.GetWait(t.Context())
+		require.ErrorIs(t, err, twill.ErrClosed)
+	})
+}
+
+func TestGetWaitWaits(t *testing.T) {
+	bothQueues(t, &twill.QueueOptions{Backlog: 1}, func(t *testing.T, q aQueue) {
+		synctest.Test(t, func(t *testing.T) {
+			got := make(chan error, 3)
+			var order []int
+			for range 2 {
+				go func() {
+					v, err := q.GetWait(t.Context())
+					order = append(order, v)
+					got <- err
+				}()
+				synctest.Wait()
+			}
+			future := q.Get()
+			kit.RequirePending(t, future) // those that block do not count towards Backlog
+			kit.RequireFailure(t, twill.ErrTooManyGets, q.Get())
+			require.Equal(t, 3, q.Waiting())
+			for i := 1; i <= 3; i++ {
+				require.NoError(t, q.put(i))
+				synctest.Wait()
+			}
+			require.NoError(t, <-got)
+			require.NoError(t, <-got)
+			require.Equal(t, []int{1, 2}, order)
+			kit.RequireValue(t, 3, future)
+
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			_, err := q.GetWait(ctx)
+			require.Equal(t, context.DeadlineExceeded, err)
+			require.Zero(t, q.Waiting())
+
+			go func() {
+				_, err := q.GetWait(t.Context())
+				got <- err
+			}()
+			synctest.Wait()
+			q.Close()
+			require.ErrorIs(t, <-got, twill.ErrClosed)
+		})
+	})
+}
+
+// In a loop with deadlines, gets that gave up took items that nobody saw.
+func TestGetWaitLosesNothing(t *testing.T) {
+	const items = 2000
+	bothQueues(t, nil, func(t *testing.T, q aQueue) {
+		var got [items]atomic.Int32
+		var over atomic.Bool
+		var wg, puts sync.WaitGroup
+		for g := range 3 {
+			wg.Go(func() {
+				for {
+					ctx, cancel := context.WithTimeout(context.Background(), time.Duration(g*10)*time.Microsecond)
+					v, err := q.GetWait(ctx)
+					cancel()
+					if err == nil {
+						got[v].Add(1)
+					} else if err != context.DeadlineExceeded || over.Load() {
+						return
+					}
+				}
+			})
+		}
+		puts.Go(func() {
+			for v := range items {
+				if v%16 == 0 {
+					runtime.Gosched()
+				}
+				if err := q.put(v); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		puts.Wait()
+		kit.Watchdog(t, func() {
+			for q.Len() > 0 {
+				runtime.Gosched()
+			}
+			over.Store(true)
+			q.Close()
+			wg.Wait()
+		})
+		for v := range got {
+			require.EqualValues(t, 1, got[v].Load(), "item %d", v)
+		}
+	})
+}
+
+// The put on the goroutine that ended the context came first to the waiting get
+// in most rounds.
+func TestGetWaitTakesNothingAfterTheEnd(t *testing.T) {
+	bothQueues(t, nil, func(t *testing.T, q aQueue) {
+		for range 300 {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			errs := make(chan error)
+			go func() {
+				_, err := q.GetWait(ctx)
+				errs <- err
+			}()
+			go func() {
+				_, err := twill.GetAny(ctx, q, q)
+				errs <- err
+			}()
+			for q.Waiting() < 3 {
+				runtime.Gosched()
+			}
+			cancel(kit.ErrBoom)
+			require.NoError(t, q.put(1))
+			require.Equal(t, kit.ErrBoom, <-errs)
+			require.Equal(t, kit.ErrBoom, <-errs)
+			require.Equal(t, []int{1}, q.Clear())
+			require.Zero(t, q.Waiting())
+		}
+	})
+}
+
+// A settled future keeps its value alone.
+func TestGetKeepsNoQueue(t *testing.T) {
+	type big struct {
+		twill.Queue[int]
+		_ [1 << 10]byte
+	}
+	q := new(big)
+	served, canceled, closed := q.Get(), q.Get(), q.Get()
+	canceled.Cancel(nil)
+	require.NoError(t, q.Put(1))
+	q.Close()
+	gone := weak.Make(q)
+	q = nil
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return gone.Value() == nil
+	}, 10*time.Second, time.Millisecond)
+	kit.RequireValue(t, 1, served)
+	kit.RequireFailure(t, twill.ErrCanceled, canceled)
+	kit.RequireFailure(t, twill.ErrClosed, closed)
+}
+
+func TestGetAny(t *testing.T) {
+	ctx := t.Context()
+	var urgent twill.PriorityQueue[int]
+	var normal twill.Queue[int]
+	take := func() (int, error) { return twill.GetAny(ctx, &urgent, &normal) }
+
+	require.NoError(t, normal.Put(2))
+	_, err := urgent.Put(1, 0)
+	require.NoError(t, err)
+	for _, want := range []int{1, 2} { // in the order of the queues
+		v, err := take()
+		require.NoError(t, err)
+		require.Equal(t, want, v)
+	}
+
+	synctest.Test(t, func(t *testing.T) {
+		ctx := t.Context()
+		var a, b twill.Queue[int]
+		got := make(chan int, 1)
+		wait := func() {
+			go func() {
+				v, err := twill.GetAny(ctx, &a, &b)
+				require.NoError(t, err)
+				got <- v
+			}()
+			synctest.Wait()
+			require.Equal(t, 1, a.Waiting())
+			require.Equal(t, 1, b.Waiting())
+		}
+		wait()
+		require.NoError(t, b.Put(3))
+		require.Equal(t, 3, <-got)
+		synctest.Wait()
+		require.Zero(t, a.Waiting(), "no place is left")
+		require.NoError(t, a.Put(4))
+		require.Equal(t, 1, a.Len())
+		a.Clear()
+
+		wait()
+		a.Close() // one of them may still have something
+		synctest.Wait()
+		require.NoError(t, b.Put(5))
+		require.Equal(t, 5, <-got)
+
+		timeout, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := twill.GetAny(timeout, &a, &b)
+		require.Equal(t, context.DeadlineExceeded, err)
+		require.Zero(t, b.Waiting())
+
+		errs := make(chan error, 1)
+		go func() {
+			_, err := twill.GetAny(ctx, &a, &b)
+			errs <- err
+		}()
+		synctest.Wait()
+		b.Close()
+		require.ErrorIs(t, <-errs, twill.ErrClosed)
+		_, err = twill.GetAny(ctx, &a, &b)
+		require.ErrorIs(t, err, twill.ErrClosed)
+	})
+
+	_, err = twill.GetAny[int](ctx)
+	require.ErrorIs(t, err, twill.ErrEmpty)
+	ended, cancel := context.WithCancelCause(ctx)
+	cancel(kit.ErrBoom)
+	require.NoError(t, normal.Put(6))
+	_, err = twill.GetAny(ended, &urgent, &normal)
+	require.Equal(t, kit.ErrBoom, err)
+	require.Equal(t, 1, normal.Len())
+
+	var noContext context.Context
+	require.PanicsWithValue(t, "twill: GetAny with a nil context", func() { twill.GetAny(noContext, &urgent) })
+	require.PanicsWithValue(t, "twill: GetAny with a nil queue", func() { twill.GetAny[int](ctx, nil) })
+}
+
+// Each item is got once, whatever ends, closes or waits elsewhere.
+func TestGetAnyLosesNothing(t *testing.T) {
+	const items = 1500
+	var a twill.Queue[int]
+	var b twill.PriorityQueue[int]
+	var got [items]atomic.Int32
+	var over atomic.Bool
+	var wg, puts sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(g)*20*time.Microsecond)
+				var v int
+				var err error
+				switch g {
+				case 0:
+					v, err = a.GetWait(context.Background())
+				case 1, 2:
+					v, err = twill.GetAny(ctx, &a, &b)
+				case 3:
+					v, err = twill.GetAny(context.Background(), &b, &a)
+				}
+				cancel()
+				if err == nil {
+					got[v].Add(1)
+				} else if err != context.DeadlineExceeded || over.Load() {
+					return
+				}
+			}
+		})
+	}
+	for p := range 3 {
+		puts.Go(func() {
+			for v := p; v < items; v += 3 {
+				var err error
+				if v%2 == 0 {
+					err = a.Put(v)
+				} else {
+					_, err = b.Put(v, v%5)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+				if v%8 == p {
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	puts.Wait()
+	kit.Watchdog(t, func() {
+		for a.Len()+b.Len() > 0 {
+			runtime.Gosched()
+		}
+		over.Store(true)
+		a.Close()
+		b.Close()
+		wg.Wait()
+	})
+	for v := range got {
+		require.EqualValues(t, 1, got[v].Load(), "item %d", v)
+	}
+	require.Zero(t, a.Waiting()+b.Waiting())
+}
+
+// With three PutWaits in line, two gets and a Put came out as 3 99 4 5, and a
+// loop of get and Put kept the PutWaits out.
+func TestPutDoesNotOvertakePutWait(t *testing.T) {
+	bothQueues(t, &twill.QueueOptions{Size: 2}, func(t *testing.T, q aQueue) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			require.NoError(t, q.put(1))
+			require.NoError(t, q.put(2))
+			for v := 3; v <= 5; v++ {
+				go func() { require.NoError(t, q.putWait(ctx, v)) }()
+				synctest.Wait()
+			}
+			take := func(want int) {
+				v, ok := q.TryGet()
+				require.True(t, ok)
+				require.Equal(t, want, v)
+			}
+			take(1)
+			take(2)
+			require.ErrorIs(t, q.put(99), twill.ErrQueueFull, "4 has the room")
+			for want := 3; want <= 5; want++ {
+				take(want)
+				if want == 3 {
+					require.ErrorIs(t, q.put(99), twill.ErrQueueFull, "5 has the room")
+				}
+			}
+			require.Zero(t, q.Len())
+
+			// A put for each get: the one in line comes in first.
+			require.NoError(t, q.put(1))
+			require.NoError(t, q.put(2))
+			go func() { require.NoError(t, q.putWait(ctx, 3)) }()
+			synctest.Wait()
+			for range 3 {
+				q.TryGet()
+				_ = q.put(9)
+			}
+			require.Equal(t, []int{9, 9}, q.Clear(), "3 came in at the first get, and is gone")
+		})
+	})
+}
+
+// The put was admitted although its context had ended before there was room.
+func TestPutWaitPutsNothingAfterTheEnd(t *testing.T) {
+	for _, size := range []int{1, -1} {
+		bothQueues(t, &twill.QueueOptions{Size: size}, func(t *testing.T, q aQueue) {
+			synctest.Test(t, func(t *testing.T) {
+				for range 300 {
+					if size > 0 {
+						require.NoError(t, q.put(1))
+					}
+					ctx, cancel := context.WithCancelCause(t.Context())
+					errs, second := make(chan error), make(chan error)
+					go func() { errs <- q.putWait(ctx, 2) }()
+					synctest.Wait()
+					go func() { second <- q.putWait(t.Context(), 3) }()
+					synctest.Wait()
+					cancel(kit.ErrBoom)
+					v, ok := q.TryGet()
+					require.True(t, ok)
+					require.Equal(t, kit.ErrBoom, <-errs)
+					require.NoError(t, <-second)
+					if size > 0 {
+						require.Equal(t, 1, v)
+						require.Equal(t, []int{3}, q.Clear())
+					} else {
+						require.Equal(t, 3, v)
+					}
+					require.Zero(t, q.Len())
+				}
+			})
+		})
+	}
+}
+
+func TestQueueClear(t *testing.T) {
+	bothQueues(t, &twill.QueueOptions{Size: 3}, func(t *testing.T, q aQueue) {
+		synctest.Test(t, func(t *testing.T) {
+			require.Empty(t, q.Clear())
+			for v := range 3 {
+				require.NoError(t, q.put(v))
+			}
+			go func() { require.NoError(t, q.putWait(t.Context(), 3)) }()
+			synctest.Wait()
+			require.Equal(t, []int{0, 1, 2}, q.Clear())
+			synctest.Wait()
+			require.Equal(t, 1, q.Len(), "the put in line has come in")
+			require.Equal(t, []int{3}, q.Clear())
+			require.Zero(t, q.Len())
+		})
+	})
+
+	var q twill.PriorityQueue[string]
+	low, high := kit.PQPut(t, &q, "low", 9), kit.PQPut(t, &q, "high", 1)
+	require.Equal(t, []string{"high", "low"}, q.Clear())
+	for _, item := range []*twill.PriorityItem[string]{low, high} {
+		v, queued := item.Value()
+		require.False(t, queued)
+		require.Empty(t, v)
+		require.False(t, item.Remove())
+		require.False(t, item.Reprioritize(1))
+	}
+}
+
+// Snapshots, clears and removals at the same time: each value is taken once.
+func TestPriorityQueueClearAndSnapshot(t *testing.T) {
+	var q twill.PriorityQueue[int]
+	const items = 3000
+	var got [items]atomic.Int32
+	var puts, wg sync.WaitGroup
+	done := make(chan struct{})
+	puts.Go(func() {
+		for v := range items {
+			item, err := q.Put(v, v%7)
+			if err != nil {
+				t.Error(err)
+			}
+			if v%11 == 0 && item.Remove() {
+				got[v].Add(1)
+			}
+		}
+	})
+	wg.Go(func() {
+		for {
+			for _, v := range q.Clear() {
+				got[v].Add(1)
+			}
+			select {
+			case <-done:
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	})
+	wg.Go(func() {
+		for {
+			q.Snapshot()
+			select {
+			case <-done:
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
+	})
+	puts.Wait()
+	close(done)
+	wg.Wait()
+	for _, v := range q.Clear() {
+		got[v].Add(1)
+	}
+	for v := range got {
+		require.EqualValues(t, 1, got[v].Load(), "item %d", v)
+	}
 }
