@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -44,4 +45,20 @@ func Routes() (all []string) {
 		}
 	}
 	return all
+}
+
+// FillHistory gives a queue of p an hour of samples.
+func FillHistory(p *Page, queue string) {
+	h := &p.find(queue).history
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := time.Now()
+	for i := range samples {
+		wave := 1 + math.Sin(float64(i)/40)
+		h.keep(sample{
+			Time: now.Add(time.Duration(i-samples) * sampleInterval), Pending: int(300 * wave), Underway: 8, Width: 8,
+			Put: 20 * wave, Ended: 20 + 5*math.Cos(float64(i)/30), Failed: wave / 2,
+			Waiting: quantiles{0.2 * wave, 0.8 * wave, 2 * wave}, Running: quantiles{0.1, 0.3, 1 + wave},
+		})
+	}
 }
