@@ -39,7 +39,7 @@ func main() {
 func run(ctx context.Context, addr string) error {
 	sms := twill.NewResizableDispatchQueue(send, &twill.DispatchOptions{
 		Width: 8,
-		Retry: &twill.RetryOptions{Backoff: twill.Limit(twill.SimpleBackoff(), 3)},
+		Retry: &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.SimpleBackoff(), 3)},
 	})
 	thumbs := twill.NewResizableDispatchQueue(resize, &twill.DispatchOptions{Width: 3, Timeout: time.Minute})
 
