@@ -383,7 +383,7 @@ func TestAllocations(t *testing.T) {
 		}},
 		{"a wait that is given up", 0, func() { _, _ = pending.Await(ended) }},
 		{"Done of a settled one", 0, func() { settled.Done() }},
-		{"Go and Await", 2, func() {
+		{"Go and Await", 3, func() {
 			_, _ = twill.Go(ctx, func(context.Context) (int, error) { return 1, nil }).Await(ctx)
 		}},
 	} {

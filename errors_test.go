@@ -2,10 +2,13 @@ package twill_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -233,4 +236,120 @@ func (b *safeBuffer) Bytes() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return bytes.Clone(b.buf.Bytes())
+}
+
+func TestCanceledErrorIs(t *testing.T) {
+	var none *nilError
+	for _, c := range []struct {
+		cause    error
+		canceled bool
+		text     string
+	}{
+		{nil, true, "twill: canceled"},
+		{kit.ErrBoom, true, "twill: canceled: boom"},
+		{twill.ErrNotNeeded, true, "twill: canceled: twill: result no longer needed"},
+		{context.Canceled, true, "twill: canceled: context canceled"},
+		{context.DeadlineExceeded, false, "twill: canceled: context deadline exceeded"},
+		{&twill.TimeoutError{After: time.Second}, false, "twill: canceled: twill: timed out after 1s"},
+		{fmt.Errorf("wrapped: %w", context.DeadlineExceeded), false, "twill: canceled: wrapped: context deadline exceeded"},
+		{none, true, "twill: canceled: <nil>"},
+	} {
+		err := &twill.CanceledError{Cause: c.cause}
+		require.Equal(t, c.text, err.Error())
+		require.ErrorIs(t, err, twill.ErrCanceled)
+		require.Equal(t, c.canceled, errors.Is(err, context.Canceled), c.text)
+	}
+}
+
+// nilError is an error whose methods panic if it is nil.
+type nilError struct{ text string }
+
+func (e *nilError) Error() string { return e.text }
+
+func (e *nilError) Is(error) bool { return e.text == "" }
+
+// The text and the judgment of an error whose methods panic must not panic in
+// their turn.
+func TestErrorsThatPanic(t *testing.T) {
+	var none *nilError
+	reports := kit.CollectReports(t)
+	for name, err := range map[string]error{
+		"canceled": &twill.CanceledError{Cause: none},
+		"panicked": &twill.PanicError{Value: none},
+		"timeout":  &twill.TimeoutError{Err: none},
+		"index":    &twill.IndexError{Err: none},
+		"key":      &twill.KeyError{Err: none},
+		"all":      &twill.AllFailedError{Errs: []error{none}},
+		"retry":    &twill.RetryError{Reason: none, Errs: []error{none}},
+	} {
+		require.NotPanics(t, func() { _ = err.Error() }, name)
+	}
+	kit.Drop(func() {
+		ended, end := context.WithCancel(context.Background())
+		end()
+		<-twill.Go(ended, func(context.Context) (int, error) { return 0, none }).Done()
+		p := twill.NewPromise[int]()
+		f := twill.Then(p.Future(), kit.Same[int])
+		_, _ = f.Await(ended)
+		p.Reject(none)
+	})
+	require.Eventually(t, func() bool {
+		runtime.GC()
+		return len(reports.All()) > 0
+	}, 10*time.Second, time.Millisecond)
+}
+
+// Only what was canceled is treated as canceled: an error that tells of a cancel
+// among others is a failure like others.
+func TestCanceledIsAFact(t *testing.T) {
+	hangs := twill.NewPromise[int]().Future()
+	among := twill.Any(twill.Rejected[int](kit.ErrBoom), hangs)
+	p := twill.NewPromise[int]()
+	cancels := kit.CountCancels(p)
+	require.True(t, p.Follow(among))
+	hangs.Cancel(nil)
+	kit.RequireFailure(t, kit.ErrBoom, p.Future())
+	require.Zero(t, *cancels, "nothing that p follows was canceled")
+
+	p = twill.NewPromise[int]()
+	cancels = kit.CountCancels(p)
+	require.True(t, p.Follow(twill.Rejected[int](fmt.Errorf("query: %w", context.Canceled))))
+	require.Zero(t, *cancels)
+
+	source, list := twill.NewPromise[int](), twill.NewPromise[[]int]()
+	cancels = kit.CountCancels(list)
+	list.Follow(twill.All(source.Future()))
+	source.Future().Cancel(nil)
+	require.Equal(t, 1, *cancels, "all members were")
+}
+
+func TestPanicErrorPrintsItsStackForPlusV(t *testing.T) {
+	f := twill.Call(func() (int, error) { panic(kit.ErrBoom) })
+	_, err := f.Await(t.Context())
+	require.Equal(t, "twill: panic: boom", fmt.Sprintf("%v", err))
+	require.Equal(t, "twill: panic: boom", fmt.Sprintf("%s", err))
+	require.Equal(t, `"twill: panic: boom"`, fmt.Sprintf("%q", err))
+	require.Equal(t, 1, strings.Count(fmt.Sprintf("%+v", err), "TestPanicErrorPrintsItsStackForPlusV("))
+	var none *twill.PanicError
+	require.Equal(t, "<nil>", fmt.Sprintf("%+v", none))
+}
+
+// The default report of a panic has its stack, once, with either of slog's
+// handlers.
+func TestUnhandledPanicIsLoggedWithItsStack(t *testing.T) {
+	for name, handler := range map[string]func(io.Writer, *slog.HandlerOptions) slog.Handler{
+		"text": func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewTextHandler(w, o) },
+		"json": func(w io.Writer, o *slog.HandlerOptions) slog.Handler { return slog.NewJSONHandler(w, o) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out safeBuffer
+			old := slog.Default()
+			slog.SetDefault(slog.New(handler(&out, nil)))
+			defer slog.SetDefault(old)
+			err := &twill.IndexError{Err: &twill.PanicError{Value: "boom", Stack: []byte("the stack")}}
+			twill.LogUnhandled(err)
+			require.Equal(t, 1, bytes.Count(out.Bytes(), []byte("the stack")), "%s", out.Bytes())
+			require.Contains(t, string(out.Bytes()), "twill: panic: boom")
+		})
+	}
 }

@@ -86,24 +86,101 @@ type AnyFuture interface {
 }
 
 // Go starts fn on a goroutine of its own and returns the future of its result.
-// A Cancel of that future ends fn's context with the cause and fails the
-// future at once; what fn returns after that is dropped. If ctx ends, fn's context
-// ends too, and the future settles when fn returns: an Await with the same ctx
-// does not wait for that, and may return while fn still runs.
+// It calls fn even if ctx has ended, as fn may own what it has to release.
 //
-// A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; a panic
-// that comes too late for the future goes to [OnUnhandled]. With Await inside
-// fn it is what inlineCallbacks is in Twisted.
+// A Cancel of the future ends fn's context with the cause and fails the future
+// at once: a settled future may outlive its function. What fn returns after that
+// is dropped; [GoWith] can release it. If ctx ends, fn's context ends too, and
+// the future settles when fn returns: an Await with the same ctx does not wait
+// for that, and may return while fn still runs. To wait until functions have
+// returned, start them by [GoIn] in a pool.
+//
+// A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; either
+// goes to [OnUnhandled] if the future was settled before. [NoValue] makes a
+// function for Go of one that returns only an error. With Await inside fn, Go is
+// what inlineCallbacks is in Twisted.
 func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
-	if ctx == nil {
-		panic("twill: Go with a nil context")
-	}
-	if fn == nil {
-		panic("twill: Go with a nil function")
-	}
+	checkGo("Go", ctx, fn == nil)
 	n := newGoNode[T](ctx)
 	go n.run(fn)
-	return &n.f
+	return n.f
+}
+
+// GoIn is [Go] for a function that pool waits for: the future is in the pool, and
+// the pool is not empty until fn has returned, even if the future was canceled
+// long before. A shutdown that cancels the pool and waits for its [Pool.Empty]
+// may close what the functions use.
+//
+// If the pool was closed the future fails with [ErrClosed]. Even then fn is
+// called, with a context that has ended for that cause, and keeps the pool from being
+// empty until it has returned.
+func GoIn[T any](pool *Pool, ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
+	if pool == nil {
+		panic("twill: GoIn with a nil pool")
+	}
+	checkGo("GoIn", ctx, fn == nil)
+	return GoWith(ctx, fn, &GoOptions[T]{Pool: pool})
+}
+
+// GoOptions are the options of [GoWith]. The zero value is [Go].
+type GoOptions[T any] struct {
+	// Pool, if it is not nil, is not empty until the function has returned and
+	// Discard, if it is called, too; see [GoIn].
+	Pool *Pool
+
+	// Discard, if it is not nil, is called with a value that the function has
+	// returned, without an error, after its future was canceled: to close a
+	// connection, say, that nobody else will. It runs on the function's
+	// goroutine. A panic of it goes to [OnUnhandled].
+	Discard func(v T)
+}
+
+// GoWith is [Go] with options; nil is the zero value.
+func GoWith[T any](ctx context.Context, fn func(ctx context.Context) (T, error), opts *GoOptions[T]) *Future[T] {
+	checkGo("GoWith", ctx, fn == nil)
+	n := newGoNode[T](ctx)
+	if opts == nil {
+		go n.run(fn)
+		return n.f
+	}
+	if opts.Pool == nil {
+		go n.runWith(fn, opts.Discard, nil)
+		return n.f
+	}
+	m, open := opts.Pool.enter(n.f)
+	if !open {
+		n.Context.End(ErrClosed)
+		n.f.fail(settle.NewFailure(ErrClosed))
+	}
+	go n.runWith(fn, opts.Discard, m)
+	return n.f
+}
+
+func checkGo(name string, ctx context.Context, noFunc bool) {
+	if ctx == nil {
+		panic("twill: " + name + " with a nil context")
+	}
+	if noFunc {
+		panic("twill: " + name + " with a nil function")
+	}
+}
+
+// NoValue makes a function with an empty value of one that returns only an
+// error, for [Go], [Retry], [RunWith] and others.
+func NoValue(fn func(ctx context.Context) error) func(ctx context.Context) (struct{}, error) {
+	if fn == nil {
+		panic("twill: NoValue with a nil function")
+	}
+	return func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) }
+}
+
+// NoValueArg is [NoValue] for a function with an argument, for
+// [NewResizableDispatchQueue], [NewPooler], [Race], [Map] and others.
+func NoValueArg[A any](fn func(ctx context.Context, arg A) error) func(ctx context.Context, arg A) (struct{}, error) {
+	if fn == nil {
+		panic("twill: NoValueArg with a nil function")
+	}
+	return func(ctx context.Context, arg A) (struct{}, error) { return struct{}{}, fn(ctx, arg) }
 }
 
 // Call runs fn now, on the caller's goroutine, and returns its result as a
@@ -156,14 +233,17 @@ func failedFuture[T any](fail *settle.Failure) *Future[T] {
 	return f
 }
 
-// After returns a future that settles with v when d is over. A Cancel stops the
-// timer.
+// After returns a future that settles with v after d. A Cancel stops the timer.
 func After[T any](d time.Duration, v T) *Future[T] {
 	n := &afterNode[T]{}
 	settle.Made(&n.f.core)
 	n.link.Do = n
 	n.f.core.SetUp(&n.link)
-	n.timer = time.AfterFunc(d, func() { n.f.settle(v, nil) })
+	timer := time.AfterFunc(d, func() { n.elapsed(v) })
+	if w, ok := n.f.core.Begin(); ok {
+		n.timer = timer
+		n.f.core.Unlock(w)
+	}
 	return &n.f
 }
 
@@ -187,7 +267,7 @@ func FromChan[T any](ch <-chan T) *Future[T] {
 	n.quit, n.decided = make(chan struct{}), make(chan struct{})
 	n.link.Do = n
 	n.f.core.SetUp(&n.link)
-	go n.receive(ch)
+	go n.receive(ch, n.quit, n.decided)
 	return &n.f
 }
 
@@ -197,21 +277,16 @@ func FromContext(ctx context.Context) *Future[struct{}] {
 	if ctx == nil {
 		panic("twill: FromContext with a nil context")
 	}
-	n := &fromContext{}
+	n := &fromContext{f: new(Future[struct{}])}
 	settle.Made(&n.f.core)
+	if ctx.Err() != nil {
+		n.ended(ctx)
+		return n.f
+	}
 	n.link.Do = n
 	n.f.core.SetUp(&n.link)
-	ended := func() {
-		fail := settle.NewFailure(context.Cause(ctx))
-		fail.Expected = true
-		n.f.fail(fail)
-	}
-	if ctx.Err() != nil {
-		ended()
-	} else {
-		n.stop = context.AfterFunc(ctx, ended)
-	}
-	return &n.f
+	n.stop = context.AfterFunc(ctx, func() { n.ended(ctx) })
+	return n.f
 }
 
 // Await blocks until f settles, and returns its result, or until ctx ends, and
@@ -406,13 +481,16 @@ func settleFailed(c *settle.Core, fail *settle.Failure) (*settle.Core, *settle.L
 	return c, c.Publish(w, fail)
 }
 
+// goNode is what belongs to the function of a Go. The future is an allocation of
+// its own: settled, it does not keep the context.
 type goNode[T any] struct {
-	root[T]
 	lazyctx.Context
+	f    *Future[T]
+	link settle.Link
 }
 
 func newGoNode[T any](ctx context.Context) *goNode[T] {
-	n := &goNode[T]{}
+	n := &goNode[T]{f: new(Future[T])}
 	n.Base = ctx
 	settle.Made(&n.f.core)
 	n.link.Do = n
@@ -432,29 +510,51 @@ func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
 	n.returned(v, err)
 }
 
-// returned settles the future with what the function returned.
-func (n *goNode[T]) returned(v T, err error) {
+// runWith is run for a value that may be discarded and a member of a pool that
+// leaves at the end; both may be nil.
+func (n *goNode[T]) runWith(fn func(context.Context) (T, error), discard func(T), m *running) {
+	done := false
+	defer func() {
+		if m != nil {
+			defer m.returned.settle(struct{}{}, nil)
+		}
+		if !done {
+			n.stopped(caught(recover()))
+		}
+	}()
+	v, err := fn(&n.Context)
+	done = true
+	if !n.returned(v, err) && err == nil && discard != nil {
+		discardLate(discard, v)
+	}
+}
+
+// returned settles the future with what the function returned, and reports
+// whether it was pending.
+func (n *goNode[T]) returned(v T, err error) bool {
 	n.Context.End(nil)
 	if err != nil {
-		n.f.fail(failureOf(n.Base, err))
-		return
+		return n.f.fail(failureOf(n.Base, err))
 	}
-	n.f.settle(v, nil)
+	return n.f.settle(v, nil)
 }
 
 // stopped settles the future with the panic or exit that ended the function.
 func (n *goNode[T]) stopped(err error) {
 	n.Context.End(err)
-	var zero T
-	if !n.f.settle(zero, settle.NewFailure(err)) {
+	if !n.f.fail(settle.NewFailure(err)) {
 		report(err)
 	}
 }
 
-// Fire cancels fn's context, when fn can no longer come first with a result.
+// Source is nil: the future is canceled itself.
+func (n *goNode[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Fire fails the future, so that the function cannot come first with a result,
+// and then ends the function's context.
 func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	left.EndsWork()
-	core, list := n.root.end(left)
+	core, list := settleFailed(&n.f.core, left)
 	if ce, ok := left.Err.(*CanceledError); ok && ce.Cause != nil {
 		n.Context.End(ce.Cause)
 	} else {
@@ -463,29 +563,67 @@ func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return core, list
 }
 
+// Abort is called if ending the context panics, which takes a context that was
+// not made by package context.
+func (n *goNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
+	return settleFailed(&n.f.core, settle.NewFailure(err))
+}
+
+// discardLate calls discard with a value that came too late for its future.
+func discardLate[T any](discard func(T), v T) {
+	done := false
+	defer func() {
+		if !done {
+			reportPanic(recover())
+		}
+	}()
+	discard(v)
+	done = true
+}
+
 type afterNode[T any] struct {
 	root[T]
-	timer *time.Timer
+	timer *time.Timer // under the lock of f, and until that settles
+}
+
+func (n *afterNode[T]) elapsed(v T) {
+	if w, ok := n.f.core.Begin(); ok {
+		n.timer = nil
+		n.f.val = v
+		if list := n.f.core.Publish(w, nil); list != nil {
+			settle.Drain(&n.f.core, list)
+		}
+	}
 }
 
 // Fire stops the timer.
 func (n *afterNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	n.timer.Stop()
+	w, ok := n.f.core.Begin()
+	if !ok {
+		return nil, nil
+	}
+	timer := n.timer
+	n.timer = nil
+	n.f.core.Unlock(w)
+	timer.Stop()
 	return n.end(left)
 }
 
 type chanNode[T any] struct {
 	root[T]
+	// Under the lock of f, and until that settles; nil if ch had a value at
+	// once.
 	quit    chan struct{} // closed to end receive
 	decided chan struct{} // closed when receive has a value, which is published, or none
 }
 
-func (n *chanNode[T]) receive(ch <-chan T) {
+// receive is given the channels, which a settled future does not keep.
+func (n *chanNode[T]) receive(ch <-chan T, quit <-chan struct{}, decided chan<- struct{}) {
 	select {
 	case v, ok := <-ch:
 		n.received(v, ok)
-	case <-n.quit:
-		close(n.decided)
+	case <-quit:
+		close(decided)
 	}
 }
 
@@ -496,32 +634,61 @@ func (n *chanNode[T]) received(v T, open bool) {
 	}
 	w, _ := n.f.core.Begin() // a cancel waits for decided
 	n.f.val = v
+	decided := n.decided
+	n.quit, n.decided = nil, nil
 	list := n.f.core.Publish(w, fail)
-	if n.decided != nil {
-		close(n.decided)
+	if decided != nil {
+		close(decided)
 	}
 	if list != nil {
 		settle.Drain(&n.f.core, list)
 	}
 }
 
-// Fire stops the receiving goroutine, and waits for what it has to say, which
-// depends on no user code.
+// Fire stops the receiving goroutine, and waits until that has published a
+// value or has none, which depends on no user code.
 func (n *chanNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	close(n.quit)
-	<-n.decided
-	return n.end(left)
+	w, ok := n.f.core.Begin()
+	if !ok {
+		return nil, nil
+	}
+	quit, decided := n.quit, n.decided
+	n.f.core.Unlock(w)
+	close(quit)
+	<-decided
+	if w, ok = n.f.core.Begin(); !ok {
+		return nil, nil
+	}
+	n.quit, n.decided = nil, nil
+	return &n.f.core, n.f.core.Publish(w, left)
 }
 
+// fromContext watches a context for a future, which is an allocation of its own
+// for the reason of goNode.
 type fromContext struct {
-	root[struct{}]
+	f    *Future[struct{}]
+	link settle.Link
 	stop func() bool
 }
+
+func (n *fromContext) ended(ctx context.Context) {
+	fail := settle.NewFailure(context.Cause(ctx))
+	fail.Expected = true
+	n.f.fail(fail)
+}
+
+// Source is nil: the future is canceled itself.
+func (n *fromContext) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // Fire detaches n from the context.
 func (n *fromContext) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	n.stop()
-	return n.end(left)
+	return settleFailed(&n.f.core, left)
+}
+
+// Abort is not called: Fire runs no user code.
+func (n *fromContext) Abort(err error) (*settle.Core, *settle.Link) {
+	return settleFailed(&n.f.core, settle.NewFailure(err))
 }
 
 // bridge is the one bridge of f, nil if f is settled.

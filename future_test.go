@@ -652,3 +652,104 @@ func TestWithContext(t *testing.T) {
 		kit.AwaitError(t, twill.Rejected[int](kit.ErrFirst).WithContext(context.Background()), kit.ErrFirst)
 	})
 }
+
+// A value that comes after the cancel is discarded, while the pool still has the
+// function; a value that is used is not, nor is one beside an error.
+func TestGoWithDiscardsLateValues(t *testing.T) {
+	reports := kit.CollectReports(t)
+	for name, c := range map[string]struct {
+		cancel bool
+		err    error
+		want   []int
+	}{
+		"in time":                 {false, nil, nil},
+		"late":                    {true, nil, []int{7}},
+		"late, and with an error": {true, kit.ErrFirst, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var pool twill.Pool
+				var discarded []int
+				gate := make(chan struct{})
+				f := twill.GoWith(t.Context(), func(context.Context) (int, error) { <-gate; return 7, c.err }, &twill.GoOptions[int]{
+					Pool: &pool,
+					Discard: func(v int) {
+						discarded = append(discarded, v)
+						require.Equal(t, 1, pool.Len())
+						panic(kit.ErrBoom) // which is reported, and no more
+					},
+				})
+				if c.cancel {
+					require.True(t, f.Cancel(nil))
+				}
+				close(gate)
+				kit.AwaitValue(t, pool.Empty(), struct{}{})
+				require.Equal(t, c.want, discarded)
+				if !c.cancel {
+					kit.RequireValue(t, 7, f)
+				}
+			})
+		})
+	}
+	reports.Await(t, kit.ErrBoom)
+	require.Len(t, reports.Of(kit.ErrBoom), 1)
+}
+
+func TestNoValue(t *testing.T) {
+	fail := twill.Go(t.Context(), twill.NoValue(func(context.Context) error { return kit.ErrBoom }))
+	kit.AwaitError(t, fail, kit.ErrBoom)
+	kit.AwaitValue(t, twill.Go(t.Context(), twill.NoValue(func(context.Context) error { return nil })), struct{}{})
+	_, err := twill.Retry(t.Context(), twill.NoValue(func(context.Context) error { return nil }), nil)
+	require.NoError(t, err)
+	q := twill.NewResizableDispatchQueue(twill.NoValueArg(func(_ context.Context, n int) error { return nil }), nil)
+	kit.AwaitValue(t, &kit.PutJob(t, q, 1, 0).Future, struct{}{})
+	require.Panics(t, func() { twill.NoValue(nil) })
+	require.Panics(t, func() { twill.NoValueArg[int](nil) })
+}
+
+// lateContext is a context whose Done is closed, and whose Err is not set.
+type lateContext struct{ context.Context }
+
+func (lateContext) Done() <-chan struct{} {
+	done := make(chan struct{})
+	close(done)
+	return done
+}
+
+func (lateContext) Err() error { return nil }
+
+// An Await that gives up says so.
+func TestAwaitThatGivesUpReturnsAnError(t *testing.T) {
+	f := twill.NewPromise[int]().Future()
+	_, err := f.Await(lateContext{t.Context()})
+	require.Equal(t, context.Canceled, err)
+	require.Zero(t, kit.Listeners(f))
+}
+
+// The methods of a context are user code, and may use the future that is
+// awaited.
+func TestAwaitCallsTheContextWithoutALock(t *testing.T) {
+	p := twill.NewPromise[int]()
+	ctx := &usingContext{Context: t.Context(), f: p.Future()}
+	kit.Watchdog(t, func() {
+		_, err := p.Future().Await(ctx)
+		require.ErrorIs(t, err, kit.ErrBoom)
+	})
+	require.Zero(t, kit.Listeners(p.Future()))
+}
+
+type usingContext struct {
+	context.Context
+	f *twill.Future[int]
+}
+
+func (c *usingContext) use() {
+	c.f.Poll()
+	c.f.Shield().Cancel(nil)
+}
+
+func (c *usingContext) Done() <-chan struct{} { c.use(); return lateContext{}.Done() }
+
+func (c *usingContext) Err() error { c.use(); return kit.ErrBoom }
+
+func (c *usingContext) Value(any) any { c.use(); return nil }

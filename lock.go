@@ -427,7 +427,7 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 		}
 		n := newGoNode[T](ctx)
 		go n.runHolding(release, fn)
-		return &n.f
+		return n.f
 	})
 }
 

@@ -78,32 +78,8 @@ func (p *Pool) Add(f AnyFuture) error {
 	if core == nil {
 		panic("twill: Add of a nil future")
 	}
-	m := &poolMember{pool: p, f: f, core: core}
-	m.link.Do = m
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
+	if !p.add(f, core, false) {
 		return ErrClosed
-	}
-	if p.members[core] != nil || core.Settled() {
-		p.mu.Unlock()
-		return nil
-	}
-	if p.members == nil {
-		p.members = make(map[*settle.Core]*poolMember)
-	}
-	m.added = time.Now() // in the order of adding
-	p.members[core] = m
-	p.order.PushBack(m)
-	p.added++
-	p.peak = max(p.peak, p.order.Len())
-	tell := p.marks.Watch(p.order.Len(), p.opts.Low, p.opts.High)
-	p.mu.Unlock()
-	if tell {
-		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
-	}
-	if !core.Add(&m.link, 0) {
-		settle.Run(m, nil) // it has settled since
 	}
 	return nil
 }
@@ -198,6 +174,51 @@ func (p *Pool) wait(now bool) *Future[struct{}] {
 	w.init(p)
 	p.waiting.PushBack(w)
 	return &w.f
+}
+
+// add puts f, whose core it is given, into the pool, which may be closed if
+// closed is true. It reports whether the pool is open.
+func (p *Pool) add(f AnyFuture, core *settle.Core, closed bool) (open bool) {
+	m := &poolMember{pool: p, f: f, core: core}
+	m.link.Do = m
+	p.mu.Lock()
+	open = !p.closed
+	if !open && !closed || p.members[core] != nil || core.Settled() {
+		p.mu.Unlock()
+		return open
+	}
+	if p.members == nil {
+		p.members = make(map[*settle.Core]*poolMember)
+	}
+	m.added = time.Now() // in the order of adding
+	p.members[core] = m
+	p.order.PushBack(m)
+	p.added++
+	p.peak = max(p.peak, p.order.Len())
+	tell := p.marks.Watch(p.order.Len(), p.opts.Low, p.opts.High)
+	p.mu.Unlock()
+	if tell {
+		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
+	}
+	if !core.Add(&m.link, 0) {
+		settle.Run(m, nil) // it has settled since
+	}
+	return open
+}
+
+// running is a function of GoIn in a pool. A CancelAll cancels its future.
+type running struct {
+	AnyFuture
+	returned Future[struct{}] // settles when the function has returned
+}
+
+func (r *running) base() *settle.Core { return &r.returned.core }
+
+// enter puts the function whose future is f into the pool, and reports whether
+// that is open.
+func (p *Pool) enter(f AnyFuture) (r *running, open bool) {
+	r = &running{AnyFuture: f}
+	return r, p.add(r, r.base(), true)
 }
 
 // poolMember is a future in a pool.

@@ -388,3 +388,71 @@ func TestPoolEmptyWaitAfterTheEnd(t *testing.T) {
 		require.Equal(t, kit.ErrBoom, <-errs)
 	}
 }
+
+// The pool of a GoIn is not empty before its function has returned.
+func TestGoInWaitsForTheFunction(t *testing.T) {
+	for name, end := range map[string]func(pool *twill.Pool, f *twill.Future[int], gate chan error){
+		"returned": func(_ *twill.Pool, _ *twill.Future[int], gate chan error) { gate <- nil },
+		"failed":   func(_ *twill.Pool, _ *twill.Future[int], gate chan error) { gate <- kit.ErrBoom },
+		"canceled": func(_ *twill.Pool, f *twill.Future[int], gate chan error) { f.Cancel(nil); gate <- nil },
+		"canceled with the pool": func(pool *twill.Pool, f *twill.Future[int], gate chan error) {
+			pool.CancelAll(kit.ErrFirst)
+			_, err := f.Await(context.Background())
+			require.ErrorIs(t, err, kit.ErrFirst)
+			gate <- nil
+		},
+		"panicked": func(_ *twill.Pool, _ *twill.Future[int], gate chan error) { close(gate) },
+		"exited":   func(_ *twill.Pool, f *twill.Future[int], gate chan error) { f.Cancel(nil); gate <- twill.ErrGoexit },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var pool twill.Pool
+				gate, returned := make(chan error), false
+				f := twill.GoIn(&pool, t.Context(), func(context.Context) (int, error) {
+					defer func() { returned = true }()
+					err, ok := <-gate
+					switch {
+					case !ok:
+						panic(kit.ErrBoom)
+					case err == twill.ErrGoexit:
+						runtime.Goexit()
+					}
+					return 1, err
+				})
+				require.Equal(t, 1, pool.Len())
+				empty := pool.Empty()
+				empty.Tap(func(struct{}, error) { require.True(t, returned) })
+				if name != "canceled with the pool" && name != "returned" {
+					f.Cancel(nil)
+					synctest.Wait()
+					kit.RequirePending(t, empty)
+				}
+				end(&pool, f, gate)
+				kit.AwaitValue(t, empty, struct{}{})
+				require.Zero(t, pool.Len())
+			})
+		})
+	}
+}
+
+// After Close the function is called all the same: it may own what it has to
+// release.
+func TestGoInOfAClosedPool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pool twill.Pool
+		pool.Close()
+		gate := make(chan struct{})
+		var cause error
+		f := twill.GoIn(&pool, t.Context(), func(ctx context.Context) (int, error) {
+			<-gate
+			cause = context.Cause(ctx)
+			return 1, nil
+		})
+		kit.RequireFailure(t, twill.ErrClosed, f)
+		empty := pool.Empty()
+		kit.RequirePending(t, empty)
+		close(gate)
+		kit.AwaitValue(t, empty, struct{}{})
+		require.Equal(t, twill.ErrClosed, cause)
+	})
+}

@@ -151,6 +151,28 @@ func TestTheContextEndedFirst(t *testing.T) {
 	}
 }
 
+// goRow is the row of a function that starts fn on a goroutine of its own.
+func goRow(start func(context.Context, func(context.Context) (int, error)) *twill.Future[int]) contextRow {
+	return contextRow{
+		want: keeps, why: "fn is always called, as it may own what it has to release",
+		before: func(t *testing.T, e *end) error {
+			e.now()
+			return errorOf(start(e.ctx, func(ctx context.Context) (int, error) {
+				require.Error(t, ctx.Err())
+				return 1, nil
+			}))
+		},
+		event: "return",
+		after: func(_ *testing.T, e *end) error {
+			gate := make(chan struct{})
+			f := start(e.ctx, func(context.Context) (int, error) { <-gate; return 1, nil })
+			e.now()
+			close(gate)
+			return errorOf(f)
+		},
+	}
+}
+
 // takesContext is the names of all exported functions and methods with a
 // parameter of type context.Context, and of all such fields of exported structs.
 func takesContext(t *testing.T) (names []string) {
@@ -320,23 +342,27 @@ func contextRows() map[string]contextRow {
 				return errorOf(f)
 			},
 		},
-		"Go": {
-			want: keeps, why: "fn is always called, as it may own what it has to release",
-			before: func(t *testing.T, e *end) error {
+		"Go": goRow(twill.Go[int]),
+		"GoIn": goRow(func(ctx context.Context, fn func(context.Context) (int, error)) *twill.Future[int] {
+			return twill.GoIn(new(twill.Pool), ctx, fn)
+		}),
+		"GoWith": goRow(func(ctx context.Context, fn func(context.Context) (int, error)) *twill.Future[int] {
+			return twill.GoWith(ctx, fn, &twill.GoOptions[int]{Pool: new(twill.Pool), Discard: func(int) {}})
+		}),
+		"NoValue": {
+			want: keeps, why: "it makes another function of fn",
+			before: func(_ *testing.T, e *end) error {
 				e.now()
-				f := twill.Go(e.ctx, func(ctx context.Context) (int, error) {
-					require.Error(t, ctx.Err())
-					return 1, nil
-				})
-				return errorOf(f)
+				_, err := twill.NoValue(func(context.Context) error { return nil })(e.ctx)
+				return err
 			},
-			event: "return",
-			after: func(_ *testing.T, e *end) error {
-				gate := make(chan struct{})
-				f := twill.Go(e.ctx, func(context.Context) (int, error) { <-gate; return 1, nil })
+		},
+		"NoValueArg": {
+			want: keeps, why: "it makes another function of fn",
+			before: func(_ *testing.T, e *end) error {
 				e.now()
-				close(gate)
-				return errorOf(f)
+				_, err := twill.NoValueArg(func(context.Context, int) error { return nil })(e.ctx, 1)
+				return err
 			},
 		},
 		"NewInit": {
