@@ -970,25 +970,28 @@ func TestMapNeverEndsSilently(t *testing.T) {
 			require.Equal(t, 3, taken, "no value is taken after the end")
 		})
 		t.Run(name+" at an end while the sequence waits", func(t *testing.T) {
-			ctx, cancel := context.WithCancelCause(t.Context())
-			defer cancel(nil)
-			seq := func(yield func(int) bool) {
-				if !yield(0) {
-					return
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				defer cancel(nil)
+				seq := func(yield func(int) bool) {
+					if !yield(0) {
+						return
+					}
+					cancel(kit.ErrBoom)
+					yield(1)
 				}
-				cancel(kit.ErrBoom)
-				yield(1)
-			}
-			var called kit.Record[int]
-			_, errs := failures(mapped(ctx, seq, 3, func(_ context.Context, n int) (int, error) {
-				called.Add(n)
-				return n, nil
-			}))
-			require.NotEmpty(t, errs)
-			for _, err := range errs {
-				require.Equal(t, kit.ErrBoom, err)
-			}
-			require.NotContains(t, called.All(), 1)
+				var called kit.Record[int]
+				_, errs := failures(mapped(ctx, seq, 3, func(_ context.Context, n int) (int, error) {
+					called.Add(n)
+					return n, nil
+				}))
+				require.NotEmpty(t, errs)
+				for _, err := range errs {
+					require.Equal(t, kit.ErrBoom, err)
+				}
+				synctest.Wait()
+				require.NotContains(t, called.All(), 1)
+			})
 		})
 		t.Run(name+" that saw all", func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
