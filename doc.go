@@ -88,8 +88,9 @@
 //
 // # Choosing a primitive
 //
-//   - [All], [AllSettled], [Any], [First], [AllMap] and [AllSettledMap] make one future
-//     of several; [AsCompleted], [Map] and [MapCompleted] iterate over several.
+//   - [All], [AllSettled], [Any], [First], [Some], [AllMap] and [AllSettledMap]
+//     make one future of several; [Join] and [Combine] of several types, jobs
+//     among them. [AsCompleted], [Map] and [MapCompleted] iterate over several.
 //     [DeferredList] has the flags of Twisted's.
 //   - [Pool] is the set of futures in flight, and says when it is empty.
 //   - [ResizableDispatchQueue] runs jobs by priority through a pipeline whose
