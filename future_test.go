@@ -653,8 +653,8 @@ func TestWithContext(t *testing.T) {
 	})
 }
 
-// A value that comes after the cancel is discarded, while the pool still has the
-// function; a value that is used is not, nor is one beside an error.
+// A value that comes after the cancel is discarded, while the pool still has
+// the function; a value that is used is not, nor is one beside an error.
 func TestGoWithDiscardsLateValues(t *testing.T) {
 	reports := kit.CollectReports(t)
 	for name, c := range map[string]struct {

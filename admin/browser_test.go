@@ -432,7 +432,7 @@ func TestBrowserKeyboard(t *testing.T) {
 		b.run(chromedp.KeyEvent("\t"))
 		if eval[string](b, "document.activeElement.id") == "f-width" {
 			b.run(chromedp.KeyEvent("7"))
-			// A list that is fetched again takes the focus from nobody.
+			// A list that is fetched again leaves the focus where it is.
 			time.Sleep(2500 * time.Millisecond)
 			require.Equal(t, "f-width7", eval[string](b, "document.activeElement.id + document.activeElement.value"))
 			b.run(chromedp.KeyEvent("\r"))

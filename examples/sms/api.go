@@ -34,8 +34,8 @@ func (s *server) postMessage(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// postFile takes the messages of a CSV file: a text/csv body, or the form of the
-// page. Lines that cannot be sent are skipped and listed.
+// postFile takes the messages of a CSV file: a text/csv body, or the form of
+// the page. Lines that cannot be sent are skipped and listed.
 func (s *server) postFile(w http.ResponseWriter, r *http.Request) {
 	drafts, skipped, err := readFile(r)
 	switch {

@@ -131,8 +131,8 @@ func (o *Outbox) Accept(typed Draft) (Message, error) {
 	return messages[0], nil
 }
 
-// AcceptAll takes messages whose drafts were checked, in their order, or none of
-// them. The error is [ErrStopping], [ErrFull] or [ErrNotSaved].
+// AcceptAll takes messages whose drafts were checked, in their order, or none
+// of them. The error is [ErrStopping], [ErrFull] or [ErrNotSaved].
 func (o *Outbox) AcceptAll(drafts []Draft) ([]Message, error) {
 	o.filing.Lock()
 	defer o.filing.Unlock()
@@ -347,9 +347,9 @@ func (o *Outbox) changeAll(ids []string, change func(id string) (then func(), er
 	return changed, err
 }
 
-// CancelMatching cancels, as [Outbox.Cancel] does, each message that matches. It
-// returns how many it canceled, and for how many it came too late. The error is
-// [ErrNotSaved].
+// CancelMatching cancels, as [Outbox.Cancel] does, each message that matches.
+// It returns how many it canceled, and for how many it came too late. The error
+// is [ErrNotSaved].
 func (o *Outbox) CancelMatching(f Filter) (canceled, late int, err error) {
 	return o.changeMatching(o.Matching(f), o.cancel)
 }

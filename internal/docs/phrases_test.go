@@ -272,8 +272,13 @@ func checkMarkdown(text string) (findings []string) {
 		findings = append(findings, p.checkWidth(0, markdownWidth)...)
 		p = paragraph{}
 	}
-	fenced := false
+	fenced, hidden := false, false
 	for i, line := range strings.Split(text, "\n") {
+		if hidden || line == "<!-- with" { // code that a reader does not see
+			flush()
+			hidden = line != "-->"
+			continue
+		}
 		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
 		item := listItem.MatchString(line)
 		switch {

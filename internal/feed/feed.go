@@ -45,8 +45,9 @@ func (fs *Feeds[E]) Close() {
 }
 
 // Subscribe adds a reader that receives what is pushed from now on, until ctx
-// ends, and nothing if ctx has ended. A limit above 0 bounds what waits for the reader: beyond it the oldest
-// is dropped. mu is the owner's lock; the caller must not hold it.
+// ends, and nothing if ctx has ended. A limit above 0 bounds what waits for the
+// reader: beyond it the oldest is dropped. mu is the owner's lock; the caller
+// must not hold it.
 func (fs *Feeds[E]) Subscribe(ctx context.Context, mu *sched.Mutex, limit int) *Feed[E] {
 	f := &Feed[E]{mu: mu, from: fs, ctx: ctx, limit: limit, more: make(chan struct{}, 1)}
 	ended := ctx.Err() != nil // user code, and not for the lock

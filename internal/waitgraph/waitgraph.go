@@ -76,7 +76,8 @@ func (n *Node) Return() { n.returned.Store(true) }
 // Returned reports whether the call has returned.
 func (n *Node) Returned() bool { return n.returned.Load() }
 
-// leadsTo reports whether n is goal or waits for it, directly or through others.
+// leadsTo reports whether n is goal or waits for it, directly or through
+// others.
 func (n *Node) leadsTo(goal *Node) bool {
 	if n == goal {
 		return true

@@ -172,7 +172,8 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
 }
 
-// plain is a text for a terminal: what could steer that is written as an escape.
+// plain is a text for a terminal: what could steer that is written as an
+// escape.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {

@@ -66,6 +66,7 @@ var imports = map[string]string{
 	"fmt":          "fmt",
 	"http":         "net/http",
 	"io":           "io",
+	"iter":         "iter",
 	"log":          "log",
 	"maps":         "maps",
 	"os":           "os",

@@ -36,8 +36,8 @@ func (k *keep) res() *kit.Resource {
 
 type keptKey struct{}
 
-// ctx returns a context with something that must be collected. It has not ended, and
-// its cancel function does not keep it.
+// ctx returns a context with something that must be collected. It has not
+// ended, and its cancel function does not keep it.
 func (k *keep) ctx() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	k.cancels = append(k.cancels, cancel)
