@@ -30,6 +30,7 @@ var arguments = map[string][]string{
 
 // Arguments with which a program would go on for long after its first output.
 var endless = map[string][]string{
+	"crawler":    {"-latency", "500ms"},
 	"fetcher":    {"-latency", "500ms"},
 	"poetry":     {"-delay", "1h"},
 	"sequential": {"-delay", "1h"},
