@@ -525,7 +525,7 @@ func parseCursor(text string) (c cursor, err error) {
 type listRequest struct {
 	states []twill.JobState
 	state  string
-	filter *Filter
+	filter *jobFilter
 	cursor cursor
 	limit  int
 }
@@ -539,7 +539,7 @@ func parseList(q url.Values, defaultLimit int) (lr listRequest, err error) {
 		}
 	}
 	if text := strings.TrimSpace(q.Get("filter")); text != "" {
-		if lr.filter, err = ParseFilter(text); err != nil {
+		if lr.filter, err = parseFilter(text); err != nil {
 			return lr, err
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/twillgo/twill"
 )
@@ -56,6 +57,8 @@ type DispatchQueue[A, R any] struct {
 	ended []endedJob[A]  // a ring
 	next  int            // where the next ended job goes, if the ring is full
 	byID  map[string]int // where in the ring
+
+	shown shownJobs[A, R]
 }
 
 // endedJob is a job that has ended. The job itself is not kept: as long as it
@@ -152,13 +155,17 @@ func errorOf[A, R any](j *twill.Job[A, R]) error {
 // each job by itself.
 func (d *DispatchQueue[A, R]) PendingJobs(from int) iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
-		const first = 1000
-		page := d.PendingPage(from, first)
-		if !d.yieldAll(page, twill.JobPending, yield) || len(page) < first {
-			return
+		// A page costs as much as all before it, and the whole list a sort. Most
+		// readers want no more than a page or two.
+		for _, n := range []int{1000, 10_000} {
+			page := d.PendingPage(from, n)
+			if !d.yieldAll(page, twill.JobPending, yield) || len(page) < n {
+				return
+			}
+			from += n
 		}
 		rest := d.Pending()
-		d.yieldAll(rest[min(from+first, len(rest)):], twill.JobPending, yield)
+		d.yieldAll(rest[min(from, len(rest)):], twill.JobPending, yield)
 	}
 }
 
@@ -177,11 +184,53 @@ func (d *DispatchQueue[A, R]) yieldAll(jobs []*twill.Job[A, R], state twill.JobS
 		if r.State != state && state == twill.JobPending {
 			continue // it was started, or has ended, since the list was made
 		}
-		if !yield(jobID(j), d.show(r)) {
+		id := jobID(j)
+		d.shown.add(id, j)
+		if !yield(id, d.show(r)) {
 			return false
 		}
 	}
 	return true
+}
+
+// shownJobs are the jobs that were listed last, by id. Whoever acts on a job has
+// mostly seen it in a list, and an operation acts on each job that it comes to:
+// these are found without a search. It keeps no job in memory.
+type shownJobs[A, R any] struct {
+	mu   sync.Mutex
+	ids  []string // a ring
+	next int
+	jobs map[string]weak.Pointer[twill.Job[A, R]]
+}
+
+// maxShown is how many jobs are remembered.
+const maxShown = 10_000
+
+func (s *shownJobs[A, R]) add(id string, j *twill.Job[A, R]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old, ok := s.jobs[id]; ok && old.Value() == j {
+		return
+	}
+	if s.jobs == nil {
+		s.jobs = make(map[string]weak.Pointer[twill.Job[A, R]])
+	}
+	if len(s.ids) < maxShown {
+		s.ids = append(s.ids, id)
+	} else {
+		if s.ids[s.next] != id {
+			delete(s.jobs, s.ids[s.next])
+		}
+		s.ids[s.next] = id
+		s.next = (s.next + 1) % maxShown
+	}
+	s.jobs[id] = weak.Make(j)
+}
+
+func (s *shownJobs[A, R]) find(id string) *twill.Job[A, R] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.jobs[id].Value()
 }
 
 // EndedJobs implements [Queue].
@@ -219,6 +268,9 @@ func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
 }
 
 func (d *DispatchQueue[A, R]) find(idOrKey string) *twill.Job[A, R] {
+	if j := d.shown.find(idOrKey); j != nil {
+		return j
+	}
 	for _, jobs := range [][]*twill.Job[A, R]{d.Underway(), d.Pending()} {
 		for _, j := range jobs {
 			if jobID(j) == idOrKey || j.Key() == idOrKey && idOrKey != "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Filter selects jobs. The page, the API, the command line and actions on many
+// jobFilter selects jobs. The page, the API, the command line and actions on many
 // jobs use the same language: words separated by blanks, all of which must
 // match.
 //
@@ -27,7 +27,7 @@ import (
 //	-word, -key:user-5      not this
 //
 // Letters match in any case, except in id and key.
-type Filter struct {
+type jobFilter struct {
 	text  string
 	terms []filterTerm
 	all   bool
@@ -48,9 +48,9 @@ type filterTerm struct {
 	states []twill.JobState
 }
 
-// ParseFilter returns the filter with that text. An empty one is an error: to
+// parseFilter returns the filter with that text. An empty one is an error: to
 // select every job the text is "all".
-func ParseFilter(text string) (*Filter, error) {
+func parseFilter(text string) (*jobFilter, error) {
 	if len(text) > maxFilter {
 		return nil, badCommand{fmt.Sprintf("filter longer than %d bytes", maxFilter)}
 	}
@@ -64,7 +64,7 @@ func ParseFilter(text string) (*Filter, error) {
 	if len(words) > maxTerms {
 		return nil, badCommand{fmt.Sprintf("filter of more than %d words", maxTerms)}
 	}
-	f := &Filter{text: strings.TrimSpace(text)}
+	f := &jobFilter{text: strings.TrimSpace(text)}
 	for _, w := range words {
 		if w == (filterWord{text: "all"}) {
 			f.all = true
@@ -83,7 +83,7 @@ func ParseFilter(text string) (*Filter, error) {
 }
 
 // String returns the text of the filter.
-func (f *Filter) String() string { return f.text }
+func (f *jobFilter) String() string { return f.text }
 
 type filterWord struct {
 	negate bool
@@ -196,7 +196,7 @@ func (j *job) errorText() string {
 }
 
 // matches reports whether f selects j.
-func (f *Filter) matches(j *job, now time.Time) bool {
+func (f *jobFilter) matches(j *job, now time.Time) bool {
 	for i := range f.terms {
 		if f.terms[i].matches(j, now) == f.terms[i].negate {
 			return false
@@ -254,7 +254,7 @@ func containsFold(s, lower string) bool {
 
 // inStates reports whether f may select jobs in state s: a scan leaves the
 // others out.
-func (f *Filter) inStates(s twill.JobState) bool {
+func (f *jobFilter) inStates(s twill.JobState) bool {
 	for i := range f.terms {
 		if t := &f.terms[i]; t.field == "state" && slices.Contains(t.states, s) == t.negate {
 			return false

@@ -47,7 +47,7 @@ type operation struct {
 	id      string
 	entry   *entry
 	cmd     command
-	filter  *Filter         // nil if there are ids
+	filter  *jobFilter      // nil if there are ids
 	ids     map[string]bool // nil if there is a filter
 	who     string
 	started time.Time
@@ -184,7 +184,7 @@ func (p *Page) start(e *entry, cmd command, who string) (*operation, error) {
 		op.cmd.Priority = dry.cmd.Priority
 		op.cmd.Filter = dry.cmd.Filter
 	default:
-		f, err := ParseFilter(cmd.Filter)
+		f, err := parseFilter(cmd.Filter)
 		if err != nil {
 			return nil, err
 		}
@@ -382,7 +382,7 @@ func (p *Page) act(e *entry, action, id string, priority int, who, reason string
 // jobs yields the jobs of e that are in one of states and not ruled out by the
 // states of f, if there is one: the pending ones, without the first from, those
 // underway, and those that have ended.
-func (p *Page) jobs(e *entry, f *Filter, states []twill.JobState, from int) iter.Seq[*job] {
+func (p *Page) jobs(e *entry, f *jobFilter, states []twill.JobState, from int) iter.Seq[*job] {
 	wanted := func(s twill.JobState) bool {
 		return slices.Contains(states, s) && (f == nil || f.inStates(s))
 	}

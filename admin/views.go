@@ -174,7 +174,7 @@ type oldest struct {
 }
 
 // maxOldest is how many pending jobs are looked at to find the oldest ones.
-const maxOldest = 10_000
+const maxOldest = 1000
 
 // oldestOf are the ages of the oldest pending jobs for each priority, among the
 // first maxOldest, and whether these are all.
