@@ -103,6 +103,11 @@ func TestDocumentsNameTests(t *testing.T) {
 		code.Write(text)
 		return err
 	}))
+	for _, text := range documents(t) {
+		for _, b := range markdown.Blocks(text) { // a document may have tests of its own
+			code.WriteString(b.Code)
+		}
+	}
 	for path, text := range documents(t) {
 		for _, name := range testName.FindAllString(text, -1) {
 			// A name in a command is the beginning of several.
