@@ -2,7 +2,8 @@ package twill
 
 import (
 	"context"
-	"sync/atomic"
+	"errors"
+	"runtime"
 	"time"
 
 	"github.com/twillgo/twill/internal/settle"
@@ -116,40 +117,78 @@ func (f *Future[T]) CatchFuture(fn func(error) *Future[T]) *Future[T] {
 }
 
 // Timeout returns a future that settles as f does if that is within d, and
-// fails with a [*TimeoutError] otherwise. When the time is over, f is cancelled by the
-// rules of [Future.Cancel]; if its canceller gives a result, or a handler
-// between recovers, that is passed on. It mirrors addTimeout.
+// fails with a [*TimeoutError] otherwise. It mirrors addTimeout.
+//
+// After d, f is canceled as by [Future.Cancel]. The outcome of that cancel is
+// passed on if it is a value, because a canceller or a handler between has
+// answered with one. If the new future is pending when the cancel has returned -
+// a handler still runs, or has recovered by starting something new - it takes
+// the result of f if f has settled, and otherwise detaches from f and fails at
+// once. If nothing else depends on f, what f waits for by then is canceled, too;
+// work that has to finish is kept from that by a [Future.Shield]. So the new
+// future ends after d, plus the time for which the cancellers and handlers run
+// that this cancel calls.
+//
+// A value that comes later is dropped. Bound the acquisition of what has to be
+// released, as in Then(q.Get().Timeout(d), fn), and not what follows it.
 func (f *Future[T]) Timeout(d time.Duration) *Future[T] {
 	n := &timeoutNode[T]{after: d}
+	n.start(n, f)
+	if n.f.core.Settled() {
+		return &n.f
+	}
 	if d <= 0 {
-		n.start(n, f)
 		n.expire()
 		return &n.f
 	}
-	n.prepare(n, f)
-	n.timer = time.AfterFunc(d, n.expire)
-	n.attach()
-	if n.expired.Load() {
-		n.expire() // it came before there was anything to cancel
+	timer := time.AfterFunc(d, n.expire)
+	if w, ok := n.f.core.Begin(); ok {
+		n.timer = timer
+		n.f.core.Unlock(w)
+	} else {
+		timer.Stop()
 	}
 	return &n.f
 }
 
-// WithContext returns a future that settles as f does, and that is cancelled
-// with [context.Cause] when ctx ends before.
+// WithContext returns a future that settles as f does if that is before ctx
+// ends, and otherwise fails with a [*CanceledError] for [context.Cause] of ctx.
+// A result that f has when WithContext is called is passed on even if ctx has
+// ended.
+//
+// When ctx ends, f is canceled as by [Future.Cancel], and the new future ends
+// with the outcome of that cancel, or at once, as described for
+// [Future.Timeout]. What is said there about values that come later, and about
+// the acquisition of what has to be released, holds here too.
 func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
 	if ctx == nil {
 		panic("twill: WithContext with a nil context")
 	}
+	return withContext(f, ctx, nil)
+}
+
+// withContext is WithContext that gives a value which f has got after the end of
+// ctx to drop, if that is not nil.
+func withContext[T any](f *Future[T], ctx context.Context, drop func(T)) *Future[T] {
 	n := &contextNode[T]{}
-	n.prepare(n, f)
-	ended := func() { n.f.Cancel(context.Cause(ctx)) }
-	if ctx.Err() == nil {
-		n.stop = context.AfterFunc(ctx, ended)
+	n.drop = drop
+	if f == nil || !f.core.Settled() {
+		n.ctx = ctx
 	}
-	n.attach()
+	n.start(n, f)
+	if n.f.core.Settled() {
+		return &n.f
+	}
 	if ctx.Err() != nil {
-		ended() // it may have ended before there was anything to cancel
+		n.expire()
+		return &n.f
+	}
+	stop := context.AfterFunc(ctx, n.expire)
+	if w, ok := n.f.core.Begin(); ok {
+		n.stop = stop
+		n.f.core.Unlock(w)
+	} else {
+		stop()
 	}
 	return &n.f
 }
@@ -163,30 +202,20 @@ func (f *Future[T]) Shield() *Future[T] {
 	return &n.f
 }
 
-// Executor runs functions: each on its own goroutine, on one of a bounded
-// number, or one after another on an event loop. *sync.WaitGroup is one, and so
-// are the pools of several packages. Go must run f exactly once, then or later.
-type Executor interface {
-	Go(f func())
-}
-
-// ExecutorFunc makes an [Executor] of a function.
-type ExecutorFunc func(f func())
-
-// Go calls e(f).
-func (e ExecutorFunc) Go(f func()) { e(f) }
-
-// Goroutines is the [Executor] that starts a goroutine for each function.
-var Goroutines Executor = ExecutorFunc(func(f func()) { go f() })
-
-// Via returns a future that settles as f does, on the executor: the handlers
-// added to it, and what follows them, run there instead of on the goroutine that
-// settles f. If the executor's Go panics, the future fails with that.
-func (f *Future[T]) Via(ex Executor) *Future[T] {
-	if ex == nil {
-		panic("twill: Via with a nil executor")
+// Via returns a future that settles as f does, in a function that run is called
+// with: the handlers added to the new future, and what follows them, run where
+// run runs its argument, instead of on the goroutine that settles f. run must
+// call its argument once, now or later; the Go methods of [sync.WaitGroup] and of
+// an errgroup do, and so does func(fn func()) { go fn() }. If run panics, the
+// new future fails with that.
+//
+// A Cancel, a Timeout or the end of a context ends a future whose function waits
+// to be run at once, and runs its handlers on its own goroutine.
+func (f *Future[T]) Via(run func(func())) *Future[T] {
+	if run == nil {
+		panic("twill: Via with a nil function")
 	}
-	n := &viaNode[T]{ex: ex}
+	n := &viaNode[T]{run: run}
 	n.start(n, f)
 	return &n.f
 }
@@ -201,13 +230,6 @@ type derived[T, U any] struct {
 
 // start hangs n, the node that d is embedded in, on src.
 func (d *derived[T, U]) start(n settle.Node, src *Future[T]) {
-	d.prepare(n, src)
-	d.attach()
-}
-
-// prepare is the first half of start: from here on d may be cancelled, though
-// that finds no link to go on by.
-func (d *derived[T, U]) prepare(n settle.Node, src *Future[T]) {
 	if src == nil {
 		panic("twill: nil future")
 	}
@@ -215,13 +237,48 @@ func (d *derived[T, U]) prepare(n settle.Node, src *Future[T]) {
 	d.src = src
 	d.link.Do = n
 	d.f.core.SetUp(&d.link)
+	if !src.core.Add(&d.link, 1) {
+		settle.Run(n, nil)
+	}
 }
 
-// attach is the second half. Between the two, only the caller knows d, and so
-// src is still there.
-func (d *derived[T, U]) attach() {
-	if !d.src.core.Add(&d.link, 1) {
-		settle.Run(d.link.Do, nil)
+// requests keeps the cancels that have passed a future which goes from one
+// source to another, or to something else, for what it comes to wait for: the
+// first that is not answered, and the latest. The lock of the future guards it.
+type requests struct{ ask, later *settle.Failure }
+
+// note is called by Source.
+func (r *requests) note(ask *settle.Failure) {
+	switch {
+	case ask == nil || ask == r.ask:
+		return
+	case r.asked() == nil:
+		r.ask, r.later = ask, nil
+	default:
+		r.ask, r.later = r.asked(), ask
+	}
+	ask.Hold()
+}
+
+// asked is the first cancel that was not answered, nil if there is none.
+func (r *requests) asked() *settle.Failure {
+	for _, ask := range []*settle.Failure{r.ask, r.later} {
+		if ask != nil && !ask.Answered() {
+			return ask
+		}
+	}
+	return nil
+}
+
+// pass is called when c, the future's core, has come to wait for something else,
+// and a cancel finds that: one that came before goes there, unless it was
+// answered by the outcome with which the future has gone on.
+func (r *requests) pass(c *settle.Core) {
+	w := c.Lock()
+	ask := r.asked()
+	c.Unlock(w)
+	if ask != nil {
+		c.Cancel(ask)
 	}
 }
 
@@ -344,17 +401,14 @@ type adoptNode[T, U any] struct {
 	derived[T, U]
 	onValue func(T) *Future[U] // one of these two, until it is called
 	onBoth  func(T, error) *Future[U]
-	inner   *Future[U]      // set and cleared under the lock of f
-	second  settle.Link     // the one on inner
-	ask     *settle.Failure // the first cancel that came by since src answered; under the lock of f
-	ran     bool            // the handler has returned
+	inner   *Future[U]  // set and cleared under the lock of f
+	second  settle.Link // the one on inner; not empty if the handler has returned
+	requests
 }
 
 // Source is the inner future once there is one.
 func (n *adoptNode[T, U]) Source(ask *settle.Failure) (*settle.Core, bool) {
-	if n.ask == nil {
-		n.ask = ask
-	}
+	n.note(ask)
 	if n.inner != nil {
 		return &n.inner.core, false
 	}
@@ -370,11 +424,6 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 		return n.take()
 	}
 	fail := n.incoming(left)
-	w := n.f.core.Lock()
-	if !settle.Stuck(w) {
-		n.ask = nil // it went to src, which has answered it
-	}
-	n.f.core.Unlock(w)
 	onValue, onBoth := n.onValue, n.onBoth
 	n.onValue, n.onBoth = nil, nil
 	var inner *Future[U]
@@ -387,7 +436,7 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 				if same != fail {
 					same.Take() // passed on, as one with the handler's
 				}
-				n.ran = true
+				n.second.Do = n
 				return n.fail(fail)
 			}
 		}
@@ -399,7 +448,6 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 	default:
 		inner = onValue(n.src.val)
 	}
-	n.ran = true
 	if inner == nil {
 		return n.fail(settle.NewFailure(errNoFuture))
 	}
@@ -421,13 +469,7 @@ func (n *adoptNode[T, U]) adopt(inner *Future[U]) (*settle.Core, *settle.Link) {
 	if c.Depends(&inner.core) && inner.core.Remove(&n.second, 1) {
 		return n.fail(settle.NewFailure(ErrCycle))
 	}
-	// A cancel that came by before the link was made has left its mark only.
-	if c.Stuck() {
-		w = c.Lock()
-		ask := n.ask
-		c.Unlock(w)
-		c.Cancel(ask)
-	}
+	n.pass(c)
 	return nil, nil
 }
 
@@ -439,7 +481,7 @@ func (n *adoptNode[T, U]) take() (*settle.Core, *settle.Link) {
 	}
 	c := &n.f.core
 	w := c.Lock()
-	n.src, n.inner, n.ask = nil, nil, nil
+	n.src, n.inner, n.requests = nil, nil, requests{}
 	n.f.val = inner.val
 	return c, c.Publish(w, nil)
 }
@@ -447,7 +489,7 @@ func (n *adoptNode[T, U]) take() (*settle.Core, *settle.Link) {
 func (n *adoptNode[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w := c.Lock()
-	n.src, n.inner, n.ask = nil, nil, nil
+	n.src, n.inner, n.requests = nil, nil, requests{}
 	return c, c.Publish(w, fail)
 }
 
@@ -455,53 +497,201 @@ func (n *adoptNode[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link
 // goroutine exits after the handler returned, in a canceller that adopt had to
 // run, that is not n's concern.
 func (n *adoptNode[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
-	if n.ran {
+	if n.second.Do != nil {
 		return nil, nil
 	}
 	return n.fail(settle.NewFailure(err))
 }
 
-type timeoutNode[T any] struct {
+// bound is a future that ends at some moment whatever happens upstream. As two
+// goroutines may fire it then, its outcome goes to the first of them.
+type bound[T any] struct {
 	derived[T, T]
-	after   time.Duration
-	timer   *time.Timer
-	expired atomic.Bool
+	request *settle.Failure // the cancel that ends it; under the lock of f
+	drop    func(T)         // is given a value that comes too late; may be nil
+}
+
+// end cancels upstream, and ends n, the node that b is embedded in, if the cancel
+// did not. again is the failure by which it ends then, and the request by which
+// upstream is canceled that the first request has let go on.
+func (b *bound[T]) end(n settle.Node, request, again *settle.Failure) {
+	c := &b.f.core
+	w, ok := c.Begin()
+	if !ok {
+		return
+	}
+	b.request = request
+	c.Unlock(w)
+	request.Bound()
+	defer b.detach(n, again) // even if a handler ends the goroutine
+	c.Cancel(request)
+}
+
+func (b *bound[T]) detach(n settle.Node, again *settle.Failure) {
+	src, _ := b.state()
+	if src == nil {
+		return
+	}
+	was, last := src.core.Detach(&b.link)
+	switch {
+	case was:
+		if last {
+			defer src.core.Cancel(settle.NewCancel(again.Err))
+		}
+		if drop := b.drop; drop != nil {
+			defer onSettled(&src.core, func() {
+				if src.core.Failure() == nil {
+					drop(src.val)
+				}
+			})
+		}
+		settle.Run(n, again)
+	case src.core.Settled():
+		settle.Run(n, nil)
+	}
+}
+
+// state is the source, nil if b has settled, and the request.
+func (b *bound[T]) state() (src *Future[T], request *settle.Failure) {
+	w := b.f.core.Lock()
+	src, request = b.src, b.request
+	b.f.core.Unlock(w)
+	return src, request
+}
+
+// settle settles b with the value of src or with fail, unless it has settled.
+func (b *bound[T]) settle(src *Future[T], fail *settle.Failure) (*settle.Core, *settle.Link) {
+	c := &b.f.core
+	w, ok := c.Begin()
+	if !ok {
+		return nil, nil
+	}
+	b.src, b.request = nil, nil
+	if fail == nil {
+		b.f.val = src.val
+	}
+	return c, c.Publish(w, fail)
+}
+
+type timeoutNode[T any] struct {
+	bound[T]
+	after time.Duration
+	timer *time.Timer // under the lock of f
 }
 
 func (n *timeoutNode[T]) expire() {
-	n.expired.Store(true)
-	n.f.Cancel(&TimeoutError{After: n.after})
+	err := &TimeoutError{After: n.after}
+	n.end(n, canceled(err), canceled(err))
 }
 
-// Fire passes the outcome on, and calls a cancel that was ours a timeout.
+// Fire passes the outcome on. A failure that tells of a cancel is a timeout if
+// the time was over.
 func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	if n.timer != nil {
-		n.timer.Stop()
+	c := &n.f.core
+	w := c.Lock()
+	src, request, timer := n.src, n.request, n.timer
+	c.Unlock(w)
+	if src == nil {
+		return nil, nil
 	}
-	fail := n.incoming(left)
-	if fail != nil && n.expired.Load() && isCancel(fail.Err) {
+	if timer != nil {
+		timer.Stop()
+	}
+	fail := left
+	if fail == nil {
+		fail = src.core.Failure()
+	}
+	if fail != nil && request != nil && isCancel(fail.Err) {
 		if fail.Incident {
 			report(fail.Err) // a timeout does not tell that a canceller panicked
 		}
-		timeout := settle.NewFailure(&TimeoutError{After: n.after})
-		timeout.Expected = fail.EndedWork()
-		fail = timeout
+		fail = n.timedOut(fail, request)
 	}
-	return pass(&n.derived, fail)
+	return n.settle(src, fail)
+}
+
+// timedOut is the failure of a future whose time was over when its source failed
+// with fail, to which request has led. What else the failure tells is kept.
+func (n *timeoutNode[T]) timedOut(fail, request *settle.Failure) *settle.Failure {
+	err := &TimeoutError{After: n.after}
+	if !fail.Canceled {
+		err.Err = fail.Err
+	}
+	timeout := settle.NewFailure(err)
+	timeout.Expected = fail.Expected || fail.EndedWork() || request.EndedWork()
+	fail.Take()
+	return timeout
 }
 
 type contextNode[T any] struct {
-	derived[T, T]
-	stop func() bool
+	bound[T]
+	ctx  context.Context // nil if src had settled before
+	stop func() bool     // under the lock of f, as late is
+	late bool            // src has settled before, but n was not fired
 }
 
-// Fire passes the outcome on.
-func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	if n.stop != nil {
-		n.stop()
-		n.stop = nil
+func (n *contextNode[T]) expire() {
+	c := &n.f.core
+	if src, _ := n.state(); src != nil && src.core.Settled() {
+		// Mostly n is about to be fired. If not, an earlier handler of src takes
+		// its time.
+		for i := 0; i < 100 && !c.Settled(); i++ {
+			runtime.Gosched()
+		}
+		w, ok := c.Begin()
+		if !ok {
+			return
+		}
+		n.late = true
+		c.Unlock(w)
 	}
-	return pass(&n.derived, n.incoming(left))
+	cause := context.Cause(n.ctx)
+	n.end(n, canceled(cause), canceled(cause))
+}
+
+// Fire passes the outcome on, unless ctx has ended before src settled. Which of
+// the two is noticed first does not matter.
+func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	c := &n.f.core
+	w := c.Lock()
+	src, request, stop, late := n.src, n.request, n.stop, n.late
+	c.Unlock(w)
+	if src == nil {
+		return nil, nil
+	}
+	if stop != nil {
+		stop()
+	}
+	if left != nil {
+		return n.settle(src, left)
+	}
+	fail := src.core.Failure()
+	if late || n.ctx == nil || n.ctx.Err() == nil || request != nil && request.Answered() {
+		return n.settle(src, fail)
+	}
+	ended := n.ended(fail)
+	core, list := n.settle(src, ended)
+	if fail == nil && core != nil && n.drop != nil {
+		n.drop(src.val)
+	}
+	return core, list
+}
+
+// ended is the failure of a future whose context has ended before its source
+// settled, with fail or a value. A failure that does not come from that is kept.
+func (n *contextNode[T]) ended(fail *settle.Failure) *settle.Failure {
+	cause := context.Cause(n.ctx)
+	switch {
+	case fail == nil:
+	case fail.Canceled && is(fail.Err, cause):
+		return fail
+	case !fail.Canceled && !is(fail.Err, cause) && !is(fail.Err, n.ctx.Err()):
+		fail.Take()
+		all := canceled(errors.Join(cause, fail.Err))
+		all.Incident = !fail.Expected
+		return all
+	}
+	return canceled(cause)
 }
 
 type shieldNode[T any] struct{ derived[T, T] }
@@ -516,21 +706,44 @@ func (n *shieldNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) 
 	return pass(&n.derived, n.incoming(left))
 }
 
+// viaNode listens to src first, and then waits for run to call what it was
+// called with.
 type viaNode[T any] struct {
 	derived[T, T]
-	ex Executor
+	requests
+	run func(func()) // nil once src has settled; under the lock of f
 }
 
-// Fire hands the outcome to the executor.
+// Source is nil once src has settled.
+func (n *viaNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
+	if n.run == nil {
+		return nil, false
+	}
+	n.note(ask)
+	return &n.src.core, false
+}
+
+// Fire passes the outcome to run, or ends the wait for that.
 func (n *viaNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	var val T
-	fail := n.incoming(left)
-	if fail == nil {
-		val = n.src.val
+	if left != nil {
+		return n.deliver(val, left)
 	}
-	ex := n.ex
-	n.ex = nil
-	ex.Go(func() {
+	c := &n.f.core
+	w := c.Lock()
+	src, run := n.src, n.run
+	n.run = nil
+	c.Unlock(w)
+	// From here on a cancel may end the future.
+	n.pass(c)
+	fail := src.core.Failure()
+	if fail == nil {
+		val = src.val
+	}
+	if c.Settled() {
+		return n.deliver(val, fail)
+	}
+	run(func() {
 		if core, list := n.deliver(val, fail); list != nil {
 			settle.Drain(core, list)
 		}
@@ -538,19 +751,23 @@ func (n *viaNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return nil, nil
 }
 
-// deliver settles n, unless the executor ran it before.
+// deliver settles n, unless it has ended before. A failure that comes too late
+// is reported, as that of a future that nothing waits for.
 func (n *viaNode[T]) deliver(v T, fail *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w, ok := c.Begin()
 	if !ok {
+		if fail != nil && (!fail.Canceled || fail.Incident) {
+			new(settle.Core).Preset(fail)
+		}
 		return nil, nil
 	}
-	n.src = nil
+	n.src, n.requests = nil, requests{}
 	n.f.val = v
 	return c, c.Publish(w, fail)
 }
 
-// Abort is called if the executor panics.
+// Abort is called if run panics or ends its goroutine.
 func (n *viaNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	var zero T
 	return n.deliver(zero, settle.NewFailure(err))

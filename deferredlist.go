@@ -532,7 +532,7 @@ type gather[T, R any] struct {
 	// Of the members that failed, where that does not decide: whether there is
 	// one that was not canceled, and one that is to be reported.
 	failures, loud atomic.Bool
-	asked          atomic.Pointer[settle.Failure] // the cancel that goes through the members
+	asked          atomic.Pointer[listCancel] // the cancel that goes through the members
 
 	onValue bool // the first value decides
 	onError bool // the first error decides
@@ -550,6 +550,36 @@ type gather[T, R any] struct {
 	val  R
 	fail *settle.Failure
 	gone int // members that were left
+	by   int // the member that decided, or allMembers
+}
+
+// listCancel is a cancel on its way through the members of a list.
+type listCancel struct {
+	fail    *settle.Failure                  // the request
+	members []atomic.Pointer[settle.Failure] // the requests made of it
+}
+
+// memberLeft stands for the request to a member that the cancel took the list
+// off, because others depend on the member.
+var memberLeft = settle.NewCancel(ErrCanceled)
+
+func init() { memberLeft.Answer() }
+
+const allMembers = -1
+
+// answered reports whether the outcome of member i, or of any of all members,
+// was caused by the cancel.
+func (c *listCancel) answered(i int) bool {
+	if i != allMembers {
+		r := c.members[i].Load()
+		return r != nil && r.Answered()
+	}
+	for i := range c.members {
+		if c.answered(i) {
+			return true
+		}
+	}
+	return false
 }
 
 // member is a gather's place on one future.
@@ -617,6 +647,8 @@ func (m *member[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		if fail = m.src.core.Failure(); fail != nil && g.takes {
 			fail.Take()
 		}
+	} else if ask := g.asked.Load(); ask != nil {
+		ask.members[m.i].Store(memberLeft)
 	}
 	if g.decided.Load() {
 		return nil, nil
@@ -635,7 +667,7 @@ func (g *gather[T, R]) succeeded(i int, v T) (*settle.Core, *settle.Link) {
 	if !g.decided.CompareAndSwap(false, true) {
 		return nil, nil
 	}
-	g.val = g.one(i, v)
+	g.val, g.by = g.one(i, v), i
 	return g.conclude()
 }
 
@@ -660,7 +692,7 @@ func (g *gather[T, R]) failed(i int, fail *settle.Failure) (*settle.Core, *settl
 	} else {
 		err = &IndexError{i, err}
 	}
-	g.fail = settle.Wrap(err, fail)
+	g.fail, g.by = settle.Wrap(err, fail), i
 	return g.conclude()
 }
 
@@ -677,6 +709,7 @@ func (g *gather[T, R]) count() (*settle.Core, *settle.Link) {
 		g.fail.Canceled, g.fail.Expected = !g.failures.Load(), !g.loud.Load()
 		g.fail.Incident = g.fail.Canceled && !g.fail.Expected
 	}
+	g.by = allMembers
 	if last {
 		g.gone = len(g.members) // no member is left to release
 	}
@@ -690,6 +723,9 @@ func (g *gather[T, R]) conclude() (*settle.Core, *settle.Link) {
 		m := &g.members[g.gone]
 		g.gone++
 		m.part()
+	}
+	if ask := g.asked.Load(); ask != nil && ask.answered(g.by) {
+		ask.fail.Answer()
 	}
 	c := &g.f.core
 	w, ok := c.Begin()
@@ -706,7 +742,7 @@ func (m *member[T, R]) part() {
 	ask := m.g.asked.Load()
 	switch {
 	case m.g.leaves && ask != nil:
-		c.Leave(&m.link, settle.NewCancel(ask.Err))
+		c.Leave(&m.link, ask.fail)
 	case m.g.leaves:
 		c.Leave(&m.link, notNeeded)
 	case ask != nil:
@@ -736,12 +772,22 @@ func (m *member[T, R]) Passive() bool { return !m.g.takes }
 // Source is nil: a list is found from below by the link of the gather.
 func (m *member[T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Source notes that a cancel goes to the members; there are several of them.
-func (g *gather[T, R]) Source(ask *settle.Failure) (*settle.Core, bool) {
-	if ask != nil {
-		g.asked.Store(ask)
-	}
+// Source is nil: there are several.
+func (g *gather[T, R]) Source(*settle.Failure) (*settle.Core, bool) {
 	return nil, false
+}
+
+// Ask notes that a cancel goes to the members.
+func (g *gather[T, R]) Ask(fail *settle.Failure) {
+	fail.Hold()
+	g.asked.Store(&listCancel{fail, make([]atomic.Pointer[settle.Failure], len(g.members))})
+}
+
+// Asked notes the request to member i.
+func (g *gather[T, R]) Asked(i int, fail *settle.Failure) {
+	if ask := g.asked.Load(); ask != nil {
+		ask.members[i].Store(fail)
+	}
 }
 
 // Member lets a cancel of the list go to the members.
@@ -755,14 +801,17 @@ func (g *gather[T, R]) Member(i int) (*settle.Core, *settle.Link) {
 // Fire is called when all members were asked to cancel. Those that are still
 // pending have answered by waiting for something else; they are not asked again.
 func (g *gather[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	g.asked.Store(nil)
 	if g.ends && g.decided.CompareAndSwap(false, true) {
-		for i := range g.members {
-			g.members[i].src.core.Remove(&g.members[i].link, 1)
+		if !left.IsBound() { // else conclude leaves them
+			for i := range g.members {
+				g.members[i].src.core.Remove(&g.members[i].link, 1)
+			}
+			g.gone = len(g.members)
 		}
-		g.fail, g.gone = left, len(g.members)
+		g.fail, g.by = left, allMembers
 		return g.conclude()
 	}
+	g.asked.Store(nil)
 	if g.decided.Load() && !g.leaves {
 		for i := range g.members {
 			g.members[i].part()

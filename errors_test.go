@@ -111,7 +111,7 @@ func TestUnhandled(t *testing.T) {
 				return twill.ThenFuture(twill.Resolved(0), kit.Returning(f))
 			},
 			func(f *twill.Future[int]) *twill.Future[int] {
-				return f.Via(twill.ExecutorFunc(func(f func()) { f() }))
+				return f.Via(func(f func()) { f() })
 			},
 		} {
 			failure := errors.New("canceller panicked")

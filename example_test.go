@@ -154,7 +154,7 @@ func ExampleFuture_Shield() {
 
 func ExampleFuture_Via() {
 	events := make(chan func(), 1) // an event loop
-	loop := twill.ExecutorFunc(func(f func()) { events <- f })
+	loop := func(f func()) { events <- f }
 	p := twill.NewPromise[int]()
 	p.Future().Via(loop).Tap(func(n int, _ error) { fmt.Println("on the loop:", n) })
 	p.Resolve(1)
@@ -320,24 +320,14 @@ func ExampleFromContext() {
 	// shutting down
 }
 
-// A sync.WaitGroup is an Executor: it waits for the handlers it runs.
-func ExampleExecutor() {
+// A sync.WaitGroup waits for the handlers that it runs.
+func ExampleFuture_Via_waitGroup() {
 	var handlers sync.WaitGroup
 	p := twill.NewPromise[string]()
-	p.Future().Via(&handlers).Tap(func(s string, _ error) { fmt.Println("stored", s) })
+	p.Future().Via(handlers.Go).Tap(func(s string, _ error) { fmt.Println("stored", s) })
 	p.Resolve("a page") // does not wait for the handler
 	handlers.Wait()
 	// Output: stored a page
-}
-
-// An event loop is a channel of functions.
-func ExampleExecutorFunc() {
-	events := make(chan func(), 1)
-	loop := twill.ExecutorFunc(func(f func()) { events <- f })
-	twill.Resolved("click").Via(loop).Tap(func(s string, _ error) { fmt.Println("on the loop:", s) })
-	handle := <-events
-	handle()
-	// Output: on the loop: click
 }
 
 // Futures of different types in one collection.

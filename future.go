@@ -409,6 +409,11 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	if !ok {
 		return false
 	}
+	if settle.Underway(w) {
+		if w, ok = f.answer(w); !ok {
+			return false
+		}
+	}
 	f.val = v
 	if fail == nil {
 		if f.core.PublishAlone(w) {
@@ -448,9 +453,31 @@ func (f *Future[T]) fail(fail *settle.Failure) bool {
 	return f.settle(zero, fail)
 }
 
-// A leaver listens to something in the name of a future that may be settled by
-// hand meanwhile; then it is told to leave.
+// A leaver listens to something for a future that may be settled by hand
+// before. Then its leave is called.
 type leaver interface{ leave() }
+
+// An answerer runs the cancellers of a future. It knows which request to cancel
+// is answered by the caller, if that is such a canceller and about to settle the
+// future.
+type answerer interface{ answering() *settle.Failure }
+
+// answer notes that f, whose canceller runs and whose lock is held with word w,
+// is about to be settled by it, if it is. The result is that of Begin.
+func (f *Future[T]) answer(w uint32) (uint32, bool) {
+	up := f.core.Up()
+	f.core.Unlock(w)
+	h, ok := up.Do.(answerer)
+	if !ok {
+		return f.core.Begin()
+	}
+	request := h.answering()
+	w, ok = f.core.Begin()
+	if ok && request != nil {
+		request.Answer()
+	}
+	return w, ok
+}
 
 // root is a future that is settled by hand and has something to do when it is
 // cancelled.

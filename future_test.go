@@ -162,7 +162,7 @@ func TestContractHandlersRunUnderNoLock(t *testing.T) {
 
 func TestContractHandlersMoveToAnExecutor(t *testing.T) {
 	var queue []func()
-	loop := twill.ExecutorFunc(func(f func()) { queue = append(queue, f) })
+	loop := func(f func()) { queue = append(queue, f) }
 	p := twill.NewPromise[int]()
 	var ran []int
 	f := p.Future().Via(loop)
@@ -174,10 +174,10 @@ func TestContractHandlersMoveToAnExecutor(t *testing.T) {
 	queue[0]() // an executor that runs it again does no harm
 	require.Equal(t, []int{1}, ran)
 	kit.AwaitValue(t, last, 2)
-	kit.AwaitError(t, twill.Rejected[int](kit.ErrBoom).Via(twill.Goroutines), kit.ErrBoom)
+	kit.AwaitError(t, twill.Rejected[int](kit.ErrBoom).Via(func(f func()) { go f() }), kit.ErrBoom)
 	var wg sync.WaitGroup
-	kit.AwaitValue(t, twill.Resolved(4).Via(&wg), 4)
-	broken := twill.ExecutorFunc(func(func()) { panic(kit.ErrBoom) })
+	kit.AwaitValue(t, twill.Resolved(4).Via(wg.Go), 4)
+	broken := func(func()) { panic(kit.ErrBoom) }
 	kit.AwaitError(t, twill.Resolved(4).Via(broken), kit.ErrBoom)
 }
 

@@ -117,8 +117,8 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 	// What came between naming the source and listening to it found no link.
 	if p.f.core.Settled() {
 		h.leave()
-	} else if ask := h.asked(); ask != nil {
-		p.f.core.Cancel(ask)
+	} else {
+		h.pass(&p.f.core)
 	}
 	return true
 }
@@ -127,12 +127,17 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 // The lock of f guards src, ask and the list of cancellers; the rest belongs to the
 // one goroutine that runs these.
 type hook[T any] struct {
-	link        settle.Link
-	f           *Future[T]
-	src         *Future[T] // set once, and not after a canceller was started
-	stale       bool       // a cancel that src has seen came before the following
-	ask         *settle.Failure
+	link  settle.Link
+	f     *Future[T]
+	src   *Future[T] // set once, and not after a canceller was started
+	stale bool       // a cancel that src has seen came before the following
+	requests
 	first, last *canceller
+
+	// The request that runs the cancellers and the goroutine on which it does,
+	// if the request is held below f; both under the lock of f.
+	request *settle.Failure
+	runner  uint64
 
 	val  T
 	fail *settle.Failure // what f is to be settled with when the cancellers are through
@@ -169,9 +174,7 @@ func (h *hook[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	if h.src == nil {
 		return nil, false
 	}
-	if h.ask == nil {
-		h.ask = ask
-	}
+	h.note(ask)
 	return &h.src.core, false
 }
 
@@ -197,6 +200,12 @@ func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	// A cancel that found no source has taken the right to start already.
 	if gone && (left != nil && h.src == nil || h.f.core.Starts()) {
 		h.val, h.fail = val, fail
+		if left != nil && left.Held() {
+			runner := settle.Goroutine()
+			w := h.f.core.Lock()
+			h.request, h.runner = left, runner
+			h.f.core.Unlock(w)
+		}
 		return h.cancel()
 	}
 	return h.end(val, fail)
@@ -257,6 +266,19 @@ func (h *hook[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return h.cancel()
 }
 
+// answering is the request that an outcome answers which the caller is about to
+// give to f, whose cancellers run: the caller is one of them. It is nil if the
+// outcome comes from another goroutine, as that of work that was not stopped yet.
+func (h *hook[T]) answering() *settle.Failure {
+	w := h.f.core.Lock()
+	request, runner := h.request, h.runner
+	h.f.core.Unlock(w)
+	if request == nil || runner != settle.Goroutine() {
+		return nil
+	}
+	return request
+}
+
 func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &h.f.core
 	w, ok := c.Begin()
@@ -264,6 +286,9 @@ func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) 
 		return nil, nil
 	}
 	h.f.val = val
+	if h.request != nil && fail != nil && fail.Canceled {
+		h.request.Answer() // fail may be another record, if a canceller panicked
+	}
 	list := c.Publish(w, fail)
 	h.leave()
 	return c, list

@@ -83,7 +83,7 @@ type retryNode[T any] struct {
 	attempt bool                    // what it waits for is an attempt, not a pause
 	cancel  context.CancelCauseFunc // ends the context of that attempt; may be nil
 	stop    context.CancelFunc      // and its timer; may be nil
-	ask     *settle.Failure         // the first cancel that came by; under the lock of f
+	requests
 }
 
 // canceled is the reason if a cancel came by.
@@ -200,9 +200,7 @@ type retryWait[T any] struct {
 
 // Source is what the call waits for.
 func (w *retryWait[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
-	if w.n.ask == nil {
-		w.n.ask = ask
-	}
+	w.n.note(ask)
 	return &w.src.core, false
 }
 
@@ -247,13 +245,7 @@ func (w *retryWait[T]) hand(src *Future[T]) (_ *settle.Core, _ *settle.Link, ok 
 		core, list := n.fail(ErrCycle)
 		return core, list, true
 	}
-	// A cancel that came by before the link was made has left its mark only.
-	if c.Stuck() {
-		word = c.Lock()
-		ask := n.ask
-		c.Unlock(word)
-		c.Cancel(ask)
-	}
+	n.pass(c)
 	return nil, nil, true
 }
 
@@ -271,7 +263,7 @@ func (n *retryNode[T]) succeed(v T) (*settle.Core, *settle.Link) {
 	n.state.succeeded()
 	n.end()
 	w := n.f.core.Lock()
-	n.f.val, n.ask = v, nil
+	n.f.val, n.requests = v, requests{}
 	return &n.f.core, n.f.core.Publish(w, nil)
 }
 
@@ -280,7 +272,7 @@ func (n *retryNode[T]) fail(reason error) (*settle.Core, *settle.Link) {
 	_, fail.Canceled = reason.(*CanceledError)
 	n.end()
 	w := n.f.core.Lock()
-	n.ask = nil
+	n.requests = requests{}
 	return &n.f.core, n.f.core.Publish(w, fail)
 }
 

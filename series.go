@@ -88,8 +88,8 @@ type seriesNode[T any] struct {
 	// dropped stops the sequence if the node becomes garbage before it settles:
 	// the coroutine of an iter.Pull is never collected.
 	dropped runtime.Cleanup
-	cur     *Future[T]      // of the last step called; set under the lock of f
-	ask     *settle.Failure // the first cancel that came by; under the lock of f
+	cur     *Future[T] // of the last step called; set under the lock of f
+	requests
 }
 
 func (n *seriesNode[T]) begin(first T) *Future[T] {
@@ -144,9 +144,7 @@ func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 			if c.Depends(&f.core) && f.core.Remove(&n.link, 1) {
 				return n.fail(settle.NewFailure(ErrCycle))
 			}
-			if ask := n.asked(); ask != nil {
-				c.Cancel(ask) // it came while the step ran, and found nothing to go to
-			}
+			n.pass(c) // a cancel that came while the step ran had nothing to go to
 			return nil, nil
 		}
 		if f.core.Failure() != nil {
@@ -183,9 +181,7 @@ func (n *seriesNode[T]) asked() *settle.Failure {
 
 // Source is the future of the step underway.
 func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
-	if n.ask == nil {
-		n.ask = ask
-	}
+	n.note(ask)
 	if n.cur == nil {
 		return nil, false
 	}
@@ -218,7 +214,7 @@ func (n *seriesNode[T]) end(v T, fail *settle.Failure) (*settle.Core, *settle.Li
 	if w, ok = c.Begin(); !ok {
 		return nil, nil
 	}
-	n.cur, n.ask = nil, nil
+	n.cur, n.requests = nil, requests{}
 	n.f.val = v
 	return c, c.Publish(w, fail)
 }

@@ -54,7 +54,7 @@ func run(ctx context.Context, w io.Writer, size int, delay time.Duration) error 
 // event loop, so that they need no lock.
 func eachAsItComes(ctx context.Context, w io.Writer, sources []source) {
 	events := make(chan func())
-	loop := twill.ExecutorFunc(func(f func()) { events <- f })
+	loop := func(f func()) { events <- f }
 	left := len(sources)
 	for _, s := range sources {
 		twill.Handle(fetch(ctx, s.addr).Via(loop), func(text string, err error) (struct{}, error) {

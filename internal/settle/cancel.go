@@ -2,18 +2,18 @@ package settle
 
 import "runtime"
 
-// Cancel asks for c to end with fail. The request travels up, core by core,
-// as long as the one below is the only one that depends on the next. It
-// reports whether it settled something with fail:
+// Cancel asks for c to end with fail. The request travels up, core by core, as
+// long as the core below is the only one that depends on the next. It reports
+// whether it settled something with fail:
 //
 //   - at a core without a source it runs the canceller, at most once, and
 //     settles the core with fail unless the canceller did otherwise;
-//   - at a core whose source others need too, or which is shielded from
-//     below, the link leaves the source, and its node fires with fail;
-//   - at a core whose handler is running it leaves only a mark: one that waits
-//     for the future its handler returns passes the request on to that one.
-//   - at a core that waits for several it asks them all, in their order, and
-//     then fires the node with fail.
+//   - at a core whose source others need too, or which is shielded from below,
+//     the link leaves the source, and its node fires with fail;
+//   - at a core whose source has settled it ends: a node that goes on to wait for
+//     something else has kept the request, and passes it on;
+//   - at a core that waits for several it asks them all, in their order, each
+//     with a request of its own, and then fires the node with fail.
 func (c *Core) Cancel(fail *Failure) bool {
 	if Tracing.Load() {
 		trace(c, "canceled")
@@ -23,27 +23,37 @@ func (c *Core) Cancel(fail *Failure) bool {
 		return won
 	}
 	type cursor struct {
-		m Many
-		i int
+		m    Many
+		fail *Failure
+		i    int
 	}
-	for todo := []cursor{{m: many}}; len(todo) > 0; {
+	todo := []cursor{{m: many, fail: fail}}
+	many.Ask(fail)
+	for len(todo) > 0 {
 		top := &todo[len(todo)-1]
-		src, l := top.m.Member(top.i)
+		i := top.i
+		src, l := top.m.Member(i)
 		top.i++
 		if src == nil {
-			many, todo = top.m, todo[:len(todo)-1]
+			many, fail, todo = top.m, top.fail, todo[:len(todo)-1]
 			Run(many, fail)
 			continue
 		}
 		switch src.release(l, false) {
 		case left:
-			Run(l.Do, fail)
+			Run(l.Do, top.fail)
 			won = true
 		case kept:
-			w, m := src.climb(fail)
+			own := NewCancel(top.fail.Err)
+			if top.fail.IsBound() {
+				own.Bound()
+			}
+			top.m.Asked(i, own)
+			w, m := src.climb(own)
 			won = won || w
 			if m != nil {
-				todo = append(todo, cursor{m: m})
+				m.Ask(own)
+				todo = append(todo, cursor{m: m, fail: own})
 			}
 		}
 	}
@@ -53,26 +63,15 @@ func (c *Core) Cancel(fail *Failure) bool {
 // climb is Cancel up to a core that waits for several others, whose node it
 // returns.
 func (c *Core) climb(fail *Failure) (won bool, many Many) {
-	start := c
-	var between *Core // was found between two sources
-	for {
+	for start, steps := c, 1; ; steps++ {
 		w := c.Lock()
 		if w&settled != 0 {
+			// What hung on c a moment ago holds the request, and passes it on to
+			// what it comes to wait for.
 			c.Unlock(w)
-			if c == start {
-				return false, nil
-			}
-			// It settled before the cancel was there, and what hung on it may
-			// hang on something else by now: that one is to hear of the cancel.
-			c = start
-			continue
+			return false, nil
 		}
 		w |= asked
-		if c == between {
-			// The mark is set before the link is looked at again; who makes a
-			// link looks at the mark afterwards. One of the two sees the other.
-			w |= stuck
-		}
 		up := c.up
 		var src *Core
 		var hold bool
@@ -90,17 +89,15 @@ func (c *Core) climb(fail *Failure) (won bool, many Many) {
 
 		switch src.release(up, hold) {
 		case left:
+			fail.Answer()
 			Run(up.Do, fail)
 			return true, nil
 		case kept:
-			if c = src; c == start {
-				runtime.Gosched() // a cycle, which somebody else is about to open
+			if c = src; c == start || steps%1024 == 0 {
+				runtime.Gosched() // a cycle, perhaps, which another goroutine is about to open
 			}
 		case off:
-			if c == between {
-				return false, nil
-			}
-			between = c
+			return false, nil
 		}
 	}
 }
@@ -175,6 +172,56 @@ func (c *Core) Leave(l *Link, fail *Failure) {
 	last := c.users == 0
 	c.Unlock(w)
 	if last {
-		c.Cancel(fail)
+		c.Cancel(NewCancel(fail.Err)) // a request of its own: fail may be that of many
+	}
+}
+
+// Detach takes l off c because its owner ends without c, and reports whether l
+// was on c, and whether it was the last that depended on c: then the caller is
+// to cancel c.
+func (c *Core) Detach(l *Link) (was, last bool) {
+	w := c.Lock()
+	if w&settled != 0 || l.next == nil {
+		c.Unlock(w)
+		return false, false
+	}
+	c.unlink(l)
+	c.users--
+	last = c.users == 0
+	c.Unlock(w)
+	return true, last
+}
+
+// The marks of a failure that is a request to cancel.
+const (
+	held     uint32 = 1 << iota // a node passes it on to what it comes to wait for
+	answered                    // it has caused an outcome, which comes down
+	bounding                    // it comes from a bound, which waits for no answer
+)
+
+// Hold notes that a node keeps the request f, to pass it on to what it comes to
+// wait for if f was not answered by then.
+func (f *Failure) Hold() { f.mark(held) }
+
+// Held reports whether a node keeps the request f.
+func (f *Failure) Held() bool { return f.marks.Load()&held != 0 }
+
+// Answer notes that the request f has caused an outcome that is about to come
+// down: what is started with it is not canceled by f.
+func (f *Failure) Answer() { f.mark(answered) }
+
+// Answered reports whether the request f has caused an outcome.
+func (f *Failure) Answered() bool { return f.marks.Load()&answered != 0 }
+
+// Bound notes that the request f comes from a bound: a timeout or a context.
+func (f *Failure) Bound() { f.mark(bounding) }
+
+// IsBound reports whether the request f comes from a bound. What recovers from
+// it by starting something new is canceled, too, if nothing waits for that.
+func (f *Failure) IsBound() bool { return f.marks.Load()&bounding != 0 }
+
+func (f *Failure) mark(bit uint32) {
+	if f.marks.Load()&bit == 0 {
+		f.marks.Or(bit)
 	}
 }

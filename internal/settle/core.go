@@ -29,7 +29,6 @@ const (
 	draining                     // a goroutine runs the listeners
 	late                         // listeners were added meanwhile
 	asked                        // a cancel came by
-	stuck                        // a cancel could not go on from here yet
 	underway                     // the canceller was started
 	canceled                     // settled by a cancel, not by hand
 	observed                     // a listener depends on c, but takes no failure
@@ -91,9 +90,6 @@ func (c *Core) Peek() bool { return c.word.Load()&settled != 0 }
 // Asked reports whether a cancel came by.
 func (c *Core) Asked() bool { return c.look()&asked != 0 }
 
-// Stuck reports whether a cancel came by that found no link to go on by.
-func (c *Core) Stuck() bool { return c.look()&stuck != 0 }
-
 // Canceled reports whether it was a cancel that settled c.
 func (c *Core) Canceled() bool { return c.look()&canceled != 0 }
 
@@ -107,9 +103,6 @@ func (c *Core) Up() *Link { return c.up }
 // Underway reports whether w, the word that Lock or Begin gave, is that of a
 // core whose canceller was started.
 func Underway(w uint32) bool { return w&underway != 0 }
-
-// Stuck is [Core.Stuck] for the word that Lock or Begin gave.
-func Stuck(w uint32) bool { return w&stuck != 0 }
 
 // Preset settles c, which no other goroutine has seen yet.
 func (c *Core) Preset(fail *Failure) {
@@ -185,6 +178,7 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 		w |= failed
 		if fail.Canceled {
 			w |= canceled
+			fail.Answer()
 		}
 	}
 	c.publish(w|settled, list)

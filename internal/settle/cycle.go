@@ -6,6 +6,12 @@ type Many interface {
 	// Member is the core number i and the link on it, nil after the last. It
 	// may be called at any time.
 	Member(i int) (*Core, *Link)
+
+	// Ask is called when a cancel of the node's own core begins to go to the
+	// members, and Fire, with the same failure, when it has gone to all.
+	Ask(fail *Failure)
+	// Asked is called before fail, a request of its own, goes to member i.
+	Asked(i int, fail *Failure)
 }
 
 // Depends reports whether c waits for itself, after its link was put on src:

@@ -26,6 +26,7 @@ type Failure struct {
 	endedWork atomic.Bool // of a cancel; see EndsWork
 
 	state   atomic.Uint32 // one of those below
+	marks   atomic.Uint32 // of a request to cancel; see cancel.go
 	cleanup runtime.Cleanup
 }
 

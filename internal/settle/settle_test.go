@@ -264,13 +264,16 @@ func TestLeaveTakesTheLastOneDown(t *testing.T) {
 	require.True(t, c.Canceled())
 }
 
-// A cancel that meets a core between two sources leaves its mark.
-func TestCancelDuringAHandlerIsStuck(t *testing.T) {
+// A cancel of a core whose handler runs has nothing to cancel, and is not
+// answered by what the handler does.
+func TestCancelDuringAHandlerIsNotAnswered(t *testing.T) {
 	var c settle.Core
 	var a *node
 	a = on(&c, func() {
-		require.False(t, a.core.Cancel(settle.NewCancel(errTest)))
-		require.True(t, a.core.Stuck())
+		request := settle.NewCancel(errTest)
+		require.False(t, a.core.Cancel(request))
+		require.True(t, a.core.Asked())
+		require.False(t, request.Answered())
 	})
 	finish(&c, nil)
 	require.False(t, a.core.Canceled())
@@ -304,6 +307,10 @@ type fork struct {
 	all   []*settle.Core
 	links []settle.Link
 }
+
+func (f *fork) Ask(*settle.Failure) {}
+
+func (f *fork) Asked(int, *settle.Failure) {}
 
 func (f *fork) Member(i int) (*settle.Core, *settle.Link) {
 	if i == len(f.all) {

@@ -94,15 +94,15 @@ var crashes = map[string]crash{
 		}
 	},
 	"executor": handlerCrash(func(f *twill.Future[int], stop func()) *twill.Future[int] {
-		return f.Via(twill.ExecutorFunc(func(func()) { stop() }))
+		return f.Via(func(func()) { stop() })
 	}),
 	"executor that has run it": func(stop func()) (func(), func() error) {
 		var p twill.Promise[int]
-		f := p.Future().Via(twill.ExecutorFunc(func(fn func()) { fn(); stop() }))
+		f := p.Future().Via(func(fn func()) { fn(); stop() })
 		return func() { p.Resolve(1) }, func() error { return gives(f, 1) }
 	},
 	"handler on an executor": handlerCrash(func(f *twill.Future[int], stop func()) *twill.Future[int] {
-		return f.Via(twill.Goroutines).Finally(stop)
+		return f.Via(func(f func()) { go f() }).Finally(stop)
 	}),
 	"unhandled": func(stop func()) (func(), func() error) {
 		called := make(chan bool)

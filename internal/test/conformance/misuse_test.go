@@ -38,7 +38,7 @@ func TestMisuse(t *testing.T) {
 			twill.Go(noContext, func(context.Context) (int, error) { return 0, nil })
 		},
 		"FromChan with a nil channel": func() { twill.FromChan[int](nil) },
-		"Via with a nil executor":     func() { f.Via(nil) },
+		"Via with a nil function":     func() { f.Via(nil) },
 		"Follow of a nil future":      func() { p.Follow(nil) },
 		"nil future":                  func() { twill.Then(noFuture, kit.Same[int]) },
 	} {

@@ -200,7 +200,7 @@ var fuzzTwill = fuzzAPI[twillFuture]{
 	handleFuture: twill.HandleFuture[int, int],
 	finally:      twillFuture.Finally,
 	tap:          twillFuture.Tap,
-	via:          func(f twillFuture, run func(func())) twillFuture { return f.Via(twill.ExecutorFunc(run)) },
+	via:          twillFuture.Via,
 	timeout:      func(f twillFuture) twillFuture { return f.Timeout(0) },
 	watch:        func(f twillFuture) { f.Done() },
 	list: func(kind int, fs ...twillFuture) twillFuture {

@@ -131,7 +131,7 @@ func (s *stress) step(rnd *rand.Rand) {
 		f.Done()
 		_ = s.pool.Add(f)
 	case 14:
-		s.keep(f.Via(twill.Goroutines))
+		s.keep(f.Via(func(f func()) { go f() }))
 	case 15:
 		s.keep(twill.Any(f, s.pick(rnd)))
 	case 16:

@@ -1,0 +1,401 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
+)
+
+// work is something that runs until it is canceled or ended by hand. It counts
+// how often it was told to end.
+type work struct {
+	p     *twill.Promise[int]
+	begun bool
+	ended int
+}
+
+func newWork() *work {
+	w := &work{p: twill.NewPromise[int]()}
+	w.p.OnCancel(func(error) { w.ended++ })
+	return w
+}
+
+// requireEnded fails the test unless w was told to end, once, or was not begun.
+func (w *work) requireEnded(t *testing.T) {
+	t.Helper()
+	if w.begun {
+		require.Equal(t, 1, w.ended)
+	}
+}
+
+func (w *work) future() *twill.Future[int] {
+	w.begun = true
+	return w.p.Future()
+}
+
+// ends are the ways to end a future from below.
+var ends = map[string]func(f *twill.Future[int], d time.Duration) *twill.Future[int]{
+	"Timeout": func(f *twill.Future[int], d time.Duration) *twill.Future[int] { return f.Timeout(d) },
+	"WithContext": func(f *twill.Future[int], d time.Duration) *twill.Future[int] {
+		ctx, cancel := context.WithTimeout(context.Background(), d)
+		f = f.WithContext(ctx)
+		f.Tap(func(int, error) { cancel() })
+		return f
+	},
+	"Cancel": func(f *twill.Future[int], d time.Duration) *twill.Future[int] {
+		time.AfterFunc(d, func() { f.Cancel(context.DeadlineExceeded) })
+		return f
+	},
+}
+
+// adopters put an adopting future below f: it waits for f, and then for what
+// next returns.
+var adopters = map[string]func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int]{
+	"ThenFuture": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		return twill.ThenFuture(f, func(int) *twill.Future[int] { return next() })
+	},
+	"HandleFuture": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		return twill.HandleFuture(f, func(int, error) *twill.Future[int] { return next() })
+	},
+	"CatchFuture": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		f = twill.Then(f, func(int) (int, error) { return 0, kit.ErrBoom })
+		return f.CatchFuture(func(error) *twill.Future[int] { return next() })
+	},
+	"Follow": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		var p twill.Promise[int]
+		p.Follow(twill.ThenFuture(f, func(int) *twill.Future[int] { return next() }))
+		return p.Future()
+	},
+	"Series": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		return twill.Series(0, func(int) *twill.Future[int] {
+			return twill.ThenFuture(f, func(int) *twill.Future[int] { return next() })
+		})
+	},
+	"list": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		return twill.Any(twill.ThenFuture(f, func(int) *twill.Future[int] { return next() }))
+	},
+	"list above": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		return twill.ThenFuture(twill.All(f, twill.Resolved(1)), func([]int) *twill.Future[int] { return next() })
+	},
+	"RunWithFuture": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		var l twill.Lock
+		return twill.ThenFuture(f, func(int) *twill.Future[int] { return twill.RunWithFuture(&l, next) })
+	},
+	"Via": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
+		return twill.ThenFuture(f.Via(func(fn func()) { go fn() }), func(int) *twill.Future[int] { return next() })
+	},
+}
+
+// A cancel or a bound comes while a handler further up is at work: what the
+// chain waits for next is canceled, once, and does not run on.
+func TestACancelDuringAHandlerAboveIsNotForgotten(t *testing.T) {
+	for end, bound := range ends {
+		for kind, adopt := range adopters {
+			for depth := 1; depth <= 3; depth++ {
+				t.Run(fmt.Sprint(end, "/", kind, "/", depth), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						p := twill.NewPromise[int]()
+						f := twill.Then(p.Future(), func(v int) (int, error) {
+							time.Sleep(30 * time.Millisecond)
+							return v, nil
+						})
+						w := newWork()
+						for i := depth; i > 0; i-- {
+							f = adopt(f, func() *twill.Future[int] {
+								if i > 1 {
+									return twill.Resolved(i)
+								}
+								return w.future()
+							})
+						}
+						f = bound(f, 10*time.Millisecond)
+						start := time.Now()
+						go p.Resolve(1)
+						_, err := f.Await(t.Context())
+						require.ErrorIs(t, err, context.DeadlineExceeded)
+						if end != "Cancel" {
+							require.Equal(t, 10*time.Millisecond, time.Since(start), "a bound ends at its time")
+						}
+						synctest.Wait()
+						time.Sleep(time.Second)
+						w.requireEnded(t)
+					})
+				})
+			}
+		}
+	}
+}
+
+// The function that a canceller stops settles the root itself, with a value,
+// while the canceller waits for that.
+func TestARootThatSettlesWhileItsCancellerRuns(t *testing.T) {
+	for end, bound := range ends {
+		for kind, adopt := range adopters {
+			t.Run(end+"/"+kind, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					p := twill.NewPromise[int]()
+					stop, gone := make(chan struct{}), make(chan struct{})
+					go func() {
+						<-stop
+						p.Resolve(1)
+						close(gone)
+					}()
+					p.OnCancel(func(error) {
+						close(stop)
+						<-gone
+					})
+					w := newWork()
+					f := bound(adopt(p.Future(), w.future), time.Millisecond)
+					_, err := f.Await(t.Context())
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					synctest.Wait()
+					w.requireEnded(t)
+				})
+			})
+		}
+	}
+}
+
+// A value by which a canceller answers a cancel is an outcome of that cancel:
+// what a handler starts with it is not canceled, unless a bound leaves it alone.
+func TestWhatACancellerAnswersIsNotCanceled(t *testing.T) {
+	for end, bound := range ends {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := twill.NewPromise[int]()
+				p.OnCancel(func(error) { p.Resolve(1) })
+				w := newWork()
+				f := bound(twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return w.future() }), time.Millisecond)
+				time.Sleep(time.Second)
+				synctest.Wait()
+				_, settled := f.Poll()
+				if end == "Cancel" {
+					require.False(t, settled)
+					require.Zero(t, w.ended)
+					w.p.Resolve(7)
+					kit.RequireValue(t, 7, f)
+					return
+				}
+				require.True(t, settled)
+				require.Equal(t, 1, w.ended)
+			})
+		})
+	}
+}
+
+// A handler recovers from the cancel by starting something new: a Cancel leaves
+// that alone, and a bound ends after its time and cancels it, once. A Shield is
+// left alone.
+func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
+	for end, bound := range ends {
+		for _, shielded := range []bool{false, true} {
+			for depth := range 3 {
+				t.Run(fmt.Sprint(end, "/", shielded, "/", depth), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						first, again := newWork(), newWork()
+						f := first.future().CatchFuture(func(error) *twill.Future[int] {
+							if shielded {
+								return again.future().Shield()
+							}
+							return again.future()
+						})
+						for range depth {
+							f = twill.ThenFuture(f, func(v int) *twill.Future[int] { return twill.Resolved(v) })
+						}
+						start := time.Now()
+						f = bound(f, 10*time.Millisecond)
+						time.Sleep(time.Second)
+						require.Equal(t, 1, first.ended)
+						_, settled := f.Poll()
+						require.Equal(t, end != "Cancel", settled)
+						if settled {
+							_, err := f.Await(t.Context())
+							require.ErrorIs(t, err, context.DeadlineExceeded)
+						}
+						want := 1
+						if end == "Cancel" || shielded {
+							want = 0
+						}
+						require.Equal(t, want, again.ended)
+						require.Equal(t, time.Second, time.Since(start))
+						again.p.Resolve(3)
+						synctest.Wait()
+						if end == "Cancel" {
+							kit.RequireValue(t, 3, f)
+						}
+					})
+				})
+			}
+		}
+	}
+}
+
+// A canceller that takes its time holds up the bound that started it, and no
+// other one.
+func TestASecondBoundDoesNotWaitForACanceller(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		p.OnCancel(func(error) {
+			time.Sleep(time.Minute)
+			p.Resolve(1)
+		})
+		w := newWork()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		f := twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return w.future() })
+		inner := f.Timeout(time.Second)
+		outer := inner.WithContext(ctx)
+		start := time.Now()
+		_, err := outer.Await(t.Context())
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, 2*time.Second, time.Since(start))
+		time.Sleep(time.Hour)
+		kit.RequireFailure(t, context.DeadlineExceeded, inner)
+		require.Equal(t, 1, w.ended, "nothing waits for it")
+	})
+}
+
+// A future that waits in its executor's queue ends at once.
+func TestViaEndsWhileItsExecutorIsBusy(t *testing.T) {
+	for end, bound := range ends {
+		for _, blocks := range []bool{false, true} { // the executor holds up its caller
+			t.Run(fmt.Sprint(end, "/", blocks), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var queue []func()
+					free := make(chan struct{})
+					busy := func(fn func()) {
+						if blocks {
+							<-free
+						}
+						queue = append(queue, fn)
+					}
+					p := twill.NewPromise[int]()
+					f := p.Future().Via(busy)
+					ran := false
+					f.Tap(func(int, error) { ran = true })
+					f = twill.Then(f, kit.Same[int])
+					f = bound(f, 5*time.Millisecond)
+					start := time.Now()
+					go p.Resolve(1)
+					_, err := f.Await(t.Context())
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					require.Equal(t, 5*time.Millisecond, time.Since(start))
+					close(free)
+					synctest.Wait()
+					require.Len(t, queue, 1)
+					queue[0]()
+					require.True(t, ran)
+				})
+			})
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		f := twill.Resolved(1).Via(func(func()) {}).Timeout(5 * time.Millisecond)
+		_, err := f.Await(t.Context())
+		var timeout *twill.TimeoutError
+		require.ErrorAs(t, err, &timeout)
+	})
+}
+
+// A source that has settled, but whose earlier handlers take their time, gives
+// its outcome to the bound.
+func TestABoundTakesAnOutcomeThatIsThere(t *testing.T) {
+	for _, end := range []string{"Timeout", "WithContext"} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := twill.NewPromise[int]()
+				p.Future().Tap(func(int, error) { time.Sleep(time.Hour) })
+				f := ends[end](p.Future(), time.Second)
+				start := time.Now()
+				go p.Resolve(1)
+				kit.AwaitValue(t, f, 1)
+				require.Equal(t, time.Second, time.Since(start))
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
+// A handler or a canceller that ends the goroutine of a bound does not keep the
+// bound from ending.
+func TestABoundEndsThoughItsGoroutineExits(t *testing.T) {
+	for _, end := range []string{"Timeout", "WithContext"} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWork()
+				p := twill.NewPromise[int]()
+				p.OnCancel(func(error) { runtime.Goexit() })
+				recovered := p.Future().CatchFuture(func(error) *twill.Future[int] { return w.future() })
+				f := ends[end](recovered, time.Second)
+				f.Tap(func(int, error) { runtime.Goexit() })
+				_, err := f.Await(t.Context())
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				synctest.Wait()
+				require.Equal(t, 1, w.ended)
+			})
+		})
+	}
+}
+
+// One deadline is one error, whether the context or the source is noticed
+// first.
+func TestWithContextGivesOneError(t *testing.T) {
+	for range 300 {
+		ctx, cancel := context.WithCancelCause(context.Background())
+		p := twill.NewPromise[int]()
+		f := p.Future().WithContext(ctx)
+		cancel(kit.ErrBoom)
+		p.Resolve(1)
+		_, err := f.Await(t.Context())
+		require.ErrorIs(t, err, kit.ErrBoom)
+		require.ErrorIs(t, err, context.Canceled)
+		var canceled *twill.CanceledError
+		require.ErrorAs(t, err, &canceled)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	kit.RequireValue(t, 1, twill.Resolved(1).WithContext(ctx))
+}
+
+// In a look-up followed by a fetch no end of a context gets lost, however close
+// it is to the moment when the look-up succeeds.
+func TestNoTimeoutIsLostInARace(t *testing.T) {
+	rounds := 20_000
+	if testing.Short() {
+		rounds = 2_000
+	}
+	kit.Watchdog(t, func() {
+		for i := range rounds {
+			ctx, cancel := context.WithCancel(context.Background())
+			p := twill.NewPromise[int]()
+			w := newWork()
+			f := twill.ThenFuture(p.Future(), func(int) *twill.Future[int] { return w.future() })
+			if i%2 == 0 {
+				f = f.WithContext(ctx)
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() { p.Resolve(1) })
+			if i%2 == 0 {
+				wg.Go(cancel)
+			} else {
+				wg.Go(func() { f.Cancel(nil) })
+			}
+			wg.Wait()
+			_, err := f.Await(context.Background())
+			if !errors.Is(err, twill.ErrCanceled) {
+				t.Errorf("round %d: %v", i, err)
+			}
+			cancel()
+		}
+	})
+}
