@@ -2,8 +2,6 @@ package twill
 
 import (
 	"context"
-	"errors"
-	"runtime"
 	"time"
 
 	"github.com/twillgo/twill/internal/settle"
@@ -153,8 +151,9 @@ func (f *Future[T]) Timeout(d time.Duration) *Future[T] {
 
 // WithContext returns a future that settles as f does if that is before ctx
 // ends, and otherwise fails with a [*CanceledError] for [context.Cause] of ctx.
-// A result that f has when WithContext is called is passed on even if ctx has
-// ended.
+// A value that f has is passed on even if ctx has ended. If f fails because ctx
+// has ended, as that of a function which returns ctx.Err(), the error is the
+// same.
 //
 // When ctx ends, f is canceled as by [Future.Cancel], and the new future ends
 // with the outcome of that cancel, or at once, as described for
@@ -164,17 +163,7 @@ func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
 	if ctx == nil {
 		panic("twill: WithContext with a nil context")
 	}
-	return withContext(f, ctx, nil)
-}
-
-// withContext is WithContext that gives a value which f has got after the end of
-// ctx to drop, if that is not nil.
-func withContext[T any](f *Future[T], ctx context.Context, drop func(T)) *Future[T] {
-	n := &contextNode[T]{}
-	n.drop = drop
-	if f == nil || !f.core.Settled() {
-		n.ctx = ctx
-	}
+	n := &contextNode[T]{ctx: ctx}
 	n.start(n, f)
 	if n.f.core.Settled() {
 		return &n.f
@@ -508,7 +497,6 @@ func (n *adoptNode[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
 type bound[T any] struct {
 	derived[T, T]
 	request *settle.Failure // the cancel that ends it; under the lock of f
-	drop    func(T)         // is given a value that comes too late; may be nil
 }
 
 // end cancels upstream, and ends n, the node that b is embedded in, if the cancel
@@ -537,13 +525,6 @@ func (b *bound[T]) detach(n settle.Node, again *settle.Failure) {
 	case was:
 		if last {
 			defer src.core.Cancel(settle.NewCancel(again.Err))
-		}
-		if drop := b.drop; drop != nil {
-			defer onSettled(&src.core, func() {
-				if src.core.Failure() == nil {
-					drop(src.val)
-				}
-			})
 		}
 		settle.Run(n, again)
 	case src.core.Settled():
@@ -625,36 +606,21 @@ func (n *timeoutNode[T]) timedOut(fail, request *settle.Failure) *settle.Failure
 
 type contextNode[T any] struct {
 	bound[T]
-	ctx  context.Context // nil if src had settled before
-	stop func() bool     // under the lock of f, as late is
-	late bool            // src has settled before, but n was not fired
+	ctx  context.Context
+	stop func() bool // under the lock of f
 }
 
 func (n *contextNode[T]) expire() {
-	c := &n.f.core
-	if src, _ := n.state(); src != nil && src.core.Settled() {
-		// Mostly n is about to be fired. If not, an earlier handler of src takes
-		// its time.
-		for i := 0; i < 100 && !c.Settled(); i++ {
-			runtime.Gosched()
-		}
-		w, ok := c.Begin()
-		if !ok {
-			return
-		}
-		n.late = true
-		c.Unlock(w)
-	}
 	cause := context.Cause(n.ctx)
 	n.end(n, canceled(cause), canceled(cause))
 }
 
-// Fire passes the outcome on, unless ctx has ended before src settled. Which of
-// the two is noticed first does not matter.
+// Fire passes the outcome on. A failure that comes from the end of ctx is the
+// same error, whether the watch on ctx or the source noticed the end first.
 func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w := c.Lock()
-	src, request, stop, late := n.src, n.request, n.stop, n.late
+	src, stop := n.src, n.stop
 	c.Unlock(w)
 	if src == nil {
 		return nil, nil
@@ -662,36 +628,17 @@ func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	if stop != nil {
 		stop()
 	}
-	if left != nil {
-		return n.settle(src, left)
+	fail := left
+	if fail == nil {
+		fail = src.core.Failure()
 	}
-	fail := src.core.Failure()
-	if late || n.ctx == nil || n.ctx.Err() == nil || request != nil && request.Answered() {
-		return n.settle(src, fail)
+	if fail != nil && !fail.Canceled && n.ctx.Err() != nil && isEndOf(n.ctx, fail.Err) {
+		if cause := context.Cause(n.ctx); !is(cause, context.DeadlineExceeded) || !is(fail.Err, cause) {
+			fail.Take()
+			fail = canceled(cause)
+		}
 	}
-	ended := n.ended(fail)
-	core, list := n.settle(src, ended)
-	if fail == nil && core != nil && n.drop != nil {
-		n.drop(src.val)
-	}
-	return core, list
-}
-
-// ended is the failure of a future whose context has ended before its source
-// settled, with fail or a value. A failure that does not come from that is kept.
-func (n *contextNode[T]) ended(fail *settle.Failure) *settle.Failure {
-	cause := context.Cause(n.ctx)
-	switch {
-	case fail == nil:
-	case fail.Canceled && is(fail.Err, cause):
-		return fail
-	case !fail.Canceled && !is(fail.Err, cause) && !is(fail.Err, n.ctx.Err()):
-		fail.Take()
-		all := canceled(errors.Join(cause, fail.Err))
-		all.Incident = !fail.Expected
-		return all
-	}
-	return canceled(cause)
+	return n.settle(src, fail)
 }
 
 type shieldNode[T any] struct{ derived[T, T] }

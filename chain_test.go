@@ -348,22 +348,43 @@ func TestABoundEndsThoughItsGoroutineExits(t *testing.T) {
 }
 
 // One deadline is one error, whether the context or the source is noticed
-// first.
+// first; a value that exists is passed on.
 func TestWithContextGivesOneError(t *testing.T) {
-	for range 300 {
-		ctx, cancel := context.WithCancelCause(context.Background())
-		p := twill.NewPromise[int]()
-		f := p.Future().WithContext(ctx)
-		cancel(kit.ErrBoom)
-		p.Resolve(1)
-		_, err := f.Await(t.Context())
-		require.ErrorIs(t, err, kit.ErrBoom)
-		require.ErrorIs(t, err, context.Canceled)
-		var canceled *twill.CanceledError
-		require.ErrorAs(t, err, &canceled)
+	for _, cause := range []error{kit.ErrBoom, context.DeadlineExceeded, nil} {
+		for round := range 300 {
+			ctx, cancel := context.WithCancelCause(context.Background())
+			var f *twill.Future[int]
+			var p twill.Promise[int]
+			switch round % 3 {
+			case 0:
+				f = twill.Go(ctx, func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
+			case 1:
+				f = twill.Go(ctx, func(ctx context.Context) (int, error) { <-ctx.Done(); return 0, context.Cause(ctx) })
+			case 2:
+				f = p.Future()
+			}
+			f = f.WithContext(ctx)
+			cancel(cause)
+			if round%3 == 2 {
+				p.Reject(ctx.Err())
+			}
+			_, err := f.Await(t.Context())
+			require.ErrorIs(t, err, context.Cause(ctx))
+			if cause != context.DeadlineExceeded {
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorIs(t, err, twill.ErrCanceled)
+			} else {
+				require.NotErrorIs(t, err, context.Canceled)
+			}
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	p := twill.NewPromise[int]()
+	f := p.Future().WithContext(ctx)
 	cancel()
+	if p.Resolve(1) {
+		kit.RequireValue(t, 1, f)
+	}
 	kit.RequireValue(t, 1, twill.Resolved(1).WithContext(ctx))
 }
 

@@ -232,7 +232,7 @@ func TestNothingIsReportedForNothing(t *testing.T) {
 			twill.HandleFuture(f, func(int, error) *twill.Future[int] { return f })
 			f.CatchFuture(func(err error) *twill.Future[int] { return twill.Rejected[int](err) })
 			f.Shield()
-			f.Via(twill.Goroutines)
+			f.Via(func(f func()) { go f() })
 			twill.NewPromise[int]().Follow(f)
 			f.Catch(func(error) (int, error) { return 0, nil })
 			source.Reject(errDisk)
