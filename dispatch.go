@@ -1,6 +1,7 @@
 package twill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -16,99 +17,122 @@ import (
 	"github.com/twillgo/twill/internal/watermark"
 )
 
-// What a dispatch queue answers when it cannot do what it is asked.
+// Why a dispatch queue refuses a call, or a job fails or is canceled by it.
 var (
-	// ErrStopped is returned by Put and Resume once the queue was stopped, or
-	// is about to be by Drain, and is the cause with which StopNow cancels.
+	// ErrStopped is returned by Put, SetWidth and Resume when the queue is
+	// stopped, by Put also during a Drain. It is the cause of the cancels that
+	// StopNow makes.
 	ErrStopped = errors.New("twill: dispatch queue is stopped")
 
-	// ErrDuplicateJob is returned by Put, with the job that is there, if a job
-	// of the same key is pending or underway and the new one is not to join it.
-	ErrDuplicateJob = errors.New("twill: a job with that key is pending or underway")
+	// ErrDuplicateJob is returned by Put, with the job that has the key, if a
+	// job of the same key is pending or underway and the options have Refuse.
+	ErrDuplicateJob = errors.New("twill: duplicate job key")
 
-	// ErrNotPending is returned by Reprioritize for a job that is not waiting
-	// in that queue.
+	// ErrNotPending is returned by Reprioritize for a job that is not pending
+	// in the queue.
 	ErrNotPending = errors.New("twill: job is not pending")
 
 	// ErrNegativeWidth is returned by SetWidth and ResumeWidth.
 	ErrNegativeWidth = errors.New("twill: negative width")
 
-	// ErrResumed is the cause with which the future of a Pause is cancelled
-	// when the queue is resumed before its jobs have ended.
+	// ErrResumed is the cause of the cancel of the future of a Pause when the
+	// queue is resumed before its jobs have ended.
 	ErrResumed = errors.New("twill: dispatch queue was resumed")
+
+	// ErrExpired is the failure of a job that was not started before it
+	// expired; see JobOptions.
+	ErrExpired = errors.New("twill: job expired")
 )
 
-// ResizableDispatchQueue runs jobs, calls of one function each with an argument
-// of its own, so that no more than Width of them run at once; the others wait,
-// ordered by priority. Width can be changed while it works, jobs can be moved,
-// cancelled and listed, and the whole can be paused, resumed and stopped. It is
-// the queue of txRDQ. Unlike a worker pool or an errgroup with a limit it is to
-// be looked into and steered while it runs, and a job is a future.
+// ResizableDispatchQueue runs jobs. A job is one call of the queue's function
+// with an argument of its own. At most Width jobs run at once; the others wait,
+// ordered by priority. It is the queue of txRDQ. Unlike a worker pool or an
+// errgroup with a limit, it can be inspected and controlled while it runs, and
+// each job is a future: the width can be changed, jobs can be moved, canceled and
+// listed, and the queue can be paused, resumed, stopped and saved.
 //
-// It is made by [NewResizableDispatchQueue]; the zero value does not work. It
-// must not be copied. Its methods may be called by several goroutines, and by
-// the function itself: a Put does not block, so that a job may put others
-// whatever the width. The lists it returns belong to the caller, and it keeps
+// A queue is made by [NewResizableDispatchQueue]; the zero value does not work.
+// It must not be copied. Its methods may be called by several goroutines, and by
+// the function itself: a Put does not block, so a job may put other jobs whatever
+// the width. The lists that methods return belong to the caller. The queue keeps
 // no job that has ended. A Put synchronizes before the call for its job.
 //
-// What may start, starts in this order: the lower priority first and, among equals,
-// who was put first. Reasons not to start are that the width is used up, the queue
-// paused or stopped, the job not due, or the rate limit.
+// Jobs start in order of priority, lowest value first, and in order of Put among
+// equals. A job waits while the width is exhausted, the queue is paused or
+// stopped, the job is not due, the limit of its group is reached, or the rate
+// limit holds it back; [ResizableDispatchQueue.Why] returns the reason.
 //
 // # Slots
 //
-// Width bounds the calls that really run. Cancelling a job that is underway
-// ends its future and its context at once, but its slot is free only when the
-// function has returned. A job holds its slot also while the handlers of its
-// future run, on the goroutine that ran it; [Future.Via] moves slow ones
-// elsewhere. A job that is to be tried again has no slot in the pause.
-// Goroutines exist only while they have jobs to run, or a rate limit to wait for: a queue that
-// is idle, paused or stopped has none, and needs no closing to be collected.
+// Width bounds the calls that are running. Canceling a job that is underway ends
+// its future and its context at once, but its slot is free only when the
+// function has returned. A job also holds its slot while the handlers of its
+// future run, on the goroutine that ran the job; [Future.Via] moves slow
+// handlers elsewhere. A job that awaits another job of the same queue holds its
+// slot meanwhile: with a width of 1 it waits for itself, so let the job return
+// and continue in a handler of the other one. A job that pauses before a retry,
+// or returns [Snooze], holds no slot.
+//
+// Goroutines exist only while they have jobs to run or a rate limit to wait for.
+// A queue that is idle, paused or stopped has none, and is garbage collected
+// without a Close.
+//
+// # Time
+//
+// Delays, timeouts and pauses are measured by the monotonic clock. A time of day,
+// such as JobOptions.At, is converted when the job is put: if the wall clock is
+// set after that, or the machine sleeps, the job does not move. The times that
+// methods return are by the wall clock at the time of the call.
 //
 // # The next day
 //
-// Stop gives the jobs that were not run, in order. They are saved as JSON, and
-// [ResizableDispatchQueue.Restore] puts them back into the queue of the next
-// process. [ResizableDispatchQueue.Drain] ends a queue after its work instead, within a
-// time.
+// Stop returns the jobs that were not run, in order. They are saved as JSON, and
+// [ResizableDispatchQueue.Restore] puts them into the queue of the next process.
+// [ResizableDispatchQueue.Drain] ends a queue after its work instead, within a
+// bounded time.
 //
 // # Failures
 //
-// If the function panics the job fails with a [*PanicError], if it calls
-// [runtime.Goexit] with [ErrGoexit]; neither takes a slot away.
+// If the function panics, the job fails with a [*PanicError]; if it calls
+// [runtime.Goexit], with [ErrGoexit]. Neither costs a slot.
 type ResizableDispatchQueue[A, R any] struct {
-	fn   func(context.Context, A) (R, error)
-	opts DispatchOptions                                              // with the defaults in place
-	run  atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks, if there are any
+	fn    func(context.Context, A) (R, error)
+	opts  DispatchOptions                                              // with the defaults in place
+	run   atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks, nil if there are none
+	clock clock.Clock
 
-	mu       sched.Mutex                         // guards all below, and the jobs' fields; no user code runs under it
-	pending  jobHeap[A, R]                       // those that may start when there is a slot
-	delayed  jobHeap[A, R]                       // those that are not due yet, by the time at which they are
-	dueTimer dueTimer                            // goes off when the first of those is due
-	underway list.By[*Job[A, R], jobLinks[A, R]] // those whose calls have not returned, in order of start
-	clock    clock.Clock
-	latest   instant               // at which the lock was taken last
-	seq      uint64                // number of the last job
-	restored uint64                // number of the first job of the last Restore
-	keys     map[string]*Job[A, R] // the jobs with a key, pending or underway
+	mu       sched.Mutex                         // guards the fields below and those of the jobs; no user code runs under it
+	latest   instant                             // the time at which the lock was taken last
+	pending  jobHeap[A, R]                       // jobs that may start when there is a slot; of each group at most one
+	delayed  jobHeap[A, R]                       // jobs that are not due, by due time, and then those held back
+	dueTimer dueTimer                            // fires when the first delayed job is due or a group may start a job
+	underway list.By[*Job[A, R], jobLinks[A, R]] // jobs whose calls have not returned, in order of start
+	seq      uint64                              // number of the last job
+	restored uint64                              // number of the first job of the last Restore
+	keys     map[string]*Job[A, R]               // the jobs with a key, pending or underway
+	groups   groupTable[A, R]
 
 	// A job is in pending only if there are width workers or more, the queue is
-	// paused or stopped, or the rate limit holds it back: whoever changes one of
-	// these starts what may start, by advance. A PutWait waits only if there is
-	// no room: advance lets it in, too.
+	// paused or stopped, or the rate limit holds the job back: a method that
+	// changes one of these calls advanceLocked, mostly by commit, which starts
+	// what may start. A PutWait waits only if there is no room: advanceLocked
+	// admits it, too.
 	width   int
-	workers int // goroutines with a job, or between two
+	workers int // goroutines that run jobs
 	paused  bool
 	stopped bool // by Stop or StopNow
 	closing bool // by Drain: no more jobs are put
 	rate    rateLimit
-	putters list.List[*putWaiter[A, R]] // the PutWaits that wait, in order
+	line    putLine[A, R]
 
-	drained   *Promise[struct{}]     // what Pause returned while there are workers
-	empty     *Promise[struct{}]     // what Empty returned while there are jobs
-	leftovers *Promise[[]*Job[A, R]] // what Stop returned, once it was called
-	killed    []*Job[A, R]           // cancelled by StopNow, in order of start
-	closed    bool                   // stopped, and the last worker has gone
+	drained   *Promise[struct{}]         // of Pause, while there are workers
+	idle      *Promise[struct{}]         // of NoneUnderway, while there are workers
+	empty     *Promise[struct{}]         // of Empty, while there are jobs
+	below     map[int]*Promise[struct{}] // of PendingBelow, while as many are pending
+	leftovers *Promise[[]*Job[A, R]]     // of Stop, once it was called
+	killed    []*Job[A, R]               // canceled by StopNow, in order of start
+	closed    bool                       // stopped, and the last worker has ended
+	failed    []failedJob[A, R]          // jobs that ended without a call, to be settled
 
 	hooks  []func(context.Context, *Job[A, R], func(context.Context) (R, error)) (R, error)
 	marks  watermark.Marks
@@ -118,15 +142,16 @@ type ResizableDispatchQueue[A, R any] struct {
 }
 
 // DispatchOptions are the settings of a [ResizableDispatchQueue]. The zero value
-// of each is its default.
+// of each field is its default.
 type DispatchOptions struct {
 	// Width is how many jobs may run at once; 0 means 1. SetWidth(0) keeps a
 	// queue from starting any.
 	Width int
 
-	// Size is how many jobs may be pending: 0 sets no limit, and with a
-	// negative Size none may, so that a Put succeeds only if a slot is free. A job
-	// that has a slot and waits for the rate limit only does not count.
+	// Size is how many jobs may be pending; 0 means no limit. With a negative
+	// Size none may be pending, so that a Put succeeds only if a slot is free. A
+	// job for which a slot is free, and which only waits for the rate limit, does
+	// not count.
 	Size int
 
 	// Context is the parent of the jobs' contexts; nil means
@@ -134,31 +159,43 @@ type DispatchOptions struct {
 	// it and decides.
 	Context context.Context
 
-	// Rate is how fast jobs may start; nil sets no limit. See SetRate.
+	// Rate limits how fast jobs start; nil means no limit. See SetRate.
 	Rate Limiter
+
+	// GroupLimit is the limit of every group that has none of its own. See
+	// JobOptions.Group and SetGroupLimit.
+	GroupLimit GroupLimit
+
+	// TakeTurns makes groups take turns among jobs of equal priority: the next
+	// job is one of the group that has waited longest for a start. The jobs
+	// without a group are one group. With Ageing no two jobs are equal, and
+	// there are no turns.
+	TakeTurns bool
 
 	// Timeout and Retry are those of jobs that have none of their own; see
 	// [JobOptions].
 	Timeout time.Duration
 	Retry   *RetryOptions
 
-	// Ageing keeps a stream of urgent jobs from holding the others back for ever:
-	// a job that has waited so long comes before one that was just put with a
-	// priority one lower. 0 lets only priorities count.
+	// Ageing keeps a stream of urgent jobs from holding others back forever: a
+	// job that has waited for Ageing comes before a job that was just put with a
+	// priority lower by one. 0 means that only priorities count.
 	Ageing time.Duration
 
 	// OnHigh is called when the number of pending jobs reaches High, OnLow when
-	// it is down to Low after that; then OnHigh may be called again. They get the
-	// number, and are called one at a time, in order, on a goroutine of their
-	// own; so one must not wait for the other. A High of 0 is none.
+	// it is down to Low after that; then OnHigh may be called again. Both are
+	// called with the number, one at a time and in order, on a goroutine of
+	// their own, so one must not wait for the other. Nil callbacks are skipped.
+	// A High of 0 means no marks.
 	High, Low     int
 	OnHigh, OnLow func(pending int)
 }
 
 // NewResizableDispatchQueue returns a queue that calls fn for each job. The
-// context that fn is given ends when the job is cancelled, with the cause, and
-// when fn returns. It panics if fn is nil, opts.Width or opts.Ageing negative,
-// or opts.High not above opts.Low; opts may be nil.
+// context that is passed to fn ends when the job is canceled, with the cause,
+// when its time is over, and when fn returns. It panics if fn is nil or a setting
+// is negative that must not be, or if opts.High is not above opts.Low; opts may
+// be nil.
 func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error), opts *DispatchOptions) *ResizableDispatchQueue[A, R] {
 	if fn == nil {
 		panic("twill: NewResizableDispatchQueue with a nil function")
@@ -169,11 +206,14 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	}
 	switch {
 	case o.Width < 0:
-		panic("twill: NewResizableDispatchQueue with a negative width")
+		panic("twill: NewResizableDispatchQueue: Width must not be negative")
 	case o.Ageing < 0:
-		panic("twill: NewResizableDispatchQueue with a negative ageing")
+		panic("twill: NewResizableDispatchQueue: Ageing must not be negative")
 	case o.High != 0 && (o.Low < 0 || o.High <= o.Low):
-		panic("twill: NewResizableDispatchQueue: the high mark must be above the low one, and that not negative")
+		panic("twill: NewResizableDispatchQueue: High must be greater than Low, and Low must not be negative")
+	}
+	if err := o.GroupLimit.check(); err != nil {
+		panic("twill: NewResizableDispatchQueue: GroupLimit: " + err.Error())
 	}
 	if o.Width == 0 {
 		o.Width = 1
@@ -184,13 +224,14 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, seq: firstSeq, restored: firstSeq}
 	q.clock.Start()
 	q.rate.limiter = o.Rate
+	q.groups.limit = o.GroupLimit
 	return q
 }
 
-// NewResizableDispatchQueueFuture is [NewResizableDispatchQueue] of a function
+// NewResizableDispatchQueueFuture is [NewResizableDispatchQueue] for a function
 // that returns a future. The job settles as that future does, and holds its slot
-// until then. When the job is cancelled or times out, the future is too unless
-// others depend on it. A nil future is an error.
+// until then. When the job is canceled or its time is over, the future is
+// canceled too unless others depend on it. A nil future is an error.
 func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Future[R], opts *DispatchOptions) *ResizableDispatchQueue[A, R] {
 	if fn == nil {
 		panic("twill: NewResizableDispatchQueueFuture with a nil function")
@@ -198,8 +239,8 @@ func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Futu
 	return NewResizableDispatchQueue(func(ctx context.Context, arg A) (R, error) {
 		f := fn(ctx, arg)
 		if f == nil {
-			var none R
-			return none, errNoFuture
+			var zero R
+			return zero, errNoFuture
 		}
 		f = Handle(f, func(v R, err error) (R, error) { return v, err })
 		stop := context.AfterFunc(ctx, func() { f.Cancel(context.Cause(ctx)) })
@@ -208,23 +249,27 @@ func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Futu
 	}, opts)
 }
 
-// Put adds a job for arg. Lower priorities run first, equal ones in the order of the
-// calls. If a slot is free the job is underway when Put returns, unless a delay
-// or the rate limit holds it back. Put does not block: it returns [ErrStopped] after a stop,
-// [ErrQueueFull] if as many jobs are pending as may be, and has added nothing
-// then. opts is nothing or one JobOptions; Put panics if there are more, or if
-// they have both an At and an After.
+// Put adds a job for arg. Jobs of a lower priority run first, and those of equal
+// priority in the order of the calls. If a slot is free, the job is underway when
+// Put returns, unless a delay or a limit holds it back. Put does not block.
+//
+// It returns [ErrStopped] after a stop and [ErrQueueFull] if Size jobs are
+// pending, and has then added nothing. Of several opts, the fields that are set
+// in a later one replace those of an earlier one. Put panics if one of them has
+// both an At and an After.
 func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
-	j := q.newJob(arg, priority, opts)
+	j, o := q.newJob(arg, priority, opts)
 	now := q.lock()
 	defer q.commit(now)
-	return q.putLocked(j, now)
+	return q.putLocked(j, o, now)
 }
 
-// PutWait is Put, and waits while as many jobs are pending as may be. Who came
-// first is let in first. It returns [context.Cause] of ctx when that ends
-// before there was room, and has added nothing then. A job that calls it may
-// limiterLoop for itself: there, use Put.
+// PutWait is Put, but waits while Size jobs are pending. Calls are admitted in
+// their order. It returns [context.Cause] of ctx if that ends before there was
+// room, and has then added nothing. A PutWait in line whose Key another job takes
+// joins that job at once.
+//
+// Do not call PutWait from a job of the same queue: it may deadlock. Use Put.
 func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
 	if ctx == nil {
 		panic("twill: PutWait with a nil context")
@@ -232,128 +277,135 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	w := &putWaiter[A, R]{j: q.newJob(arg, priority, opts)}
+	j, o := q.newJob(arg, priority, opts)
 	now := q.lock()
-	j, err := q.putLocked(w.j, now)
+	job, err := q.putLocked(j, o, now)
 	if err != ErrQueueFull {
 		q.commit(now)
-		return j, err
+		return job, err
 	}
 	q.stats.Refused-- // not yet
-	w.done = make(chan struct{})
-	q.putters.PushBack(w)
-	delay := w.j.due() - now
-	q.mu.Unlock()
-	if delay > 0 { // after that it may use a free slot
-		timer := time.AfterFunc(time.Duration(delay), q.onDueTimer)
-		defer timer.Stop()
-	}
+	w := &putWaiter[A, R]{job: j, opts: o, done: make(chan struct{})}
+	q.joinLineLocked(w, now)
+	q.commit(now)
+	ended := false
 	select {
 	case <-w.done:
-		return w.j, w.err
 	case <-ctx.Done():
+		ended = true
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.putters.Remove(w) {
-		q.stats.Refused++
-		return nil, context.Cause(ctx)
+	if q.leaveLine(w, ended || ctx.Err() != nil) {
+		return w.job, w.err
 	}
-	return w.j, w.err
+	return nil, cmp.Or(context.Cause(ctx), context.Canceled)
 }
 
-// PutAll adds a job for each of args, all of one priority and in that order,
-// and starts the first of them when all are in. If there is an error, one of
-// those of Put, none is added.
-func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int) ([]*Job[A, R], error) {
+// PutAll adds a job for each of args, all with the same priority and options and
+// in that order, and starts the first of them when all are added. If there is an
+// error, one of those of Put, none is added.
+func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int, opts ...JobOptions) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(args))
+	var o *JobOptions
 	for i, arg := range args {
-		jobs[i] = q.newJob(arg, priority, nil)
+		jobs[i], o = q.newJob(arg, priority, opts)
 	}
 	now := q.lock()
 	defer q.commit(now)
-	switch {
-	case q.stopped || q.closing:
+	if err := q.mayPutAllLocked(jobs, o, now); err != nil {
 		q.stats.Refused += uint64(len(jobs))
-		return nil, ErrStopped
-	case len(jobs) > q.roomLocked(true):
-		q.stats.Refused += uint64(len(jobs))
-		return nil, ErrQueueFull
+		return nil, err
 	}
-	for _, j := range jobs {
+	for i, j := range jobs {
+		if o != nil && o.Key != "" {
+			jobs[i], _ = q.putLocked(j, o, now) // the first is added, the others join it
+			continue
+		}
 		q.seq++
-		q.acceptLocked(j, q.seq, now)
+		q.acceptLocked(j, o, q.seq, now)
 		q.enqueueLocked(j, now)
 	}
 	return jobs, nil
 }
 
-// putWaiter is a PutWait that waits.
-type putWaiter[A, R any] struct {
-	list.Links[*putWaiter[A, R]] // in q.putters
-
-	j    *Job[A, R] // the one to be put, and then the one to return
-	err  error
-	done chan struct{}
+func (q *ResizableDispatchQueue[A, R]) mayPutAllLocked(jobs []*Job[A, R], o *JobOptions, now instant) error {
+	n := len(jobs)
+	switch {
+	case q.stopped || q.closing:
+		return ErrStopped
+	case n == 0:
+		return nil
+	case o != nil && o.Key != "":
+		old := q.keys[o.Key]
+		if o.Refuse && (old != nil || n > 1) {
+			return ErrDuplicateJob
+		}
+		if old != nil && !q.needsRunLocked(old, o) {
+			return nil
+		}
+		n = 1
+	}
+	if n > q.roomLocked(q.usableLocked(jobs[0], o, now)) {
+		return ErrQueueFull
+	}
+	return nil
 }
 
-// newJob makes a job that is in no queue yet.
-func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOptions) *Job[A, R] {
-	var o JobOptions
-	switch len(opts) {
-	case 0:
-	case 1:
-		o = opts[0]
-	default:
-		panic("twill: Put with more than one JobOptions")
-	}
+// newJob makes a job that is in no queue yet, and returns its options merged into
+// one, nil if it has none.
+func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOptions) (*Job[A, R], *JobOptions) {
 	j := newJob(q, arg, priority)
+	if len(opts) == 0 && !q.opts.TakeTurns && q.opts.Timeout <= 0 && q.opts.Retry == nil {
+		return j, nil
+	}
+	o := mergeJobOptions(opts)
 	if o.Timeout == 0 {
 		o.Timeout = q.opts.Timeout
 	}
 	if o.Retry == nil {
 		o.Retry = q.opts.Retry
 	}
-	if o.Timeout <= 0 && o.Retry == nil && o.Key == "" && o.At.IsZero() && o.After <= 0 {
-		return j
+	if o.isPlain() && !q.opts.TakeTurns {
+		return j, nil
 	}
-	j.extra = &jobExtra{key: o.Key, refuse: o.Refuse, timeout: o.Timeout}
+	m := &jobExtra[A, R]{key: o.Key, timeout: o.Timeout, values: o.Context, held: o.Held}
 	if o.Retry != nil {
-		j.extra.retry = &jobRetry{opts: o.Retry}
+		m.retry = &jobRetry{opts: o.Retry}
 	}
 	switch {
-	case !o.At.IsZero() && o.After != 0:
-		panic("twill: JobOptions with both At and After")
 	case !o.At.IsZero():
-		j.extra.due = q.clock.At(o.At)
+		m.due = q.clock.At(o.At)
 	case o.After > 0:
-		j.extra.due = q.clock.Now().Add(o.After)
+		m.due = q.clock.Now().Add(o.After)
 	}
-	return j
+	if !o.Expires.IsZero() {
+		m.expires = q.clock.At(o.Expires)
+	}
+	j.extra.Store(m)
+	return j, o
 }
 
-// putLocked adds j, if that may be, and starts it if it need not wait; the lock must
-// be held. It returns the job that is in the queue then, if any.
-func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], now instant) (*Job[A, R], error) {
+// putLocked adds j, if possible, and starts it if it need not wait. It returns
+// the job that is in the queue then, if any.
+func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], o *JobOptions, now instant) (*Job[A, R], error) {
 	if q.stopped || q.closing {
 		q.stats.Refused++
 		return nil, ErrStopped
 	}
-	if m := j.extra; m != nil && m.key != "" {
-		if old := q.keys[m.key]; old != nil {
-			return old, q.joinLocked(old, j, now)
+	if o != nil && o.Key != "" {
+		if old := q.keys[o.Key]; old != nil {
+			return q.joinLocked(old, j, o, now)
 		}
 	}
-	due := j.due() <= now
+	usable := q.usableLocked(j, o, now)
 	switch {
-	case due && q.canStartLocked():
+	case usable > 0 && q.pending.Len() == 0 && q.line.reserved == 0 && q.rate.open():
 		q.seq++
-		q.acceptLocked(j, q.seq, now)
+		q.acceptLocked(j, o, q.seq, now)
 		q.rate.permit = false
 		q.startLocked(j, now)
-	case q.roomLocked(due) > 0:
+	case q.roomLocked(usable) > 0:
 		q.seq++
-		q.acceptLocked(j, q.seq, now)
+		q.acceptLocked(j, o, q.seq, now)
 		q.enqueueLocked(j, now)
 	default:
 		q.stats.Refused++
@@ -362,81 +414,159 @@ func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], now instant) (*Jo
 	return j, nil
 }
 
-// joinLocked has whoever puts j content with old, which has its key; the lock must
-// be held.
-func (q *ResizableDispatchQueue[A, R]) joinLocked(old, j *Job[A, R], now instant) error {
-	if j.extra.refuse {
+// needsRunLocked reports whether a put with options o needs a run of its own
+// after that of old, which has its key.
+func (q *ResizableDispatchQueue[A, R]) needsRunLocked(old *Job[A, R], o *JobOptions) bool {
+	return o.Again && old.state == JobUnderway && old.extra.Load().next == nil
+}
+
+// joinLocked merges the put of j into old, the job with the same key. It returns
+// the job that stands for the put.
+func (q *ResizableDispatchQueue[A, R]) joinLocked(old, j *Job[A, R], o *JobOptions, now instant) (*Job[A, R], error) {
+	if o.Refuse {
 		q.stats.Refused++
-		return ErrDuplicateJob
+		return old, ErrDuplicateJob
+	}
+	if q.needsRunLocked(old, o) {
+		if q.roomLocked(0) == 0 {
+			q.stats.Refused++
+			return nil, ErrQueueFull
+		}
+		q.seq++
+		q.followLocked(old, j, o, q.seq, now)
+		return j, nil
+	}
+	if old.state == JobUnderway && o.Again {
+		old = old.extra.Load().next
 	}
 	q.stats.Joined++
 	if old.state != JobPending {
-		return nil
+		return old, nil
+	}
+	if o.Again || o.Debounce {
+		old.arg = j.arg
 	}
 	if j.priority < old.priority {
-		q.reprioritizeLocked(old, j.priority)
+		q.reprioritizeLocked(old, j.priority, now)
 	}
-	if old.started == 0 && j.due() < old.due() && q.delayed.Has(old) {
-		q.removePendingLocked(old)
+	// A job that was called before keeps its pause.
+	if m := old.extra.Load(); m.attempts == 0 && (o.Debounce || j.due() < m.due && q.delayed.Has(old)) {
+		q.removePendingLocked(old, now)
 		old.setDueLocked(j.due())
 		q.enqueueLocked(old, now)
 	}
-	return nil
+	return old, nil
 }
 
-// canStartLocked reports whether a job that is put now need not wait; the lock must
-// be held.
-func (q *ResizableDispatchQueue[A, R]) canStartLocked() bool {
-	return q.workers < q.width && !q.paused && q.pending.Len() == 0 && q.rate.open()
+// followLocked adds j as the job that runs when old, which has its key, has ended.
+func (q *ResizableDispatchQueue[A, R]) followLocked(old, j *Job[A, R], o *JobOptions, seq uint64, now instant) {
+	j.extra.Load().follows = true
+	q.acceptLocked(j, o, seq, now)
+	old.extra.Load().next = j
+	q.enqueueLocked(j, now)
 }
 
-// roomLocked is how many jobs more may be added now: those that are due may use the
-// free slots, too. The lock must be held.
-func (q *ResizableDispatchQueue[A, R]) roomLocked(due bool) int {
+// pendingLenLocked is how many jobs are pending.
+func (q *ResizableDispatchQueue[A, R]) pendingLenLocked() int {
+	return q.pending.Len() + q.delayed.Len() + q.groups.waiting
+}
+
+// usableLocked is how many slots jobs like j may use now: none if it is not due,
+// and no more than its group allows.
+func (q *ResizableDispatchQueue[A, R]) usableLocked(j *Job[A, R], o *JobOptions, now instant) int {
+	if m := j.extra.Load(); m != nil && (m.due > now || m.held || m.expired(j, now)) {
+		return 0
+	}
+	free := q.freeLocked()
+	if o == nil || free == 0 {
+		return free
+	}
+	return min(free, q.groups.usable(o.Group, now))
+}
+
+// freeLocked is how many slots are free.
+func (q *ResizableDispatchQueue[A, R]) freeLocked() int {
+	if q.paused || q.stopped {
+		return 0
+	}
+	return max(q.width-q.workers, 0)
+}
+
+// roomLocked is how many jobs may be added now, if usable of them may use a free
+// slot each.
+func (q *ResizableDispatchQueue[A, R]) roomLocked(usable int) int {
 	if q.opts.Size == 0 {
 		return math.MaxInt
 	}
-	n := max(q.opts.Size, 0) - q.pendingLenLocked()
-	if due && !q.paused {
-		n += max(q.width-q.workers, 0)
+	// Some of the jobs that may start have a free slot, and wait for the rate
+	// limit.
+	free, starting := q.freeLocked(), q.pending.Len()+q.line.reserved
+	waiting := q.delayed.Len() + q.groups.waiting + max(starting-free, 0)
+	room := max(q.opts.Size, 0) - waiting
+	usable = min(usable, max(free-starting, 0))
+	if room > math.MaxInt-usable {
+		return math.MaxInt
 	}
-	return max(n, 0)
+	return max(room+usable, 0)
 }
 
-// pendingLenLocked is how many jobs are pending; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) pendingLenLocked() int {
-	return q.pending.Len() + q.delayed.Len()
-}
-
-// acceptLocked makes j a job of q, with a number that tells its place among equals; the
-// lock must be held.
-func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], seq uint64, now instant) {
-	if j.queued == 0 {
+// acceptLocked makes j a job of q, with a number that defines its place among
+// equals.
+func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], o *JobOptions, seq uint64, now instant) {
+	if j.queued.IsZero() {
 		j.queued = now
 	}
-	if m := j.extra; m != nil {
-		m.seq = seq
+	j.seq = seq
+	if m := j.extra.Load(); m != nil {
 		j.setDueLocked(m.due)
-		q.claimKeyLocked(j)
+		if o != nil && (o.Group != "" || q.opts.TakeTurns) {
+			q.joinGroupLocked(j, o.Group)
+		}
+		if m.expires != 0 {
+			m.timer = time.AfterFunc(m.expires.Sub(now), func() { q.expire(j) })
+		}
 	}
 	q.stats.Put++
 	q.emitLocked(EventPut, j)
+	if m := j.extra.Load(); m != nil && m.key != "" && !m.follows {
+		q.claimKeyLocked(j)
+	}
 }
 
-// claimKeyLocked gives the key of j, which q has accepted, to it; the lock must be held.
+// claimKeyLocked gives its key to j. The PutWaits in line that have the same key
+// join j when the change ends.
 func (q *ResizableDispatchQueue[A, R]) claimKeyLocked(j *Job[A, R]) {
-	if j.extra.key == "" {
-		return
-	}
+	key := j.extra.Load().key
 	if q.keys == nil {
 		q.keys = make(map[string]*Job[A, R])
 	}
-	q.keys[j.extra.key] = j
+	q.keys[key] = j
+	if q.line.keys[key] != nil {
+		q.line.claimed = append(q.line.claimed, key)
+	}
 }
 
-// releaseKeyLocked gives the key of j, which has ended, free; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R]) {
-	if m := j.extra; m != nil && m.key != "" && q.keys[m.key] == j {
+// releaseKeyLocked frees the key of j, which has ended, or gives it to the job
+// that runs after j.
+func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R], now instant) {
+	m := j.extra.Load()
+	if m == nil || m.key == "" {
+		return
+	}
+	current := q.keys[m.key]
+	switch {
+	case current == nil:
+	case current != j:
+		if c := current.extra.Load(); c.next == j {
+			c.next = nil
+		}
+	case m.next != nil:
+		next := m.next
+		m.next = nil
+		q.keys[m.key] = next
+		next.extra.Load().follows = false
+		q.requeueLocked(next, now)
+	default:
 		delete(q.keys, m.key)
 		if len(q.keys) == 0 {
 			q.keys = nil // a map keeps the room it once had
@@ -444,64 +574,99 @@ func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R]) {
 	}
 }
 
-// enqueueLocked puts j, which q has accepted, where jobs wait; the lock must be held.
-// It is the last job of all, unless it has a number of its own.
+// enqueueLocked puts j, which q has accepted, where jobs wait.
 func (q *ResizableDispatchQueue[A, R]) enqueueLocked(j *Job[A, R], now instant) {
-	seq := q.seq
-	if m := j.extra; m != nil {
-		seq = m.seq
-		if m.due > now {
-			q.delayLocked(j, m.due)
-			return
-		}
+	m := j.extra.Load()
+	switch {
+	case m == nil:
+		q.pending.Push(j, q.keyLocked(j))
+	case m.held || m.follows:
+		q.delayed.Push(j, heap.Key{Priority: int64(clock.Never), Seq: j.seq})
+	case m.due > now:
+		q.delayed.Push(j, heap.Key{Priority: int64(m.due), Seq: j.seq})
+		q.setDueTimerLocked(now)
+	case m.group != nil:
+		q.pushGroupLocked(m.group, j, now)
+	default:
+		q.pending.Push(j, q.keyLocked(j))
 	}
-	q.pending.Push(j, heap.Key{Priority: q.rankLocked(j), Seq: seq})
 }
 
-// rankLocked is what pending jobs are ordered by first. With ageing it is the moment
-// at which a job of priority 0 would have to be put to stand in the same place,
-// so that nothing moves as time goes by.
+// requeueLocked moves j, which is pending, to where it waits now that it is not
+// held back any longer.
+func (q *ResizableDispatchQueue[A, R]) requeueLocked(j *Job[A, R], now instant) {
+	if q.delayed.Has(j) {
+		q.delayed.Remove(j)
+		q.enqueueLocked(j, now)
+	}
+}
+
+// keyLocked is what jobs that are due are ordered by.
+func (q *ResizableDispatchQueue[A, R]) keyLocked(j *Job[A, R]) heap.Key {
+	return heap.Key{Priority: q.rankLocked(j), Seq: j.seq}
+}
+
+// rankLocked is what jobs that are due are ordered by first. With ageing it is the
+// time at which a job of priority 0 would have to be put to have the same place,
+// so that no job moves as time passes.
 func (q *ResizableDispatchQueue[A, R]) rankLocked(j *Job[A, R]) int64 {
 	priority := int64(j.priority)
 	age := int64(q.opts.Ageing)
 	if age == 0 {
 		return priority
 	}
-	since := j.since()
-	// Beyond a hundred years nobody waits.
-	const most = math.MaxInt64 / 4
-	return int64(min(max(since, -most), most)) + max(min(priority, most/age), -most/age)*age
+	const limit = math.MaxInt64 / 4 // about 73 years
+	since := min(max(int64(j.since()), -limit), limit)
+	return since + max(min(priority, limit/age), -limit/age)*age
 }
 
-// delayLocked keeps j out of the way until it is due; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) delayLocked(j *Job[A, R], due instant) {
-	q.delayed.Push(j, heap.Key{Priority: int64(due), Seq: j.extra.seq})
-	q.setDueTimerLocked(q.clock.Now())
+// removePendingLocked removes a pending job from where it waits.
+func (q *ResizableDispatchQueue[A, R]) removePendingLocked(j *Job[A, R], now instant) {
+	switch {
+	case q.delayed.Has(j):
+		q.delayed.Remove(j)
+		q.setDueTimerLocked(now)
+	case j.groupOf() != nil:
+		g := j.groupOf()
+		q.removeFromGroupLocked(g, j)
+		q.updateGroupLocked(g, now)
+	default:
+		q.pending.Remove(j)
+	}
 }
 
 // dueTimer is a timer for the first of what is delayed.
 type dueTimer struct {
 	timer *time.Timer
-	at    instant // when it goes off; 0 is never
+	at    instant // when it fires; 0 means never
 }
 
-// setDueTimerLocked has the dueTimer go off when the first delayed job is due; the lock must be held.
-// It may go off too early: then it is set anew. If there is nothing to wait for it
-// is stopped, as until it goes off it keeps the queue in memory.
+// setDueTimerLocked sets the timer for the first delayed job, the first group that
+// its rate holds back, and the first PutWait in line with a delay. The timer may fire too early; then it is set again.
+// If there is nothing to wait for it is stopped, as it keeps the queue in memory.
 func (q *ResizableDispatchQueue[A, R]) setDueTimerLocked(now instant) {
-	if q.delayed.Len() == 0 || q.stopped {
+	at := clock.Never
+	if q.delayed.Len() > 0 {
+		at = instant(q.delayed.Peek().Priority)
+	}
+	if q.groups.timed.Len() > 0 {
+		at = min(at, instant(q.groups.timed.Peek().Priority))
+	}
+	if q.line.notDue.Len() > 0 {
+		at = min(at, instant(q.line.notDue.Peek().Priority))
+	}
+	if at == clock.Never || q.stopped {
 		if q.dueTimer.at != 0 {
 			q.dueTimer.timer.Stop()
 			q.dueTimer.at = 0
 		}
 		return
 	}
-	at := instant(q.delayed.Peek().Priority)
 	if q.dueTimer.at != 0 && q.dueTimer.at <= at {
 		return
 	}
 	q.dueTimer.at = at
-	d := time.Duration(at - now)
+	d := at.Sub(now)
 	if q.dueTimer.timer == nil {
 		q.dueTimer.timer = time.AfterFunc(d, q.onDueTimer)
 	} else {
@@ -509,32 +674,36 @@ func (q *ResizableDispatchQueue[A, R]) setDueTimerLocked(now instant) {
 	}
 }
 
-// onDueTimer is called when a delayed job is due.
+// onDueTimer is called by the timer.
 func (q *ResizableDispatchQueue[A, R]) onDueTimer() {
 	now := q.lock()
 	q.dueTimer.at = 0
-	for !q.stopped && q.delayed.Len() > 0 && instant(q.delayed.Peek().Priority) <= now {
-		q.enqueueLocked(q.delayed.Pop().Item, now)
-	}
 	q.setDueTimerLocked(now)
 	q.commit(now)
 }
 
-// removePendingLocked takes a pending job out of the queue; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) removePendingLocked(j *Job[A, R]) {
-	if q.pending.Has(j) {
-		q.pending.Remove(j)
+// moveDueLocked moves the jobs that are due to where they may start.
+func (q *ResizableDispatchQueue[A, R]) moveDueLocked(now instant) {
+	if q.stopped {
 		return
 	}
-	q.delayed.Remove(j)
-	q.setDueTimerLocked(q.clock.Now())
+	for q.delayed.Len() > 0 && instant(q.delayed.Peek().Priority) <= now {
+		q.enqueueLocked(q.delayed.Pop().Item, now)
+	}
+	for q.groups.timed.Len() > 0 && instant(q.groups.timed.Peek().Priority) <= now {
+		q.updateGroupLocked(q.groups.timed.Pop().Item, now)
+	}
+	for q.line.notDue.Len() > 0 && instant(q.line.notDue.Peek().Priority) <= now {
+		q.mayUseSlotLocked(q.line.notDue.Pop().Item, now)
+	}
 }
 
 // instant is a moment as a queue and its jobs keep it.
 type instant = clock.Instant
 
-// lock takes the lock and returns the present moment. That is read before, and not
-// earlier than at the lock of before: what happens first has the earlier time.
+// lock takes the lock and returns the time. The clock is read before, as reading
+// it takes longer than most changes; a time that lies before that of the change
+// before is not used, so that what happens first has the earlier time.
 func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
 	now = q.clock.Now()
 	q.mu.Lock()
@@ -542,93 +711,113 @@ func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
 	return q.latest
 }
 
-// commit ends a change of the queue that somebody from outside has made.
+// commit ends a change that a method has made, and gives the lock back.
 func (q *ResizableDispatchQueue[A, R]) commit(now instant) {
 	signals := q.advanceLocked(now)
 	q.mu.Unlock()
 	signals.settle()
 }
 
-// advanceLocked does what has become possible: it starts jobs, lets PutWaits in, asks the rate
-// limit for the next start, and returns what is to be settled after the lock,
-// which must be held, was given back. Whatever changes the queue ends with it, mostly by unlock,
-// so that nothing waits for a signal.
-func (q *ResizableDispatchQueue[A, R]) advanceLocked(now instant) *idleSignals[A, R] {
-	for {
-		for q.canBeginLocked(q.workers+1) && q.rate.pass() {
-			q.startLocked(q.pending.Pop().Item, now)
-		}
-		if !q.admitPuttersLocked(now) {
-			break
+// advanceLocked does what has become possible: it starts jobs, admits PutWaits
+// and asks the rate limit for the next start. It returns the futures to settle
+// when the lock was given back. Every change of the queue ends with it, so that
+// nothing waits for a signal.
+func (q *ResizableDispatchQueue[A, R]) advanceLocked(now instant) *signals[A, R] {
+	q.moveDueLocked(now)
+	q.joinWaitersLocked(now)
+	for q.canBeginLocked(q.workers+1) && q.rate.open() {
+		if j := q.popLocked(now); j != nil {
+			q.rate.permit = false
+			q.startLocked(j, now)
 		}
 	}
-	q.updateLimiterLocked()
+	q.admitWaitersLocked(now)
+	q.updateLimiterLocked(now)
 	if q.marks.Watch(q.pendingLenLocked(), q.opts.Low, q.opts.High) {
 		go q.marks.Call(&q.mu, q.opts.OnHigh, q.opts.OnLow, reportPanic)
 	}
-	return q.idleSignalsLocked()
+	return q.signalsLocked()
 }
 
-// canBeginLocked reports whether a worker more, or one of those there are, may take
-// a job, apart from the rate limit; the lock must be held.
+// canBeginLocked reports whether one of so many workers may take a job, apart from
+// the rate limit.
 func (q *ResizableDispatchQueue[A, R]) canBeginLocked(workers int) bool {
 	return workers <= q.width && !q.paused && !q.stopped && q.pending.Len() > 0
 }
 
-// admitPuttersLocked lets PutWaits in while there is room; the lock must be held. It
-// reports whether it did.
-func (q *ResizableDispatchQueue[A, R]) admitPuttersLocked(now instant) (any bool) {
-	for w := q.nextPutterLocked(now); w != nil; w = q.nextPutterLocked(now) {
-		q.admitLocked(w, now)
-		any = true
+// popLocked removes the first job that may start. If its time is over, the job
+// ends instead, and popLocked returns nil.
+func (q *ResizableDispatchQueue[A, R]) popLocked(now instant) *Job[A, R] {
+	j := q.pending.Pop().Item
+	m := j.extra.Load()
+	if m == nil {
+		return j
 	}
-	return any
-}
-
-// nextPutterLocked is the first PutWait for which there is room, if any: one with a
-// delayLocked may not use a free slot, and does not keep those behind it from that.
-func (q *ResizableDispatchQueue[A, R]) nextPutterLocked(now instant) *putWaiter[A, R] {
-	for w := range q.putters.All() {
-		if q.roomLocked(w.j.due() <= now) > 0 {
-			return w
-		}
-		if q.roomLocked(true) == 0 {
-			break
-		}
+	if m.group != nil && m.group.head == j {
+		m.group.head = nil
+	}
+	switch {
+	case m.deadline != 0 && now >= m.deadline:
+		q.failLocked(j, m.timeoutError(nil), now)
+	case m.expired(j, now):
+		q.failLocked(j, ErrExpired, now)
+	default:
+		return j
 	}
 	return nil
 }
 
-func (q *ResizableDispatchQueue[A, R]) admitLocked(w *putWaiter[A, R], now instant) {
-	q.putters.Remove(w)
-	w.j, w.err = q.putLocked(w.j, now)
-	close(w.done)
+// failedJob is a job that has failed without a call.
+type failedJob[A, R any] struct {
+	job *Job[A, R]
+	err error
 }
 
-// refusePuttersLocked lets no PutWait in any more; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) refusePuttersLocked(now instant) {
-	for w, ok := q.putters.Front(); ok; w, ok = q.putters.Front() {
-		q.admitLocked(w, now)
-	}
+// failLocked fails j, which is pending and was removed from where it waits.
+func (q *ResizableDispatchQueue[A, R]) failLocked(j *Job[A, R], err error, now instant) {
+	q.endLocked(j, JobFailed, now)
+	q.failed = append(q.failed, failedJob[A, R]{j, err})
 }
 
-// startLocked makes j underway, on a goroutine of its own; the lock must be held.
+// settle settles f, whose job holds no slot.
+func (f failedJob[A, R]) settle() {
+	m := f.job.extra.Load()
+	fail := settle.NewFailure(f.err)
+	_, fail.Expected = f.err.(*TimeoutError) // the end of the job's own context
+	m.release()
+	f.job.ctx.End(endCause(fail))
+	m.dropContext()
+	var zero R
+	f.job.settle(zero, fail)
+}
+
+// startLocked makes j underway, on a goroutine of its own.
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
 	sched.Go(func() { q.work(j) })
 }
 
-// beginLocked makes j, which is on no list, underway; the lock must be held.
+// beginLocked makes j, which waits nowhere, underway.
 func (q *ResizableDispatchQueue[A, R]) beginLocked(j *Job[A, R], now instant) {
-	if j.started == 0 {
+	first := j.started.IsZero()
+	if first {
 		q.stats.Waiting.Add(now.Sub(j.since()))
 	}
 	j.state = JobUnderway
 	j.started = now
 	q.underway.PushBack(j)
-	if m := j.extra; m != nil {
+	if m := j.extra.Load(); m != nil {
 		m.attempts++
+		if first {
+			m.stopTimer() // of Expires
+			if m.timeout > 0 {
+				m.deadline = now.Add(m.timeout)
+			}
+		}
+		if m.group != nil {
+			q.startInGroupLocked(m.group, now)
+		}
 	}
 	q.emitLocked(EventStarted, j)
 }
@@ -638,9 +827,9 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 	returned := false
 	defer func() {
 		if !returned { // runtime.Goexit: the goroutine is lost, its slot is not
-			defer q.replaceWorker() // also if a handler calls it once more
-			var none R
-			q.finishCall(j, none, ErrGoexit)
+			defer q.replaceWorker() // even if a handler calls it again
+			var zero R
+			q.finishCall(j, zero, ErrGoexit)
 		}
 	}()
 	for {
@@ -654,18 +843,20 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 			signals.settle()
 			return
 		}
+		if signals != nil { // a handler may end its goroutine
+			sched.Go(signals.settle)
+		}
 		j = next
 	}
 }
 
-// replaceWorker has another goroutine go on where one is about to exit.
+// replaceWorker makes another goroutine go on where one is about to exit.
 func (q *ResizableDispatchQueue[A, R]) replaceWorker() {
 	next, signals := q.nextJob()
-	if next == nil {
-		signals.settle()
-		return
+	if next != nil {
+		sched.Go(func() { q.work(next) })
 	}
-	sched.Go(func() { q.work(next) })
+	signals.settle()
 }
 
 // callJob calls the function for j. A panic becomes an error; a Goexit passes.
@@ -675,8 +866,8 @@ func (q *ResizableDispatchQueue[A, R]) callJob(j *Job[A, R]) (v R, err error) {
 			err = caught(r)
 		}
 	}()
-	if j.extra != nil {
-		return q.callExtra(j, j.extra)
+	if m := j.extra.Load(); m != nil {
+		return q.callExtra(j, m)
 	}
 	return q.callHooked(jobContext[A, R]{j}, j)
 }
@@ -689,14 +880,17 @@ func (q *ResizableDispatchQueue[A, R]) callHooked(ctx context.Context, j *Job[A,
 	return q.fn(ctx, j.arg)
 }
 
-// finishCall notes the outcome of j's call and settles its future, or has it tried
-// retryLocked. It does nothing if that was done before: a handler of the future may
-// have ended the goroutine. If nobody listens to the future, as is mostly so
-// while the queue is busy, all is done under the lock at once, with what next
-// does: then next was taken.
-func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) (next *Job[A, R], signals *idleSignals[A, R], taken bool) {
-	again := false
-	if m := j.extra; m != nil && m.retry != nil {
+// finishCall notes the outcome of j's call and settles its future, or makes it
+// pending again. It does nothing if that was done before: a handler of the future
+// may have ended the goroutine. If nothing listens to the future, as is usual
+// while the queue is busy, all is done under the lock at once, with what nextJob
+// does: then taken is true.
+func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) (next *Job[A, R], _ *signals[A, R], taken bool) {
+	again, snoozed := false, time.Duration(-1)
+	if err != nil {
+		snoozed = snoozeOf(err)
+	}
+	if m := j.extra.Load(); m != nil && m.retry != nil && snoozed < 0 {
 		again, err = m.retry.after(err)
 	}
 	now := q.lock()
@@ -705,10 +899,25 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 		return nil, nil, false
 	}
 	q.stats.Running.Add(now.Sub(j.started))
+	m := j.extra.Load()
+	if m != nil && m.group != nil {
+		m.group.running--
+	}
 	var fail *settle.Failure
+	timedOut := false
 	switch {
-	case j.state != JobUnderway: // cancelled, or timed out
-		fail = j.ctx.Load().fail
+	case j.state != JobUnderway: // canceled, or timed out
+		fail = m.fail
+		if m.group != nil {
+			q.updateGroupLocked(m.group, now)
+		}
+	case err != nil && m != nil && m.timedOut(err, now):
+		err, timedOut = m.timeoutError(err), true
+		q.endLocked(j, JobFailed, now)
+	case snoozed >= 0:
+		q.snoozeLocked(j, snoozed, now)
+		q.mu.Unlock()
+		return nil, nil, false
 	case again:
 		q.retryLocked(j, now)
 		q.mu.Unlock()
@@ -717,45 +926,44 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 		q.endLocked(j, JobFailed, now)
 	default:
 		q.endLocked(j, JobFinished, now)
-		if j.extra == nil && j.ctx.Load() == nil {
+		if m == nil && !j.ctx.Made() {
+			j.ctx.End(nil)
 			j.val = v
 			if j.core.Succeed() {
-				next, signals = q.nextJobLocked(now)
+				next, signals := q.nextJobLocked(now)
 				q.mu.Unlock()
 				return next, signals, true
 			}
 		}
 	}
-	ctx := j.ctx.Load()
 	q.mu.Unlock()
 
-	j.extra.release()
+	m.release()
 	cause := context.Canceled
 	if fail != nil {
 		cause = endCause(fail)
 	}
-	if ctx != nil {
-		ctx.end(cause)
-	}
-	switch late := panicOf(err); {
-	case fail != nil && late != nil:
-		report(late) // as for Go: the future cannot tell of it
+	j.ctx.End(cause)
+	m.dropContext()
+	switch panicked := panicOf(err); {
+	case fail != nil && panicked != nil:
+		report(panicked) // as for Go: the future cannot report it
 	case fail == nil && err != nil:
 		fail = failureOf(q.opts.Context, err)
+		fail.Expected = fail.Expected || timedOut // the end of the job's own context
 	}
 	if fail != nil {
-		var none R
-		v = none
+		var zero R
+		v = zero
 	}
-	// Whoever cancelled the job settles its future too. That it is done here
-	// as well is so that no future is pending when those of Pause and Stop
-	// settle.
+	// A cancel settles the future of the job, too. It is settled here as well so
+	// that no future is pending when those of Pause and Stop settle.
 	j.settle(v, fail)
 	return nil, nil, false
 }
 
-// panicOf is the panic of a call that has failed with err, or of what belongs to
-// its retries, nil if there was none.
+// panicOf is the panic of a call that has failed with err, or of a function of its
+// RetryOptions; nil if there was none.
 func panicOf(err error) *PanicError {
 	if e, ok := err.(*RetryError); ok && e != nil {
 		err = e.Reason
@@ -764,27 +972,36 @@ func panicOf(err error) *PanicError {
 	return e
 }
 
-// endLocked notes that j has reached a state that is final; the lock must be held.
+// endLocked notes that j has reached a final state.
 func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, now instant) {
 	j.state, j.ended = state, now
-	q.releaseKeyLocked(j)
+	if m := j.extra.Load(); m != nil {
+		q.releaseKeyLocked(j, now)
+		if m.group != nil {
+			m.group.jobs--
+			q.updateGroupLocked(m.group, now)
+		}
+	}
 	q.stats.over(state, now)
 	q.emitLocked(EventEnded, j)
 	q.ended.Push(j)
 }
 
-// nextJob takes the job that a worker runs after the one it has ended. If there is none the
-// worker has left, and settles rest.
-func (q *ResizableDispatchQueue[A, R]) nextJob() (j *Job[A, R], signals *idleSignals[A, R]) {
+// nextJob takes the job that a worker runs after the one it has ended. If there is
+// none, the worker has ended. The worker settles the signals.
+func (q *ResizableDispatchQueue[A, R]) nextJob() (*Job[A, R], *signals[A, R]) {
 	now := q.lock()
 	defer q.mu.Unlock()
 	return q.nextJobLocked(now)
 }
 
-// nextJobLocked is next; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) nextJobLocked(now instant) (j *Job[A, R], signals *idleSignals[A, R]) {
-	if q.canBeginLocked(q.workers) && q.rate.pass() {
-		j = q.pending.Pop().Item
+func (q *ResizableDispatchQueue[A, R]) nextJobLocked(now instant) (j *Job[A, R], _ *signals[A, R]) {
+	q.moveDueLocked(now)
+	for j == nil && q.canBeginLocked(q.workers) && q.rate.open() {
+		j = q.popLocked(now)
+	}
+	if j != nil {
+		q.rate.permit = false
 		q.beginLocked(j, now)
 	} else {
 		q.workers--

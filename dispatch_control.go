@@ -2,225 +2,27 @@ package twill
 
 import (
 	"context"
-	"fmt"
 	"slices"
+	"time"
 
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// SetWidth changes how many jobs may run at once. Widening starts as many as
-// it makes room for; narrowing interrupts none, and as many as are too many are
-// not followed by others when they end. With 0 no job is started. While q is
-// paused the width is only noted; a stopped q starts nothing whatever it is. A
-// negative n changes nothing and returns [ErrNegativeWidth].
+// SetWidth changes how many jobs may run at once. Widening starts jobs at once;
+// narrowing interrupts none, but no job starts until enough have finished. With 0
+// no job is started. While q is paused, the width is only noted. It returns
+// [ErrNegativeWidth] for a negative n, and [ErrStopped] if q is stopped.
 func (q *ResizableDispatchQueue[A, R]) SetWidth(n int) error {
 	if n < 0 {
 		return ErrNegativeWidth
 	}
 	now := q.lock()
+	defer q.commit(now)
+	if q.stopped {
+		return ErrStopped
+	}
 	q.setWidthLocked(n)
-	q.commit(now)
 	return nil
-}
-
-// Pause keeps q from starting jobs; it may be called again. Jobs that are
-// underway go on; the future settles when the calls of all have returned and
-// their futures have settled. If q is resumed before, it is cancelled with
-// [ErrResumed] as the cause. Cancelling it does nothing to q.
-func (q *ResizableDispatchQueue[A, R]) Pause() *Future[struct{}] {
-	now := q.lock()
-	if !q.paused {
-		q.paused = true
-		q.emitLocked(EventPaused, nil)
-	}
-	if q.workers == 0 {
-		q.commit(now)
-		return Resolved(struct{}{})
-	}
-	if q.drained == nil {
-		q.drained = NewPromise[struct{}]()
-	}
-	drained := q.drained
-	q.commit(now)
-	return drained.Future().Shield()
-}
-
-// Resume ends a pause and starts as many jobs as the width allows. It does
-// nothing if q is not paused, and returns [ErrStopped] if q is stopped.
-func (q *ResizableDispatchQueue[A, R]) Resume() error {
-	return q.resume(func() {})
-}
-
-// ResumeWidth is Resume with a new width; it sets that also if q is not
-// paused. A negative n changes nothing and returns [ErrNegativeWidth].
-func (q *ResizableDispatchQueue[A, R]) ResumeWidth(n int) error {
-	if n < 0 {
-		return ErrNegativeWidth
-	}
-	return q.resume(func() { q.setWidthLocked(n) })
-}
-
-// Reprioritize gives a pending job another priority. Among those of the same
-// priority it stands where it would if it had been put with that one. It
-// returns [ErrNotPending] if j does not wait in q.
-func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
-	if j == nil || j.q != q {
-		return ErrNotPending
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if j.state != JobPending {
-		return ErrNotPending
-	}
-	q.reprioritizeLocked(j, priority)
-	return nil
-}
-
-// Clear cancels every pending job, in order, and returns how many there were.
-func (q *ResizableDispatchQueue[A, R]) Clear() int {
-	now := q.lock()
-	left := q.snapshotLocked()
-	for _, h := range []*jobHeap[A, R]{&q.pending, &q.delayed} {
-		for e := range h.All() {
-			q.endLocked(e.Item, JobCanceled, now)
-		}
-		h.Clear()
-	}
-	q.setDueTimerLocked(now)
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
-	jobs := left.inOrder()
-	fail := canceled(nil)
-	defer signals.settle() // also if a handler ends the goroutine
-	each(jobs, func(j *Job[A, R]) {
-		j.extra.release()
-		if ctx := j.ctx.Load(); ctx != nil {
-			ctx.end(ErrCanceled)
-		}
-		var none R
-		j.settle(none, fail)
-	})
-	return len(jobs)
-}
-
-// Use puts a hook around the calls that are started from now on, to time, log,
-// limit or change them. It calls next for the call itself, with the context or one made from it, and returns
-// what is to count as the call's result; it need not call next, and may call it
-// retryLocked. The first hook is the outermost. It runs on the goroutine of the call
-// and is part of it: it holds the slot, and a panic is the job's failure. With
-// a Retry it is around each attempt.
-func (q *ResizableDispatchQueue[A, R]) Use(hook func(ctx context.Context, j *Job[A, R], next func(context.Context) (R, error)) (R, error)) {
-	if hook == nil {
-		panic("twill: Use of a nil function")
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.hooks = append(q.hooks, hook)
-	run := func(ctx context.Context, j *Job[A, R]) (R, error) { return q.fn(ctx, j.arg) }
-	for _, hook := range slices.Backward(q.hooks) {
-		inner := run
-		run = func(ctx context.Context, j *Job[A, R]) (R, error) {
-			return hook(ctx, j, func(ctx context.Context) (R, error) { return inner(ctx, j) })
-		}
-	}
-	q.run.Store(&run)
-}
-
-// Limiter says how fast jobs may start: Wait returns when one may, or with an
-// error. It must heed the context, which ends when nobody waits any more. A
-// *rate.Limiter of golang.org/x/time/rate is one.
-type Limiter interface {
-	Wait(ctx context.Context) error
-}
-
-// SetRate changes how fast jobs may start; nil takes the limit away. Each start of a call, also
-// one that is a retry, takes one Wait of the limiter, which is made when a job
-// could start otherwise and before it is decided which: a job that is
-// more urgent and comes meanwhile is the one to start. A Wait that was
-// underway is given up, so that SetRate with the same limiter has a new
-// setting of that count at once.
-//
-// If Wait returns an error, or panics, the job that is the next to start fails
-// with that: nothing is lost in silence. One Wait at a time is underway, on a
-// goroutine of its own.
-func (q *ResizableDispatchQueue[A, R]) SetRate(limiter Limiter) {
-	now := q.lock()
-	q.stopLimiterLocked()
-	q.rate.limiter, q.rate.permit = limiter, false
-	q.rate.changes++
-	q.emitLocked(EventRate, nil)
-	q.commit(now)
-}
-
-// Empty returns a future that settles when no job is pending or underway: at
-// once if it is so now. The futures of all jobs have settled, except for one that
-// another goroutine is cancelling before its start at this moment. If q is stopped with
-// jobs left over it fails with [ErrStopped]. Cancelling it does nothing to q.
-func (q *ResizableDispatchQueue[A, R]) Empty() *Future[struct{}] {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.emptyLocked()
-}
-
-// Drain ends the queue after its work: from now on nothing is put, and when the
-// jobs that are pending or underway have ended, also those with a delay, the queue is
-// stopped. If ctx ends before, Drain stops it by [ResizableDispatchQueue.StopNow]
-// and returns the jobs left over with the cause of ctx, at once: first those it has
-// cancelled, whose calls may not have returned yet, then the pending ones.
-//
-// A paused queue does not get there by itself. If somebody else stops the queue
-// meanwhile Drain returns what is left over, with [ErrStopped]. It must not be
-// called by a job.
-func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R], error) {
-	if ctx == nil {
-		panic("twill: Drain with a nil context")
-	}
-	now := q.lock()
-	q.closing = true
-	q.refusePuttersLocked(now)
-	empty := q.emptyLocked()
-	q.mu.Unlock()
-
-	_, err := empty.Await(ctx)
-	if r, over := empty.Poll(); over { // ctx may have any cause, also ErrStopped
-		left, _ := q.Stop().Await(context.Background())
-		if len(left) > 0 { // also if all of them were underway, and cancelled by StopNow
-			return left, ErrStopped
-		}
-		return left, r.Err
-	}
-	empty.Catch(func(error) (struct{}, error) { return struct{}{}, nil }) // nobody waits for it any more
-	kill := canceled(ErrStopped)
-	now = q.lock()
-	killed := q.stopLocked(kill, now)
-	left := q.snapshotLocked()
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
-	q.settleKilled(killed, kill)
-	signals.settle()
-	return append(killed, left.inOrder()...), err
-}
-
-// Stop ends the queue for good: no job is put or started any more, and the
-// width is 0. Jobs that are underway go on. The future settles when the calls of
-// all have returned and their futures have settled. It holds the jobs left
-// endLocked, in the order in which they would have started, to be saved and put
-// retryLocked another day, by [ResizableDispatchQueue.Restore]. They stay pending: they can be listed, moved and
-// cancelled, but their futures do not settle by themselves;
-// [ResizableDispatchQueue.Clear] cancels them.
-//
-// Stop may be called again, and every future gets the same list. It may be
-// called by a job; its future does not settle before that job ends. Cancelling
-// the future does nothing to q.
-func (q *ResizableDispatchQueue[A, R]) Stop() *Future[[]*Job[A, R]] {
-	return q.stopWith(nil)
-}
-
-// StopNow is Stop, and cancels the jobs that are underway, with [ErrStopped] as
-// the cause. They are the first in the list, in the order in which they were
-// started. After a Stop it cancels those that are still underway.
-func (q *ResizableDispatchQueue[A, R]) StopNow() *Future[[]*Job[A, R]] {
-	return q.stopWith(canceled(ErrStopped))
 }
 
 func (q *ResizableDispatchQueue[A, R]) setWidthLocked(n int) {
@@ -228,6 +30,46 @@ func (q *ResizableDispatchQueue[A, R]) setWidthLocked(n int) {
 		q.width = n
 		q.emitLocked(EventWidth, nil)
 	}
+}
+
+// Pause keeps q from starting jobs; it may be called again. Jobs that are underway
+// go on. The future settles when the calls of all have returned and their futures
+// have settled. If q is resumed first, it is canceled with [ErrResumed] as the
+// cause. Canceling it has no effect on q.
+func (q *ResizableDispatchQueue[A, R]) Pause() *Future[struct{}] {
+	now := q.lock()
+	defer q.commit(now)
+	if !q.paused {
+		q.paused = true
+		q.emitLocked(EventPaused, nil)
+	}
+	if q.workers == 0 {
+		return Resolved(struct{}{})
+	}
+	return shieldOf(&q.drained)
+}
+
+// shieldOf returns a future of what *p settles with, which is made if it is nil.
+func shieldOf(p **Promise[struct{}]) *Future[struct{}] {
+	if *p == nil {
+		*p = NewPromise[struct{}]()
+	}
+	return (*p).Future().Shield()
+}
+
+// Resume ends a pause and starts as many jobs as the width allows. It does nothing
+// if q is not paused, and returns [ErrStopped] if q is stopped.
+func (q *ResizableDispatchQueue[A, R]) Resume() error {
+	return q.resume(func() {})
+}
+
+// ResumeWidth is Resume with a new width, which it sets even if q is not paused. A
+// negative n changes nothing and returns [ErrNegativeWidth].
+func (q *ResizableDispatchQueue[A, R]) ResumeWidth(n int) error {
+	if n < 0 {
+		return ErrNegativeWidth
+	}
+	return q.resume(func() { q.setWidthLocked(n) })
 }
 
 func (q *ResizableDispatchQueue[A, R]) resume(change func()) error {
@@ -250,158 +92,258 @@ func (q *ResizableDispatchQueue[A, R]) resume(change func()) error {
 	return nil
 }
 
-func (q *ResizableDispatchQueue[A, R]) reprioritizeLocked(j *Job[A, R], priority int) {
-	j.priority = priority
-	if q.pending.Has(j) {
+// Reprioritize gives a pending job another priority. Among jobs of that priority
+// it has the place that it would have if it had been put with it. It returns
+// [ErrNotPending] if j is not pending in q.
+func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
+	if j == nil || j.q != q {
+		return ErrNotPending
+	}
+	now := q.lock()
+	defer q.commit(now)
+	if j.state != JobPending {
+		return ErrNotPending
+	}
+	q.reprioritizeLocked(j, priority, now)
+	return nil
+}
+
+func (q *ResizableDispatchQueue[A, R]) reprioritizeLocked(j *Job[A, R], priority int, now instant) {
+	g := j.groupOf()
+	switch {
+	case q.delayed.Has(j):
+		j.priority = priority
+	case g == nil:
+		j.priority = priority
 		q.pending.Reprioritize(j, q.rankLocked(j))
+	default:
+		q.removeFromGroupLocked(g, j)
+		j.priority = priority
+		q.pushAgainLocked(g, j, now)
 	}
 	q.emitLocked(EventReprioritized, j)
 }
 
-// rateLimit is the rate limit of a queue; the queue's lock guards it.
-type rateLimit struct {
-	limiter     Limiter      // nil: no limit
-	changes     int          // of the limiter
-	permit      bool         // one job may start
-	limiterWait *limiterWait // waits for a permit, if somebody does
-}
-
-// open reports whether a job may start.
-func (p *rateLimit) open() bool { return p.limiter == nil || p.permit }
-
-// pass is open, and uses the permit up.
-func (p *rateLimit) pass() bool {
-	open := p.open()
-	p.permit = false
-	return open
-}
-
-// limiterWait is a goroutine that waits for permits.
-type limiterWait struct {
-	limiter Limiter
-	changes int  // as they were when it began
-	waiting bool // in the limiter's Wait
-	ctx     context.Context
-	cancel  context.CancelFunc
-}
-
-// limiterLoop waits for one permit.
-func (p *limiterWait) wait() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			p.waiting, err = false, caught(v)
-		}
-	}()
-	p.waiting = true
-	err = p.limiter.Wait(p.ctx)
-	p.waiting = false
-	return err
-}
-
-// updateLimiterLocked has a limiterWait if, and only if, a job waits for nothing but a permit;
-// the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) updateLimiterLocked() {
-	p := &q.rate
-	if p.limiter == nil {
-		return
-	}
-	if !q.canBeginLocked(q.workers + 1) {
-		q.stopLimiterLocked()
-		return
-	}
-	if p.limiterWait != nil {
-		return
-	}
-	w := &limiterWait{limiter: p.limiter, changes: p.changes}
-	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(q.opts.Context))
-	p.limiterWait = w
-	go q.limiterLoop(w)
-}
-
-// stopLimiterLocked sends the limiterWait away; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) stopLimiterLocked() {
-	if p := q.rate.limiterWait; p != nil {
-		q.rate.limiterWait = nil
-		p.cancel()
-	}
-}
-
-// limiterLoop gets permits until nobody needs one.
-func (q *ResizableDispatchQueue[A, R]) limiterLoop(p *limiterWait) {
-	returned := false
-	defer func() {
-		if returned {
-			p.cancel()
-			return
-		}
-		// runtime.Goexit, of the limiter or of a handler of a job that it failed,
-		// or of both.
-		defer q.replaceLimiterLoop(p)
-		if p.waiting {
-			p.waiting = false
-			q.limiterReturned(p, ErrGoexit)
-		}
-	}()
-	for q.limiterReturned(p, p.wait()) {
-	}
-	returned = true
-}
-
-// replaceLimiterLoop has another goroutine go on with p, if it is still needed.
-func (q *ResizableDispatchQueue[A, R]) replaceLimiterLoop(p *limiterWait) {
-	q.mu.Lock()
-	on := q.rate.limiterWait == p
-	q.mu.Unlock()
-	if !on {
-		p.cancel()
-		return
-	}
-	go q.limiterLoop(p)
-}
-
-// limiterReturned takes what p has waited for, and reports whether p goes on.
-func (q *ResizableDispatchQueue[A, R]) limiterReturned(p *limiterWait, err error) (on bool) {
+// Clear cancels every pending job, in order, and returns how many there were.
+func (q *ResizableDispatchQueue[A, R]) Clear() int {
 	now := q.lock()
-	on = q.rate.limiterWait == p
-	var failed *Job[A, R]
-	switch {
-	case err == nil:
-		// Also one that nobody needs now is kept: the limiter has counted it.
-		q.rate.permit = q.rate.permit || p.changes == q.rate.changes
-	case on && q.pending.Len() > 0:
-		failed = q.pending.Pop().Item
-		q.endLocked(failed, JobFailed, now)
+	left := q.snapshotLocked()
+	jobs := left.inOrder()
+	q.clearPendingLocked()
+	for _, j := range jobs {
+		q.endLocked(j, JobCanceled, now)
 	}
+	q.setDueTimerLocked(now)
 	signals := q.advanceLocked(now)
-	on = on && q.rate.limiterWait == p
 	q.mu.Unlock()
-
-	defer signals.settle() // also if a handler ends the goroutine
-	if failed != nil {
-		failed.extra.release()
-		if ctx := failed.ctx.Load(); ctx != nil {
-			ctx.end(context.Canceled)
+	fail := canceled(nil)
+	defer signals.settle() // even if a handler ends the goroutine
+	each(jobs, func(j *Job[A, R]) {
+		if m := j.extra.Load(); m != nil {
+			m.release()
+			j.ctx.End(ErrCanceled)
+			m.dropContext()
 		}
-		var none R
-		failed.settleResult(none, fmt.Errorf("twill: rate limit: %w", err))
+		var zero R
+		j.settle(zero, fail)
+	})
+	return len(jobs)
+}
+
+// clearPendingLocked empties what pending jobs wait in.
+func (q *ResizableDispatchQueue[A, R]) clearPendingLocked() {
+	q.pending.Clear()
+	q.delayed.Clear()
+	for _, g := range q.groups.byName {
+		g.heap.Clear()
+		g.head = nil
 	}
-	return on
+	q.groups.waiting = 0
+}
+
+// Use puts a hook around the calls that are started from now on, to time, log,
+// limit or change them. The hook calls next for the call itself, with its context
+// or one derived from it, and returns what counts as the call's result; it need
+// not call next, and may call it again. The first hook is the outermost. It runs
+// on the goroutine of the call and is part of it: it holds the slot, and a panic
+// fails the job. With a Retry it is around each attempt.
+func (q *ResizableDispatchQueue[A, R]) Use(hook func(ctx context.Context, j *Job[A, R], next func(context.Context) (R, error)) (R, error)) {
+	if hook == nil {
+		panic("twill: Use of a nil function")
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hooks = append(q.hooks, hook)
+	run := func(ctx context.Context, j *Job[A, R]) (R, error) { return q.fn(ctx, j.arg) }
+	for _, hook := range slices.Backward(q.hooks) {
+		inner := run
+		run = func(ctx context.Context, j *Job[A, R]) (R, error) {
+			return hook(ctx, j, func(ctx context.Context) (R, error) { return inner(ctx, j) })
+		}
+	}
+	q.run.Store(&run)
+}
+
+// Limiter limits how fast jobs start: Wait returns nil when one may start. It must
+// heed the context, which ends when no job waits any longer. A *rate.Limiter of
+// golang.org/x/time/rate is one.
+type Limiter interface {
+	Wait(ctx context.Context) error
+}
+
+// SetRate changes how fast jobs may start; nil removes the limit. Each attempt,
+// including retries, calls Wait once. Wait is called when a job could start
+// otherwise and before the job is chosen, so a more urgent job that is put while
+// it waits starts first. A Wait that is underway is given up, so that SetRate with
+// the same limiter applies a new setting of the limiter at once.
+//
+// If Wait returns an error, or panics, no job starts until a later Wait succeeds.
+// It is called again after 100 ms, and after each further failure in a row after
+// twice the time, at most 30 s. No job fails by it, and [ErrStopped] or a pause
+// play no part: Stats has the error and the time of the first failure in a row,
+// and there is one event for each row of failures.
+//
+// One Wait at a time is underway, on a goroutine of its own.
+func (q *ResizableDispatchQueue[A, R]) SetRate(limiter Limiter) {
+	now := q.lock()
+	q.stopLimiterLocked()
+	q.rate = rateLimit{limiter: limiter, changes: q.rate.changes + 1}
+	q.emitLocked(EventRate, nil)
+	q.commit(now)
+}
+
+// Empty returns a future that settles when no job is pending or underway: at once
+// if that is so now. The futures of all jobs have settled, except for one that
+// another goroutine is canceling before its start at this moment. If q is stopped
+// with jobs left over, it fails with [ErrStopped]. Canceling it has no effect on
+// q.
+func (q *ResizableDispatchQueue[A, R]) Empty() *Future[struct{}] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.emptyLocked()
 }
 
 func (q *ResizableDispatchQueue[A, R]) emptyLocked() *Future[struct{}] {
 	switch {
-	case q.workers == 0 && q.pendingLenLocked() == 0:
+	case q.workers == 0 && q.isEmptyLocked():
 		return Resolved(struct{}{})
 	case q.closed:
 		return Rejected[struct{}](ErrStopped)
 	}
-	if q.empty == nil {
-		q.empty = NewPromise[struct{}]()
-	}
-	return q.empty.Future().Shield()
+	return shieldOf(&q.empty)
 }
 
-func (q *ResizableDispatchQueue[A, R]) stopWith(kill *settle.Failure) *Future[[]*Job[A, R]] {
+// isEmptyLocked reports whether no job is pending, nor about to be put by a PutWait
+// that was admitted.
+func (q *ResizableDispatchQueue[A, R]) isEmptyLocked() bool {
+	return q.pendingLenLocked() == 0 && q.line.reserved == 0
+}
+
+// NoneUnderway returns a future that settles when no job is underway: at once if
+// that is so now. Unlike [ResizableDispatchQueue.Pause] it keeps no job from
+// starting. Canceling it has no effect on q.
+func (q *ResizableDispatchQueue[A, R]) NoneUnderway() *Future[struct{}] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.workers == 0 {
+		return Resolved(struct{}{})
+	}
+	return shieldOf(&q.idle)
+}
+
+// PendingBelow returns a future that settles when fewer than n jobs are pending:
+// at once if that is so now. If q is stopped with more left over, it fails with
+// [ErrStopped], and so it does if n is not positive. Canceling it has no effect on
+// q. A producer that loads work in portions waits for it; PutWait with a Size does
+// the same for one job.
+func (q *ResizableDispatchQueue[A, R]) PendingBelow(n int) *Future[struct{}] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.pendingLenLocked() < n:
+		return Resolved(struct{}{})
+	case q.closed || n <= 0:
+		return Rejected[struct{}](ErrStopped)
+	}
+	if q.below == nil {
+		q.below = make(map[int]*Promise[struct{}])
+	}
+	p := q.below[n]
+	defer func() { q.below[n] = p }()
+	return shieldOf(&p)
+}
+
+// Drain ends the queue after its work. From now on no job is put; when the jobs
+// that are pending or underway have ended, delayed ones among them, the queue is
+// stopped. If ctx ends first, Drain stops the queue as
+// [ResizableDispatchQueue.StopNow] does, and at once returns the jobs left over
+// with the cause of ctx: first those that it has canceled, whose calls may not
+// have returned, and then the pending ones.
+//
+// Drain refuses what running jobs put, too: for jobs that put others wait for
+// [ResizableDispatchQueue.Empty] first, and then call Drain. A paused queue, one
+// of width 0, and one with a job that is held do not become empty by themselves.
+// If the queue is stopped by another call, Drain returns what is left over with
+// [ErrStopped]. It must not be called by a job.
+func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R], error) {
+	if ctx == nil {
+		panic("twill: Drain with a nil context")
+	}
+	now := q.lock()
+	q.closing = true
+	q.refuseWaitersLocked(now)
+	empty := q.emptyLocked()
+	q.commit(now)
+
+	_, err := empty.Await(ctx)
+	if r, over := empty.Poll(); over { // ctx may have any cause, even ErrStopped
+		left, _ := q.Stop().Await(context.Background())
+		if len(left) > 0 { // even if all of them were underway, and canceled by StopNow
+			return left, ErrStopped
+		}
+		return left, r.Err
+	}
+	empty.Catch(func(error) (struct{}, error) { return struct{}{}, nil }) // nothing waits for it any longer
+	kill := canceled(ErrStopped)
+	now = q.lock()
+	killed := q.stopLocked(kill, now)
+	left := q.snapshotLocked()
+	signals := q.advanceLocked(now)
+	q.mu.Unlock()
+	q.settleKilled(killed, kill)
+	signals.settle()
+	return append(killed, left.inOrder()...), err
+}
+
+// Stop ends the queue for good: no job is put or started any longer, and the width
+// is 0. Jobs that are underway go on. The future settles when the calls of all
+// have returned and their futures have settled. It holds the jobs left over, in
+// the order in which they would have started, to be saved and put again another
+// day by [ResizableDispatchQueue.Restore]. They stay pending: they can be listed
+// and canceled, but their futures do not settle by themselves;
+// [ResizableDispatchQueue.Clear] cancels them.
+//
+// Stop refuses what running jobs put. Where jobs put others, such as a crawler's,
+// no work is lost by Pause, waiting for its future, and then Stop: what the last
+// jobs have put is left over. If they must not be waited for, cancel them by
+// StopNow after a bounded wait for that future, and let them put nothing after the
+// end of their contexts.
+//
+// Stop may be called again, and each future gets the same list. It may be called
+// by a job; its future does not settle before that job ends. Canceling the future
+// has no effect on q.
+func (q *ResizableDispatchQueue[A, R]) Stop() *Future[[]*Job[A, R]] {
+	return q.stop(nil)
+}
+
+// StopNow is Stop, and cancels the jobs that are underway, with [ErrStopped] as
+// the cause. They are the first in the list, in the order in which they were
+// started. After a Stop it cancels those that are still underway.
+func (q *ResizableDispatchQueue[A, R]) StopNow() *Future[[]*Job[A, R]] {
+	return q.stop(canceled(ErrStopped))
+}
+
+func (q *ResizableDispatchQueue[A, R]) stop(kill *settle.Failure) *Future[[]*Job[A, R]] {
 	now := q.lock()
 	killed := q.stopLocked(kill, now)
 	leftovers := q.leftovers
@@ -416,15 +358,16 @@ func (q *ResizableDispatchQueue[A, R]) stopWith(kill *settle.Failure) *Future[[]
 	})
 }
 
-// stopLocked stops q and returns the jobs underway that it has given up with kill, if
-// that is not nil; the lock must be held.
+// stopLocked stops q and returns the jobs underway that it has ended with kill, if
+// that is not nil.
 func (q *ResizableDispatchQueue[A, R]) stopLocked(kill *settle.Failure, now instant) (killed []*Job[A, R]) {
 	if !q.stopped {
+		q.moveDueLocked(now)
 		q.stopped = true
 		q.width = 0
 		q.leftovers = NewPromise[[]*Job[A, R]]()
 		q.setDueTimerLocked(now)
-		q.refusePuttersLocked(now)
+		q.refuseWaitersLocked(now)
 		q.emitLocked(EventStopped, nil)
 	}
 	if kill == nil {
@@ -440,19 +383,182 @@ func (q *ResizableDispatchQueue[A, R]) stopLocked(kill *settle.Failure, now inst
 	return killed
 }
 
-// settleKilled settles what halt gave up.
+// settleKilled settles the jobs that stopLocked has ended.
 func (q *ResizableDispatchQueue[A, R]) settleKilled(killed []*Job[A, R], kill *settle.Failure) {
 	for _, j := range killed {
-		j.ctx.Load().end(ErrStopped)
+		j.ctx.End(ErrStopped)
 	}
 	each(killed, func(j *Job[A, R]) {
-		var none R
-		j.settle(none, kill)
+		var zero R
+		j.settle(zero, kill)
 	})
 }
 
-// idleSignalsLocked is what settles when the last worker has gone.
-type idleSignals[A, R any] struct {
+// rateLimit is the rate limit of a queue; the queue's lock guards it.
+type rateLimit struct {
+	limiter Limiter // nil means no limit
+	changes int     // of the limiter
+	permit  bool    // one job may start
+	waiter  *limiterWait
+	since   instant // since when it holds jobs back
+
+	failing instant       // when the first Wait in a row failed; 0 means that the last one did not
+	err     error         // what the last of them returned
+	pause   time.Duration // before the next one
+	retryAt instant       // when it may be called
+}
+
+// The pauses between Waits that fail.
+const (
+	firstLimiterPause = 100 * time.Millisecond
+	maxLimiterPause   = 30 * time.Second
+)
+
+// open reports whether a job may start.
+func (r *rateLimit) open() bool { return r.limiter == nil || r.permit }
+
+// limiterWait is a goroutine that waits for permits.
+type limiterWait struct {
+	limiter Limiter
+	changes int       // as they were when it began
+	pause   time.Time // wait until then first
+	waiting bool      // in the limiter's Wait
+	ctx     context.Context
+	cancel  context.CancelFunc
+}
+
+// updateLimiterLocked starts a goroutine that waits for a permit if a job waits
+// for nothing else, and stops it if none does.
+func (q *ResizableDispatchQueue[A, R]) updateLimiterLocked(now instant) {
+	r := &q.rate
+	if r.limiter == nil {
+		return
+	}
+	if !q.canBeginLocked(q.workers + 1) {
+		q.stopLimiterLocked()
+		return
+	}
+	if r.waiter != nil {
+		return
+	}
+	if r.since == 0 {
+		r.since = now
+	}
+	w := &limiterWait{limiter: r.limiter, changes: r.changes}
+	if r.failing != 0 {
+		w.pause = time.Now().Add(r.retryAt.Sub(now))
+	}
+	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(q.opts.Context))
+	r.waiter = w
+	go q.waitForPermits(w)
+}
+
+// stopLimiterLocked ends the wait for a permit, if there is one.
+func (q *ResizableDispatchQueue[A, R]) stopLimiterLocked() {
+	q.rate.since = 0
+	if w := q.rate.waiter; w != nil {
+		q.rate.waiter = nil
+		w.cancel()
+	}
+}
+
+// waitForPermits waits for permits until none is needed.
+func (q *ResizableDispatchQueue[A, R]) waitForPermits(w *limiterWait) {
+	returned := false
+	defer func() {
+		if returned {
+			w.cancel()
+			return
+		}
+		// runtime.Goexit, of the limiter or of a handler of a future that settles
+		// here.
+		defer q.replaceLimiterWait(w)
+		if w.waiting {
+			w.waiting = false
+			q.limiterReturned(w, ErrGoexit)
+		}
+	}()
+	for w.sleep() && q.limiterReturned(w, w.wait()) {
+	}
+	returned = true
+}
+
+// replaceLimiterWait makes another goroutine go on with w, if it is still needed.
+func (q *ResizableDispatchQueue[A, R]) replaceLimiterWait(w *limiterWait) {
+	q.mu.Lock()
+	needed := q.rate.waiter == w
+	q.mu.Unlock()
+	if !needed {
+		w.cancel()
+		return
+	}
+	go q.waitForPermits(w)
+}
+
+// sleep returns after the pause, if there is one, and reports whether the wait is
+// still needed.
+func (w *limiterWait) sleep() bool {
+	if w.pause.IsZero() {
+		return true
+	}
+	timer := time.NewTimer(time.Until(w.pause))
+	defer timer.Stop()
+	w.pause = time.Time{}
+	select {
+	case <-timer.C:
+		return true
+	case <-w.ctx.Done():
+		return false
+	}
+}
+
+// wait waits for one permit.
+func (w *limiterWait) wait() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			w.waiting, err = false, caught(v)
+		}
+	}()
+	w.waiting = true
+	err = w.limiter.Wait(w.ctx)
+	w.waiting = false
+	return err
+}
+
+// limiterReturned takes the result of a Wait, and reports whether w goes on.
+func (q *ResizableDispatchQueue[A, R]) limiterReturned(w *limiterWait, err error) bool {
+	now := q.lock()
+	r := &q.rate
+	switch {
+	case w.changes != r.changes: // of a limiter that was replaced
+	case err == nil:
+		// A permit that is not needed now is kept: the limiter has counted it.
+		r.permit = true
+		r.failing, r.err, r.pause = 0, nil, 0
+	case r.waiter == w: // else its context was ended
+		first := r.failing == 0
+		r.pause = min(max(2*r.pause, firstLimiterPause), maxLimiterPause)
+		r.err, r.retryAt = err, now.Add(r.pause)
+		w.pause = time.Now().Add(r.pause)
+		if first {
+			r.failing = now
+			q.emitErrorLocked(EventRateFailed, err)
+		}
+	}
+	signals := q.advanceLocked(now)
+	goOn := r.waiter == w
+	q.mu.Unlock()
+	signals.settle()
+	return goOn
+}
+
+// signals are the futures that a change of the queue settles, after the lock was
+// given back.
+type signals[A, R any] struct {
+	failed    []failedJob[A, R]    // jobs that have ended without a call
+	below     []*Promise[struct{}] // of PendingBelow
+	refused   []*Promise[struct{}] // of PendingBelow, as the queue is stopped
+	idle      *Promise[struct{}]
 	drained   *Promise[struct{}]
 	empty     *Promise[struct{}]
 	leftovers *Promise[[]*Job[A, R]]
@@ -460,71 +566,98 @@ type idleSignals[A, R any] struct {
 	left      pendingSnapshot[A, R]
 }
 
-// idleSignalsLocked takes what is to be settled, if this is the time; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) idleSignalsLocked() *idleSignals[A, R] {
+// signalsLocked takes what is to be settled now, nil if there is nothing.
+func (q *ResizableDispatchQueue[A, R]) signalsLocked() *signals[A, R] {
+	var s *signals[A, R]
+	if len(q.failed) > 0 || len(q.below) > 0 {
+		s = q.earlySignalsLocked()
+	}
 	if q.workers > 0 {
-		return nil
+		return s
 	}
 	closes := q.stopped && !q.closed
-	empties := q.empty != nil && (q.pendingLenLocked() == 0 || closes)
-	if q.drained == nil && !empties && !closes {
-		return nil
+	empties := q.empty != nil && (q.isEmptyLocked() || closes)
+	if q.drained == nil && q.idle == nil && !empties && !closes {
+		return s
 	}
-	r := &idleSignals[A, R]{drained: q.drained}
-	q.drained = nil
+	if s == nil {
+		s = new(signals[A, R])
+	}
+	s.drained, s.idle = q.drained, q.idle
+	q.drained, q.idle = nil, nil
 	if empties {
-		r.empty, q.empty = q.empty, nil
+		s.empty, q.empty = q.empty, nil
 	}
 	if closes {
 		q.closed = true
-		r.leftovers = q.leftovers
-		r.killed, q.killed = q.killed, nil
-		r.left = q.snapshotLocked()
-		if q.stats.Retries > 0 {
-			q.releasePendingLocked()
+		s.leftovers = q.leftovers
+		s.killed, q.killed = q.killed, nil
+		s.left = q.snapshotLocked()
+		if q.stats.Retries+q.stats.Snoozed > 0 {
+			for _, j := range s.left.all() {
+				j.extra.Load().release()
+			}
+		}
+		for n, p := range q.below {
+			delete(q.below, n)
+			s.refused = append(s.refused, p)
 		}
 		q.events.Close()
 		q.ended.Close()
 	}
-	return r
+	return s
 }
 
-// settle is called without the lock.
-func (r *idleSignals[A, R]) settle() {
-	if r == nil {
-		return
-	}
-	if r.leftovers != nil {
-		defer func() { // also if a handler of another ends the goroutine
-			left := r.left.inOrder()
-			for _, j := range left {
-				if ctx := j.ctx.Load(); ctx != nil { // of a job that was to be tried again
-					ctx.end(ErrStopped)
-				}
-			}
-			r.leftovers.Resolve(append(r.killed, left...))
-		}()
-	}
-	if r.empty != nil {
-		defer func() {
-			var stopped error
-			if r.leftovers != nil && r.left.len() > 0 {
-				stopped = ErrStopped
-			}
-			r.empty.Settle(struct{}{}, stopped)
-		}()
-	}
-	if r.drained != nil {
-		r.drained.Resolve(struct{}{})
-	}
-}
-
-// releasePendingLocked has the jobs that are left over wait for nothing more, nor keep
-// what is the budget's of their retries; the lock must be held.
-func (q *ResizableDispatchQueue[A, R]) releasePendingLocked() {
-	for _, h := range []*jobHeap[A, R]{&q.pending, &q.delayed} {
-		for e := range h.All() {
-			e.Item.extra.release()
+// earlySignalsLocked takes what is settled even while jobs run.
+func (q *ResizableDispatchQueue[A, R]) earlySignalsLocked() *signals[A, R] {
+	s := &signals[A, R]{failed: q.failed}
+	q.failed = nil
+	pending := q.pendingLenLocked()
+	for n, p := range q.below {
+		if pending < n {
+			delete(q.below, n)
+			s.below = append(s.below, p)
 		}
 	}
+	if s.failed == nil && s.below == nil {
+		return nil
+	}
+	return s
+}
+
+// settle is called without the lock. The futures settle even if a handler of one
+// of them ends the goroutine.
+func (s *signals[A, R]) settle() {
+	if s == nil {
+		return
+	}
+	if s.leftovers != nil {
+		defer func() {
+			left := s.left.inOrder()
+			for _, j := range left {
+				if m := j.extra.Load(); m != nil { // it may have been called
+					j.ctx.End(ErrStopped)
+				}
+			}
+			s.leftovers.Resolve(append(s.killed, left...))
+		}()
+	}
+	if s.empty != nil {
+		defer func() {
+			var stopped error
+			if s.leftovers != nil && s.left.len() > 0 {
+				stopped = ErrStopped
+			}
+			s.empty.Settle(struct{}{}, stopped)
+		}()
+	}
+	if s.drained != nil {
+		defer s.drained.Resolve(struct{}{})
+	}
+	if s.idle != nil {
+		defer s.idle.Resolve(struct{}{})
+	}
+	defer each(s.refused, func(p *Promise[struct{}]) { p.Reject(ErrStopped) })
+	defer each(s.below, func(p *Promise[struct{}]) { p.Resolve(struct{}{}) })
+	each(s.failed, failedJob[A, R].settle)
 }

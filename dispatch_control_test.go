@@ -409,52 +409,94 @@ func TestRateWaitsForNobody(t *testing.T) {
 	})
 }
 
-func TestRateErrorFailsTheJob(t *testing.T) {
-	for name, wait := range map[string]func(context.Context) error{
-		"error":  func(context.Context) error { return kit.ErrBoom },
-		"panic":  func(context.Context) error { panic(kit.ErrBoom) },
-		"goexit": func(context.Context) error { runtime.Goexit(); return nil },
+// A limiter that fails holds jobs back, and fails none: Wait is called again after
+// 100 ms, 200 ms and so on, at most 30 s.
+func TestRateErrorHoldsJobsBack(t *testing.T) {
+	for name, fail := range map[string]func() error{
+		"error":  func() error { return kit.ErrBoom },
+		"panic":  func() error { panic(kit.ErrBoom) },
+		"goexit": func() error { runtime.Goexit(); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3, Rate: kit.LimiterFunc(wait)})
+				start := time.Now()
+				var calls []time.Duration
+				broken := true
+				limiter := kit.LimiterFunc(func(context.Context) error {
+					calls = append(calls, time.Since(start))
+					if broken {
+						return fail()
+					}
+					return nil
+				})
+				q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3, Rate: limiter})
+				var failures []twill.DispatchEvent[time.Duration, time.Duration]
+				events := q.Events(t.Context())
+				go func() {
+					for e := range events {
+						if e.Kind == twill.EventRateFailed {
+							failures = append(failures, e)
+						}
+					}
+				}()
 				jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
 				require.NoError(t, err)
+				time.Sleep(3 * time.Minute)
+				synctest.Wait()
+				ms := time.Millisecond
+				require.Equal(t, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms, 3100 * ms, 6300 * ms, 12700 * ms, 25500 * ms,
+					51100 * ms, 81100 * ms, 111100 * ms, 141100 * ms, 171100 * ms}, calls)
+				require.False(t, q.Paused())
+				s := q.Stats()
+				require.Equal(t, []uint64{0, 0}, []uint64{s.Failed, s.Finished})
+				require.Equal(t, start, s.RateFailingSince)
+				require.Equal(t, start, s.RateHeldSince)
+				require.NotEmpty(t, s.RateError)
+				require.Contains(t, s.String(), s.RateError)
+				reason, _ := q.Why(jobs[0])
+				require.Equal(t, twill.WaitRate, reason)
+
+				broken = false
 				for _, j := range jobs {
 					_, err := j.Await(t.Context())
-					require.ErrorContains(t, err, "twill: rate limit: ")
-					if name == "goexit" {
-						require.ErrorIs(t, err, twill.ErrGoexit)
-					} else {
-						require.ErrorIs(t, err, kit.ErrBoom)
-					}
-					require.Equal(t, twill.JobFailed, j.State())
-					require.Zero(t, j.StartedAt())
+					require.NoError(t, err)
 				}
+				require.Equal(t, 201100*ms, time.Since(start).Truncate(ms))
+				synctest.Wait()
+				require.Len(t, failures, 1, "one event for a row of failures")
+				if name != "goexit" {
+					require.ErrorIs(t, failures[0].Err, kit.ErrBoom)
+				}
+				s = q.Stats()
+				require.True(t, s.RateFailingSince.IsZero() && s.RateHeldSince.IsZero() && s.RateError == "")
+
+				// A new row of failures begins anew, and a new limiter ends it at once.
+				broken, calls, start = true, nil, time.Now()
+				j := kit.PutJob(t, q, 1, 0)
+				time.Sleep(150 * ms)
+				require.Equal(t, []time.Duration{0, 100 * ms}, calls)
 				q.SetRate(nil)
-				_, err = kit.PutJob(t, q, 1, 0).Await(t.Context())
+				_, err = j.Await(t.Context())
 				require.NoError(t, err)
+				synctest.Wait()
+				require.Len(t, failures, 2)
+				q.Stop()
 			})
 		})
 	}
 }
 
-// TestRateErrorWithAHandlerThatExits: the handler of a job that the limiter
-// failed ends the goroutine, and the others are failed nevertheless.
-func TestRateErrorWithAHandlerThatExits(t *testing.T) {
+// A wait that nothing needs any longer is no failure of the limiter.
+func TestRateWaitThatIsGivenUpIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Rate: kit.LimiterFunc(func(context.Context) error { return kit.ErrBoom })})
-		q.Pause()
-		jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
-		require.NoError(t, err)
-		for _, j := range jobs {
-			j.Tap(func(time.Duration, error) { runtime.Goexit() }).Catch(func(error) (time.Duration, error) { return 0, nil })
-		}
-		require.NoError(t, q.Resume())
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Rate: &every{interval: time.Hour}})
+		_ = kit.PutJob(t, q, 1, 0)
+		j := kit.PutJob(t, q, 1, 0)
+		time.Sleep(time.Minute)
+		require.True(t, j.Cancel(nil))
 		synctest.Wait()
-		for _, j := range jobs {
-			kit.RequireFailure(t, kit.ErrBoom, &j.Future)
-		}
+		require.Empty(t, q.Stats().RateError)
+		q.Stop()
 	})
 }
 
@@ -683,7 +725,7 @@ func TestDispatchTiming(t *testing.T) {
 				stopped := q.Stop()
 				require.True(t, q.Stopped())
 				require.Zero(t, q.Width())
-				require.NoError(t, q.SetWidth(5))
+				require.ErrorIs(t, q.SetWidth(5), twill.ErrStopped)
 				left, err := stopped.Await(t.Context())
 				require.NoError(t, err)
 				require.Equal(t, c.left, kit.Args(left))

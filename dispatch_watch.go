@@ -1,8 +1,11 @@
 package twill
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
+	"math"
 	"math/bits"
 	"slices"
 	"strconv"
@@ -11,8 +14,10 @@ import (
 	"github.com/twillgo/twill/internal/heap"
 )
 
-// Pending returns the jobs that wait, in the order in which they would start:
-// those that are due, and behind them the others, by the time at which they are.
+// Pending returns the jobs that wait, in the order in which they would start if
+// no limit of a group held them back and groups took no turns: those that are due,
+// and behind them the others, by the time at which they are due. Jobs that are
+// held, or wait for an earlier run of their key, are the last.
 func (q *ResizableDispatchQueue[A, R]) Pending() []*Job[A, R] {
 	q.mu.Lock()
 	w := q.snapshotLocked()
@@ -20,12 +25,12 @@ func (q *ResizableDispatchQueue[A, R]) Pending() []*Job[A, R] {
 	return w.inOrder()
 }
 
-// PendingPage returns up to n of the jobs that Pending would, without the first
-// from. The first pages of a long queue cost a small part of Pending. It panics if
-// from or n is negative.
+// PendingPage returns up to n of the jobs that Pending returns, without the first
+// from. The first pages of a long queue cost a small part of Pending, unless its
+// jobs are of very many groups. It panics if from or n is negative.
 func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	if from < 0 || n < 0 {
-		panic("twill: PendingPage with a negative number")
+		panic("twill: PendingPage: from and n must not be negative")
 	}
 	q.mu.Lock()
 	w := q.snapshotLocked()
@@ -33,25 +38,94 @@ func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	return w.page(from, n)
 }
 
-// snapshotLocked is what is pending at one moment.
+// pendingSnapshot is what is pending at one moment.
 type pendingSnapshot[A, R any] struct {
 	due, delayed heap.Snapshot[*Job[A, R]]
+	grouped      []heap.Snapshot[*Job[A, R]] // jobs that are due, in the heaps of their groups
+	heads        []heap.Entry[*Job[A, R]]    // the groups' jobs in due, as they are ordered here
 }
 
-// snapshotLocked is called with the lock, and what it returns used without, as
-// sorting takes its time.
+// snapshotLocked is called with the lock, and its result is used without, as
+// sorting takes time.
 func (q *ResizableDispatchQueue[A, R]) snapshotLocked() pendingSnapshot[A, R] {
-	return pendingSnapshot[A, R]{q.pending.Snapshot(), q.delayed.Snapshot()}
+	w := pendingSnapshot[A, R]{due: q.pending.Snapshot(), delayed: q.delayed.Snapshot()}
+	for _, g := range q.groups.byName {
+		if g.heap.Len() > 0 {
+			w.grouped = append(w.grouped, g.heap.Snapshot())
+		}
+		if g.head != nil && q.opts.TakeTurns {
+			w.heads = append(w.heads, heap.Entry[*Job[A, R]]{Key: q.keyLocked(g.head), Item: g.head})
+		}
+	}
+	return w
 }
 
-func (w pendingSnapshot[A, R]) len() int { return w.due.Len() + w.delayed.Len() }
+func (w pendingSnapshot[A, R]) len() int {
+	n := w.due.Len() + w.delayed.Len()
+	for _, g := range w.grouped {
+		n += g.Len()
+	}
+	return n
+}
 
-func (w pendingSnapshot[A, R]) inOrder() []*Job[A, R] {
+// all returns the jobs in no order.
+func (w pendingSnapshot[A, R]) all() []*Job[A, R] {
 	jobs := make([]*Job[A, R], 0, w.len())
-	for _, e := range slices.Concat(w.due.Sorted(), w.delayed.Sorted()) {
+	for _, s := range append(w.grouped, w.due, w.delayed) {
+		for e := range s.All() {
+			jobs = append(jobs, e.Item)
+		}
+	}
+	return jobs
+}
+
+// sortedDue returns the jobs that are due, in order; of each group and of the rest
+// at least the first n.
+func (w pendingSnapshot[A, R]) sortedDue(n int) []*Job[A, R] {
+	if w.grouped == nil && w.heads == nil {
+		return w.due.First(n)
+	}
+	var entries []heap.Entry[*Job[A, R]]
+	if w.heads != nil { // then all jobs are in groups
+		entries = w.heads
+	} else {
+		entries = first(w.due, n)
+	}
+	for _, g := range w.grouped {
+		entries = append(entries, first(g, n)...)
+	}
+	slices.SortFunc(entries, func(a, b heap.Entry[*Job[A, R]]) int { return a.Compare(b.Key) })
+	jobs := make([]*Job[A, R], 0, min(n, len(entries)))
+	for _, e := range entries[:min(n, len(entries))] {
 		jobs = append(jobs, e.Item)
 	}
 	return jobs
+}
+
+// first returns the first n entries of s.
+func first[T any](s heap.Snapshot[T], n int) []heap.Entry[T] {
+	if n >= s.Len() {
+		return s.Sorted()
+	}
+	entries := make([]heap.Entry[T], 0, n)
+	for e := range s.InOrder() {
+		if len(entries) == n {
+			break
+		}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+func (w pendingSnapshot[A, R]) inOrder() []*Job[A, R] {
+	if w.grouped == nil && w.heads == nil {
+		jobs := make([]*Job[A, R], 0, w.len())
+		for _, e := range slices.Concat(w.due.Sorted(), w.delayed.Sorted()) {
+			jobs = append(jobs, e.Item)
+		}
+		return jobs
+	}
+	return append(w.sortedDue(math.MaxInt), w.delayed.First(w.delayed.Len())...)
 }
 
 func (w pendingSnapshot[A, R]) page(from, n int) []*Job[A, R] {
@@ -59,7 +133,7 @@ func (w pendingSnapshot[A, R]) page(from, n int) []*Job[A, R] {
 		return nil
 	}
 	to := from + min(n, w.len()-from)
-	jobs := w.due.First(to)
+	jobs := w.sortedDue(to)
 	if more := to - len(jobs); more > 0 {
 		jobs = append(jobs, w.delayed.First(more)...)
 	}
@@ -104,39 +178,183 @@ func (q *ResizableDispatchQueue[A, R]) Stopped() bool {
 	return q.stopped
 }
 
-// DispatchStats are the numbers of a [ResizableDispatchQueue].
+// Find returns the job with that key that is pending or underway, and reports
+// whether there is one. If another job waits for its end, by JobOptions.Again, that
+// is not the one.
+func (q *ResizableDispatchQueue[A, R]) Find(key string) (*Job[A, R], bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.keys[key]
+	return j, j != nil
+}
+
+// WaitReason is what a pending job waits for.
+type WaitReason uint8
+
+// What a pending job waits for, as [ResizableDispatchQueue.Why] returns it. A job
+// may wait for several; the reason is the one that comes first here.
+const (
+	WaitNone    WaitReason = iota // for nothing: the job is not pending
+	WaitStopped                   // the queue is stopped: the job is left over
+	WaitHeld                      // for Release
+	WaitKey                       // for the end of an earlier run of its key
+	WaitDue                       // for its due time
+	WaitPause                     // for the queue to be resumed
+	WaitGroup                     // for its group, which is at its limit
+	WaitWidth                     // for a slot, with the jobs before it
+	WaitRate                      // for the rate limit
+)
+
+var waitReasons = [...]string{"none", "stopped", "held", "key", "due", "pause", "group", "width", "rate"}
+
+// String returns the name, as in "width".
+func (r WaitReason) String() string {
+	if int(r) < len(waitReasons) {
+		return waitReasons[r]
+	}
+	return "WaitReason(" + strconv.Itoa(int(r)) + ")"
+}
+
+// MarshalText returns the name, so that JSON has it too.
+func (r WaitReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// Why returns what j waits for. If it is the due time, or the rate of the job's
+// group, until is when that wait ends; else it is the zero time.
+func (q *ResizableDispatchQueue[A, R]) Why(j *Job[A, R]) (reason WaitReason, until time.Time) {
+	if j == nil || j.q != q {
+		return WaitNone, time.Time{}
+	}
+	now := q.lock()
+	defer q.commit(now)
+	q.moveDueLocked(now)
+	m := j.extra.Load()
+	switch {
+	case j.state != JobPending:
+		return WaitNone, time.Time{}
+	case q.stopped:
+		return WaitStopped, time.Time{}
+	case m != nil && m.held:
+		return WaitHeld, time.Time{}
+	case m != nil && m.follows:
+		return WaitKey, time.Time{}
+	case m != nil && m.due > now:
+		return WaitDue, q.clock.Time(m.due)
+	case q.paused:
+		return WaitPause, time.Time{}
+	case m != nil && m.group != nil && !m.group.open(now):
+		if at := m.group.opens(); at > now {
+			until = q.clock.Time(at)
+		}
+		return WaitGroup, until
+	case q.workers >= q.width || q.rate.open():
+		return WaitWidth, time.Time{}
+	}
+	return WaitRate, time.Time{}
+}
+
+// DispatchStats are the numbers of a [ResizableDispatchQueue] at one moment. It is
+// a plain value that belongs to its owner, prints as one line, and is JSON with
+// the names of its fields.
 type DispatchStats struct {
 	Width    int
 	Underway int // jobs whose calls have not returned
-	Pending  int // jobs that wait, the delayed ones with them
-	Delayed  int // those of them that are not due
+	Pending  int // jobs that wait, including the delayed ones
+	Delayed  int // pending jobs that are not due, are held or wait for their key
+	Grouped  int // pending jobs that are due and wait behind others of their group, or for its limit
 
 	// Since the queue was made:
 	Put      uint64 // jobs added
 	Joined   uint64 // Puts that found a job of their key
-	Refused  uint64 // jobs that Put and its kin returned an error for
+	Refused  uint64 // jobs for which Put and its kin returned an error
 	Retries  uint64 // calls that failed and are followed by another
+	Snoozed  uint64 // calls that returned Snooze
 	Finished uint64
 	Failed   uint64
 	Canceled uint64
 
-	// Waiting is how long jobs have waited for their first start from when they
-	// were due, Running how long calls took, each of a job's own.
+	// Waiting is how long jobs have waited for their first start since they were
+	// due, Running how long calls took, each of a job's own.
 	Waiting, Running Histogram
 
-	// Throughput is how many jobs have ended in a second, on average over the
-	// last minute or, in a younger queue, its age, and at least a second.
+	// Throughput is how many jobs have ended per second, on average over the last
+	// minute or, in a younger queue, its age, but at least a second.
 	Throughput float64
+
+	// RateHeldSince is since when a job waits for nothing but the rate limit, the
+	// zero time if none does. RateFailingSince is when the first Wait in a row of
+	// failures failed, the zero time if the last Wait succeeded, and RateError
+	// the text of the last failure.
+	RateHeldSince    time.Time
+	RateFailingSince time.Time
+	RateError        string
+}
+
+// Ended returns how many jobs have finished, failed or been canceled.
+func (s DispatchStats) Ended() uint64 { return s.Finished + s.Failed + s.Canceled }
+
+// Add returns the sum of the numbers of two queues. Times are the earlier ones,
+// and the RateError is that of s if it has one.
+func (s DispatchStats) Add(t DispatchStats) DispatchStats {
+	s.Width = addSaturated(s.Width, t.Width)
+	s.Underway += t.Underway
+	s.Pending += t.Pending
+	s.Delayed += t.Delayed
+	s.Grouped += t.Grouped
+	s.Put += t.Put
+	s.Joined += t.Joined
+	s.Refused += t.Refused
+	s.Retries += t.Retries
+	s.Snoozed += t.Snoozed
+	s.Finished += t.Finished
+	s.Failed += t.Failed
+	s.Canceled += t.Canceled
+	s.Waiting.merge(t.Waiting)
+	s.Running.merge(t.Running)
+	s.Throughput += t.Throughput
+	s.RateHeldSince = earlier(s.RateHeldSince, t.RateHeldSince)
+	s.RateFailingSince = earlier(s.RateFailingSince, t.RateFailingSince)
+	s.RateError = cmp.Or(s.RateError, t.RateError)
+	return s
+}
+
+func addSaturated(a, b int) int {
+	if a > math.MaxInt-b {
+		return math.MaxInt
+	}
+	return a + b
+}
+
+// earlier is the earlier one of two times, either of which may be zero.
+func earlier(t, u time.Time) time.Time {
+	if t.IsZero() || !u.IsZero() && u.Before(t) {
+		return u
+	}
+	return t
+}
+
+// String returns the numbers in a line.
+func (s DispatchStats) String() string {
+	text := fmt.Sprintf("width %d, %d underway, %d pending (%d delayed), %d put, %d finished, %d failed, %d canceled, %d retries, %.3g/s, waiting %v, running %v",
+		s.Width, s.Underway, s.Pending, s.Delayed, s.Put, s.Finished, s.Failed, s.Canceled, s.Retries, s.Throughput, s.Waiting, s.Running)
+	if s.RateError != "" {
+		text += ", rate limit: " + s.RateError
+	}
+	return text
 }
 
 // Stats returns the numbers as they are now.
 func (q *ResizableDispatchQueue[A, R]) Stats() DispatchStats {
 	now := q.lock()
-	defer q.mu.Unlock()
 	s := q.stats.DispatchStats
 	s.Width, s.Underway = q.width, q.underway.Len()
-	s.Pending, s.Delayed = q.pendingLenLocked(), q.delayed.Len()
+	s.Pending, s.Delayed, s.Grouped = q.pendingLenLocked(), q.delayed.Len(), q.groups.waiting
 	s.Throughput = q.stats.throughput(now)
+	s.RateHeldSince, s.RateFailingSince = q.clock.Time(q.rate.since), q.clock.Time(q.rate.failing)
+	err := q.rate.err
+	q.mu.Unlock()
+	if err != nil {
+		s.RateError = err.Error() // user code: not under the lock
+	}
 	return s
 }
 
@@ -182,11 +400,12 @@ func (s *dispatchStats) throughput(now instant) float64 {
 	return n / min(max(time.Duration(now).Seconds(), 1), float64(len(s.ended)))
 }
 
-// Histogram counts durations by their size, in four classes for each power of
-// two from a microsecond to an hour: what it says is at most an eighth off.
-// Its zero value is empty. It is a plain value that belongs to its owner.
+// Histogram counts durations by their size, in four classes for each power of two
+// from a microsecond to an hour: what it returns is at most an eighth off. Its zero
+// value is empty. It is a plain value that belongs to its owner: only Add changes
+// it.
 type Histogram struct {
-	over, sum uint64 // of all, in 128 bits: the waits of a full queue pass 292 years in a day
+	over, sum uint64 // the sum of all, in 128 bits: the waits of a full queue pass 292 years in a day
 	max       time.Duration
 	counts    [histogramLen]uint64
 }
@@ -199,7 +418,7 @@ const (
 	histogramLen   = 4*(histogramLast-histogramFirst) + 2
 )
 
-// Add counts d; less than 0 counts as 0.
+// Add counts d; a negative d counts as 0.
 func (h *Histogram) Add(d time.Duration) {
 	d = max(d, 0)
 	h.counts[classOf(d)]++
@@ -207,6 +426,17 @@ func (h *Histogram) Add(d time.Duration) {
 	h.sum, carry = bits.Add64(h.sum, uint64(d), 0)
 	h.over += carry
 	h.max = max(h.max, d)
+}
+
+// merge counts what other has counted.
+func (h *Histogram) merge(other Histogram) {
+	for i, n := range other.counts {
+		h.counts[i] += n
+	}
+	var carry uint64
+	h.sum, carry = bits.Add64(h.sum, other.sum, 0)
+	h.over += other.over + carry
+	h.max = max(h.max, other.max)
 }
 
 func classOf(d time.Duration) int {
@@ -228,7 +458,7 @@ func classEnd(i int) time.Duration {
 }
 
 // Count returns how many durations were counted.
-func (h *Histogram) Count() (n uint64) {
+func (h Histogram) Count() (n uint64) {
 	for _, k := range h.counts {
 		n += k
 	}
@@ -236,10 +466,10 @@ func (h *Histogram) Count() (n uint64) {
 }
 
 // Max returns the longest, 0 if there is none.
-func (h *Histogram) Max() time.Duration { return h.max }
+func (h Histogram) Max() time.Duration { return h.max }
 
 // Mean returns the mean, 0 if there is none.
-func (h *Histogram) Mean() time.Duration {
+func (h Histogram) Mean() time.Duration {
 	n := h.Count()
 	if n == 0 {
 		return 0
@@ -248,10 +478,30 @@ func (h *Histogram) Mean() time.Duration {
 	return time.Duration(mean)
 }
 
-// Quantile returns about how long all but the longest part 1-p of the durations
-// are: Quantile(0.99) is what one in a hundred exceeds. It is 0 if there are
-// none; p below 0 counts as 0, and above 1 as 1.
-func (h *Histogram) Quantile(p float64) time.Duration {
+// Sum returns the sum of the durations, or the longest Duration if that is less.
+func (h Histogram) Sum() time.Duration {
+	if h.over > 0 || h.sum > math.MaxInt64 {
+		return math.MaxInt64
+	}
+	return time.Duration(h.sum)
+}
+
+// String returns the count, the mean, the quantiles and the maximum in a line.
+func (h Histogram) String() string {
+	return fmt.Sprintf("%d (mean %v, p50 %v, p99 %v, max %v)", h.Count(), h.Mean(), h.Quantile(0.5), h.Quantile(0.99), h.max)
+}
+
+// MarshalJSON writes the count and, in nanoseconds, the mean, the quantiles and the
+// maximum.
+func (h Histogram) MarshalJSON() ([]byte, error) {
+	return fmt.Appendf(nil, `{"count":%d,"mean":%d,"p50":%d,"p90":%d,"p99":%d,"max":%d}`,
+		h.Count(), h.Mean(), h.Quantile(0.5), h.Quantile(0.9), h.Quantile(0.99), h.max), nil
+}
+
+// Quantile returns an estimate of the p-quantile: Quantile(0.99) is exceeded by
+// about 1% of the durations. It is 0 if there are none. A p below 0 counts as 0, and
+// one above 1 as 1.
+func (h Histogram) Quantile(p float64) time.Duration {
 	n := h.Count()
 	if n == 0 {
 		return 0
@@ -271,7 +521,7 @@ func (h *Histogram) Quantile(p float64) time.Duration {
 // Buckets yields how many durations were less than each limit and not less
 // than the one before; the last limit is Max where that is longer than all others. Empty
 // classes at the end are left out.
-func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
+func (h Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
 		left := h.Count()
 		for i, n := range h.counts {
@@ -290,7 +540,7 @@ func (h *Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	}
 }
 
-// EventKind says what a [DispatchEvent] tells of.
+// EventKind is what a [DispatchEvent] is about.
 type EventKind uint8
 
 // What can happen to a job, and to a queue.
@@ -298,18 +548,22 @@ const (
 	EventPut           EventKind = iota // a job was added
 	EventStarted                        // a call of a job was started
 	EventRetry                          // it failed, and the job is pending again
-	EventEnded                          // a job finished, failed or was cancelled: see State
+	EventEnded                          // a job finished, failed or was canceled: see State
 	EventReprioritized                  // a job has another priority
 	EventWidth                          // the width was changed
 	EventRate                           // the rate limit was changed
 	EventPaused                         // the queue was paused
-	EventResumed                        // it was resumed
-	EventStopped                        // it was stopped
+	EventResumed                        // the queue was resumed
+	EventStopped                        // the queue was stopped
+	EventSnoozed                        // a call returned Snooze, and the job is pending again
+	EventRateFailed                     // the rate limit returned an error, the first in a row: see Err
+	EventGroup                          // the limit of a group was changed
 )
 
-var eventNames = [...]string{"put", "started", "retry", "ended", "reprioritized", "width", "rate", "paused", "resumed", "stopped"}
+var eventNames = [...]string{"put", "started", "retry", "ended", "reprioritized", "width", "rate", "paused", "resumed", "stopped",
+	"snoozed", "rate failed", "group"}
 
-// String returns the name in small letters, as in "started".
+// String returns the name, as in "started".
 func (k EventKind) String() string {
 	if int(k) < len(eventNames) {
 		return eventNames[k]
@@ -326,18 +580,22 @@ type DispatchEvent[A, R any] struct {
 	State    JobState
 	Priority int
 	Width    int
-	// Lost is how many events before this one the reader was too slow for.
+	// Err is the error of the rate limit, for EventRateFailed.
+	Err error
+	// Lost is how many events before this one were dropped, as the reader was too
+	// slow.
 	Lost int
 }
 
 // maxEvents is how many events wait for a slow reader.
 const maxEvents = 1024
 
-// Events returns what happens in q from now on, in its order. Who reads it does
-// not hold q up: up to 1024 events wait, and then the oldest are dropped, which
-// the next one says. It ends with ctx, after what was there to read, and when a
-// stopped queue has no more job underway; ctx.Err() tells which. It can be read
-// once. The subscription lasts until it was read to its end or ctx has ended.
+// Events returns what happens in q from now on, in its order. A slow reader does
+// not block q: at most 1024 events are buffered, older ones are dropped, and
+// DispatchEvent.Lost counts them. When ctx ends, and when a stopped queue has no
+// more job underway, the sequence ends after what was there to read; look at
+// ctx.Err() to tell which. It can be read once. The subscription lasts until it was read to its end or ctx has
+// ended.
 func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[DispatchEvent[A, R]] {
 	if ctx == nil {
 		panic("twill: Events with a nil context")
@@ -353,12 +611,12 @@ func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[Disp
 	}
 }
 
-// Results returns the jobs that end from now on, also by a cancel, in the order
-// in which they do: their futures have settled. Nothing is dropped: what was
-// not read waits, without a limit. It ends with ctx, after the jobs that ended
-// before, and when a stopped queue has no more job underway; ctx.Err() tells
-// which. It can be read once. The subscription lasts until it was read to its end
-// or ctx has ended.
+// Results returns the jobs that end from now on, canceled ones among them, in the
+// order in which they end: their futures have settled. Nothing is dropped: what was
+// not read is kept, without a limit. When ctx ends, and when a stopped queue has no
+// more job underway, the sequence ends after what was there to read; look at
+// ctx.Err() to tell which. It can be read once. The subscription lasts until it was read to its end or ctx has
+// ended.
 func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Job[A, R]] {
 	if ctx == nil {
 		panic("twill: Results with a nil context")
@@ -366,7 +624,7 @@ func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Jo
 	f := q.ended.Subscribe(ctx, &q.mu, 0)
 	return func(yield func(*Job[A, R]) bool) {
 		for j := range f.All() {
-			<-j.Done() // whoever ended it is about to settle it
+			<-j.Done() // it is about to be settled
 			if !yield(j) {
 				return
 			}
@@ -374,14 +632,21 @@ func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Jo
 	}
 }
 
-// emitLocked tells those who read the events; the lock must be held.
+// emitLocked passes an event to the readers.
 func (q *ResizableDispatchQueue[A, R]) emitLocked(kind EventKind, j *Job[A, R]) {
 	if q.events.Len() == 0 {
 		return
 	}
-	e := DispatchEvent[A, R]{Kind: kind, Time: time.Now(), Job: j, Width: q.width}
+	e := DispatchEvent[A, R]{Kind: kind, Time: q.clock.Time(q.latest), Job: j, Width: q.width}
 	if j != nil {
 		e.State, e.Priority = j.state, j.priority
 	}
 	q.events.Push(e)
+}
+
+// emitErrorLocked is emitLocked for an event about an error.
+func (q *ResizableDispatchQueue[A, R]) emitErrorLocked(kind EventKind, err error) {
+	if q.events.Len() > 0 {
+		q.events.Push(DispatchEvent[A, R]{Kind: kind, Time: q.clock.Time(q.latest), Width: q.width, Err: err})
+	}
 }

@@ -33,3 +33,21 @@ func Flights[K comparable, V any](p *Pooler[K, V]) int {
 	defer t.mu.Unlock()
 	return t.joined.Len()
 }
+
+// Groups is the number of groups that q has anything of.
+func Groups[A, R any](q *ResizableDispatchQueue[A, R]) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	n := len(q.groups.byName)
+	if q.groups.byName[""] != nil { // where groups take turns
+		n--
+	}
+	return n
+}
+
+// InLine is the number of PutWaits in q's line.
+func InLine[A, R any](q *ResizableDispatchQueue[A, R]) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.line.all.Len()
+}

@@ -10,46 +10,65 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twillgo/twill/internal/heap"
+	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Job is one call of a [ResizableDispatchQueue] and the future of its result.
-// It is made by Put. Its methods may be called by several goroutines.
+// Job is one call of a [ResizableDispatchQueue] and the future of its result. It
+// is made by Put. Its methods may be called by several goroutines.
 //
-// Cancel takes a pending job out of the queue, and tells one that is underway
-// to end by its context; either way the future fails at once, with a
-// [*CanceledError], and what the call returns later is dropped. A chain that
-// hangs on the future cancels the job too if it is the only one that depends on it.
+// Cancel removes a pending job from the queue, and ends the context of one that
+// is underway. In both cases the future fails at once, with a [*CanceledError],
+// and what the call returns later is dropped. A chain that hangs on the future
+// cancels the job too if nothing else depends on it.
 //
-// State is set before the future settles: who has the result sees it.
+// The state is set before the future settles: a goroutine that has the result
+// sees the state. A job that has ended keeps its argument, its options and its
+// times.
 type Job[A, R any] struct {
 	Future[R]
 
 	link settle.Link // leads a cancel to jobHook
 	q    *ResizableDispatchQueue[A, R]
 
-	arg A
+	arg A // guarded by q.mu if there are extra settings, else never changed
 
 	// Guarded by q.mu.
 	priority int
-	queued   instant // these three as q.now gives them, 0 for not yet
+	seq      uint64 // the number: the place among equals, and the ID
+	queued   instant
 	started  instant
 	ended    instant
 	links    list.Links[*Job[A, R]] // in q.underway
-	place    heap.Place             // in q.pending or q.delayed
+	place    heap.Place             // in q.pending, q.delayed or the heap of its group
 	state    JobState
 
-	// ctx is made when the call asks for it; see jobContext. It is read
-	// without the lock, and changed with it.
-	ctx   atomic.Pointer[realJobContext]
-	extra *jobExtra // nil for most
+	ctx   lazyctx.State
+	extra atomic.Pointer[jobExtra[A, R]] // what few jobs have; set once, with q.mu
 }
 
-// Arg returns the argument given to Put. The job keeps it, also when ended.
-func (j *Job[A, R]) Arg() A { return j.arg }
+// ID returns a name of j that is unique in its queue: a number, or what the
+// JobRecord contained from which the job was restored.
+func (j *Job[A, R]) ID() string {
+	if m := j.extra.Load(); m != nil && m.id != "" {
+		return m.id
+	}
+	return strconv.FormatInt(int64(j.seq-firstSeq), 10)
+}
+
+// Arg returns the argument that was given to Put, by the latest one if several
+// were merged. The job keeps it when it has ended.
+func (j *Job[A, R]) Arg() A {
+	if j.extra.Load() != nil {
+		j.q.mu.Lock()
+		defer j.q.mu.Unlock()
+	}
+	return j.arg
+}
 
 // Priority returns the priority that j has or, once it was started, had.
 func (j *Job[A, R]) Priority() int {
@@ -65,15 +84,24 @@ func (j *Job[A, R]) State() JobState {
 	return j.state
 }
 
-// Key returns the key j was put with.
+// Key returns the key that j was put with.
 func (j *Job[A, R]) Key() string {
-	if j.extra == nil {
-		return ""
+	if m := j.extra.Load(); m != nil {
+		return m.key
 	}
-	return j.extra.key
+	return ""
 }
 
-// Attempts returns how often j's call was started.
+// Group returns the group that j was put with.
+func (j *Job[A, R]) Group() string {
+	if g := j.groupOf(); g != nil {
+		return g.name
+	}
+	return ""
+}
+
+// Attempts returns how often j's call was started, without those that returned
+// [Snooze].
 func (j *Job[A, R]) Attempts() int {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
@@ -84,97 +112,210 @@ func (j *Job[A, R]) Attempts() int {
 func (j *Job[A, R]) QueuedAt() time.Time { return j.time(&j.queued) }
 
 // DueAt returns when j may start, the zero time if it may at any time: the end of
-// its delay or, once it was started, of the pause before the latest attempt.
+// its delay or, once it was started, of the pause before its latest call.
 func (j *Job[A, R]) DueAt() time.Time {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
 	return j.q.clock.Time(j.due())
 }
 
-// StartedAt returns when j's call was started, the latest if there were several,
-// the zero time if it was not.
+// StartedAt returns when j's latest call was started, the zero time if none was.
 func (j *Job[A, R]) StartedAt() time.Time { return j.time(&j.started) }
 
-// EndedAt returns when j finished, failed or was cancelled, the zero time if it
-// has not yet. The call of a cancelled job may have returned later.
+// EndedAt returns when j finished, failed or was canceled, the zero time if it has
+// not. The call of a canceled job may have returned later.
 func (j *Job[A, R]) EndedAt() time.Time { return j.time(&j.ended) }
+
+// Release lets a job start that was put with Held, and reports whether it was
+// held until now.
+func (j *Job[A, R]) Release() bool {
+	q := j.q
+	now := q.lock()
+	defer q.commit(now)
+	m := j.extra.Load()
+	if m == nil || !m.held || j.state != JobPending {
+		return false
+	}
+	m.held = false
+	q.requeueLocked(j, now)
+	return true
+}
 
 // Record returns what is to be saved of j.
 func (j *Job[A, R]) Record() JobRecord[A] {
 	q := j.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return JobRecord[A]{
-		Arg: j.arg, Priority: j.priority, State: j.state, Key: j.Key(), Attempts: j.attempts(),
+	r := JobRecord[A]{
+		ID: j.ID(), Arg: j.arg, Priority: j.priority, State: j.state, Key: j.Key(), Group: j.Group(), Attempts: j.attempts(),
 		Queued: q.clock.Time(j.queued), Due: q.clock.Time(j.due()), Started: q.clock.Time(j.started), Stopped: q.clock.Time(j.ended),
 	}
+	if m := j.extra.Load(); m != nil {
+		r.Expires, r.Again = q.clock.Time(m.expires), m.follows
+	}
+	return r
 }
 
-// MarshalJSON returns the Record of j.
+// MarshalJSON returns the Record of j. It fails if JSON cannot write the argument;
+// then a whole list of jobs cannot be written, but its jobs can one by one.
 func (j *Job[A, R]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Record()) }
 
-// JobOptions are the settings of one job. The zero value of each is its default.
+// JobOptions are the settings of one job. The zero value of each field is its
+// default.
 type JobOptions struct {
 	// At and After delay a job: it is not started before that time, or before that
-	// much time has passed. Only one of the two may be set. Until then it is
-	// pending, behind all jobs that are due; the order among those has
-	// nothing to do with when they became so.
+	// much time has passed. Only one of the two may be set. Until then the job is
+	// pending, behind all jobs that are due.
 	At    time.Time
 	After time.Duration
 
-	// Timeout bounds the time from the start of the job's first call, with all
-	// others and the pauses between them: then the job fails with a
-	// [*TimeoutError] and the call's context ends. The slot is free when the call has
-	// returned. 0 is the queue's Timeout, and less is no limit.
+	// Expires is the time until which the job has to be started: if no call of it
+	// was started by then, it fails with [ErrExpired].
+	Expires time.Time
+
+	// Timeout bounds the time from the start of the job's first call to the end
+	// of the job, including retries and the pauses before them, even while the
+	// queue is paused. The deadline of the calls' context tells when it ends: at
+	// that time the context's Err is [context.DeadlineExceeded] and its cause a
+	// [*TimeoutError], and the job fails with a [*TimeoutError] that unwraps to
+	// what its calls returned. It is not retried. The slot is free when the call
+	// has returned. 0 means the queue's Timeout, and a negative value no limit.
 	Timeout time.Duration
 
-	// Retry says how a job whose call fails is tried again; nil is the queue's
-	// Retry. In the pauses the job is pending and holds no slot; afterwards it
-	// has the place among equals that it had at first. In the end it fails with a
+	// Retry says how a job whose call fails is tried again; nil means the queue's
+	// Retry. In the pauses the job is pending and holds no slot; afterwards it has
+	// the place among equals that it had at first. In the end it fails with a
 	// [*RetryError].
 	Retry *RetryOptions
 
 	// Key, if it is not empty, makes the job the only one of that key: while it is
-	// pending or underway, a Put with the same key adds none but returns it.
-	// If that Put has a lower priority and the job is pending, the job gets
-	// that priority; if it comes with a shorter delay, that too. The argument stays
-	// as it was. Who wants to leave such a job without ending it for the others
-	// cancels a future derived from it, as by Tap.
+	// pending or underway, a Put with the same key adds none and returns it. If
+	// that Put has a lower priority and the job is pending, the job gets that
+	// priority; if it has a shorter delay and the job was not called before, that
+	// too. The argument stays as it was.
 	//
-	// The key is free when the job's future settles. The call of a job that was
-	// cancelled may go on until it heeds its context.
+	// To stop waiting for a shared job without canceling it, cancel a future
+	// derived from it, for example with Tap. The key is free when the job's future
+	// settles. The call of a job that was canceled may go on until it heeds its
+	// context.
 	Key string
 
-	// Refuse has a Put whose Key is in use return ErrDuplicateJob with the job.
+	// Refuse makes a Put whose Key is in use return [ErrDuplicateJob] with the
+	// job that has the key.
 	Refuse bool
+
+	// Again makes a Put whose Key belongs to a job that is underway add a job that
+	// runs after that one, with the new argument. There is one such job: later
+	// Puts with Again give it their argument and return it. A job of the key that
+	// is pending gets the new argument. So a call that begins after a Put sees
+	// what that Put was about, and calls for one key do not overlap.
+	Again bool
+
+	// Debounce makes a Put whose Key belongs to a pending job that was not called
+	// before move that job's due time to its own, later or earlier, and give it
+	// its argument. With After, the job runs when no Put was made for that long.
+	Debounce bool
+
+	// Group is the name of the job's group, such as a host or a user. At most as
+	// many jobs of a group run, and as many per second start, as its [GroupLimit]
+	// allows; jobs of other groups go on. A job that waits for its group holds no
+	// slot.
+	Group string
+
+	// Context is where the job's context looks for values first, such as those of
+	// a trace; hooks see them. Its end and its deadline have no effect on the job.
+	Context context.Context
+
+	// Held keeps the job from starting until Release is called, whatever its due
+	// time. It is pending, counts for Size, and has its Key. A program that writes
+	// a job to a disk first puts it held, and then releases or cancels it.
+	Held bool
+}
+
+// isPlain reports whether a job with options o needs nothing that others do not.
+func (o *JobOptions) isPlain() bool {
+	return o.Timeout <= 0 && o.Retry == nil && o.Key == "" && o.At.IsZero() && o.After <= 0 && o.Expires.IsZero() &&
+		o.Group == "" && o.Context == nil && !o.Held
+}
+
+// mergeJobOptions returns one for all of opts: the fields that are set in a later
+// one replace those of an earlier one.
+func mergeJobOptions(opts []JobOptions) *JobOptions {
+	var all JobOptions
+	for _, o := range opts {
+		if !o.At.IsZero() && o.After != 0 {
+			panic("twill: JobOptions with both At and After")
+		}
+		if !o.At.IsZero() || o.After != 0 {
+			all.At, all.After = o.At, o.After
+		}
+		if !o.Expires.IsZero() {
+			all.Expires = o.Expires
+		}
+		if o.Timeout != 0 {
+			all.Timeout = o.Timeout
+		}
+		if o.Retry != nil {
+			all.Retry = o.Retry
+		}
+		if o.Key != "" {
+			all.Key = o.Key
+		}
+		if o.Group != "" {
+			all.Group = o.Group
+		}
+		if o.Context != nil {
+			all.Context = o.Context
+		}
+		all.Refuse = all.Refuse || o.Refuse
+		all.Again = all.Again || o.Again
+		all.Debounce = all.Debounce || o.Debounce
+		all.Held = all.Held || o.Held
+	}
+	return &all
+}
+
+// Snooze returns an error with which the function of a job puts the job off: it is
+// pending again, holds no slot, and is due after d, or at once if d is not
+// positive. The call does not count as an attempt, and Retry is not asked. A
+// Timeout goes on. Elsewhere it is an error like others.
+func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
+
+type snoozeError struct{ d time.Duration }
+
+func (e *snoozeError) Error() string { return "twill: snoozed for " + e.d.String() }
+
+// snoozeOf is the time for which err, what a call has returned, puts a job off; it
+// is negative if it does not.
+func snoozeOf(err error) (d time.Duration) {
+	d = -1
+	defer func() { _ = recover() }() // of an error whose methods panic
+	if e, ok := errors.AsType[*snoozeError](err); ok {
+		d = e.d
+	}
+	return d
 }
 
 // JobState is where a job is in its life.
 type JobState uint8
 
-// A job is pending, then underway, then has finished or failed; it can be
-// cancelled when pending or underway. The last three are final.
+// A job is pending, then underway, and then has finished or failed. It can be
+// canceled when pending or underway. The last three states are final. A job that
+// is to be called again is pending in between.
 const (
 	JobPending  JobState = iota // waits for a slot
 	JobUnderway                 // its call was started
 	JobFinished                 // its call returned a value
 	JobFailed                   // its call returned an error, panicked or exited, or its time was over
-	JobCanceled                 // it was cancelled before its call returned, if that was started
+	JobCanceled                 // it was canceled before its call returned
 )
+
+var jobStates = [...]string{"pending", "underway", "finished", "failed", "canceled"}
 
 // String returns the name, as in "pending".
 func (s JobState) String() string {
-	switch s {
-	case JobPending:
-		return "pending"
-	case JobUnderway:
-		return "underway"
-	case JobFinished:
-		return "finished"
-	case JobFailed:
-		return "failed"
-	case JobCanceled:
-		return "canceled"
+	if int(s) < len(jobStates) {
+		return jobStates[s]
 	}
 	return "JobState(" + strconv.Itoa(int(s)) + ")"
 }
@@ -184,61 +325,118 @@ func (s JobState) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 
 // UnmarshalText reads the name.
 func (s *JobState) UnmarshalText(text []byte) error {
-	for state := JobPending; state <= JobCanceled; state++ {
-		if state.String() == string(text) {
-			*s = state
-			return nil
-		}
+	i := slices.Index(jobStates[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("twill: unknown job state %q", text)
 	}
-	return fmt.Errorf("twill: unknown job state %q", text)
+	*s = JobState(i)
+	return nil
 }
 
-// JobRecord is what a job is saved as. In JSON, a [Job] is its JobRecord, and a
-// list of them, as Stop gives it, is what Restore takes once it was read again.
+// JobRecord is what is saved of a job. The JSON of a [Job] is that of its
+// JobRecord; a list of jobs, as Stop returns it, is read as a list of records for
+// Restore. If JSON cannot write some of the arguments, such as a NaN, write the
+// records one by one, and keep those that fail in another form.
 type JobRecord[A any] struct {
+	ID       string    `json:"id,omitempty"`
 	Arg      A         `json:"arg"`
 	Priority int       `json:"priority"`
 	State    JobState  `json:"state"`
 	Key      string    `json:"key,omitempty"`
+	Group    string    `json:"group,omitempty"`
+	Again    bool      `json:"again,omitempty"` // waits for an earlier run of its key
 	Attempts int       `json:"attempts"`
 	Queued   time.Time `json:"queued"`
 	Due      time.Time `json:"due,omitzero"`
+	Expires  time.Time `json:"expires,omitzero"`
 	Started  time.Time `json:"started,omitzero"`
 	Stopped  time.Time `json:"stopped,omitzero"`
 }
 
-// firstSeq is the number before that of the first job put; those of jobs that are
-// restored lie below.
+// recordFields is JobRecord without its methods.
+type recordFields[A any] JobRecord[A]
+
+// recordText is the JSON form of a JobRecord. JSON strings are UTF-8: other names
+// are written as bytes.
+type recordText[A any] struct {
+	recordFields[A]
+	KeyBytes   []byte `json:"keyBytes,omitempty"`
+	GroupBytes []byte `json:"groupBytes,omitempty"`
+}
+
+// MarshalJSON writes r. A Key or Group that is not UTF-8 is written in base 64, as
+// keyBytes or groupBytes.
+func (r JobRecord[A]) MarshalJSON() ([]byte, error) {
+	t := recordText[A]{recordFields: recordFields[A](r)}
+	if !utf8.ValidString(r.Key) {
+		t.Key, t.KeyBytes = "", []byte(r.Key)
+	}
+	if !utf8.ValidString(r.Group) {
+		t.Group, t.GroupBytes = "", []byte(r.Group)
+	}
+	return json.Marshal(t)
+}
+
+// UnmarshalJSON reads what MarshalJSON has written.
+func (r *JobRecord[A]) UnmarshalJSON(text []byte) error {
+	t := recordText[A]{recordFields: recordFields[A](*r)}
+	if err := json.Unmarshal(text, &t); err != nil {
+		return err
+	}
+	if t.KeyBytes != nil {
+		t.Key = string(t.KeyBytes)
+	}
+	if t.GroupBytes != nil {
+		t.Group = string(t.GroupBytes)
+	}
+	*r = JobRecord[A](t.recordFields)
+	return nil
+}
+
+// firstSeq is the number before that of the first job put; the numbers of jobs
+// that are restored are below.
 const firstSeq = 1 << 63
 
 // Restore puts jobs that were saved back, to be run again whatever their State
-// was: in the order of the records, and before all jobs of the same
-// priority that were put or restored earlier; with Ageing, the time since they were
-// queued decides among those. They keep the time at which they
-// were queued, and the number of attempts; Timeout and Retry are the queue's,
-// and a retry begins anew. Size does not count here, as they were let in once.
+// was: in the order of the records, and before all jobs of the same priority that
+// were put or restored earlier; with Ageing, the time since they were queued
+// decides among those. They keep the time at which they were queued, their ID, key
+// and group, the time at which they expire, and the number of attempts. Timeout
+// and Retry are the queue's, and a retry begins anew. Size does not count here, as
+// the jobs were admitted once.
 //
 // Restore returns the jobs in the order of the records. If a key is used twice or
-// in use, or an attempts' number is negative, the error names the record, and nothing was added; after a stop
-// it is [ErrStopped].
+// in use, or a number of attempts is negative, the error names the record, and
+// nothing was added. After a stop it is [ErrStopped]. Restore before the first
+// Put: an ID of a record may be one that a Put has used.
 func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(records))
-	keys := make(map[string]int)
+	opts := make([]*JobOptions, len(records))
+	last := make(map[string]int) // the last record of each key
+	follows := make([]bool, len(records))
 	for i, r := range records {
 		if r.Attempts < 0 {
 			return nil, fmt.Errorf("twill: restoring record %d: %d attempts", i, r.Attempts)
 		}
-		if first, used := keys[r.Key]; used && r.Key != "" {
-			return nil, fmt.Errorf("twill: restoring record %d: key %q is that of record %d, too", i, r.Key, first)
+		if r.Key != "" {
+			if first, used := last[r.Key]; used {
+				// One that was put to run again after another is saved with that.
+				if follows[first] || !r.Again && records[first].State == JobPending {
+					return nil, fmt.Errorf("twill: restoring record %d: key %q of record %d: %w", i, r.Key, first, ErrDuplicateJob)
+				}
+				follows[i] = true
+			}
+			last[r.Key] = i
 		}
-		keys[r.Key] = i
-		j := q.newJob(r.Arg, r.Priority, []JobOptions{{At: r.Due, Key: r.Key}})
-		if j.extra == nil {
-			j.extra = &jobExtra{}
+		jobs[i], opts[i] = q.newJob(r.Arg, r.Priority, []JobOptions{{At: r.Due, Key: r.Key, Group: r.Group, Expires: r.Expires}})
+		m := jobs[i].extra.Load()
+		if m == nil {
+			m = new(jobExtra[A, R])
+			jobs[i].extra.Store(m)
 		}
-		j.extra.attempts = r.Attempts
-		j.queued = q.clock.At(r.Queued)
-		jobs[i] = j
+		m.attempts = r.Attempts
+		m.id = r.ID
+		jobs[i].queued = q.clock.At(r.Queued)
 	}
 	now := q.lock()
 	defer q.commit(now)
@@ -252,7 +450,14 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	}
 	q.restored -= uint64(len(jobs))
 	for i, j := range jobs {
-		q.acceptLocked(j, q.restored+uint64(i), now)
+		q.skipIDLocked(records[i].ID)
+		j.queued = min(j.queued, now) // one that lies ahead would put the job behind all others
+		if follows[i] {
+			current := q.keys[records[i].Key]
+			j.extra.Load().follows = true
+			current.extra.Load().next = j
+		}
+		q.acceptLocked(j, opts[i], q.restored+uint64(i), now)
 	}
 	q.restoreAgesLocked(jobs, now)
 	for _, j := range jobs {
@@ -261,17 +466,24 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	return jobs, nil
 }
 
-// restoreAgesLocked has a job that was tried before stand behind none that follows it in the
-// records. With ageing its age decides, and of that they only tell that it is not
-// more than the time since it was queued, nor less than that since its last pause.
-// The lock must be held.
+// skipIDLocked makes the numbers of later jobs differ from a restored ID.
+func (q *ResizableDispatchQueue[A, R]) skipIDLocked(id string) {
+	if n, err := strconv.ParseInt(id, 10, 64); err == nil && n > 0 && n < math.MaxInt64/2 {
+		q.seq = max(q.seq, firstSeq+uint64(n))
+	}
+}
+
+// restoreAgesLocked gives each job that was called before an age with which it
+// stands behind none that follows it in the records. With ageing its age decides,
+// and of that the records only tell that it is at most the time since the job was
+// queued, and at least that since its last pause.
 func (q *ResizableDispatchQueue[A, R]) restoreAgesLocked(jobs []*Job[A, R], now instant) {
 	if q.opts.Ageing == 0 {
 		return
 	}
 	next := int64(math.MaxInt64 / 2) // no rank is above that
 	for _, j := range slices.Backward(jobs) {
-		m := j.extra
+		m := j.extra.Load()
 		if m.due > now {
 			continue
 		}
@@ -310,85 +522,110 @@ func (j *Job[A, R]) time(at *instant) time.Time {
 }
 
 func (j *Job[A, R]) attempts() int {
+	m := j.extra.Load()
 	switch {
-	case j.extra != nil:
-		return j.extra.attempts
-	case j.started != 0:
+	case m != nil:
+		return m.attempts
+	case !j.started.IsZero():
 		return 1
 	}
 	return 0
 }
 
+func (j *Job[A, R]) groupOf() *jobGroup[A, R] {
+	if m := j.extra.Load(); m != nil {
+		return m.group
+	}
+	return nil
+}
+
 func (j *Job[A, R]) due() instant {
-	if j.extra == nil {
-		return 0
+	if m := j.extra.Load(); m != nil {
+		return m.due
 	}
-	return j.extra.due
+	return 0
 }
 
-// since is from when on j could have been started.
+// since is when j could have been started at first.
 func (j *Job[A, R]) since() instant {
-	if j.extra == nil {
-		return j.queued
+	if m := j.extra.Load(); m != nil {
+		return m.since
 	}
-	return j.extra.since
+	return j.queued
 }
 
-// setDueLocked has j, which has a jobExtra and was not started, wait until due, if
-// that is not 0.
+// setDueLocked makes j, which has extra settings and was not started, due at that
+// time, or at any time if it is 0.
 func (j *Job[A, R]) setDueLocked(due instant) {
-	j.extra.due, j.extra.since = due, j.queued
+	m := j.extra.Load()
+	m.due, m.since = due, j.queued
 	if due != 0 {
-		j.extra.since = max(j.queued, due)
+		m.since = max(j.queued, due)
 	}
 }
 
-// jobHook is a Job as a [settle.Node]: its canceller. One pointer wide, it
-// fits an interface without an allocation.
+// extraLocked returns the extra settings of j, which gets them if it has none.
+func (j *Job[A, R]) extraLocked() *jobExtra[A, R] {
+	m := j.extra.Load()
+	if m == nil {
+		m = &jobExtra[A, R]{since: j.queued}
+		if !j.started.IsZero() {
+			m.attempts = 1
+		}
+		j.extra.Store(m)
+	}
+	return m
+}
+
+// jobHook is a Job as a [settle.Node]: its canceler. It is one pointer wide, so
+// that it fits an interface without an allocation.
 type jobHook[A, R any] struct{ j *Job[A, R] }
 
-// Source is nil: a job is cancelled itself.
+// Source is nil: the job itself is canceled.
 func (h jobHook[A, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Fire is called when the job is cancelled. The lock under which jobs are
-// started and ended decides whether that comes in time.
+// Fire is called when the job is canceled. The lock under which jobs are started
+// and ended decides whether that is in time.
 func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	j, q := h.j, h.j.q
 	now := q.lock()
-	waits := j.state == JobPending
+	pending := j.state == JobPending
 	switch j.state {
 	case JobPending:
-		q.removePendingLocked(j)
+		q.removePendingLocked(j, now)
 		q.endLocked(j, JobCanceled, now)
 	case JobUnderway:
 		q.abortLocked(j, JobCanceled, left, now)
 	default:
 		q.mu.Unlock()
-		return nil, nil // whoever ended the job settles its future
+		return nil, nil // what has ended the job settles its future
 	}
-	ctx := j.ctx.Load()
 	signals := q.advanceLocked(now)
 	q.mu.Unlock()
 
-	if waits {
-		j.extra.release()
+	m := j.extra.Load()
+	if pending {
+		m.release()
 	}
 	left.EndsWork()
-	if ctx != nil {
-		ctx.end(endCause(left))
+	if m != nil { // else no call has a context
+		j.ctx.End(endCause(left))
+	}
+	if pending {
+		m.dropContext()
 	}
 	if signals == nil {
 		return h.end(left)
 	}
-	// What waits for the queue to be empty is to find no pending job.
-	defer signals.settle() // also if a handler ends the goroutine
-	var none R
-	j.settle(none, left)
+	// What waits for the queue to be empty must find no pending job.
+	defer signals.settle() // even if a handler ends the goroutine
+	var zero R
+	j.settle(zero, left)
 	return nil, nil
 }
 
-// Abort is called if ending the context panics, which takes one of the user's
-// own make.
+// Abort is called if ending the context panics, which takes a context of the
+// user's own.
 func (h jobHook[A, R]) Abort(err error) (*settle.Core, *settle.Link) {
 	return h.end(settle.NewFailure(err))
 }
@@ -402,90 +639,11 @@ func (h jobHook[A, R]) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
 	return c, c.Publish(w, fail)
 }
 
-// jobContext is a Job as the context of its call. A context that can be
-// cancelled costs more than the rest of a job, so it is made only when the call
-// asks for what needs it: one that merely passes values down, or does not use
-// its context, pays nothing.
-type jobContext[A, R any] struct{ j *Job[A, R] }
-
-// Deadline is that of the queue's context.
-func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.opts.Context.Deadline() }
-
-// Done ends when the job is cancelled, and when its call has returned.
-func (c jobContext[A, R]) Done() <-chan struct{} { return c.real().Done() }
-
-// Err is non-nil when Done has ended.
-func (c jobContext[A, R]) Err() error { return c.real().Err() }
-
-// Value is that of the queue's context, or of the real one if there is such or
-// should be: [context.Cause] asks for the latter by a key of its own.
-func (c jobContext[A, R]) Value(key any) any {
-	if c.j.ctx.Load() == nil {
-		return c.j.q.opts.Context.Value(key)
-	}
-	return c.real().Value(key)
-}
-
-// String keeps fmt from reading the fields.
-func (c jobContext[A, R]) String() string { return "twill.Job context" }
-
-// real returns the context behind c, making it if this is the first need.
-func (c jobContext[A, R]) real() context.Context {
-	j := c.j
-	if r := j.ctx.Load(); r != nil && r.Context != nil {
-		return r.Context
-	}
-	ctx, cancel := context.WithCancelCause(j.q.opts.Context) // may be user code: not under the lock
-	r := &realJobContext{Context: ctx, cancel: cancel}
-
-	j.q.mu.Lock()
-	old := j.ctx.Load()
-	lost := old != nil && old.Context != nil
-	if !lost {
-		if old != nil {
-			r.fail = old.fail
-		}
-		j.ctx.Store(r)
-	}
-	over, fail := j.state > JobUnderway, r.fail
-	j.q.mu.Unlock()
-
-	switch {
-	case lost: // another goroutine of the call was first
-		cancel(nil)
-		return old.Context
-	case fail != nil:
-		cancel(endCause(fail))
-	case over:
-		cancel(nil)
-	}
-	return ctx
-}
-
-// realJobContext is what stands behind a jobContext from then on.
-type realJobContext struct {
-	context.Context // nil if the job was given up before its call asked
-	cancel          context.CancelCauseFunc
-	fail            *settle.Failure // with which the job was given up; guarded by q.mu
-}
-
-// finishCall cancels the context, if there is one. It must be called without the lock:
-// contexts made from it may be of the user's own make.
-func (c *realJobContext) end(cause error) {
-	if c.cancel != nil {
-		c.cancel(cause)
-	}
-}
-
-// abortLocked ends j, which is underway, before its call has returned; the lock must be
-// held. Without it the caller then ends j.ctx and settles j with fail.
+// abortLocked ends j, which is underway, before its call has returned. Without
+// the lock the caller then ends j.ctx and settles j with fail.
 func (q *ResizableDispatchQueue[A, R]) abortLocked(j *Job[A, R], state JobState, fail *settle.Failure, now instant) {
+	j.extraLocked().fail = fail
 	q.endLocked(j, state, now)
-	if c := j.ctx.Load(); c != nil {
-		c.fail = fail
-	} else {
-		j.ctx.Store(&realJobContext{fail: fail})
-	}
 }
 
 // endCause is the cause with which fail ends a context.
@@ -499,25 +657,138 @@ func endCause(fail *settle.Failure) error {
 	return fail.Err
 }
 
-// jobExtra is what few jobs have.
-type jobExtra struct {
-	// Guarded by the queue's lock.
-	seq      uint64  // number among equals, for a job that is pending again
-	due      instant // not to be started before; 0 is at any time
-	since    instant // waits from then on for its first start
-	attempts int
-	soFar    *RetryError // the attempts that have failed, while there may be others
+// jobContext is a plain job as the context of its call: one pointer, so that a
+// function that merely passes its context on, or does not use it, pays nothing.
+type jobContext[A, R any] struct{ j *Job[A, R] }
 
-	key     string
-	refuse  bool
-	timeout time.Duration
-	timer   *time.Timer // for the timeout, from the first call on
-	retry   *jobRetry
+// Deadline is that of the queue's context.
+func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.opts.Context.Deadline() }
+
+// Done is closed when the job is canceled, and when its call has returned.
+func (c jobContext[A, R]) Done() <-chan struct{} {
+	return c.j.ctx.Under(c.j.q.opts.Context).Done()
 }
 
-// release lets go of what an ended job does not need. Only the worker that has
-// ended it, or who took it out of the queue, may call it.
-func (m *jobExtra) release() {
+// Err is not nil when Done is closed.
+func (c jobContext[A, R]) Err() error { return c.j.ctx.Err(c.j.q.opts.Context) }
+
+// Value is that of the queue's context.
+func (c jobContext[A, R]) Value(key any) any { return c.j.ctx.Value(c.j.q.opts.Context, key) }
+
+// String keeps fmt from reading the fields.
+func (c jobContext[A, R]) String() string { return "twill.Job context" }
+
+// extraContext is the context of the call of a job with values or a deadline of
+// its own.
+type extraContext struct {
+	base  context.Context
+	state *lazyctx.State
+}
+
+// Deadline is that of the base.
+func (c *extraContext) Deadline() (time.Time, bool) { return c.base.Deadline() }
+
+// Done is closed when the job is canceled or its time is over, and when its call
+// has returned.
+func (c *extraContext) Done() <-chan struct{} { return c.state.Under(c.base).Done() }
+
+// Err is not nil when Done is closed.
+func (c *extraContext) Err() error { return c.state.Err(c.base) }
+
+// Value is that of the base.
+func (c *extraContext) Value(key any) any { return c.state.Value(c.base, key) }
+
+// String keeps fmt from reading the fields.
+func (c *extraContext) String() string { return "twill.Job context" }
+
+// valuesContext is a context with the values of another one before its own.
+type valuesContext struct {
+	context.Context
+	values context.Context
+}
+
+// Value looks into the other context first.
+func (c *valuesContext) Value(key any) any {
+	if v := c.values.Value(key); v != nil {
+		return v
+	}
+	return c.Context.Value(key)
+}
+
+// String keeps fmt from reading the fields.
+func (c *valuesContext) String() string { return "twill.Job context" }
+
+// jobExtra is what few jobs have.
+type jobExtra[A, R any] struct {
+	// Guarded by the queue's lock.
+	due      instant // not to be started before; 0 means at any time
+	since    instant // when the job could have been started at first
+	expires  instant // the first call has to start before; 0 means never
+	deadline instant // of the Timeout, from the first call on
+	attempts int
+	soFar    *RetryError     // the attempts that have failed, while there may be others
+	fail     *settle.Failure // with which the job was ended while underway
+	group    *jobGroup[A, R]
+	next     *Job[A, R] // runs after this one, with the same key
+	follows  bool       // waits for an earlier run of its key
+	held     bool       // waits for Release
+
+	id      string
+	key     string
+	timeout time.Duration
+
+	// These belong to the goroutine that has the job: its worker, or the one that
+	// took it from where it waits.
+	timer       *time.Timer // of the timeout, and of Expires before the first call
+	retry       *jobRetry
+	values      context.Context    // where the context looks for values first
+	context     context.Context    // of the calls
+	stopContext context.CancelFunc // of its deadline
+	late        *TimeoutError      // its cause at the deadline
+}
+
+// expired reports whether the first call of j would begin too late.
+func (m *jobExtra[A, R]) expired(j *Job[A, R], now instant) bool {
+	return m.expires != 0 && j.started.IsZero() && now >= m.expires
+}
+
+// timedOut reports whether a call that has failed with err at that time fails the
+// job by its timeout: when that is over, and when the pause before another attempt
+// would pass it.
+func (m *jobExtra[A, R]) timedOut(err error, now instant) bool {
+	if m.deadline == 0 || panicOf(err) != nil || err == ErrGoexit {
+		return false
+	}
+	if now >= m.deadline {
+		return true
+	}
+	e, ok := err.(*RetryError)
+	return ok && m.retry != nil && m.retry.bound && errors.Is(e.Reason, errPauseTooLong)
+}
+
+// timeoutError is what the job fails with when its time is over, after a call that
+// returned err, if that is not nil.
+func (m *jobExtra[A, R]) timeoutError(err error) error {
+	if err == nil && m.soFar != nil {
+		all := *m.soFar
+		all.Reason, all.Elapsed = context.DeadlineExceeded, m.timeout
+		err = &all
+	}
+	if e, ok := err.(*TimeoutError); ok && e == m.late {
+		return e // the function has returned the cause of its context
+	}
+	return &TimeoutError{After: m.timeout, Err: err}
+}
+
+func (m *jobExtra[A, R]) stopTimer() {
+	if m.timer != nil {
+		m.timer.Stop()
+		m.timer = nil
+	}
+}
+
+// release releases what an ended job does not need.
+func (m *jobExtra[A, R]) release() {
 	if m == nil {
 		return
 	}
@@ -529,9 +800,21 @@ func (m *jobExtra) release() {
 	}
 }
 
-// callExtra is call for a job that has more to it.
-func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra) (v R, err error) {
-	var ctx context.Context = jobContext[A, R]{j}
+// dropContext lets go of the context of a job that has ended, after that was
+// ended.
+func (m *jobExtra[A, R]) dropContext() {
+	if m == nil {
+		return
+	}
+	if m.stopContext != nil {
+		m.stopContext()
+	}
+	m.values, m.context, m.stopContext = nil, nil, nil
+}
+
+// callExtra is callJob for a job with extra settings.
+func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra[A, R]) (v R, err error) {
+	ctx := q.contextOf(j, m)
 	if m.timeout > 0 && m.timer == nil {
 		m.timer = time.AfterFunc(m.timeout, func() { q.timeOut(j) })
 	}
@@ -539,7 +822,7 @@ func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra) (v R
 	if r == nil {
 		return q.callHooked(ctx, j)
 	}
-	if reason := r.before(ctx, m.timeout); reason != nil {
+	if reason := r.before(ctx, q.opts.Context); reason != nil {
 		return v, reason
 	}
 	// Each attempt has a context of its own, which ends when it is over.
@@ -551,84 +834,116 @@ func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra) (v R
 	return q.callHooked(ctx, j)
 }
 
-// retryLocked makes j, which was underway, pending until its pause is over; the lock
-// must be held. If the queue was stopped meanwhile, that is where it stays.
+// contextOf returns the context for the calls of j.
+func (q *ResizableDispatchQueue[A, R]) contextOf(j *Job[A, R], m *jobExtra[A, R]) context.Context {
+	if m.timeout <= 0 && m.values == nil {
+		return jobContext[A, R]{j}
+	}
+	if m.context == nil {
+		base := q.opts.Context
+		if m.values != nil {
+			base = &valuesContext{base, m.values}
+		}
+		if m.timeout > 0 {
+			q.mu.Lock()
+			end := q.clock.Time(m.deadline)
+			q.mu.Unlock()
+			m.late = &TimeoutError{After: m.timeout}
+			base, m.stopContext = context.WithDeadlineCause(base, end, m.late)
+		}
+		m.context = &extraContext{base, &j.ctx}
+	}
+	return m.context
+}
+
+// retryLocked makes j, which was underway, pending until its pause is over. If the
+// queue was stopped, that is where it stays.
 func (q *ResizableDispatchQueue[A, R]) retryLocked(j *Job[A, R], now instant) {
-	m := j.extra
+	m := j.extra.Load()
 	m.due = now.Add(m.retry.state.delay)
 	m.soFar = m.retry.soFar
 	j.state = JobPending
 	q.stats.Retries++
 	q.emitLocked(EventRetry, j)
 	q.enqueueLocked(j, now)
+	if m.group != nil {
+		q.updateGroupLocked(m.group, now)
+	}
+}
+
+// snoozeLocked makes j, which was underway, pending for d.
+func (q *ResizableDispatchQueue[A, R]) snoozeLocked(j *Job[A, R], d time.Duration, now instant) {
+	m := j.extraLocked()
+	m.due = now.Add(d)
+	m.attempts--
+	j.state = JobPending
+	q.stats.Snoozed++
+	q.emitLocked(EventSnoozed, j)
+	q.enqueueLocked(j, now)
+	if m.group != nil {
+		q.updateGroupLocked(m.group, now)
+	}
 }
 
 // timeOut fails j, whose time is over. It runs on the goroutine of the timer.
 func (q *ResizableDispatchQueue[A, R]) timeOut(j *Job[A, R]) {
-	timeout := &TimeoutError{After: j.extra.timeout}
 	now := q.lock()
-	var err error = timeout
-	if sofar := j.extra.soFar; sofar != nil {
-		all := *sofar
-		all.Reason, all.Elapsed = timeout, j.extra.timeout
-		err = &all
-	}
-	fail := settle.NewFailure(err)
-	fail.Expected = true // the end of the job's own context
-	waits := j.state == JobPending
-	switch j.state {
-	case JobUnderway:
+	m := j.extra.Load()
+	switch {
+	case j.state == JobUnderway:
+		fail := settle.NewFailure(m.timeoutError(nil))
+		fail.Expected = true // the end of the job's own context
 		q.abortLocked(j, JobFailed, fail, now)
-	case JobPending:
-		if q.stopped { // it is left over
-			q.mu.Unlock()
-			return
-		}
-		q.removePendingLocked(j)
-		q.endLocked(j, JobFailed, now)
-	default:
+		signals := q.advanceLocked(now)
 		q.mu.Unlock()
+		// The context has a timer of its own, and the cause of that.
+		defer signals.settle() // even if a handler ends the goroutine
+		var zero R
+		j.settle(zero, fail)
 		return
+	case j.state == JobPending && !q.stopped: // else it is left over
+		q.removePendingLocked(j, now)
+		q.failLocked(j, m.timeoutError(nil), now)
 	}
-	ctx := j.ctx.Load()
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
-
-	if waits {
-		j.extra.release()
-	}
-	if ctx != nil {
-		ctx.end(timeout)
-	}
-	defer signals.settle() // also if a handler ends the goroutine
-	var none R
-	j.settle(none, fail)
+	q.commit(now)
 }
 
-// jobRetry is the retrying of one job. It belongs to the worker that has the
-// job, and in the pauses to whoever takes it out of the queue.
+// expire fails j if it was not started before it expires. It runs on the
+// goroutine of the timer.
+func (q *ResizableDispatchQueue[A, R]) expire(j *Job[A, R]) {
+	now := q.lock()
+	if j.state == JobPending && j.started.IsZero() && !q.stopped {
+		q.removePendingLocked(j, now)
+		q.failLocked(j, ErrExpired, now)
+	}
+	q.commit(now)
+}
+
+// jobRetry is the retrying of one job. It belongs to the worker that has the job,
+// and in the pauses to the goroutine that takes it from where it waits.
 type jobRetry struct {
 	opts   *RetryOptions
 	state  retryState
 	pauses lookahead
+	bound  bool        // the deadline is that of the job's timeout
 	soFar  *RetryError // the attempts that have failed
 	exited error       // what the job fails with, as one of the user's functions has ended the goroutine
 }
 
 // before is called before each attempt, and returns the reason not to make it.
-func (r *jobRetry) before(ctx context.Context, timeout time.Duration) (reason error) {
+// parent is the queue's context.
+func (r *jobRetry) before(ctx, parent context.Context) (reason error) {
 	if r.state.ctx == nil {
 		r.state.begin(ctx, r.opts, time.Now())
-		if end := r.state.start.Add(timeout); timeout > 0 && (!r.state.bounded || end.Before(r.state.deadline)) {
-			r.state.deadline, r.state.bounded = end, true
-		}
+		end, bounded := parent.Deadline()
+		r.bound = r.state.bounded && !(bounded && end.Equal(r.state.deadline))
 		return r.end(r.state.ended())
 	}
 	return r.end(r.contain(r.state.resume))
 }
 
-// after is called after each attempt with its error, if it failed, and returns whether
-// there is to be another, and the error with which the job ends if not.
+// after is called after each attempt with its error, if it failed, and returns
+// whether there is to be another, and the error with which the job ends if not.
 func (r *jobRetry) after(err error) (again bool, _ error) {
 	switch {
 	case r.state.over && r.exited != nil:
@@ -657,7 +972,7 @@ func (r *jobRetry) after(err error) (again bool, _ error) {
 	return true, nil
 }
 
-// finishCall is the error with which the job ends, if there is a reason to.
+// end is the error with which the job ends, if there is a reason to end it.
 func (r *jobRetry) end(reason error) error {
 	if reason == nil {
 		return nil
@@ -665,8 +980,8 @@ func (r *jobRetry) end(reason error) error {
 	return r.state.gaveUp(reason)
 }
 
-// contain calls fn, which calls the user's functions. A panic is a reason to
-// finishCall, and so is the exit of the goroutine; nothing is owed to the budget then.
+// contain calls fn, which calls the user's functions. A panic is a reason to end,
+// and so is the exit of the goroutine; then nothing is owed to the budget.
 func (r *jobRetry) contain(fn func() error) (reason error) {
 	returned := false
 	defer func() {

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/clock"
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
@@ -201,7 +204,7 @@ func TestJobAsJSON(t *testing.T) {
 		time.Sleep(time.Second)
 		text, err := json.Marshal(j)
 		require.NoError(t, err)
-		require.JSONEq(t, `{"arg": {"to": "+1", "text": "hi"}, "priority": 3, "state": "pending", "key": "k", "attempts": 1,
+		require.JSONEq(t, `{"id": "1", "arg": {"to": "+1", "text": "hi"}, "priority": 3, "state": "pending", "key": "k", "attempts": 1,
 			"queued": "2000-01-01T00:00:00Z", "due": "2000-01-01T01:00:00Z", "started": "2000-01-01T00:00:00Z"}`, string(text))
 		var r twill.JobRecord[message]
 		require.NoError(t, json.Unmarshal(text, &r))
@@ -211,7 +214,7 @@ func TestJobAsJSON(t *testing.T) {
 		q.Clear()
 
 		var s twill.JobState
-		require.ErrorContains(t, json.Unmarshal([]byte(`"lost"`), &s), `"LOST"`)
+		require.ErrorContains(t, json.Unmarshal([]byte(`"lost"`), &s), `"lost"`)
 	})
 }
 
@@ -347,7 +350,8 @@ func TestRestoreOfBadRecords(t *testing.T) {
 	require.NoError(t, err)
 	for want, records := range map[string][]twill.JobRecord[int]{
 		"twill: restoring record 1: -1 attempts":                      {{}, {Attempts: -1}},
-		`twill: restoring record 2: key "a" is that of record 0, too`: {{Key: "a"}, {}, {Key: "a"}},
+		`twill: restoring record 2: key "a" of record 0: ` + twill.ErrDuplicateJob.Error():    {{Key: "a"}, {}, {Key: "a"}},
+		`twill: restoring record 2: key "a" of record 1: ` + twill.ErrDuplicateJob.Error():    {{Key: "a"}, {Key: "a", Again: true}, {Key: "a", Again: true}},
 		`twill: restoring record 1: ` + twill.ErrDuplicateJob.Error(): {{}, {Key: "used"}},
 	} {
 		_, err := q.Restore(records)
@@ -523,7 +527,8 @@ func TestTimeoutInALaterAttempt(t *testing.T) {
 		_, err = j.Await(t.Context())
 		var re *twill.RetryError
 		require.ErrorAs(t, err, &re)
-		require.Equal(t, &twill.TimeoutError{After: time.Minute}, re.Reason)
+		require.IsType(t, &twill.TimeoutError{}, err)
+		require.ErrorIs(t, re.Reason, context.DeadlineExceeded)
 		require.ErrorIs(t, err, kit.ErrBoom)
 		require.Equal(t, time.Minute, time.Since(start))
 		synctest.Wait()
@@ -849,7 +854,7 @@ func TestJobContextUnusedCostsNothing(t *testing.T) {
 	}
 	without := run(kit.SameArg)
 	values := run(func(ctx context.Context, n int) (int, error) { ctx.Value(rdqKey{}); ctx.Deadline(); return n, nil })
-	with := run(func(ctx context.Context, n int) (int, error) { return n, ctx.Err() })
+	with := run(func(ctx context.Context, n int) (int, error) { ctx.Done(); return n, ctx.Err() })
 	require.Less(t, without, 4.0)
 	require.InDelta(t, without, values, 0.5)
 	require.Greater(t, with, without+1.5)
@@ -879,4 +884,694 @@ func TestJobCancelThatComesTooLateForTheCall(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, v)
 	require.Equal(t, []bool{false}, late)
+}
+
+// pausesOf yields pauses of d without an end.
+func pausesOf(d time.Duration) iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		for yield(d) {
+		}
+	}
+}
+
+func TestJobID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+		q.Pause()
+		restored, err := q.Restore([]twill.JobRecord[int]{{Arg: 1, ID: "7"}, {Arg: 2, ID: "x-1"}, {Arg: 3}})
+		require.NoError(t, err)
+		require.Equal(t, []string{"7", "x-1"}, []string{restored[0].ID(), restored[1].ID()})
+		ids := map[string]bool{"7": true, "x-1": true, restored[2].ID(): true}
+		for i := range 3 {
+			ids[kit.PutJob(t, q, i, 0).ID()] = true
+		}
+		require.Len(t, ids, 6, "all are different")
+		left, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		text, err := json.Marshal(left)
+		require.NoError(t, err)
+		var records []twill.JobRecord[int]
+		require.NoError(t, json.Unmarshal(text, &records))
+		again, err := twill.NewResizableDispatchQueue(kit.SameArg, nil).Restore(records)
+		require.NoError(t, err)
+		for i, j := range again {
+			require.Equal(t, left[i].ID(), j.ID())
+		}
+	})
+}
+
+func TestHeldJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 3, Size: 2})
+		held := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Held: true, Key: "k", Group: "g"})
+		late := kit.PutOpts(t, q, 2, 0, twill.JobOptions{Held: true, After: time.Hour})
+		_, err := q.Put(3, 0, twill.JobOptions{Held: true})
+		require.ErrorIs(t, err, twill.ErrQueueFull)
+		time.Sleep(2 * time.Hour)
+		kit.RequireSize(t, q, 0, 2)
+		reason, _ := q.Why(held)
+		require.Equal(t, twill.WaitHeld, reason)
+		same := kit.PutOpts(t, q, 4, 0, twill.JobOptions{Key: "k"})
+		require.Same(t, held, same)
+		require.True(t, held.Release())
+		require.False(t, held.Release())
+		v, err := held.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+		require.True(t, late.Cancel(nil))
+		require.False(t, late.Release())
+		kit.RequireSize(t, q, 0, 0)
+		delayed := kit.PutOpts(t, q, 5, 0, twill.JobOptions{Held: true, After: time.Hour})
+		require.True(t, delayed.Release())
+		reason, until := q.Why(delayed)
+		require.Equal(t, twill.WaitDue, reason)
+		require.Equal(t, time.Now().Add(time.Hour), until)
+		_, err = delayed.Await(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+func TestSnooze(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+			if calls++; calls < 4 {
+				return 0, fmt.Errorf("not ready: %w", twill.Snooze(time.Minute))
+			}
+			return calls, nil
+		}, &twill.DispatchOptions{Retry: &twill.RetryOptions{Backoff: slices.Values([]time.Duration{})}})
+		start := time.Now()
+		j := kit.PutJob(t, q, 0, 0)
+		synctest.Wait()
+		kit.RequireSize(t, q, 0, 1)
+		require.Equal(t, 0, j.Attempts())
+		require.Equal(t, start.Add(time.Minute), j.DueAt())
+		v, err := j.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 4, v)
+		require.Equal(t, 3*time.Minute, time.Since(start))
+		require.Equal(t, 1, j.Attempts())
+		require.Equal(t, uint64(3), q.Stats().Snoozed)
+
+		// One without other settings, and for no time.
+		snoozed := false
+		plain := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+			if !snoozed {
+				snoozed = true
+				return 0, twill.Snooze(-1)
+			}
+			return 1, nil
+		}, nil)
+		v, err = kit.PutJob(t, plain, 0, 0).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+		require.Error(t, twill.Snooze(time.Second))
+	})
+}
+
+func TestExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		expires := func(d time.Duration) twill.JobOptions {
+			return twill.JobOptions{Expires: time.Now().Add(d), Group: "g"}
+		}
+		first := kit.PutOpts(t, q, time.Hour, 0, expires(time.Minute))
+		late := kit.PutOpts(t, q, 1, 0, expires(time.Minute))
+		early := kit.PutOpts(t, q, 1, 1, expires(2*time.Hour))
+		past := kit.PutOpts(t, q, 1, 1, expires(-time.Hour))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		kit.RequireFailure(t, twill.ErrExpired, &late.Future)
+		kit.RequireFailure(t, twill.ErrExpired, &past.Future)
+		require.Equal(t, twill.JobFailed, late.State())
+		_, err := first.Await(t.Context())
+		require.NoError(t, err, "it was started in time")
+		_, err = early.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, uint64(2), q.Stats().Failed)
+
+		idle := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		_, err = kit.PutOpts(t, idle, 1, 0, expires(-1)).Await(t.Context())
+		require.ErrorIs(t, err, twill.ErrExpired, "a free slot does not matter")
+
+		idle.Pause()
+		kit.PutOpts(t, idle, 1, 0, expires(time.Minute))
+		left, err := idle.Stop().Await(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.Equal(t, twill.JobPending, left[0].State(), "it is left over")
+		again, err := twill.NewResizableDispatchQueue(kit.Sleep, nil).Restore([]twill.JobRecord[time.Duration]{left[0].Record()})
+		require.NoError(t, err)
+		_, err = again[0].Await(t.Context())
+		require.ErrorIs(t, err, twill.ErrExpired)
+	})
+}
+
+// Again: what is put for a key that is underway runs afterwards, once, with the
+// newest argument, and calls do not overlap.
+func TestAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var args []int
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			args = append(args, n)
+			time.Sleep(time.Minute)
+			return n, nil
+		}, &twill.DispatchOptions{Width: 5})
+		o := twill.JobOptions{Key: "k", Again: true}
+		first := kit.PutOpts(t, q, 1, 0, o)
+		second := kit.PutOpts(t, q, 2, 0, o)
+		require.NotSame(t, first, second)
+		require.Same(t, second, kit.PutOpts(t, q, 3, 0, o))
+		require.Same(t, first, kit.PutOpts(t, q, 4, 0, twill.JobOptions{Key: "k"}), "without Again")
+		reason, _ := q.Why(second)
+		require.Equal(t, twill.WaitKey, reason)
+		found, ok := q.Find("k")
+		require.True(t, ok)
+		require.Same(t, first, found)
+		v, err := second.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 3, v)
+		require.Equal(t, 3, second.Arg())
+		require.Equal(t, []int{1, 3}, args)
+		_, ok = q.Find("k")
+		require.False(t, ok)
+
+		// One that waits is canceled, and the next one takes its place.
+		first = kit.PutOpts(t, q, 1, 0, o)
+		second = kit.PutOpts(t, q, 2, 0, o)
+		require.True(t, second.Cancel(nil))
+		third := kit.PutOpts(t, q, 3, 0, o)
+		require.NotSame(t, second, third)
+		require.True(t, first.Cancel(nil))
+		_, err = third.Await(t.Context())
+		require.NoError(t, err)
+
+		// It is left over with the one before it, and restored with it.
+		first = kit.PutOpts(t, q, 5, 0, o)
+		second = kit.PutOpts(t, q, 6, 0, o)
+		left, err := q.StopNow().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []*twill.Job[int, int]{first, second}, left)
+		text, err := json.Marshal(left)
+		require.NoError(t, err)
+		var records []twill.JobRecord[int]
+		require.NoError(t, json.Unmarshal(text, &records))
+		args = nil
+		next := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			args = append(args, n)
+			time.Sleep(time.Minute)
+			return n, nil
+		}, &twill.DispatchOptions{Width: 5})
+		_, err = next.Restore(records)
+		require.NoError(t, err)
+		_, err = next.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{5, 6}, args)
+	})
+}
+
+func TestDebounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+		o := twill.JobOptions{Key: "k", After: time.Second, Debounce: true}
+		j := kit.PutOpts(t, q, 0, 0, o)
+		for i := range 5 {
+			time.Sleep(600 * time.Millisecond)
+			require.Same(t, j, kit.PutOpts(t, q, i+1, 0, o))
+		}
+		v, err := j.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 5, v)
+		require.Equal(t, 4*time.Second, time.Since(start))
+		require.Equal(t, uint64(5), q.Stats().Joined)
+	})
+}
+
+type traceKey struct{}
+
+func TestJobValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type queueKey struct{}
+		seen := map[string]any{}
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			seen["call"], seen["queue"] = ctx.Value(traceKey{}), ctx.Value(queueKey{})
+			return n, ctx.Err()
+		}, &twill.DispatchOptions{Context: context.WithValue(t.Context(), queueKey{}, "q")})
+		q.Use(func(ctx context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+			seen["hook"] = ctx.Value(traceKey{})
+			return next(ctx)
+		})
+		values, cancel := context.WithCancel(context.WithValue(context.Background(), traceKey{}, "trace"))
+		cancel()
+		_, err := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Context: values}).Await(t.Context())
+		require.NoError(t, err, "the end of that context is no matter")
+		require.Equal(t, map[string]any{"call": "trace", "hook": "trace", "queue": "q"}, seen)
+	})
+}
+
+func TestJobOptionsAreMerged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+		q.Pause()
+		j, err := q.Put(1, 0, twill.JobOptions{Key: "a", After: time.Hour}, twill.JobOptions{Key: "b"}, twill.JobOptions{Group: "g"})
+		require.NoError(t, err)
+		require.Equal(t, []string{"b", "g"}, []string{j.Key(), j.Group()})
+		require.Equal(t, time.Now().Add(time.Hour), j.DueAt())
+		at := time.Now().Add(time.Minute)
+		jobs, err := q.PutAll([]int{1, 2}, 0, twill.JobOptions{After: time.Hour}, twill.JobOptions{At: at})
+		require.NoError(t, err)
+		require.Equal(t, at, jobs[1].DueAt())
+		require.Panics(t, func() { _, _ = q.Put(1, 0, twill.JobOptions{At: at, After: 1}) })
+		same, err := q.PutAll([]int{1, 2}, 0, twill.JobOptions{Key: "c"})
+		require.NoError(t, err)
+		require.Same(t, same[0], same[1])
+		_, err = q.PutAll([]int{1, 2}, 0, twill.JobOptions{Key: "d", Refuse: true})
+		require.ErrorIs(t, err, twill.ErrDuplicateJob)
+		_, ok := q.Find("d")
+		require.False(t, ok)
+		q.Stop()
+	})
+}
+
+// A job's timeout is its context's deadline, and at the deadline the job fails with
+// a *TimeoutError, whichever notices first.
+func TestTimeoutIsTheDeadlineOfTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var derived error
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			end, ok := ctx.Deadline()
+			require.True(t, ok)
+			require.Equal(t, start.Add(time.Minute), end)
+			child, cancel := context.WithCancel(ctx)
+			defer cancel()
+			<-child.Done()
+			derived = child.Err()
+			require.Equal(t, context.DeadlineExceeded, ctx.Err())
+			var timeout *twill.TimeoutError
+			require.ErrorAs(t, context.Cause(child), &timeout)
+			if n == 0 {
+				return 0, ctx.Err()
+			}
+			return 0, kit.ErrBoom
+		}, nil)
+		for n := range 2 {
+			start = time.Now()
+			j := kit.PutOpts(t, q, n, 0, twill.JobOptions{Timeout: time.Minute})
+			_, err := j.Await(t.Context())
+			require.IsType(t, &twill.TimeoutError{}, err)
+			require.Equal(t, time.Minute, err.(*twill.TimeoutError).After)
+			require.Equal(t, twill.JobFailed, j.State())
+			_, err = q.NoneUnderway().Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, context.DeadlineExceeded, derived)
+		}
+
+		// The deadline of the queue's context, if that is earlier.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		short := twill.NewResizableDispatchQueue(func(ctx context.Context, _ int) (int, error) {
+			end, _ := ctx.Deadline()
+			return int(time.Until(end)), nil
+		}, &twill.DispatchOptions{Context: ctx})
+		v, err := kit.PutOpts(t, short, 0, 0, twill.JobOptions{Timeout: time.Minute}).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, int(time.Second), v)
+	})
+}
+
+// With a Retry the failure is a *TimeoutError too, with what the attempts said: at
+// the deadline, in a pause, and if the next pause would pass the deadline.
+func TestTimeoutWithRetries(t *testing.T) {
+	pauses := func(ds ...time.Duration) *twill.RetryOptions {
+		return &twill.RetryOptions{Backoff: slices.Values(ds)}
+	}
+	for name, c := range map[string]struct {
+		retry *twill.RetryOptions
+		takes time.Duration
+		ends  time.Duration
+		calls int
+	}{
+		"in a call":          {pauses(time.Second, time.Second), 40 * time.Second, time.Minute, 2},
+		"by a pause":         {pauses(time.Second, time.Hour), 10 * time.Second, 21 * time.Second, 2},
+		"in a late pause":    {pauses(10*time.Second, 10*time.Second), 10 * time.Second, 0, 0},
+		"without more tries": {pauses(), 10 * time.Second, 10 * time.Second, 1},
+	} {
+		if c.calls == 0 {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				start := time.Now()
+				q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ int) (int, error) {
+					calls++
+					select {
+					case <-time.After(c.takes):
+						return 0, kit.ErrBoom
+					case <-ctx.Done():
+						return 0, ctx.Err()
+					}
+				}, nil)
+				j := kit.PutOpts(t, q, 0, 0, twill.JobOptions{Timeout: time.Minute, Retry: c.retry})
+				_, err := j.Await(t.Context())
+				require.Equal(t, c.ends, time.Since(start))
+				require.ErrorIs(t, err, kit.ErrBoom)
+				require.Equal(t, c.calls, calls)
+				var timeout *twill.TimeoutError
+				require.Equal(t, name != "without more tries", errors.As(err, &timeout))
+				q.Stop()
+			})
+		})
+	}
+}
+
+// In a pause of the queue the timeout goes on; after a stop, a job in the pause
+// before its retry is left over, and the end of its time changes nothing.
+func TestTimeoutInAPauseAndAfterAStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := func(context.Context, int) (int, error) { return 0, kit.ErrBoom }
+		o := twill.JobOptions{Timeout: time.Minute, Retry: &twill.RetryOptions{Backoff: pausesOf(30 * time.Second)}}
+		q := twill.NewResizableDispatchQueue(fails, nil)
+		j := kit.PutOpts(t, q, 0, 0, o)
+		synctest.Wait()
+		q.Pause()
+		start := time.Now()
+		_, err := j.Await(t.Context())
+		var timeout *twill.TimeoutError
+		require.ErrorAs(t, err, &timeout)
+		require.ErrorIs(t, err, kit.ErrBoom)
+		require.Equal(t, time.Minute, time.Since(start))
+		kit.RequireSize(t, q, 0, 0)
+
+		require.NoError(t, q.Resume())
+		j = kit.PutOpts(t, q, 0, 0, o)
+		synctest.Wait()
+		left, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []*twill.Job[int, int]{j}, left)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Equal(t, twill.JobPending, j.State())
+		require.True(t, j.Cancel(nil), "the queue still works")
+		kit.RequireSize(t, q, 0, 0)
+	})
+}
+
+// MaxElapsed holds when an attempt begins, however long the job has waited for its
+// slot.
+func TestMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		calls := 0
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+			calls++
+			return 0, kit.ErrBoom
+		}, nil)
+		j := kit.PutOpts(t, q, 0, 0, twill.JobOptions{Retry: &twill.RetryOptions{
+			Backoff: pausesOf(100 * time.Millisecond), MaxElapsed: time.Second,
+		}})
+		synctest.Wait()
+		q.Pause()
+		time.Sleep(time.Hour)
+		require.NoError(t, q.Resume())
+		_, err := j.Await(t.Context())
+		require.ErrorIs(t, err, twill.ErrMaxElapsed)
+		require.Equal(t, 1, calls)
+	})
+}
+
+// The wall clock is set: by an hour back, or eight hours ahead as after a sleep.
+func TestWallClockSteps(t *testing.T) {
+	wall := func() time.Time { return time.Now().Round(0).Add(time.Duration(clock.Step.Load())) }
+	for _, step := range []time.Duration{-time.Hour, 8 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			defer clock.Step.Store(0)
+			start := time.Now()
+			q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+			before := kit.PutOpts(t, q, 1, 0, twill.JobOptions{At: wall().Add(time.Minute)})
+			time.Sleep(time.Second)
+			clock.Step.Store(int64(step))
+			after := kit.PutOpts(t, q, 2, 0, twill.JobOptions{At: wall().Add(2 * time.Minute)})
+			short := kit.PutOpts(t, q, 3, 0, twill.JobOptions{After: time.Minute})
+			require.True(t, wall().Add(59*time.Second).Equal(before.DueAt()), "by the wall clock as it is now")
+			require.True(t, wall().Equal(short.QueuedAt()))
+			r := short.Record()
+			require.True(t, wall().Equal(r.Queued) && wall().Add(time.Minute).Equal(r.Due))
+
+			// Saved and restored after the step.
+			text, err := json.Marshal([]*twill.Job[int, int]{before, after, short})
+			require.NoError(t, err)
+			var records []twill.JobRecord[int]
+			require.NoError(t, json.Unmarshal(text, &records))
+			next := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+			restored, err := next.Restore(records)
+			require.NoError(t, err)
+			for i, at := range []time.Duration{60, 121, 61} {
+				for _, j := range []*twill.Job[int, int]{before, after, short}[i : i+1] {
+					_, err := j.Await(t.Context())
+					require.NoError(t, err)
+				}
+				_, err := restored[i].Await(t.Context())
+				require.NoError(t, err)
+				if i == 1 {
+					require.Equal(t, at*time.Second, time.Since(start))
+				}
+			}
+
+			// Saved before the step, and restored after it: the wall clock counts.
+			j := kit.PutOpts(t, q, 4, 0, twill.JobOptions{At: wall().Add(9 * time.Hour)})
+			r = j.Record()
+			r.Queued, r.Due = r.Queued.Round(0), r.Due.Round(0)
+			j.Cancel(nil)
+			clock.Step.Store(int64(2 * step))
+			restored, err = next.Restore([]twill.JobRecord[int]{r})
+			require.NoError(t, err)
+			began := time.Now()
+			_, err = restored[0].Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 9*time.Hour-step, time.Since(began))
+		})
+	}
+}
+
+// A record whose Queued lies ahead, as the clock was set back, stands behind none
+// for it.
+func TestRestoreOfATimeAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Ageing: time.Second})
+		q.Pause()
+		jobs, err := q.Restore([]twill.JobRecord[int]{{Arg: 1, Queued: time.Now().Add(time.Hour)}})
+		require.NoError(t, err)
+		require.Equal(t, time.Now(), jobs[0].QueuedAt())
+		time.Sleep(time.Second)
+		kit.PutJob(t, q, 2, 0)
+		require.Equal(t, []int{1, 2}, kit.Args(q.Pending()))
+		q.Stop()
+	})
+}
+
+// A Put that joins a job in the pause before its retry keeps the pause, also after
+// a Restore.
+func TestJoinInARetryPauseKeepsThePause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fails := func(context.Context, int) (int, error) { return 0, kit.ErrBoom }
+		o := &twill.DispatchOptions{Retry: &twill.RetryOptions{Backoff: pausesOf(time.Hour)}}
+		q := twill.NewResizableDispatchQueue(fails, o)
+		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "k"})
+		time.Sleep(time.Minute)
+		due := j.DueAt()
+		require.Same(t, j, kit.PutOpts(t, q, 1, 0, twill.JobOptions{Key: "k"}))
+		require.Equal(t, due, j.DueAt())
+		left, err := q.Stop().Await(t.Context())
+		require.NoError(t, err)
+		next := twill.NewResizableDispatchQueue(fails, o)
+		restored, err := next.Restore([]twill.JobRecord[int]{left[0].Record()})
+		require.NoError(t, err)
+		require.Same(t, restored[0], kit.PutOpts(t, next, 1, 0, twill.JobOptions{Key: "k"}))
+		require.Equal(t, due, restored[0].DueAt())
+		require.Equal(t, twill.JobPending, restored[0].State())
+		next.Stop()
+	})
+}
+
+// A worker that takes its next job takes one that is due first, whether the timer
+// was heard or not.
+func TestDueJobsAreSeenByTheNextWorker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []int
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			order = append(order, n)
+			time.Sleep(time.Second)
+			return n, nil
+		}, nil)
+		for i := range 3 {
+			kit.PutJob(t, q, i, 5)
+		}
+		kit.PutOpts(t, q, 9, 0, twill.JobOptions{After: time.Second})
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []int{0, 9, 1, 2}, order)
+	})
+}
+
+// No job starts before it was put, by its times.
+func TestTimesAreInOrder(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 2})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 5_000 {
+				j, err := q.Put(i, 0)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := j.Await(context.Background()); err != nil {
+					t.Error(err)
+				}
+				if j.StartedAt().Before(j.QueuedAt()) || j.EndedAt().Before(j.StartedAt()) {
+					t.Errorf("%v, %v, %v", j.QueuedAt(), j.StartedAt(), j.EndedAt())
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Keys and groups of any bytes are saved.
+func TestKeysThatAreNotText(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	q.Pause()
+	var want []string
+	for i := range 200 {
+		key := string([]byte{byte(i), 0xff, byte(i * 7), 0x80})
+		want = append(want, key)
+		kit.PutOpts(t, q, i, 0, twill.JobOptions{Key: key, Group: key[:2]})
+	}
+	left, err := q.Stop().Await(t.Context())
+	require.NoError(t, err)
+	text, err := json.Marshal(left)
+	require.NoError(t, err)
+	var records []twill.JobRecord[int]
+	require.NoError(t, json.Unmarshal(text, &records))
+	next := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	next.Pause()
+	jobs, err := next.Restore(records)
+	require.NoError(t, err)
+	for i, j := range jobs {
+		require.Equal(t, want[i], j.Key())
+		require.Equal(t, want[i][:2], j.Group())
+	}
+	next.Stop()
+}
+
+// Of jobs of which JSON cannot write one, the others are saved one by one.
+func TestArgumentsThatJSONCannotWrite(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, x float64) (int, error) { return 0, nil }, nil)
+	q.Pause()
+	for _, x := range []float64{1, math.NaN(), 3} {
+		kit.PutJob(t, q, x, 0)
+	}
+	left, err := q.Stop().Await(t.Context())
+	require.NoError(t, err)
+	_, err = json.Marshal(left)
+	require.Error(t, err)
+	var saved int
+	for _, j := range left {
+		if _, err := json.Marshal(j.Record()); err == nil {
+			saved++
+		}
+	}
+	require.Equal(t, 2, saved)
+}
+
+func TestWidthAfterAStop(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	q.Stop()
+	require.ErrorIs(t, q.SetWidth(5), twill.ErrStopped)
+	require.ErrorIs(t, q.SetWidth(-1), twill.ErrNegativeWidth)
+	require.ErrorIs(t, q.ResumeWidth(-1), twill.ErrNegativeWidth)
+	require.ErrorIs(t, q.ResumeWidth(5), twill.ErrStopped)
+	require.Zero(t, q.Width())
+}
+
+func TestSizesAtTheirExtremes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, size := range []int{math.MaxInt, math.MaxInt - 1, math.MinInt, -1, 1} {
+			for _, width := range []int{1, 3, math.MaxInt} {
+				for _, rate := range []twill.Limiter{nil, kit.LimiterFunc(func(context.Context) error { return nil })} {
+					q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: size, Width: width, Rate: rate})
+					if size > 1 || width > 1 {
+						_, err := q.PutAll([]int{1, 2, 3}, 0)
+						require.NoError(t, err, "size %d, width %d", size, width)
+					}
+					_, err := q.Empty().Await(t.Context())
+					require.NoError(t, err)
+					_, err = q.Put(1, 0)
+					require.NoError(t, err)
+					_, err = q.PutWait(t.Context(), 1, 0)
+					require.NoError(t, err)
+					q.Stop()
+				}
+			}
+		}
+	})
+}
+
+func TestPendingBelow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		_, err := q.PutAll([]time.Duration{time.Second, time.Second, time.Second, time.Second}, 0)
+		require.NoError(t, err)
+		start := time.Now()
+		require.Error(t, func() error { _, err := q.PendingBelow(0).Await(t.Context()); return err }())
+		_, err = q.PendingBelow(4).Await(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, time.Since(start))
+		_, err = q.PendingBelow(2).Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 2*time.Second, time.Since(start))
+		never := q.PendingBelow(1)
+		idle := q.NoneUnderway()
+		q.Stop()
+		_, err = never.Await(t.Context())
+		require.ErrorIs(t, err, twill.ErrStopped)
+		_, err = idle.Await(t.Context())
+		require.NoError(t, err)
+		_, err = q.PendingBelow(1).Await(t.Context())
+		require.ErrorIs(t, err, twill.ErrStopped)
+		_, err = q.NoneUnderway().Await(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+func TestStatsAreAValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		_, err := q.PutAll([]time.Duration{time.Second, 3 * time.Second}, 0)
+		require.NoError(t, err)
+		_, err = q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 4*time.Second, q.Stats().Running.Sum())
+		require.InDelta(t, float64(time.Second), float64(q.Stats().Running.Quantile(.1)), float64(time.Second)/8)
+		require.Equal(t, uint64(2), q.Stats().Ended())
+		both := q.Stats().Add(q.Stats())
+		require.Equal(t, 8*time.Second, both.Running.Sum())
+		require.Equal(t, uint64(4), both.Running.Count())
+		require.Equal(t, uint64(4), both.Put)
+		require.Equal(t, 2, both.Width)
+		require.Contains(t, fmt.Sprint(both), "4 finished")
+		text, err := json.Marshal(both)
+		require.NoError(t, err)
+		var read struct {
+			Finished int
+			Running  struct{ Count, Max int }
+		}
+		require.NoError(t, json.Unmarshal(text, &read))
+		require.Equal(t, 4, read.Finished)
+		require.Equal(t, 4, read.Running.Count)
+		require.Equal(t, int(3*time.Second), read.Running.Max)
+	})
 }

@@ -164,7 +164,7 @@ func (d *dispatching) cancel(j *job) {
 
 func (d *dispatching) setWidth(n int) {
 	d.widest = max(d.widest, n)
-	d.require(d.q.SetWidth(n) == nil, "SetWidth failed")
+	d.require(d.q.SetWidth(n) == nil || d.stopping, "SetWidth failed")
 }
 
 func (d *dispatching) urgent() {

@@ -3,6 +3,7 @@ package torture_test
 import (
 	"cmp"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -16,6 +17,7 @@ type dispatchModel struct {
 	ageing                   time.Duration
 	paused, stopped, closing bool
 	limited                  bool // starts wait for permits
+	groupWidth               int  // calls of a group at a time; 0 is no limit
 	now                      time.Duration
 	seq, restored            int
 	pending                  []*modelJob // in dispatch order
@@ -34,7 +36,14 @@ type modelJob struct {
 	n, priority, seq int
 	state            twill.JobState
 	key              string
+	arg              int // number of the job whose argument it has
+	group            string
 	refuse           bool
+	again, debounce  bool
+	held             bool
+	next             *modelJob     // runs after it, with the same key
+	follows          bool          // is one
+	expires          time.Duration // not started at or after this; 0 is never
 	due              time.Duration // 0 is at any time
 	since            time.Duration // from when on it could be started first
 	timeout          time.Duration
@@ -69,12 +78,18 @@ func (m *dispatchModel) put(j *modelJob) (*modelJob, error) {
 		if j.refuse {
 			return old, twill.ErrDuplicateJob
 		}
-		m.join(old, j)
-		return old, nil
+		if m.needsRun(old, j) {
+			if m.room(&modelJob{held: true}, 1) <= 0 {
+				return nil, twill.ErrQueueFull
+			}
+			m.seq++
+			m.follow(old, j, m.seq)
+			return j, nil
+		}
+		return m.join(old, j), nil
 	}
-	due := j.due <= m.now
-	starts := due && len(m.underway) < m.width && !m.paused && !m.limited && len(m.pending) == 0
-	if !starts && m.room(due) <= 0 {
+	starts := m.due(j) && m.opens(j) && len(m.underway) < m.width && !m.paused && !m.limited && len(m.startable()) == 0
+	if !starts && m.room(j, 1) <= 0 {
 		return nil, twill.ErrQueueFull
 	}
 	m.seq++
@@ -85,37 +100,140 @@ func (m *dispatchModel) put(j *modelJob) (*modelJob, error) {
 	return j, nil
 }
 
+// due reports whether j may start, apart from its group.
+func (m *dispatchModel) due(j *modelJob) bool {
+	return j.due <= m.now && !j.held && !j.follows && (j.expires == 0 || j.started || j.expires > m.now)
+}
+
+// running is how many calls of a group have not returned.
+func (m *dispatchModel) running(group string) (n int) {
+	for _, j := range m.underway {
+		if j.group == group {
+			n++
+		}
+	}
+	return n
+}
+
+// opens reports whether a job of j's group may start.
+func (m *dispatchModel) opens(j *modelJob) bool {
+	return j.group == "" || m.groupWidth == 0 || m.running(j.group) < m.groupWidth
+}
+
+// startable is what may start when there is a slot: of each group one job, if
+// that is not at its limit.
+func (m *dispatchModel) startable() (jobs []*modelJob) {
+	seen := map[string]bool{}
+	for _, j := range m.pending {
+		if !seen[j.group] && m.opens(j) {
+			jobs = append(jobs, j)
+		}
+		seen[j.group] = j.group != ""
+	}
+	return jobs
+}
+
+func (m *dispatchModel) waiting() []*modelJob { return slices.Concat(m.pending, m.delayed) }
+
+// needsRun reports whether j is to run after old.
+func (m *dispatchModel) needsRun(old, j *modelJob) bool {
+	return j.again && !j.refuse && old.state == twill.JobUnderway && old.next == nil
+}
+
+func (m *dispatchModel) follow(old, j *modelJob, seq int) {
+	j.follows = true
+	old.next = j
+	m.accept(j, seq)
+}
+
+func (m *dispatchModel) release(j *modelJob) bool {
+	if !j.held || j.state != twill.JobPending {
+		return false
+	}
+	j.held = false
+	m.requeue(j)
+	m.settle()
+	return true
+}
+
+// requeue puts j where it waits now.
+func (m *dispatchModel) requeue(j *modelJob) {
+	if i := slices.Index(m.delayed, j); i >= 0 {
+		m.delayed = slices.Delete(m.delayed, i, i+1)
+		m.enqueue(j)
+	}
+}
+
 func (m *dispatchModel) keyed(key string) *modelJob {
 	for _, j := range slices.Concat(m.pending, m.delayed, m.underway) {
-		if key != "" && j.key == key && j.state <= twill.JobUnderway {
+		if key != "" && j.key == key && j.state <= twill.JobUnderway && !j.follows {
 			return j
 		}
 	}
 	return nil
 }
 
-func (m *dispatchModel) join(old, j *modelJob) {
+// join merges j into old, and returns what stands for j.
+func (m *dispatchModel) join(old, j *modelJob) *modelJob {
+	if j.again && old.state == twill.JobUnderway {
+		old = old.next
+	}
 	m.stats.Joined++
 	if old.state != twill.JobPending {
-		return
+		return old
+	}
+	if j.again || j.debounce {
+		old.arg = j.arg
 	}
 	old.priority = min(old.priority, j.priority)
-	if i := slices.Index(m.delayed, old); i >= 0 && !old.started && j.due < old.due {
-		m.delayed = slices.Delete(m.delayed, i, i+1)
+	if i := slices.Index(m.delayed, old); old.attempts == 0 && (j.debounce || i >= 0 && j.due < old.due) {
+		m.withdraw(old)
 		old.due = j.due
 		m.enqueue(old)
 	}
+	return old
 }
 
-func (m *dispatchModel) room(due bool) int {
+// room is how many of n jobs like j may be put.
+func (m *dispatchModel) room(j *modelJob, n int) int {
 	if m.size == 0 {
-		return 1
+		return n
 	}
-	n := max(m.size, 0) - len(m.pending) - len(m.delayed)
-	if due && !m.paused {
-		n += max(m.width-len(m.underway), 0)
+	free := 0
+	if !m.paused {
+		free = max(m.width-len(m.underway), 0)
 	}
-	return n
+	starting := len(m.startable())
+	waits := len(m.pending) + len(m.delayed) - min(starting, free)
+	usable := 0
+	if m.due(j) {
+		usable = max(free-starting, 0)
+		if j.group != "" && m.groupWidth > 0 {
+			usable = min(usable, m.groupWidth-m.running(j.group))
+		}
+		if j.group != "" && slices.ContainsFunc(m.pending, func(k *modelJob) bool { return k.group == j.group }) {
+			usable = min(usable, m.groupRoom(j))
+		}
+	}
+	return max(m.size, 0) - waits + max(usable, 0)
+}
+
+// groupRoom is how many jobs more of a group that has some which are due could
+// start: none if one of them waits behind another.
+func (m *dispatchModel) groupRoom(j *modelJob) int {
+	n := 0
+	for _, k := range m.pending {
+		if k.group == j.group {
+			n++
+		}
+	}
+	switch {
+	case n > 1 || !m.opens(j):
+		return 0
+	case m.groupWidth == 0:
+		return math.MaxInt
+	}
+	return m.groupWidth - m.running(j.group) - 1
 }
 
 func (m *dispatchModel) accept(j *modelJob, seq int) {
@@ -126,7 +244,7 @@ func (m *dispatchModel) accept(j *modelJob, seq int) {
 }
 
 func (m *dispatchModel) enqueue(j *modelJob) {
-	if j.due > m.now {
+	if j.due > m.now || j.held || j.follows {
 		m.delayed = append(m.delayed, j)
 	} else {
 		m.pending = append(m.pending, j)
@@ -149,6 +267,7 @@ func (m *dispatchModel) rank(j *modelJob) time.Duration {
 // has come to its end.
 func (m *dispatchModel) settle() {
 	for {
+		m.expireAtOnce()
 		m.order()
 		if m.mayBegin() && !m.limited {
 			m.begin()
@@ -181,22 +300,44 @@ func (m *dispatchModel) settle() {
 	}
 }
 
+// expireAtOnce ends the jobs that were put after the time at which they expire.
+func (m *dispatchModel) expireAtOnce() {
+	for _, j := range m.waiting() {
+		if j.expires != 0 && !j.started && j.expires <= m.now && !m.stopped {
+			m.withdraw(j)
+			m.over(j, twill.JobFailed)
+		}
+	}
+}
+
 func (m *dispatchModel) order() {
 	slices.SortFunc(m.pending, func(a, b *modelJob) int {
 		return cmp.Or(cmp.Compare(m.rank(a), m.rank(b)), cmp.Compare(a.seq, b.seq))
 	})
 	slices.SortFunc(m.delayed, func(a, b *modelJob) int {
-		return cmp.Or(cmp.Compare(a.due, b.due), cmp.Compare(a.seq, b.seq))
+		return cmp.Or(cmp.Compare(until(a), until(b)), cmp.Compare(a.seq, b.seq))
 	})
 }
 
+// until is when j stops to be delayed.
+func until(j *modelJob) time.Duration {
+	if j.held || j.follows {
+		return math.MaxInt64
+	}
+	return j.due
+}
+
 func (m *dispatchModel) mayBegin() bool {
-	return !m.paused && !m.stopped && len(m.underway) < m.width && len(m.pending) > 0
+	return !m.paused && !m.stopped && len(m.underway) < m.width && len(m.startable()) > 0
 }
 
 func (m *dispatchModel) begin() {
-	j := m.pending[0]
-	m.pending = m.pending[1:]
+	j := m.startable()[0]
+	m.pending = without(m.pending, j)
+	if j.expires != 0 && !j.started && j.expires <= m.now {
+		m.over(j, twill.JobFailed)
+		return
+	}
 	if !j.started {
 		j.since = max(j.since, j.due)
 		j.started = true
@@ -212,15 +353,30 @@ func (m *dispatchModel) begin() {
 // letIn lets one PutWait in, or sends it away, and reports whether there was one.
 func (m *dispatchModel) letIn() bool {
 	for i, w := range m.putters {
-		if m.stopped || m.closing || m.room(w.job.due <= m.now) > 0 {
+		if m.stopped || m.closing || m.room(w.job, 1) > 0 {
 			m.putters = slices.Delete(m.putters, i, i+1)
 			w.done = true
 			w.got, w.err = m.put(w.job)
 			m.refused(w.err)
+			m.order()
 			return true
 		}
 	}
 	return false
+}
+
+// joinLine makes the PutWaits whose key has a job now join that.
+func (m *dispatchModel) joinLine() {
+	for _, w := range slices.Clone(m.putters) {
+		old := m.keyed(w.job.key)
+		if old == nil || m.needsRun(old, w.job) && m.room(&modelJob{held: true}, 1) <= 0 {
+			continue
+		}
+		m.putters = slices.DeleteFunc(m.putters, func(x *modelPut) bool { return x == w })
+		w.done = true
+		w.got, w.err = m.put(w.job)
+		m.refused(w.err)
+	}
 }
 
 func (m *dispatchModel) refused(err error) {
@@ -242,6 +398,18 @@ func (m *dispatchModel) putWait(w *modelPut) {
 func (m *dispatchModel) over(j *modelJob, state twill.JobState) {
 	j.state = state
 	j.failing = 0
+	if next := j.next; next != nil {
+		j.next = nil
+		if next.state == twill.JobPending {
+			next.follows = false
+			m.requeue(next)
+		}
+	}
+	for _, k := range m.underway {
+		if k.next == j {
+			k.next = nil
+		}
+	}
 	if !m.closed {
 		m.results++
 	}
@@ -257,12 +425,18 @@ func (m *dispatchModel) over(j *modelJob, state twill.JobState) {
 
 // finish ends the call of a job, which is tried again if it has failed with an
 // error.
-func (m *dispatchModel) finish(j *modelJob, how string) {
+func (m *dispatchModel) finish(j *modelJob, how string, d time.Duration) {
 	m.underway = without(m.underway, j)
 	switch {
 	case j.state != twill.JobUnderway:
 	case how == "value":
 		m.over(j, twill.JobFinished)
+	case how == "snooze":
+		m.stats.Snoozed++
+		j.state = twill.JobPending
+		j.attempts--
+		j.due = m.now + d
+		m.enqueue(j)
 	case how == "error" && j.attempts <= len(j.pauses) && (j.failing == 0 || m.now+j.pauses[j.attempts-1] < j.failing):
 		m.stats.Retries++
 		j.state = twill.JobPending
@@ -312,7 +486,7 @@ func (m *dispatchModel) resume() error {
 }
 
 func (m *dispatchModel) clear() int {
-	jobs := slices.Concat(m.pending, m.delayed)
+	jobs := m.waiting()
 	m.pending, m.delayed = nil, nil
 	for _, j := range jobs {
 		m.over(j, twill.JobCanceled)
@@ -341,15 +515,9 @@ func (m *dispatchModel) stop(now bool) (killed []*modelJob) {
 	return killed
 }
 
-// permit is what the limiter says: one job starts, or fails.
-func (m *dispatchModel) permit(ok bool) {
-	if ok {
-		m.begin()
-	} else {
-		j := m.pending[0]
-		m.withdraw(j)
-		m.over(j, twill.JobFailed)
-	}
+// permit is what the limiter says: one job starts.
+func (m *dispatchModel) permit() {
+	m.begin()
 	m.settle()
 }
 
@@ -357,12 +525,13 @@ func (m *dispatchModel) permit(ok bool) {
 func (m *dispatchModel) sleep(d time.Duration) {
 	for end := m.now + d; ; {
 		m.now = min(end, m.next())
-		for !m.stopped && len(m.delayed) > 0 && m.delayed[0].due <= m.now {
+		for !m.stopped && len(m.delayed) > 0 && until(m.delayed[0]) <= m.now {
 			m.pending = append(m.pending, m.delayed[0])
 			m.delayed = m.delayed[1:]
 		}
 		for _, j := range slices.Concat(m.pending, m.delayed, m.underway) {
-			if j.failing == 0 || j.failing > m.now || j.state == twill.JobPending && m.stopped {
+			late := j.failing != 0 && j.failing <= m.now || j.expires != 0 && !j.started && j.expires <= m.now
+			if !late || j.state > twill.JobUnderway || j.state == twill.JobPending && m.stopped {
 				continue
 			}
 			m.withdraw(j)
@@ -382,7 +551,7 @@ func (m *dispatchModel) next() time.Duration {
 		times = append(times, w.job.due)
 	}
 	for _, j := range slices.Concat(m.pending, m.delayed, m.underway) {
-		times = append(times, j.failing)
+		times = append(times, j.failing, j.expires)
 		if j.state == twill.JobPending {
 			times = append(times, j.due)
 		}

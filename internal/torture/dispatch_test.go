@@ -72,8 +72,9 @@ type (
 // realJob is a job and the argument of its call, which ends as gate says.
 type realJob struct {
 	modelJob
-	job  *rapidJob
-	gate chan string
+	job    *rapidJob
+	gate   chan string
+	snooze time.Duration // of the next call that snoozes
 }
 
 type pause struct {
@@ -113,17 +114,18 @@ func (l *gateLimiter) Wait(ctx context.Context) error {
 	}
 }
 
-var (
-	errJob     = errors.New("job failed")
-	errLimiter = errors.New("limiter failed")
-)
+var errJob = errors.New("job failed")
 
 func newDispatchMachine(rt *rapid.T) *dispatchMachine {
 	m := &dispatchMachine{began: time.Now()}
 	m.model.width = rapid.IntRange(1, 3).Draw(rt, "width")
 	m.model.size = rapid.SampledFrom([]int{0, 0, 3, 1, -1}).Draw(rt, "size")
 	m.model.ageing = rapid.SampledFrom([]time.Duration{0, 0, 3 * time.Second}).Draw(rt, "ageing")
-	m.q = twill.NewResizableDispatchQueue(m.call, &twill.DispatchOptions{Width: m.model.width, Size: m.model.size, Ageing: m.model.ageing})
+	m.model.groupWidth = rapid.IntRange(0, 2).Draw(rt, "group width")
+	m.q = twill.NewResizableDispatchQueue(m.call, &twill.DispatchOptions{
+		Width: m.model.width, Size: m.model.size, Ageing: m.model.ageing,
+		GroupLimit: twill.GroupLimit{Width: m.model.groupWidth},
+	})
 	var ctx context.Context
 	ctx, m.cancel = context.WithCancel(context.Background())
 	ended := m.q.Results(ctx)
@@ -145,6 +147,8 @@ func (m *dispatchMachine) call(_ context.Context, j *realJob) (int, error) {
 		panic(errJob)
 	case "exit":
 		runtime.Goexit()
+	case "snooze":
+		return 0, twill.Snooze(j.snooze)
 	}
 	return j.n, nil
 }
@@ -162,10 +166,10 @@ func (m *dispatchMachine) duration(rt *rapid.T, least int) time.Duration {
 
 // draw makes a job with all kinds of options.
 func (m *dispatchMachine) draw(rt *rapid.T) (*realJob, twill.JobOptions) {
-	j := &realJob{modelJob: modelJob{n: len(m.jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
+	j := &realJob{modelJob: modelJob{n: len(m.jobs), arg: len(m.jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
 	m.jobs = append(m.jobs, j)
 	var o twill.JobOptions
-	for _, what := range rapid.SliceOfN(rapid.SampledFrom([]string{"after", "at", "timeout", "retry", "key", "key", "refuse"}), 0, 3).Draw(rt, "options") {
+	for _, what := range rapid.SliceOfN(rapid.SampledFrom([]string{"after", "at", "timeout", "retry", "key", "key", "refuse", "group", "expires", "held", "again", "debounce"}), 0, 3).Draw(rt, "options") {
 		switch what {
 		case "after", "at":
 			d := m.duration(rt, 0)
@@ -188,6 +192,18 @@ func (m *dispatchMachine) draw(rt *rapid.T) (*realJob, twill.JobOptions) {
 			o.Key = j.key
 		case "refuse":
 			j.refuse, o.Refuse = true, true
+		case "again":
+			j.again, o.Again = true, true
+		case "debounce":
+			j.debounce, o.Debounce = true, true
+		case "held":
+			j.held, o.Held = true, true
+		case "group":
+			j.group = rapid.SampledFrom([]string{"g", "h"}).Draw(rt, "group")
+			o.Group = j.group
+		case "expires":
+			d := m.duration(rt, 1)
+			j.expires, o.Expires = m.model.now+d, time.Now().Add(d)
 		}
 	}
 	return j, o
@@ -201,7 +217,7 @@ func (m *dispatchMachine) is(rt *rapid.T, got *rapidJob, want *modelJob) {
 		}
 		return
 	}
-	if got == nil || got.Arg().n != want.n {
+	if got == nil || got.Arg().n != want.arg {
 		rt.Fatalf("job %d was put, and the answer is %v", want.n, got)
 	}
 	m.jobs[want.n].job = got
@@ -225,10 +241,10 @@ func (m *dispatchMachine) PutAll(rt *rapid.T) {
 	n := rapid.IntRange(0, 3).Draw(rt, "n")
 	var args []*realJob
 	for i := range n {
-		args = append(args, &realJob{modelJob: modelJob{n: len(m.jobs) + i, priority: 1}, gate: make(chan string, 1)})
+		args = append(args, &realJob{modelJob: modelJob{n: len(m.jobs) + i, arg: len(m.jobs) + i, priority: 1}, gate: make(chan string, 1)})
 	}
 	var want error
-	switch room := m.model.room(true); {
+	switch room := m.model.room(&modelJob{}, n); {
 	case m.model.stopped || m.model.closing:
 		want = twill.ErrStopped
 	case m.model.size != 0 && n > max(room, 0):
@@ -291,7 +307,7 @@ func (m *dispatchMachine) Restore(rt *rapid.T) {
 	var jobs []*realJob
 	fails := false
 	for range rapid.IntRange(0, 3).Draw(rt, "n") {
-		j := &realJob{modelJob: modelJob{n: len(m.jobs) + len(jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
+		j := &realJob{modelJob: modelJob{n: len(m.jobs) + len(jobs), arg: len(m.jobs) + len(jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
 		r := twill.JobRecord[*realJob]{Arg: j, Priority: j.priority, State: twill.JobState(rapid.IntRange(0, 4).Draw(rt, "state"))}
 		r.Key = rapid.SampledFrom([]string{"", "", "a"}).Draw(rt, "key")
 		if d := m.duration(rt, 0); d > 0 {
@@ -299,6 +315,8 @@ func (m *dispatchMachine) Restore(rt *rapid.T) {
 		}
 		fails = fails || m.model.keyed(r.Key) != nil || r.Key != "" && slices.ContainsFunc(jobs, func(k *realJob) bool { return k.key == r.Key })
 		j.key = r.Key
+		j.group = rapid.SampledFrom([]string{"", "", "g"}).Draw(rt, "group")
+		r.Group = j.group
 		records, jobs = append(records, r), append(jobs, j)
 	}
 	got, err := m.q.Restore(records)
@@ -323,9 +341,13 @@ func (m *dispatchMachine) Finish(rt *rapid.T) {
 		rt.Skip("nothing is underway")
 	}
 	j := m.jobs[rapid.SampledFrom(m.model.underway).Draw(rt, "job").n]
-	how := rapid.SampledFrom([]string{"value", "value", "error", "error", "panic", "exit"}).Draw(rt, "end")
-	m.model.finish(&j.modelJob, how)
-	j.gate <- how
+	how := rapid.SampledFrom([]string{"value", "value", "error", "error", "panic", "exit", "snooze"}).Draw(rt, "end")
+	if how == "snooze" {
+		j.snooze = m.duration(rt, 0)
+	}
+	m.model.finish(&j.modelJob, how, j.snooze)
+	m.jobs[j.arg].snooze = j.snooze // its argument has the gate
+	m.jobs[j.arg].gate <- how
 }
 
 // Sleep lets time pass.
@@ -356,6 +378,26 @@ func (m *dispatchMachine) Cancel(rt *rapid.T) {
 	}
 }
 
+// Release releases a job, held or not.
+func (m *dispatchMachine) Release(rt *rapid.T) {
+	j := m.pick(rt)
+	if got, want := j.job.Release(), m.model.release(&j.modelJob); got != want {
+		rt.Fatalf("Release of job %d: %t, not %t", j.n, got, want)
+	}
+}
+
+// SetGroupLimits sets the limit of the groups.
+func (m *dispatchMachine) SetGroupLimits(rt *rapid.T) {
+	n := rapid.IntRange(0, 2).Draw(rt, "group width")
+	if err := m.q.SetGroupLimits(twill.GroupLimit{Width: n}); (err != nil) != m.model.stopped {
+		rt.Fatalf("SetGroupLimits: %v", err)
+	}
+	if !m.model.stopped {
+		m.model.groupWidth = n
+		m.model.settle()
+	}
+}
+
 // Reprioritize moves a job.
 func (m *dispatchMachine) Reprioritize(rt *rapid.T) {
 	j, priority := m.pick(rt), rapid.IntRange(-1, 3).Draw(rt, "priority")
@@ -374,7 +416,16 @@ func (m *dispatchMachine) SetWidth(rt *rapid.T) {
 		}
 		return
 	}
-	m.model.setWidth(n)
+	want := error(nil)
+	if m.model.stopped {
+		want = twill.ErrStopped
+	}
+	if err != want {
+		rt.Fatalf("SetWidth: %v, not %v", err, want)
+	}
+	if err == nil {
+		m.model.setWidth(n)
+	}
 }
 
 // SetRate sets a limit, or takes it away.
@@ -393,13 +444,9 @@ func (m *dispatchMachine) Permit(rt *rapid.T) {
 	if !m.model.limited {
 		rt.Skip("there is no limit")
 	}
-	var answer error
-	if rapid.IntRange(0, 4).Draw(rt, "answer") == 0 {
-		answer = errLimiter
-	}
 	asked := false
 	select {
-	case m.limiter.gate <- answer:
+	case m.limiter.gate <- nil:
 		asked = true
 	default:
 	}
@@ -407,7 +454,7 @@ func (m *dispatchMachine) Permit(rt *rapid.T) {
 		rt.Fatalf("the limiter is asked: %t, a job waits for it: %t", asked, m.model.mayBegin())
 	}
 	if asked {
-		m.model.permit(answer == nil)
+		m.model.permit()
 	}
 }
 
@@ -480,7 +527,7 @@ func (m *dispatchMachine) EndDrain(rt *rapid.T) {
 		rt.Skip("nobody drains")
 	}
 	d := m.drains[i]
-	left := slices.Concat(m.model.pending, m.model.delayed)
+	left := m.model.waiting()
 	d.model.done, d.model.err = true, errGone
 	killed := m.model.stop(true)
 	d.model.left = slices.Concat(killed, left)
@@ -512,7 +559,7 @@ func argsOf(jobs []*rapidJob) []int {
 
 func (m *dispatchMachine) queueDiffers() string {
 	got := fmt.Sprint(argsOf(m.q.Pending()), argsOf(m.q.Underway()), m.q.Width(), m.q.Paused(), m.q.Stopped())
-	want := fmt.Sprint(numbers(slices.Concat(m.model.pending, m.model.delayed)), numbers(m.model.underway), m.model.width, m.model.paused, m.model.stopped)
+	want := fmt.Sprint(numbers(m.model.waiting()), numbers(m.model.underway), m.model.width, m.model.paused, m.model.stopped)
 	if got != want {
 		return fmt.Sprintf("pending, underway, width, paused, stopped: %s, not %s", got, want)
 	}
@@ -520,7 +567,7 @@ func (m *dispatchMachine) queueDiffers() string {
 		return fmt.Sprintf("PendingPage(1, 2): %v of %v", page, argsOf(m.q.Pending()))
 	}
 	counts := func(s twill.DispatchStats) string {
-		return fmt.Sprint(s.Width, s.Underway, s.Pending, s.Delayed, s.Put, s.Joined, s.Refused, s.Retries, s.Finished, s.Failed, s.Canceled)
+		return fmt.Sprint(s.Width, s.Underway, s.Pending, s.Delayed, s.Put, s.Joined, s.Refused, s.Retries, s.Snoozed, s.Finished, s.Failed, s.Canceled)
 	}
 	s := m.model.stats
 	s.Width, s.Underway, s.Delayed = m.model.width, len(m.model.underway), len(m.model.delayed)
@@ -555,10 +602,10 @@ func (m *dispatchMachine) jobsDiffer() string {
 		right := !ok
 		switch j.state {
 		case twill.JobFinished:
-			right = ok && r.Value == j.n && r.Err == nil
+			right = ok && r.Value == j.arg && r.Err == nil
 		case twill.JobFailed:
 			var timeout *twill.TimeoutError
-			right = ok && (errors.Is(r.Err, errJob) || errors.Is(r.Err, twill.ErrGoexit) || errors.Is(r.Err, errLimiter) || errors.As(r.Err, &timeout))
+			right = ok && (errors.Is(r.Err, errJob) || errors.Is(r.Err, twill.ErrGoexit) || errors.Is(r.Err, twill.ErrExpired) || errors.As(r.Err, &timeout))
 		case twill.JobCanceled:
 			right = ok && errors.Is(r.Err, twill.ErrCanceled)
 		}
@@ -590,10 +637,10 @@ func (m *dispatchMachine) waitsDiffer() string {
 		if w.done != w.model.done || w.done && w.err != w.model.err {
 			return fmt.Sprintf("PutWait %d has %v, %t, not %v, %t", i, w.err, w.done, w.model.err, w.model.done)
 		}
-		if w.done && (w.job == nil) != (w.model.got == nil) || w.job != nil && w.job.Arg().n != w.model.got.n {
+		if w.done && (w.job == nil) != (w.model.got == nil) || w.job != nil && w.job.Arg().n != w.model.got.arg {
 			return fmt.Sprintf("PutWait %d has %v, not %v", i, w.job, w.model.got)
 		}
-		if w.job != nil && w.job.Arg() == w.waited {
+		if w.job != nil && w.model.got == &w.waited.modelJob {
 			w.waited.job = w.job
 		}
 	}

@@ -1,0 +1,555 @@
+package twill
+
+import (
+	"errors"
+	"math"
+	"time"
+
+	"github.com/twillgo/twill/internal/clock"
+	"github.com/twillgo/twill/internal/heap"
+	"github.com/twillgo/twill/internal/list"
+)
+
+// GroupLimit bounds the jobs of one group of a [ResizableDispatchQueue], such as
+// those of one host or one user. The zero value is no limit.
+type GroupLimit struct {
+	// Width is how many jobs of the group may run at once; 0 means no limit.
+	Width int `json:"width,omitempty"`
+
+	// Rate is how many calls of the group's jobs may start per second; 0 means
+	// no limit. Retries and calls after a Snooze count as well.
+	Rate float64 `json:"rate,omitempty"`
+
+	// Burst is how many calls may start at once after a quiet time, if there is a
+	// Rate; 0 means 1.
+	Burst int `json:"burst,omitempty"`
+}
+
+// check returns an error that names the field if l is not possible.
+func (l GroupLimit) check() error {
+	switch {
+	case l.Width < 0:
+		return errors.New("twill: GroupLimit: Width must not be negative")
+	case !(l.Rate >= 0) || math.IsInf(l.Rate, 0):
+		return errors.New("twill: GroupLimit: Rate must be a finite number and not negative")
+	case l.Burst < 0:
+		return errors.New("twill: GroupLimit: Burst must not be negative")
+	}
+	return nil
+}
+
+// longest bounds intervals, so that sums of a few do not overflow.
+const longest = time.Duration(math.MaxInt64 / 8)
+
+// interval is the time between two starts.
+func (l GroupLimit) interval() time.Duration {
+	d := float64(time.Second) / l.Rate
+	if d >= float64(longest) {
+		return longest
+	}
+	return max(time.Duration(d), 1)
+}
+
+// span is the time that Burst starts take.
+func (l GroupLimit) span() time.Duration {
+	burst, each := time.Duration(max(l.Burst, 1)), l.interval()
+	if burst > longest/each {
+		return longest
+	}
+	return burst * each
+}
+
+// SetGroupLimit gives a group a limit of its own, in place of
+// DispatchOptions.GroupLimit. It holds from now on: calls that are running are not
+// interrupted, and a wider limit starts jobs at once. It returns an error for a
+// limit with a negative field, and [ErrStopped] after a stop.
+func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLimit) error {
+	if err := limit.check(); err != nil {
+		return err
+	}
+	now := q.lock()
+	defer q.commit(now)
+	if q.stopped {
+		return ErrStopped
+	}
+	g := q.groupLocked(group)
+	g.own = true
+	q.setGroupLimitLocked(g, limit, now)
+	q.emitLocked(EventGroup, nil)
+	return nil
+}
+
+// SetGroupLimits changes the limit of all groups that have none of their own. It
+// takes time in proportion to the number of groups that have jobs.
+func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
+	if err := limit.check(); err != nil {
+		return err
+	}
+	now := q.lock()
+	defer q.commit(now)
+	if q.stopped {
+		return ErrStopped
+	}
+	q.groups.limit = limit
+	for _, g := range q.groups.byName {
+		if !g.own {
+			q.setGroupLimitLocked(g, limit, now)
+		}
+	}
+	q.emitLocked(EventGroup, nil)
+	return nil
+}
+
+// groupTable holds the groups of a queue that have jobs, a limit of their own, or
+// a start that their rate still counts.
+//
+// The jobs of a group that are due wait in the group's own heap. Only the first
+// one, the head, is in the queue's pending, and only while the group is open: so
+// the next job to start is always the first of pending, whatever the number of
+// groups.
+type groupTable[A, R any] struct {
+	limit   GroupLimit // of groups without their own
+	byName  map[string]*jobGroup[A, R]
+	waiting int                                              // jobs in the groups' heaps
+	timed   heap.By[*jobGroup[A, R], groupTimedPlaces[A, R]] // groups to look at later, by that time
+	lines   heap.By[*jobGroup[A, R], groupLinePlaces[A, R]]  // groups in which a PutWait may use a free slot, by the first one's place in line
+	seq     uint64                                           // number of the last group
+	turns   uint64                                           // number of the last turn
+}
+
+// jobGroup is one group.
+type jobGroup[A, R any] struct {
+	name     string
+	seq      uint64
+	limit    GroupLimit
+	own      bool                                             // the limit was set for this group
+	jobs     int                                              // jobs that have not ended
+	running  int                                              // calls that have not returned
+	reserved int                                              // PutWaits that were admitted to use a free slot, and have not put their jobs yet
+	head     *Job[A, R]                                       // in q.pending
+	heap     jobHeap[A, R]                                    // the other jobs that are due
+	waiters  list.By[*putWaiter[A, R], waiterSlotLinks[A, R]] // PutWaits that are due
+	turn     uint64                                           // since when it waits for a start, if groups take turns
+	next     instant                                          // with a rate: the time of the next start if there were no burst
+
+	timedPlace heap.Place
+	linePlace  heap.Place
+}
+
+type (
+	groupTimedPlaces[A, R any] struct{}
+	groupLinePlaces[A, R any]  struct{}
+)
+
+func (groupTimedPlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.timedPlace }
+
+func (groupLinePlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.linePlace }
+
+// usable is how many jobs more of a group may start now, as far as the group is
+// concerned.
+func (t *groupTable[A, R]) usable(name string, now instant) int {
+	if name == "" {
+		return math.MaxInt
+	}
+	g := t.byName[name]
+	if g == nil {
+		g = &jobGroup[A, R]{limit: t.limit}
+	}
+	if g.heap.Len() > 0 {
+		return 0
+	}
+	n := math.MaxInt
+	if g.limit.Width > 0 {
+		n = g.limit.Width - g.running
+	}
+	if g.limit.Rate > 0 {
+		left := now.Add(g.limit.span()).Sub(max(g.next, now))
+		n = min(n, int(min(left/g.limit.interval(), math.MaxInt32)))
+	}
+	if g.head != nil {
+		n--
+	}
+	return max(n-g.reserved, 0)
+}
+
+// open reports whether a job of g may start now.
+func (g *jobGroup[A, R]) open(now instant) bool {
+	return (g.limit.Width == 0 || g.running < g.limit.Width) && g.opens() <= now
+}
+
+// opens is when the rate lets a job start.
+func (g *jobGroup[A, R]) opens() instant {
+	if g.limit.Rate == 0 {
+		return 0
+	}
+	return g.next.Add(g.limit.interval() - g.limit.span())
+}
+
+// groupLocked returns the group of that name.
+func (q *ResizableDispatchQueue[A, R]) groupLocked(name string) *jobGroup[A, R] {
+	t := &q.groups
+	g := t.byName[name]
+	if g == nil {
+		t.seq++
+		g = &jobGroup[A, R]{name: name, seq: t.seq, limit: t.limit}
+		if name == "" { // the jobs without a group, where groups take turns
+			g.limit, g.own = GroupLimit{}, true
+		}
+		if t.byName == nil {
+			t.byName = make(map[string]*jobGroup[A, R])
+		}
+		t.byName[name] = g
+	}
+	return g
+}
+
+// joinGroupLocked makes j a job of the group.
+func (q *ResizableDispatchQueue[A, R]) joinGroupLocked(j *Job[A, R], name string) {
+	g := q.groupLocked(name)
+	g.jobs++
+	j.extra.Load().group = g
+}
+
+func (q *ResizableDispatchQueue[A, R]) setGroupLimitLocked(g *jobGroup[A, R], limit GroupLimit, now instant) {
+	g.limit = limit
+	if limit.Rate > 0 { // what a slower rate has counted does not outlast it
+		g.next = min(g.next, now.Add(limit.span()))
+	}
+	q.updateGroupLocked(g, now)
+}
+
+// pushGroupLocked puts j, which is due, where jobs of its group wait.
+func (q *ResizableDispatchQueue[A, R]) pushGroupLocked(g *jobGroup[A, R], j *Job[A, R], now instant) {
+	if g.head == nil && g.heap.Len() == 0 {
+		q.groups.turns++
+		g.turn = q.groups.turns
+	}
+	q.pushAgainLocked(g, j, now)
+}
+
+// pushAgainLocked is pushGroupLocked for a job that keeps its group's turn.
+func (q *ResizableDispatchQueue[A, R]) pushAgainLocked(g *jobGroup[A, R], j *Job[A, R], now instant) {
+	if g.head != nil && q.keyLocked(j).Before(q.keyLocked(g.head)) {
+		q.putBackLocked(g)
+	}
+	g.heap.Push(j, q.keyLocked(j))
+	q.groups.waiting++
+	q.updateGroupLocked(g, now)
+}
+
+// putBackLocked moves the head of g back to the other jobs.
+func (q *ResizableDispatchQueue[A, R]) putBackLocked(g *jobGroup[A, R]) {
+	q.pending.Remove(g.head)
+	g.heap.Push(g.head, q.keyLocked(g.head))
+	q.groups.waiting++
+	g.head = nil
+}
+
+// removeFromGroupLocked removes j, which is due, from where it waits. The caller
+// updates the group.
+func (q *ResizableDispatchQueue[A, R]) removeFromGroupLocked(g *jobGroup[A, R], j *Job[A, R]) {
+	if g.head == j {
+		q.pending.Remove(j)
+		g.head = nil
+		return
+	}
+	g.heap.Remove(j)
+	q.groups.waiting--
+}
+
+// startInGroupLocked counts a call that starts.
+func (q *ResizableDispatchQueue[A, R]) startInGroupLocked(g *jobGroup[A, R], now instant) {
+	g.running++
+	if g.limit.Rate > 0 {
+		g.next = max(g.next, now).Add(g.limit.interval())
+	}
+	q.groups.turns++
+	g.turn = q.groups.turns
+	q.updateGroupLocked(g, now)
+}
+
+// updateGroupLocked is called after every change of g: it keeps the head in
+// pending while g is open, and sees to it that g is looked at again when time
+// alone changes that.
+func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now instant) {
+	t := &q.groups
+	open := g.open(now)
+	switch {
+	case !open && g.head != nil:
+		q.putBackLocked(g)
+	case open && g.head == nil && g.heap.Len() > 0:
+		g.head = g.heap.Pop().Item
+		t.waiting--
+		key := q.keyLocked(g.head)
+		if q.opts.TakeTurns && q.opts.Ageing == 0 {
+			key.Seq = g.turn
+		}
+		q.pending.Push(g.head, key)
+	}
+
+	first, waits := g.waiters.Front()
+	if t.lines.Has(g) {
+		t.lines.Remove(g)
+	}
+	if waits && t.usable(g.name, now) > 0 {
+		t.lines.Push(g, heap.Key{Seq: first.number})
+	}
+
+	var at instant // when time changes something
+	switch {
+	case !open && (g.heap.Len() > 0 || waits):
+		if opens := g.opens(); opens > now {
+			at = opens
+		}
+	case g.jobs == 0 && g.running == 0 && g.reserved == 0 && !waits && !g.own:
+		if g.next > now {
+			at = g.next
+			break
+		}
+		delete(t.byName, g.name)
+		if len(t.byName) == 0 {
+			t.byName = nil // a map keeps the room it once had
+		}
+	}
+	switch {
+	case at == 0 && t.timed.Has(g):
+		t.timed.Remove(g)
+	case at != 0 && t.timed.Has(g):
+		t.timed.Reprioritize(g, int64(at))
+	case at != 0:
+		t.timed.Push(g, heap.Key{Priority: int64(at), Seq: g.seq})
+	}
+	if at != 0 {
+		q.setDueTimerLocked(now)
+	}
+}
+
+// putLine is the PutWaits that wait for room, in their order. No step walks it.
+type putLine[A, R any] struct {
+	all    list.By[*putWaiter[A, R], waiterLinks[A, R]]
+	slot   list.By[*putWaiter[A, R], waiterSlotLinks[A, R]] // those that may use a free slot; of groups see groupTable.lines
+	notDue heap.By[*putWaiter[A, R], waiterPlaces[A, R]]    // those with a delay, by due time
+	keys   map[string]*keyLine[A, R]                        // those with a key
+	number uint64                                           // of the last one
+
+	claimed  []string // keys that a job has taken since the last advanceLocked
+	reserved int      // PutWaits that were admitted and have not put their jobs yet
+}
+
+// keyLine is the PutWaits of one key.
+type keyLine[A, R any] struct {
+	list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
+}
+
+// putWaiter is one PutWait in line.
+//
+// It is admitted by the goroutine that makes room. As its context may have ended,
+// which only the waiting goroutine may find out, the room is reserved for it, and
+// that goroutine puts the job or gives the room to the next in line.
+type putWaiter[A, R any] struct {
+	job    *Job[A, R] // to be put, or that was put
+	opts   *JobOptions
+	err    error
+	number uint64 // its place in line
+	group  *jobGroup[A, R]
+	seq    uint64        // reserved for the job; 0 before it was admitted
+	put    bool          // the job or err is the result
+	done   chan struct{} // closed when it was admitted or put
+
+	links     list.Links[*putWaiter[A, R]]
+	slotLinks list.Links[*putWaiter[A, R]]
+	keyLinks  list.Links[*putWaiter[A, R]]
+	place     heap.Place
+}
+
+type (
+	waiterLinks[A, R any]     struct{}
+	waiterSlotLinks[A, R any] struct{}
+	waiterKeyLinks[A, R any]  struct{}
+	waiterPlaces[A, R any]    struct{}
+)
+
+func (waiterLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] { return &w.links }
+
+func (waiterSlotLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] {
+	return &w.slotLinks
+}
+
+func (waiterKeyLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] {
+	return &w.keyLinks
+}
+
+func (waiterPlaces[A, R]) Place(w *putWaiter[A, R]) *heap.Place { return &w.place }
+
+// joinLineLocked puts w, whose job found no room, at the end of the line.
+func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now instant) {
+	l := &q.line
+	l.number++
+	w.number = l.number
+	l.all.PushBack(w)
+	if o := w.opts; o != nil && o.Key != "" {
+		if l.keys == nil {
+			l.keys = make(map[string]*keyLine[A, R])
+		}
+		if l.keys[o.Key] == nil {
+			l.keys[o.Key] = new(keyLine[A, R])
+		}
+		l.keys[o.Key].PushBack(w)
+	}
+	m := w.job.extra.Load()
+	switch {
+	case m != nil && m.held:
+	case m != nil && m.due > now:
+		l.notDue.Push(w, heap.Key{Priority: int64(min(m.due, clock.Never-1)), Seq: w.number})
+		q.setDueTimerLocked(now)
+	default:
+		q.mayUseSlotLocked(w, now)
+	}
+}
+
+// mayUseSlotLocked notes that the job of w is due.
+func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now instant) {
+	if w.opts == nil || w.opts.Group == "" {
+		q.line.slot.PushBack(w)
+		return
+	}
+	w.group = q.groupLocked(w.opts.Group)
+	w.group.waiters.PushBack(w)
+	q.updateGroupLocked(w.group, now)
+}
+
+// leaveLine is called when the wait of w has ended, and puts its job if it was
+// admitted. It reports whether w has a result: not if ctx, whose end the caller
+// knows of, ended first.
+func (q *ResizableDispatchQueue[A, R]) leaveLine(w *putWaiter[A, R], ended bool) (ok bool) {
+	now := q.lock()
+	defer q.commit(now)
+	switch {
+	case w.put:
+		return true
+	case w.seq == 0:
+		q.removeWaiterLocked(w, now)
+	default:
+		q.line.reserved--
+		if w.group != nil {
+			w.group.reserved--
+			q.updateGroupLocked(w.group, now)
+		}
+	}
+	if ended {
+		q.stats.Refused++
+		return false
+	}
+	w.job, w.err = q.putAdmittedLocked(w, now)
+	return true
+}
+
+// putAdmittedLocked puts the job of w, for which there is room.
+func (q *ResizableDispatchQueue[A, R]) putAdmittedLocked(w *putWaiter[A, R], now instant) (*Job[A, R], error) {
+	j, o := w.job, w.opts
+	if q.stopped || q.closing {
+		q.stats.Refused++
+		return nil, ErrStopped
+	}
+	if o != nil && o.Key != "" {
+		if old := q.keys[o.Key]; old != nil {
+			if q.needsRunLocked(old, o) && !o.Refuse {
+				q.followLocked(old, j, o, w.seq, now)
+				return j, nil
+			}
+			return q.joinLocked(old, j, o, now)
+		}
+	}
+	usable := q.usableLocked(j, o, now)
+	q.acceptLocked(j, o, w.seq, now)
+	if usable > 0 && q.pending.Len() == 0 && q.rate.open() {
+		q.rate.permit = false
+		q.startLocked(j, now)
+	} else {
+		q.enqueueLocked(j, now)
+	}
+	return j, nil
+}
+
+// removeWaiterLocked takes w out of the line.
+func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], now instant) {
+	l := &q.line
+	l.all.Remove(w)
+	if o := w.opts; o != nil && o.Key != "" {
+		if line := l.keys[o.Key]; line.Remove(w) && line.Len() == 0 {
+			delete(l.keys, o.Key)
+		}
+	}
+	switch {
+	case l.notDue.Has(w):
+		l.notDue.Remove(w)
+	case w.group != nil:
+		w.group.waiters.Remove(w)
+		q.updateGroupLocked(w.group, now)
+	default:
+		l.slot.Remove(w)
+	}
+}
+
+// admitWaitersLocked admits PutWaits while there is room.
+func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
+	for w := q.nextWaiterLocked(); w != nil; w = q.nextWaiterLocked() {
+		if w.group != nil {
+			w.group.reserved++
+		}
+		q.removeWaiterLocked(w, now)
+		q.seq++
+		w.seq = q.seq
+		q.line.reserved++
+		close(w.done)
+	}
+}
+
+// nextWaiterLocked is the first PutWait for which there is room, if any. One that
+// may use a free slot does not wait for one that may not.
+func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
+	first, ok := q.line.all.Front()
+	if !ok || q.roomLocked(0) > 0 {
+		return first
+	}
+	if q.roomLocked(1) == 0 {
+		return nil
+	}
+	first, ok = q.line.slot.Front()
+	if q.groups.lines.Len() > 0 {
+		if w, _ := q.groups.lines.Peek().Item.waiters.Front(); !ok || w.number < first.number {
+			return w
+		}
+	}
+	return first
+}
+
+// joinWaitersLocked makes the PutWaits in line whose key a job has taken join that
+// job.
+func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
+	claimed := q.line.claimed
+	q.line.claimed = nil
+	for _, key := range claimed {
+		for line := q.line.keys[key]; line != nil && line.Len() > 0; {
+			old := q.keys[key]
+			w, _ := line.Front()
+			if old == nil || q.needsRunLocked(old, w.opts) && !w.opts.Refuse && q.roomLocked(0) == 0 {
+				break
+			}
+			q.removeWaiterLocked(w, now)
+			w.job, w.err = q.joinLocked(old, w.job, w.opts, now)
+			w.put = true
+			close(w.done)
+		}
+	}
+}
+
+// refuseWaitersLocked refuses all PutWaits in line, as the queue is stopped.
+func (q *ResizableDispatchQueue[A, R]) refuseWaitersLocked(now instant) {
+	for w, ok := q.line.all.Front(); ok; w, ok = q.line.all.Front() {
+		q.removeWaiterLocked(w, now)
+		q.stats.Refused++
+		w.job, w.err, w.put = nil, ErrStopped, true
+		close(w.done)
+	}
+}

@@ -1,0 +1,381 @@
+package twill_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
+)
+
+// groupCall is a call that was made.
+type groupCall struct {
+	arg string
+	at  time.Duration
+}
+
+// groupCalls notes calls, each of which takes a second.
+type groupCalls struct {
+	start time.Time
+	mu    sync.Mutex
+	made  []groupCall
+}
+
+func (c *groupCalls) fn(ctx context.Context, arg string) (string, error) {
+	c.mu.Lock()
+	c.made = append(c.made, groupCall{arg, time.Since(c.start)})
+	c.mu.Unlock()
+	select {
+	case <-time.After(time.Second):
+		return arg, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+func (c *groupCalls) at(arg string) (at []time.Duration) {
+	for _, call := range c.made {
+		if call.arg == arg {
+			at = append(at, call.at)
+		}
+	}
+	return at
+}
+
+func (c *groupCalls) order() (args []string) {
+	for _, call := range c.made {
+		args = append(args, call.arg)
+	}
+	return args
+}
+
+func inGroup(name string) twill.JobOptions { return twill.JobOptions{Group: name} }
+
+func TestGroupWidth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 5, GroupLimit: twill.GroupLimit{Width: 2}})
+		for i := range 20 {
+			kit.PutOpts(t, q, fmt.Sprint("slow", i), 0, inGroup("slow"))
+		}
+		other := kit.PutOpts(t, q, "other", 5, inGroup("other"))
+		plain := kit.PutJob(t, q, "plain", 9)
+		kit.RequireSize(t, q, 4, 18)
+		require.Equal(t, twill.JobUnderway, other.State())
+		require.Equal(t, twill.JobUnderway, plain.State())
+		require.Equal(t, "slow", q.Pending()[0].Group())
+		reason, until := q.Why(q.Pending()[0])
+		require.Equal(t, twill.WaitGroup, reason)
+		require.True(t, until.IsZero())
+		require.Equal(t, []string{"slow2", "slow3"}, kit.Args(q.PendingPage(0, 2)))
+		require.Equal(t, []string{"slow18", "slow19"}, kit.Args(q.PendingPage(16, 9)))
+
+		require.NoError(t, q.SetGroupLimit("slow", twill.GroupLimit{Width: 4}))
+		kit.RequireSize(t, q, 5, 17) // the queue's width is 5
+		time.Sleep(time.Second + time.Millisecond)
+		kit.RequireSize(t, q, 4, 13)
+		require.NoError(t, q.SetGroupLimit("slow", twill.GroupLimit{Width: 1}))
+		kit.RequireSize(t, q, 4, 13)
+		time.Sleep(time.Second)
+		kit.RequireSize(t, q, 1, 12)
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		var slow []string
+		for i := range 20 {
+			slow = append(slow, fmt.Sprint("slow", i))
+		}
+		var got []string
+		for _, arg := range c.order() {
+			if arg != "other" && arg != "plain" {
+				got = append(got, arg)
+			}
+		}
+		require.ElementsMatch(t, slow, got)
+	})
+}
+
+func TestGroupRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 100, GroupLimit: twill.GroupLimit{Rate: 0.5, Burst: 3}})
+		for range 5 {
+			kit.PutOpts(t, q, "a", 0, inGroup("a"))
+		}
+		last := kit.PutOpts(t, q, "b", 0, inGroup("b"))
+		require.Equal(t, twill.JobUnderway, last.State())
+		reason, until := q.Why(q.Pending()[0])
+		require.Equal(t, twill.WaitGroup, reason)
+		require.Equal(t, c.start.Add(2*time.Second), until)
+		time.Sleep(3 * time.Second)
+		require.Equal(t, []time.Duration{0, 0, 0, 2 * time.Second}, c.at("a"))
+		require.NoError(t, q.SetGroupLimits(twill.GroupLimit{Rate: 10}))
+		time.Sleep(100 * time.Millisecond)
+		synctest.Wait()
+		require.Len(t, c.at("a"), 5, "what the slower rate has counted does not outlast it")
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+
+		// What was counted is not forgotten while the group has no jobs.
+		require.NoError(t, q.SetGroupLimits(twill.GroupLimit{Rate: 0.1}))
+		kit.PutOpts(t, q, "c", 0, inGroup("c"))
+		time.Sleep(5 * time.Second)
+		j := kit.PutOpts(t, q, "c", 0, inGroup("c"))
+		require.Equal(t, twill.JobPending, j.State())
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Equal(t, twill.JobUnderway, j.State())
+		_, err = q.Empty().Await(t.Context())
+		require.NoError(t, err)
+	})
+}
+
+func TestGroupsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for turns, want := range map[bool]string{
+			false: "[u a0 a1 a2 a3 b0 b1 c0 plain]",
+			true:  "[u a0 b0 c0 plain a1 b1 a2 a3]",
+		} {
+			c := &groupCalls{start: time.Now()}
+			q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{TakeTurns: turns})
+			q.Pause()
+			for i := range 4 {
+				kit.PutOpts(t, q, fmt.Sprint("a", i), 1, inGroup("a"))
+			}
+			for i := range 2 {
+				kit.PutOpts(t, q, fmt.Sprint("b", i), 1, inGroup("b"))
+			}
+			kit.PutOpts(t, q, "c0", 1, inGroup("c"))
+			kit.PutJob(t, q, "plain", 1)
+			kit.PutOpts(t, q, "u", 0, inGroup("a"))
+			require.Equal(t, []string{"u", "a0", "a1", "a2", "a3", "b0", "b1", "c0", "plain"}, kit.Args(q.Pending()))
+			require.NoError(t, q.Resume())
+			_, err := q.Empty().Await(t.Context())
+			require.NoError(t, err)
+			if turns { // the urgent one was a turn of a's
+				want = "[u b0 c0 plain a0 b1 a1 a2 a3]"
+			}
+			require.Equal(t, want, fmt.Sprint(c.order()))
+		}
+	})
+}
+
+func TestGroupLimitsThatAreImpossible(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	for name, l := range map[string]twill.GroupLimit{
+		"Width": {Width: -1}, "Rate": {Rate: -1}, "Burst": {Burst: -1},
+	} {
+		require.ErrorContains(t, q.SetGroupLimit("g", l), name)
+		require.ErrorContains(t, q.SetGroupLimits(l), name)
+		require.Panics(t, func() { twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{GroupLimit: l}) })
+	}
+	for _, rate := range []float64{math.NaN(), math.Inf(1)} {
+		require.ErrorContains(t, q.SetGroupLimit("g", twill.GroupLimit{Rate: rate}), "Rate")
+	}
+	for _, l := range []twill.GroupLimit{{Width: math.MaxInt}, {Rate: math.MaxFloat64}, {Rate: math.SmallestNonzeroFloat64, Burst: math.MaxInt}, {Burst: math.MaxInt}} {
+		require.NoError(t, q.SetGroupLimit("g", l))
+		_, err := kit.PutOpts(t, q, 1, 0, inGroup("g")).Await(t.Context())
+		require.NoError(t, err, "%+v", l)
+	}
+	q.Stop()
+	require.ErrorIs(t, q.SetGroupLimit("g", twill.GroupLimit{}), twill.ErrStopped)
+}
+
+// A random walk over groups: never more of a group run than may, no job is lost,
+// nothing that may start waits, and groups that have ended are forgotten.
+func TestGroupsAtRandom(t *testing.T) {
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 1))
+			var mu sync.Mutex
+			running := map[string]int{}
+			q := twill.NewResizableDispatchQueue(func(ctx context.Context, g string) (int, error) {
+				mu.Lock()
+				running[g]++
+				n := running[g]
+				mu.Unlock()
+				defer func() {
+					mu.Lock()
+					running[g]--
+					mu.Unlock()
+				}()
+				if g != "" && n > 2 {
+					return 0, errors.New("too many of " + g)
+				}
+				time.Sleep(time.Duration(1+len(g)) * time.Second)
+				if ctx.Err() != nil {
+					return 0, ctx.Err()
+				}
+				return n, nil
+			}, &twill.DispatchOptions{Width: 4, GroupLimit: twill.GroupLimit{Width: 2}, TakeTurns: seed%2 == 0, Ageing: time.Duration(seed%3) * time.Second})
+			var jobs []*twill.Job[string, int]
+			for range 300 {
+				switch rng.IntN(8) {
+				case 0, 1, 2, 3:
+					o := inGroup([]string{"", "a", "bb", "ccc"}[rng.IntN(4)])
+					o.After = time.Duration(rng.IntN(3)) * time.Second
+					jobs = append(jobs, kit.PutOpts(t, q, o.Group, rng.IntN(3), o))
+				case 4:
+					if len(jobs) > 0 {
+						jobs[rng.IntN(len(jobs))].Cancel(nil)
+					}
+				case 5:
+					if len(jobs) > 0 {
+						_ = q.Reprioritize(jobs[rng.IntN(len(jobs))], rng.IntN(3))
+					}
+				case 6:
+					require.NoError(t, q.SetWidth(rng.IntN(6)))
+				case 7:
+					time.Sleep(time.Duration(rng.IntN(3)) * time.Second)
+				}
+				synctest.Wait()
+				underway, pending := q.Size()
+				require.Len(t, q.Pending(), pending)
+				require.Equal(t, kit.Args(q.Pending()), kit.Args(q.PendingPage(0, pending)))
+				for _, j := range q.Pending() {
+					reason, _ := q.Why(j)
+					require.False(t, reason == twill.WaitWidth && underway < q.Width(), "a job waits beside a free slot")
+				}
+			}
+			require.NoError(t, q.SetWidth(3))
+			_, err := q.Empty().Await(t.Context())
+			require.NoError(t, err)
+			for _, j := range jobs {
+				_, err := j.Await(t.Context())
+				require.True(t, err == nil || errors.Is(err, twill.ErrCanceled), "%v", err)
+			}
+			require.Zero(t, twill.Groups(q), "groups are forgotten")
+		})
+	}
+}
+
+func TestGroupsAndTheLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 3, Size: -1, GroupLimit: twill.GroupLimit{Width: 1}})
+		kit.PutOpts(t, q, "a0", 0, inGroup("a"))
+		_, err := q.Put("a1", 0, inGroup("a"))
+		require.ErrorIs(t, err, twill.ErrQueueFull, "the slots are not for a")
+		var order []string
+		put := func(arg string, o twill.JobOptions) {
+			go func() {
+				_, err := q.PutWait(t.Context(), arg, 0, o)
+				require.NoError(t, err)
+				order = append(order, arg)
+			}()
+			synctest.Wait()
+		}
+		put("a2", inGroup("a"))
+		put("a3", inGroup("a"))
+		require.Empty(t, order)
+		put("b0", inGroup("b"))
+		put("plain", twill.JobOptions{})
+		require.Equal(t, []string{"b0", "plain"}, order, "a slot is free for them")
+		time.Sleep(1500 * time.Millisecond)
+		require.Equal(t, []string{"b0", "plain", "a2"}, order)
+		time.Sleep(time.Second)
+		require.Equal(t, []string{"b0", "plain", "a2", "a3"}, order)
+		_, err = q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, twill.Groups(q))
+	})
+}
+
+// A PutWait in line joins the job that takes its key before it: the key does not
+// run twice.
+func TestPutWaitInLineJoinsItsKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Size: 1})
+		kit.PutJob(t, q, "first", 0)
+		kit.PutJob(t, q, "second", 0)
+		results := map[string]*twill.Job[string, string]{}
+		wait := func(arg string, o twill.JobOptions) {
+			go func() {
+				j, err := q.PutWait(t.Context(), arg, 0, o)
+				if err == nil || errors.Is(err, twill.ErrDuplicateJob) {
+					results[arg] = j
+				}
+			}()
+			synctest.Wait()
+		}
+		wait("k1", twill.JobOptions{Key: "k"})
+		wait("k2", twill.JobOptions{Key: "k"})
+		wait("refused", twill.JobOptions{Key: "k", Refuse: true})
+		wait("other", twill.JobOptions{})
+		require.Empty(t, results)
+		restored, err := q.Restore([]twill.JobRecord[string]{{Arg: "restored", Key: "k"}})
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Len(t, results, 3)
+		for _, arg := range []string{"k1", "k2", "refused"} {
+			require.Same(t, restored[0], results[arg])
+		}
+		_, err = q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []string{"first", "restored", "second", "other"}, c.order())
+	})
+}
+
+// A PutWait whose context has ended puts nothing, whichever is noticed first.
+func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 300 {
+			c := &groupCalls{start: time.Now()}
+			q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Size: -1})
+			first := kit.PutJob(t, q, "first", 0)
+			ctx, cancel := context.WithCancelCause(t.Context())
+			var errs []error
+			for _, ctx := range []context.Context{ctx, t.Context()} {
+				go func() {
+					_, err := q.PutWait(ctx, fmt.Sprint("waits", ctx == t.Context()), 0)
+					errs = append(errs, err)
+				}()
+				synctest.Wait()
+			}
+			cancel(kit.ErrBoom)
+			first.Cancel(nil)
+			_, err := q.Empty().Await(t.Context())
+			require.NoError(t, err)
+			synctest.Wait()
+			require.ElementsMatch(t, []error{kit.ErrBoom, nil}, errs)
+			require.Equal(t, []string{"first", "waitstrue"}, c.order())
+		}
+	})
+}
+
+// Ten thousand PutWaits with a delay do not make a put and its run slower: no step
+// walks the line.
+func TestPutWaitsWithADelayAreNotWalked(t *testing.T) {
+	least := func(waiters int) time.Duration {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: 1})
+		kit.PutOpts(t, q, 0, 0, twill.JobOptions{After: time.Hour})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for i := range waiters {
+			wg.Go(func() { _, _ = q.PutWait(ctx, i, 0, twill.JobOptions{After: time.Hour}) })
+		}
+		require.Eventually(t, func() bool { return twill.InLine(q) == waiters }, time.Minute, time.Millisecond)
+		best := time.Hour
+		for i := range 2000 {
+			start := time.Now()
+			_, err := kit.PutJob(t, q, i, 0).Await(t.Context())
+			require.NoError(t, err)
+			best = min(best, time.Since(start))
+		}
+		cancel()
+		wg.Wait()
+		q.Stop()
+		return best
+	}
+	without, with := least(0), least(10_000)
+	require.Less(t, with, 20*without, "without a line it takes %v", without)
+}
