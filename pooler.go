@@ -398,7 +398,7 @@ func (t *poolerTable[A, K, V]) join(ctx context.Context, arg A, key K, in *waitg
 	t.mu.Lock()
 	defer t.mu.Unlock() // even if the key cannot be compared
 	call := t.joined.Get(key)
-	if call != nil && !call.overLocked() && in.Within(&call.node) {
+	if in != nil && call != nil && !call.overLocked() && in.Within(&call.node) {
 		return nil, nil
 	}
 	isNew := false
@@ -416,7 +416,7 @@ func (t *poolerTable[A, K, V]) join(ctx context.Context, arg A, key K, in *waitg
 		call, c = t.newCall(ctx, arg, key, in)
 		isNew = true
 	}
-	if !in.Wait(&call.node) {
+	if in != nil && !in.Wait(&call.node) {
 		return nil, nil
 	}
 	t.calls++
@@ -596,7 +596,9 @@ func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err er
 	if err != nil {
 		v, fail = *new(V), settle.NewFailure(err)
 	}
-	call.deliver(v, fail)
+	if call.callers.n > 0 {
+		call.deliver(v, fail)
+	}
 	return next
 }
 
@@ -622,8 +624,10 @@ func (t *poolerTable[A, K, V]) removeCall(call *poolerCall[A, K, V]) (next *pool
 			idle = append(idle, w)
 		}
 	}
-	call.clear()
-	call.table.Store(nil)
+	if !call.inDo { // then no future is part of the call
+		call.clear()
+		call.table.Store(nil)
+	}
 	return next, idle
 }
 

@@ -479,11 +479,14 @@ func (r *retryState) failed(err error) error {
 func (r *retryState) record(err error) {
 	r.attempts++
 	r.last = err
-	if len(r.errs) < maxRetryErrs {
-		r.errs = append(r.errs, err)
-	} else {
+	switch n := len(r.errs); {
+	case n == maxRetryErrs:
 		r.errs[r.indexOf(r.attempts)] = err
+		return
+	case n == cap(r.errs): // grows twice, from 4 to 20 to 100
+		r.errs = slices.Grow(r.errs, min(4*n, maxRetryErrs-n))
 	}
+	r.errs = append(r.errs, err)
 }
 
 // indexOf returns where the error of attempt n is kept: the first one keeps its
@@ -649,7 +652,7 @@ func (h *hints) find(err error) {
 			err = e.Last()
 			continue
 		}
-		if err == ErrGoexit || err == errNoFuture {
+		if isSame(err, ErrGoexit) || isSame(err, errNoFuture) {
 			h.fatal = true
 		}
 		switch e := err.(type) {

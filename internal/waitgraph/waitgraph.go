@@ -23,7 +23,7 @@ type Node struct {
 	Outer *Node
 
 	returned atomic.Bool
-	edges    *[]*Node // the calls it waits for, several times if it waits several times
+	edges    *[]*Node // the calls it waits for, as often as it waits for them
 }
 
 // Within reports whether n is call, or was made from within it.
