@@ -289,6 +289,32 @@ func ExamplePooler_Call_cancel() {
 }
 
 // Arguments that cannot be map keys need a function that makes keys of them.
+func ExamplePooler_Do() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	users := twill.NewPooler(func(_ context.Context, id int) (string, error) {
+		return fmt.Sprint("user ", id), nil // however many requests ask
+	})
+	name, err := users.Do(ctx, 7)
+	fmt.Println(name, err)
+	// Output: user 7 <nil>
+}
+
+func ExamplePoolerOptions() {
+	dials := twill.NewPooler(func(ctx context.Context, host string) (string, error) {
+		<-ctx.Done() // too late to stop it
+		return "connection to " + host, nil
+	}, twill.PoolerOptions[string]{
+		Discard: func(conn string) { fmt.Println("closed", conn) },
+	})
+	dials.Call(context.Background(), "example.org").Cancel(nil)
+	_, err := dials.Empty().Await(context.Background())
+	fmt.Println(err)
+	// Output:
+	// closed connection to example.org
+	// <nil>
+}
+
 func ExampleNewPoolerFunc() {
 	ctx := context.Background()
 	join := func(_ context.Context, words []string) (string, error) {

@@ -76,22 +76,34 @@ type pooling[A, V any] interface {
 	empty() *Future[struct{}]
 }
 
-// NewPooler returns a pooler of fn, whose argument is the key.
-func NewPooler[K comparable, V any](fn func(ctx context.Context, key K) (V, error)) *Pooler[K, V] {
+// PoolerOptions are the settings of a [Pooler].
+type PoolerOptions[V any] struct {
+	// Discard, if it is not nil, is called with a value that the function has
+	// returned, without an error, after all its callers had left: to release
+	// what it holds. It runs on the goroutine on which the call ended, before
+	// the futures of [Pooler.Empty] settle. A panic in it goes to
+	// [OnUnhandled].
+	Discard func(V)
+}
+
+// NewPooler returns a pooler of fn, whose argument is the key. If there are
+// several opts, fields that are set in a later one replace those of an earlier
+// one.
+func NewPooler[K comparable, V any](fn func(ctx context.Context, key K) (V, error), opts ...PoolerOptions[V]) *Pooler[K, V] {
 	if fn == nil {
 		panic("twill: NewPooler with a nil function")
 	}
-	return NewPoolerFunc(func(k K) K { return k }, fn)
+	return NewPoolerFunc(func(k K) K { return k }, fn, opts...)
 }
 
 // NewPoolerFunc returns a pooler of fn for arguments that are not map keys.
 // Calls are equal if keyOf returns equal keys; fn gets the argument of the first
 // of them. keyOf runs on the goroutine of the caller, under no lock.
-func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx context.Context, arg A) (V, error)) *Pooler[A, V] {
+func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx context.Context, arg A) (V, error), opts ...PoolerOptions[V]) *Pooler[A, V] {
 	if keyOf == nil || fn == nil {
 		panic("twill: NewPoolerFunc with a nil function")
 	}
-	return &Pooler[A, V]{&poolerTable[A, K, V]{keyOf: keyOf, fn: fn}}
+	return &Pooler[A, V]{&poolerTable[A, K, V]{keyOf: keyOf, fn: fn, discard: discardOf(opts)}}
 }
 
 // NewPoolerFuture returns a pooler of a function that returns a future. fn runs
@@ -99,11 +111,20 @@ func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx cont
 // block. The call is underway until the future settles, on whose goroutine the
 // callers' handlers run. When the last caller leaves, that future is canceled by
 // the rules of [Future.Cancel].
-func NewPoolerFuture[K comparable, V any](fn func(ctx context.Context, key K) *Future[V]) *Pooler[K, V] {
+func NewPoolerFuture[K comparable, V any](fn func(ctx context.Context, key K) *Future[V], opts ...PoolerOptions[V]) *Pooler[K, V] {
 	if fn == nil {
 		panic("twill: NewPoolerFuture with a nil function")
 	}
-	return &Pooler[K, V]{&poolerTable[K, K, V]{keyOf: func(k K) K { return k }, start: fn}}
+	return &Pooler[K, V]{&poolerTable[K, K, V]{keyOf: func(k K) K { return k }, start: fn, discard: discardOf(opts)}}
+}
+
+func discardOf[V any](opts []PoolerOptions[V]) (discard func(V)) {
+	for _, o := range opts {
+		if o.Discard != nil {
+			discard = o.Discard
+		}
+	}
+	return discard
 }
 
 // Call calls the function, or joins the call for an equal key that is underway,
@@ -181,9 +202,10 @@ func (p *Pooler[A, V]) table() pooling[A, V] {
 
 // poolerTable holds the calls of a [Pooler].
 type poolerTable[A any, K comparable, V any] struct {
-	keyOf func(A) K
-	fn    func(context.Context, A) (V, error) // one of these two
-	start func(context.Context, A) *Future[V]
+	keyOf   func(A) K
+	fn      func(context.Context, A) (V, error) // one of these two
+	start   func(context.Context, A) *Future[V]
+	discard func(V)
 
 	// mu guards the fields below, and the fields of calls and callers that say
 	// so. Functions are called, contexts looked at and ended, and futures settled
@@ -215,6 +237,7 @@ type poolerCall[A any, K comparable, V any] struct {
 	abandoned bool                 // it was canceled, as all callers left
 	expired   bool                 // the last of them because its context had ended
 	finished  bool                 // it was taken out of the table
+	taken     bool                 // a caller has taken the result
 	next      *poolerCall[A, K, V] // starts when this one, abandoned, has returned; has callers
 	before    *poolerCall[A, K, V] // the one whose next this is
 	source    *settle.Core         // that of the future that start returned
@@ -491,7 +514,7 @@ func (t *poolerTable[A, K, V]) runCalls(call *poolerCall[A, K, V]) {
 	}()
 	for call != nil {
 		var v V
-		var err error
+		err := ErrCanceled
 		if t.wanted(call) {
 			v, err = t.callFunction(call)
 		}
@@ -521,7 +544,7 @@ func (t *poolerTable[A, K, V]) callFunction(call *poolerCall[A, K, V]) (v V, err
 func (t *poolerTable[A, K, V]) startFuture(call *poolerCall[A, K, V]) (next *poolerCall[A, K, V]) {
 	var zero V
 	if !t.wanted(call) {
-		return t.finishCall(call, zero, nil)
+		return t.finishCall(call, zero, ErrCanceled)
 	}
 	returned := false
 	defer func() {
@@ -599,6 +622,13 @@ func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err er
 	if call.callers.n > 0 {
 		call.deliver(v, fail)
 	}
+	if err == nil && t.discard != nil && !call.taken && !call.inDo {
+		if next != nil {
+			go t.startCall(next) // even if Discard ends the goroutine
+		}
+		discardLate(t.discard, v)
+		return nil
+	}
 	return next
 }
 
@@ -672,11 +702,14 @@ func (c *poolerCaller[A, K, V]) deliver(call *poolerCall[A, K, V], v V, fail *se
 		c.more.release(&call.node)
 		c.more = nil
 	}
-	if w, ok := c.f.core.Begin(); ok { // else the caller has left
-		c.f.val, c.call = v, nil
-		if list := c.f.core.Publish(w, fail); list != nil {
-			settle.Drain(&c.f.core, list)
-		}
+	w, ok := c.f.core.Begin()
+	if !ok {
+		return // the caller has left
+	}
+	call.taken = true
+	c.f.val, c.call = v, nil
+	if list := c.f.core.Publish(w, fail); list != nil {
+		settle.Drain(&c.f.core, list)
 	}
 }
 

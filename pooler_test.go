@@ -1405,3 +1405,48 @@ func TestPoolerDoOfFutures(t *testing.T) {
 	_, err = again.Do(t.Context(), 1)
 	require.ErrorIs(t, err, twill.ErrReentrant)
 }
+
+// A value that holds something is released when its callers have all left.
+func TestPoolerDiscardsLateValues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var discarded []int
+		discard := twill.PoolerOptions[int]{Discard: func(v int) { discarded = append(discarded, v) }}
+		for name, p := range map[string]*twill.Pooler[int, int]{
+			"function": twill.NewPooler(func(_ context.Context, key int) (int, error) { time.Sleep(time.Second); return key, nil }, discard),
+			"future": twill.NewPoolerFuture(func(_ context.Context, key int) *twill.Future[int] {
+				return twill.After(time.Second, key).Shield().CatchFuture(func(error) *twill.Future[int] { return twill.After(time.Second, key).Shield() })
+			}, twill.PoolerOptions[int]{}, discard),
+		} {
+			discarded = nil
+			p.Call(t.Context(), 1).Cancel(nil)
+			next := p.Call(t.Context(), 1)
+			empty := p.Empty()
+			kit.AwaitValue(t, next, 1)
+			kit.AwaitValue(t, empty, struct{}{})
+			require.Equal(t, []int{1}, discarded, name)
+			_, err := p.Do(context.Background(), 2)
+			require.NoError(t, err)
+			require.Equal(t, []int{1}, discarded, name)
+		}
+		failing := twill.NewPooler(func(context.Context, int) (int, error) { return 1, kit.ErrBoom }, discard)
+		failing.Call(t.Context(), 1).Cancel(nil)
+		kit.AwaitValue(t, failing.Empty(), struct{}{})
+		require.Len(t, discarded, 1)
+	})
+}
+
+// A Discard that panics or ends its goroutine is reported, and the next call is
+// made.
+func TestPoolerDiscardThatFails(t *testing.T) {
+	reports := kit.CollectReports(t)
+	for want, fail := range map[error]func(){kit.ErrBoom: func() { panic(kit.ErrBoom) }, twill.ErrGoexit: runtime.Goexit} {
+		gate := make(chan struct{})
+		p := twill.NewPooler(func(context.Context, int) (int, error) { <-gate; return 1, nil }, twill.PoolerOptions[int]{Discard: func(int) { fail() }})
+		p.Call(t.Context(), 1).Cancel(nil)
+		next := p.Call(t.Context(), 1)
+		close(gate)
+		kit.AwaitValue(t, next, 1)
+		kit.AwaitValue(t, p.Empty(), struct{}{})
+		reports.Await(t, want)
+	}
+}

@@ -456,15 +456,9 @@ func (c *raceRun[A, T, R]) end(fail *settle.Failure, cause error) {
 // discard takes care of a result that arrived too late.
 func (c *raceRun[A, T, R]) discard(i int, v T) {
 	defer c.racers[i].End(ErrLost)
-	if c.race.opts.Discard == nil {
-		return
+	if discard := c.race.opts.Discard; discard != nil {
+		discardLate(discard, v)
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			report(caught(p))
-		}
-	}()
-	c.race.opts.Discard(v)
 }
 
 // Fire ends the race by a cancel of its future.

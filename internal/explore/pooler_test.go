@@ -4,6 +4,7 @@ package explore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 
@@ -140,4 +141,43 @@ func TestPoolerCalls(t *testing.T) {
 	if !testing.Short() {
 		require.Greater(t, all.Schedules, 1_000)
 	}
+}
+
+// Two calls that ask for each other's key from within: each waits for the other
+// unless one is refused, and so one of them is.
+func TestPoolerKeysThatWaitForEachOther(t *testing.T) {
+	stats := search(t, plan{large: true, Options: explore.Options{Plain: true}}, func(w *world) func() {
+		var p *twill.Pooler[int, int]
+		inside := map[int]context.Context{}
+		work := map[int]*twill.Promise[int]{}
+		p = twill.NewPoolerFuture(func(ctx context.Context, key int) *twill.Future[int] {
+			inside[key] = ctx
+			work[key] = new(twill.Promise[int])
+			return work[key].Future()
+		})
+		one, two := name(w, p.Call(context.Background(), 1), "one"), name(w, p.Call(context.Background(), 2), "two")
+		refused := [3]bool{}
+		for key := 1; key <= 2; key++ {
+			other := 3 - key
+			w.Go(fmt.Sprint(key, " asks for ", other), func() {
+				f := p.Call(inside[key], other)
+				refused[key] = errors.Is(failure(f), twill.ErrReentrant)
+				work[key].Follow(name(w, f, fmt.Sprint("inner ", other)))
+			})
+		}
+		return func() {
+			w.require(refused[1] != refused[2], "of two that wait for each other one is refused: %v", refused)
+			for _, f := range []*twill.Future[int]{one, two} {
+				w.require(errors.Is(failure(f), twill.ErrReentrant), "%v", f)
+			}
+			w.require(p.Len() == 0, "calls are underway in the end")
+		}
+	})
+	t.Logf("%+v", stats)
+}
+
+// failure is the error of f, nil if it is pending or has succeeded.
+func failure[T any](f *twill.Future[T]) error {
+	r, _ := f.Poll()
+	return r.Err
 }
