@@ -28,6 +28,22 @@ func ExamplePool() {
 	// 0
 }
 
+// A health check waits a moment for the pool to be empty, and leaves nothing
+// behind if it is not.
+func ExamplePool_EmptyWait() {
+	var pool twill.Pool
+	request := twill.NewPromise[int]()
+	pool.Add(request.Future())
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	fmt.Println(pool.EmptyWait(ctx), pool.Stats().Waiting)
+	request.Resolve(200)
+	fmt.Println(pool.EmptyWait(context.Background()))
+	// Output:
+	// context deadline exceeded 0
+	// <nil>
+}
+
 // Water marks tell a source when to stop giving work, and when to go on.
 func ExamplePoolOptions() {
 	pool := twill.NewPool(&twill.PoolOptions{
@@ -78,6 +94,40 @@ func ExampleDict() {
 	// second: 3 <nil>
 	// Future[int](3) Future[int](pending)
 	// bob: 0 twill: closed
+}
+
+// GetWait waits for a key until a context ends.
+func ExampleDict_GetWait() {
+	var addresses twill.Dict[string, string]
+	time.AfterFunc(time.Millisecond, func() { addresses.Set("db", "10.0.0.7:5432") })
+	fmt.Println(addresses.GetWait(context.Background(), "db"))
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	_, err := addresses.GetWait(ctx, "cache")
+	fmt.Println(err, addresses.Waiting())
+	// Output:
+	// 10.0.0.7:5432 <nil>
+	// context deadline exceeded 0
+}
+
+// After a Delete nothing that was computed before is stored. Forget does the
+// same without removing a value.
+func ExampleDict_Forget() {
+	ctx := context.Background()
+	var prices twill.Dict[string, int]
+	price := make(chan int)
+	fetch := func(context.Context) (int, error) { return <-price, nil }
+
+	old := prices.GetOrCompute(ctx, "tea", fetch)
+	prices.Forget("tea") // the price has changed
+	price <- 3
+	fmt.Println(old.Await(ctx))
+	_, stored := prices.Lookup("tea")
+	fmt.Println("stored:", stored)
+	// Output:
+	// 3 <nil>
+	// stored: false
 }
 
 // The missing value is made once, however many ask for it.
@@ -161,6 +211,83 @@ func ExampleLock_Acquire() {
 	// true 1
 	// the second has had its turn <nil>
 	// false
+}
+
+// A lock that was closed turns away what waits; its holder keeps it.
+func ExampleLock_Close() {
+	var lock twill.Lock
+	release, _ := lock.TryAcquire()
+	waiting := lock.Acquire()
+	lock.Close()
+	_, err := waiting.Await(context.Background())
+	fmt.Println(err, lock.Locked())
+	release()
+	fmt.Println(lock.Locked())
+	// Output:
+	// twill: closed true
+	// false
+}
+
+// A large job takes several tokens together, and is not overtaken by small ones.
+func ExampleSemaphore_AcquireN() {
+	memory := twill.NewSemaphore(8) // gigabytes
+	small, _ := memory.TryAcquire()
+	large := memory.AcquireN(8)
+	_, ok := memory.TryAcquire()
+	fmt.Println("free:", memory.Tokens(), "taken by a later one:", ok)
+
+	small()
+	release, err := large.Await(context.Background())
+	fmt.Println("free:", memory.Tokens(), err)
+	release()
+	_, err = memory.AcquireN(9).Await(context.Background())
+	fmt.Println(err)
+	// Output:
+	// free: 7 taken by a later one: false
+	// free: 0 <nil>
+	// twill: more tokens than the semaphore has
+}
+
+// The number of tokens changes while some are taken.
+func ExampleSemaphore_Resize() {
+	slots := twill.NewSemaphore(1)
+	slots.TryAcquire()
+	second := slots.Acquire()
+	_, ok := second.Poll()
+	fmt.Println(ok)
+	slots.Resize(2)
+	_, ok = second.Poll()
+	fmt.Println(ok)
+	// Output:
+	// false
+	// true
+}
+
+// A semaphore that was closed hands out no token.
+func ExampleSemaphore_Close() {
+	slots := twill.NewSemaphore(2)
+	slots.Close()
+	_, err := slots.AcquireWait(context.Background())
+	fmt.Println(err)
+	// Output: twill: closed
+}
+
+// Whichever of two locks is free first: AcquireWait gives one that is free too
+// late to Discard. Any would drop it.
+func ExampleSemaphore_AcquireWait_any() {
+	var printers [2]twill.Lock
+	first, _ := printers[0].TryAcquire() // in use
+	race := twill.NewRace[struct{}, func()](&twill.RaceOptions[func()]{
+		Discard: func(release func()) { release() },
+	})
+	for i := range printers {
+		race.Register(func(ctx context.Context, _ struct{}) (func(), error) { return printers[i].AcquireWait(ctx) })
+	}
+	release, err := race.Execute(context.Background(), struct{}{}).Await(context.Background())
+	fmt.Println(printers[0].Locked(), printers[1].Locked(), err)
+	release()
+	first()
+	// Output: true true <nil>
 }
 
 // No more than two downloads at a time.
@@ -376,7 +503,89 @@ func ExampleQueue() {
 	// left: pie
 }
 
-// A full queue turns a Put away, and has a PutWait wait for room.
+// A consumer with a deadline: what it has not taken is still there.
+func ExampleQueue_GetWait() {
+	var meals twill.Queue[string]
+	meals.Put("soup")
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	for {
+		meal, err := meals.GetWait(ctx)
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		fmt.Println("served", meal)
+	}
+	meals.Put("pie")
+	fmt.Println(meals.Len(), "left")
+	// Output:
+	// served soup
+	// context deadline exceeded
+	// 1 left
+}
+
+// A consumer of two queues takes from the first one that has something.
+func ExampleGetAny() {
+	ctx := context.Background()
+	var urgent twill.PriorityQueue[string]
+	var normal twill.Queue[string]
+	normal.Put("newsletter")
+	urgent.Put("password reset", 1)
+	urgent.Close()
+	normal.Close()
+	for {
+		mail, err := twill.GetAny(ctx, &urgent, &normal)
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		fmt.Println(mail)
+	}
+	// Output:
+	// password reset
+	// newsletter
+	// twill: closed
+}
+
+// Queues of both kinds in one slice.
+func ExampleAnyQueue() {
+	queues := []twill.AnyQueue[int]{new(twill.PriorityQueue[int]), new(twill.Queue[int])}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err := twill.GetAny(ctx, queues...)
+	fmt.Println(err)
+	// Output: context canceled
+}
+
+// Clear takes out what is queued.
+func ExampleQueue_Clear() {
+	var q twill.Queue[int]
+	q.Put(1)
+	q.Put(2)
+	fmt.Println(q.Clear(), q.Len())
+	// Output: [1 2] 0
+}
+
+// The values are in the order in which they would have been taken.
+func ExamplePriorityQueue_Clear() {
+	var q twill.PriorityQueue[string]
+	q.Put("newsletter", 9)
+	q.Put("password reset", 1)
+	fmt.Println(q.Clear(), q.Len())
+	// Output: [password reset newsletter] 0
+}
+
+// GetWait takes the most urgent item, and waits until there is one.
+func ExamplePriorityQueue_GetWait() {
+	var q twill.PriorityQueue[string]
+	q.Put("newsletter", 9)
+	q.Put("password reset", 1)
+	fmt.Println(q.GetWait(context.Background()))
+	// Output: password reset <nil>
+}
+
+// A full queue refuses a Put, and lets a PutWait wait for room.
 func ExampleQueueOptions() {
 	ctx := context.Background()
 	counter := twill.NewQueue[string](&twill.QueueOptions{Size: 1})
@@ -386,8 +595,8 @@ func ExampleQueueOptions() {
 	risotto := twill.Go(ctx, func(ctx context.Context) (string, error) {
 		return "risotto", counter.PutWait(ctx, "risotto")
 	})
-	fmt.Println(counter.Get().Await(ctx))
-	fmt.Println(counter.Get().Await(ctx))
+	fmt.Println(counter.GetWait(ctx))
+	fmt.Println(counter.GetWait(ctx))
 	fmt.Println(risotto.Await(ctx))
 	// Output:
 	// true
@@ -429,7 +638,7 @@ func ExamplePriorityQueue_PutWait() {
 	newsletter := twill.Go(ctx, func(ctx context.Context) (*twill.PriorityItem[string], error) {
 		return q.PutWait(ctx, "newsletter", 9)
 	})
-	fmt.Println(q.Get().Await(ctx)) // makes room
+	fmt.Println(q.GetWait(ctx)) // makes room
 	newsletter.Await(ctx)
 	fmt.Println(q.Snapshot())
 	// Output:

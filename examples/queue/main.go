@@ -78,7 +78,7 @@ func limits(ctx context.Context, w io.Writer) error {
 		return "pie", meals.PutWait(ctx, "pie")
 	})
 	for range 3 {
-		meal, err := meals.Get().Await(ctx)
+		meal, err := meals.GetWait(ctx)
 		if err != nil {
 			return err
 		}
