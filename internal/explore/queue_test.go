@@ -3,6 +3,7 @@
 package explore_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -14,9 +15,7 @@ import (
 
 // aQueue is what the two kinds of queue share.
 type aQueue interface {
-	Get() *twill.Future[int]
-	TryGet() (int, bool)
-	Len() int
+	twill.AnyQueue[int]
 	Waiting() int
 	Close()
 	put(v int) error
@@ -33,15 +32,20 @@ func (q *priorityQueue) put(v int) error {
 	return err
 }
 
-// exchange is a world around a queue for which two wait.
+// exchange is a world around a queue for which two wait. Another queue is empty
+// at first.
 type exchange struct {
 	*world
-	q    aQueue
-	gets []*twill.Future[int]
-	left [2]bool // the two, by a Cancel that won
-	put  []int   // what Put has taken
-	got  []int
-	shut bool
+	q     aQueue
+	other twill.Queue[int]
+	ctx   context.Context
+	end   context.CancelCauseFunc
+	ended bool
+	gets  []*twill.Future[int]
+	left  [2]bool // the two, by a Cancel that won
+	put   []int   // what Put has taken
+	got   []int
+	shut  bool
 }
 
 var exchangeActs = map[string]func(*exchange){
@@ -54,6 +58,18 @@ var exchangeActs = map[string]func(*exchange){
 	"close": func(x *exchange) {
 		x.shut = true
 		x.q.Close()
+	},
+	"wait": func(x *exchange) { x.waited(x.q.GetWait(x.ctx)) },
+	"any":  func(x *exchange) { x.waited(twill.GetAny(x.ctx, &x.other, x.q)) },
+	"put other": func(x *exchange) {
+		x.require(x.other.Put(3) == nil, "Put failed")
+		x.Point("note", x)
+		x.put = append(x.put, 3)
+	},
+	"end": func(x *exchange) {
+		x.Point("end", x.ctx)
+		x.ended = true
+		x.end(errEnded)
 	},
 }
 
@@ -73,6 +89,15 @@ func (x *exchange) take(v int, ok bool) {
 	}
 }
 
+// waited notes what a wait has given. One of the two queues is never closed.
+func (x *exchange) waited(v int, err error) {
+	if err != nil {
+		x.require(x.ended && err == errEnded || x.shut && err == twill.ErrClosed, "the wait gave %v", err)
+		return
+	}
+	x.take(v, true)
+}
+
 func (x *exchange) get(who string) {
 	f := x.q.Get()
 	x.Name(coreOf(f), who)
@@ -82,6 +107,7 @@ func (x *exchange) get(who string) {
 
 func newExchange(w *world, q aQueue, doing []string) func() {
 	x := &exchange{world: w, q: q}
+	x.ctx, x.end = context.WithCancelCause(context.Background())
 	x.get("head")
 	x.get("next")
 	for _, what := range doing {
@@ -103,6 +129,7 @@ func (x *exchange) check() {
 			x.require(canceled(f) || x.shut && errors.Is(r.Err, twill.ErrClosed), "a get failed with %v", r.Err)
 		}
 	}
+	x.require(x.other.Waiting() == 0, "a wait has left its place in the other queue")
 	x.require(x.q.Waiting() == waiting, "%d gets wait, the queue counts %d", waiting, x.q.Waiting())
 	x.require(waiting == 0 || x.q.Len() == 0, "%d gets wait for %d items", waiting, x.q.Len())
 	x.require(waiting == 0 || !x.shut, "%d gets wait for what never comes", waiting)
@@ -113,6 +140,7 @@ func (x *exchange) check() {
 	for v, ok := x.q.TryGet(); ok; v, ok = x.q.TryGet() {
 		x.got = append(x.got, v)
 	}
+	x.got = append(x.got, x.other.Clear()...)
 	slices.Sort(x.put)
 	slices.Sort(x.got)
 	x.require(slices.Equal(x.put, x.got), "%v were put, %v were got", x.put, x.got)
@@ -131,6 +159,20 @@ func TestQueues(t *testing.T) {
 	t.Run("priority", func(t *testing.T) {
 		scenario := func(w *world, doing []string) func() { return newExchange(w, new(priorityQueue), doing) }
 		each(t, &all, plan{}, once, scenario, 3, acts...)
+	})
+	// A thread that waits has to be woken in the end.
+	waits := func(doing []string) bool {
+		has := func(what string) bool { return slices.Contains(doing, what) }
+		return once(doing) && (has("wait") || has("any")) && (has("end") || has("close") && !has("any"))
+	}
+	acts = []string{"wait", "any", "end", "put 1", "put other", "take", "cancel head", "close"}
+	t.Run("plain waits", func(t *testing.T) {
+		scenario := func(w *world, doing []string) func() { return newExchange(w, new(plainQueue), doing) }
+		each(t, &all, plan{large: true}, waits, scenario, 3, acts...)
+	})
+	t.Run("priority waits", func(t *testing.T) {
+		scenario := func(w *world, doing []string) func() { return newExchange(w, new(priorityQueue), doing) }
+		each(t, &all, plan{large: true}, waits, scenario, 3, acts...)
 	})
 	t.Log(all.String())
 	if !testing.Short() {

@@ -1,11 +1,11 @@
-// Package heap is the order of jobs and items that wait: a min-heap by
+// Package heap orders pending jobs and queued items: it is a min-heap by
 // priority and, among equals, by sequence number.
 //
-// Unlike container/heap it calls nothing to compare: the keys lie in the
+// Unlike container/heap it calls no function to compare: the keys are in the
 // slots, four children side by side, so that finding a place touches no item.
-// Each item carries its [Place], so that it can be moved or taken out by
-// handle in O(log n). Vacated slots are zeroed and chunks of them given back,
-// so that what has left the heap is not kept in memory.
+// Each item carries its [Place], so that it can be moved or removed by handle in
+// O(log n). Vacated slots are zeroed and chunks of them released, so that an item
+// that has left the heap is not kept in memory.
 //
 // No call copies the heap, however large it is: it grows and shrinks by a chunk
 // of slots, and a [Snapshot] shares the chunks until they change.
@@ -42,7 +42,7 @@ type Finder[T any] interface {
 	Place(x T) *Place
 }
 
-// Entry is an item and the key it lies under.
+// Entry is an item and its key.
 type Entry[T any] struct {
 	Key
 	Item T
@@ -65,25 +65,25 @@ func (h *By[T, F]) Has(x T) bool {
 	return i >= 0 && i < h.n && h.at(i).Item == x
 }
 
-// Push adds x, which must be in no heap, under k. It takes O(1) if nothing in
-// the heap comes after k, as is always so while all priorities are equal.
+// Push adds x, which must be in no heap, with the key k. It takes O(1) if no
+// entry comes after k, which is always the case if all priorities are equal.
 func (h *By[T, F]) Push(x T, k Key) {
 	h.grow()
 	h.up(h.n-1, Entry[T]{k, x})
 }
 
-// Pop takes out the first item of a heap that is not empty.
+// Pop removes and returns the first item of a heap that is not empty.
 func (h *By[T, F]) Pop() Entry[T] {
 	return h.removeAt(h.first())
 }
 
-// Remove takes out x, which must be in this heap.
+// Remove removes x, which must be in this heap.
 func (h *By[T, F]) Remove(x T) Entry[T] {
 	return h.removeAt(int(h.place(x).at) - 1)
 }
 
-// Reprioritize moves x, which must be in this heap, to another priority. It
-// keeps its sequence number.
+// Reprioritize changes the priority of x, which must be in this heap. Its
+// sequence number stays.
 func (h *By[T, F]) Reprioritize(x T, priority int64) {
 	i := int(h.place(x).at) - 1
 	e := *h.at(i)
@@ -91,14 +91,14 @@ func (h *By[T, F]) Reprioritize(x T, priority int64) {
 	h.fit(i, e)
 }
 
-// Clear empties the heap, in O(1), and returns what was in it.
+// Clear empties the heap, in O(1), and returns its former entries.
 func (h *By[T, F]) Clear() Snapshot[T] {
 	s := Snapshot[T]{h.slots}
 	h.slots = slots[T]{}
 	return s
 }
 
-// removeAt takes out the item in slot i and moves the last one there.
+// removeAt removes the item in slot i and moves the last one there.
 func (h *By[T, F]) removeAt(i int) Entry[T] {
 	last := h.shrink()
 	if i == h.n {
@@ -109,7 +109,7 @@ func (h *By[T, F]) removeAt(i int) Entry[T] {
 	return e
 }
 
-// fit puts e into slot i, which is free, or where it belongs seen from there.
+// fit puts e into slot i, which is free, or moves it up or down from there.
 func (h *By[T, F]) fit(i int, e Entry[T]) {
 	if i >= arity && e.Before(h.at(parent(i)).Key) {
 		h.up(i, e)

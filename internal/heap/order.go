@@ -5,23 +5,23 @@ import (
 	"iter"
 )
 
-// Key is what the heap is ordered by.
+// Key is the key by which a heap is ordered.
 type Key struct {
 	Priority int64  // lower comes first
 	Seq      uint64 // among equal priorities, lower comes first; unique in a heap
 }
 
-// Before reports whether k comes out before l.
+// Before reports whether k is popped before l.
 func (k Key) Before(l Key) bool {
 	return k.Priority < l.Priority || k.Priority == l.Priority && k.Seq < l.Seq
 }
 
-// Compare is negative if k comes out before l, positive if after.
+// Compare is negative if k is popped before l, positive if after it.
 func (k Key) Compare(l Key) int {
 	return cmp.Or(cmp.Compare(k.Priority, l.Priority), cmp.Compare(k.Seq, l.Seq))
 }
 
-// least returns the index of the entry that comes out first; there must be one.
+// least returns the index of the first entry; entries must not be empty.
 func least[T any](entries []Entry[T]) int {
 	l, key := 0, entries[0].Key
 	for i := 1; i < len(entries); i++ {
@@ -32,14 +32,14 @@ func least[T any](entries []Entry[T]) int {
 	return l
 }
 
-// first is the slot of the entry that comes out first; there must be one.
+// first is the slot of the first entry; the heap must not be empty.
 func (s *slots[T]) first() int { return least(s.children(-1)) }
 
-// Peek returns what Pop would take out. There must be an entry.
+// Peek returns the entry that Pop would remove. The heap must not be empty.
 func (s *slots[T]) Peek() Entry[T] { return *s.at(s.first()) }
 
-// First returns the n items that come out first, in order, or all if there are
-// fewer. It takes O(n log n) however many items there are.
+// First returns the first n items, in order, or all if there are fewer. It takes
+// O(n log n) however large the heap is.
 func (s *slots[T]) First(n int) []T {
 	n = min(n, s.n)
 	if n <= 0 {
@@ -55,12 +55,12 @@ func (s *slots[T]) First(n int) []T {
 	return first
 }
 
-// InOrder walks the entries in the order in which a heap gives them out, and
-// takes none out. The first n steps take O(n log n). A heap must not change
-// meanwhile.
+// InOrder yields the entries in the order in which they would be popped, and
+// removes none. The first n steps take O(n log n). The heap must not change during
+// the iteration.
 //
-// It keeps a frontier, the slots whose parent has been given out but not they
-// themselves: the next entry is always the first of those.
+// It keeps a frontier: the slots that have not been yielded and whose parents
+// have. The next entry is always the first of these.
 func (s *slots[T]) InOrder() iter.Seq[Entry[T]] {
 	return func(yield func(Entry[T]) bool) {
 		f := make(frontier, 0, 256) // enough for a page

@@ -1,6 +1,7 @@
-// Package keymap is a map for keys that come and go. A Go map keeps the memory
-// of the most keys it ever held: this one gives it back when it is empty. And
-// one key alone, the usual case where keys are calls underway, needs no hashing.
+// Package keymap is a map for keys that are added and removed all the time. A Go
+// map keeps the memory for the largest number of keys it ever held; a Map
+// releases it when it is empty. A single key, the usual case if keys are calls
+// underway, needs no hashing.
 //
 // A Map is not safe for use by several goroutines: its owner holds a lock.
 package keymap
@@ -14,8 +15,8 @@ func Findable[K comparable](k K) bool {
 	return same == k
 }
 
-// small is up to how many keys an empty map keeps its memory, so that keys
-// that come a few at a time do not make a new map each.
+// small is the number of keys up to which an empty map keeps its memory, so that
+// a few keys at a time do not allocate a new map each time.
 const small = 64
 
 // Map is a map. The zero value is empty and ready to use.
@@ -24,7 +25,7 @@ type Map[K comparable, V any] struct {
 	key  K
 	v    V
 	m    map[K]V
-	peak int // the most keys since m was made
+	peak int // maximum number of keys since m was made
 }
 
 // Len returns the number of keys.
@@ -35,9 +36,9 @@ func (m *Map[K, V]) Len() int {
 	return len(m.m)
 }
 
-// Get returns the value of k, the zero value if there is none. Like all that
-// take a key, it panics, as a map does, if k is an interface whose value cannot be
-// compared.
+// Get returns the value of k, or the zero value if there is none. Like all
+// methods with a key it panics, as a map does, if k is an interface whose value
+// cannot be compared.
 func (m *Map[K, V]) Get(k K) V {
 	if m.one && m.key == k {
 		return m.v
@@ -63,7 +64,7 @@ func (m *Map[K, V]) Set(k K, v V) {
 	m.peak = max(m.peak, len(m.m))
 }
 
-// empty takes the only entry out.
+// empty removes the only entry.
 func (m *Map[K, V]) empty() {
 	var none struct {
 		k K
@@ -72,7 +73,7 @@ func (m *Map[K, V]) empty() {
 	m.one, m.key, m.v = false, none.k, none.v
 }
 
-// Delete takes k out.
+// Delete removes k.
 func (m *Map[K, V]) Delete(k K) {
 	if m.one && m.key == k {
 		m.empty()
@@ -84,8 +85,8 @@ func (m *Map[K, V]) Delete(k K) {
 	}
 }
 
-// All walks the keys and values, in no particular order. The map must not
-// change meanwhile.
+// All yields the keys and values, in no particular order. The map must not
+// change during the iteration.
 func (m *Map[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		if m.one {

@@ -6,10 +6,10 @@ package ring
 // minCap is the capacity below which a buffer does not shrink.
 const minCap = 16
 
-// Buffer is a queue of values in a circular slice. A slot that was taken from
-// is zeroed, so that it keeps nothing in memory; a full buffer is doubled, and
-// one that is three quarters empty halved, so that no length makes it do either again and
-// again. The zero value is empty.
+// Buffer is a queue of values in a circular slice. Pop zeroes the slot, so that
+// the buffer keeps nothing in memory. A full buffer is doubled, and a buffer that
+// is three quarters empty is halved, so that no length makes it copy at every
+// step. The zero value is empty.
 type Buffer[T any] struct {
 	slots []T // the length is a power of two
 	first int
@@ -28,7 +28,7 @@ func (b *Buffer[T]) Push(v T) {
 	b.n++
 }
 
-// Pop takes out the first value of a buffer that is not empty.
+// Pop removes and returns the first value of a buffer that is not empty.
 func (b *Buffer[T]) Pop() T {
 	var none T
 	v := b.slots[b.first]

@@ -28,6 +28,7 @@ func Data() []Work {
 			Beside: []Peer{
 				{"channel", chanPingPong},
 			},
+			Goal: 1.8,
 		},
 		{
 			Group: group, Name: "pooler: miss, the caller runs it",

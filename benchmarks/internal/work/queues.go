@@ -82,13 +82,13 @@ func twillPingPong(b *testing.B) {
 	var there, back twill.Queue[int]
 	go func() {
 		for range b.N {
-			v, _ := there.Get().Await(ctx)
+			v, _ := there.GetWait(ctx)
 			_ = back.Put(v)
 		}
 	}()
 	for n := range b.N {
 		must(b, there.Put(n))
-		Sink, _ = back.Get().Await(ctx)
+		Sink, _ = back.GetWait(ctx)
 	}
 }
 
