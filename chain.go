@@ -8,27 +8,27 @@ import (
 )
 
 // Then returns the future of fn's result. If f fails, fn is not called and the
-// new future fails with the same error. It mirrors addCallback, but gives a new
-// future and leaves f as it is.
+// new future fails with the same error. It is the equivalent of addCallback, but
+// returns a new future and leaves f as it is. f may be a [*Job], too.
 //
 // See [Future] for the goroutine that runs fn and for what happens if it
 // panics. On Go 1.27 and later it is also a method.
-func Then[T, U any](f *Future[T], fn func(T) (U, error)) *Future[U] {
+func Then[T, U any](f FutureOf[T], fn func(T) (U, error)) *Future[U] {
 	if fn == nil {
 		panic("twill: Then with a nil function")
 	}
 	n := &thenNode[T, U]{fn: fn}
-	n.start(n, f)
+	n.start(n, source(f))
 	return &n.f
 }
 
 // Handle returns the future of fn's result, called with the value or the error
 // of f; with an error the value is zero. It mirrors addBoth.
-func Handle[T, U any](f *Future[T], fn func(T, error) (U, error)) *Future[U] {
+func Handle[T, U any](f FutureOf[T], fn func(T, error) (U, error)) *Future[U] {
 	if fn == nil {
 		panic("twill: Handle with a nil function")
 	}
-	return handle(f, fn)
+	return handle(source(f), fn)
 }
 
 func handle[T, U any](f *Future[T], fn func(T, error) (U, error)) *Future[U] {
@@ -78,23 +78,23 @@ func (f *Future[T]) Tap(fn func(T, error)) *Future[T] {
 //
 // A handler that returns nil makes the new future fail, one that returns a future
 // which waits for the new one makes it fail with [ErrCycle].
-func ThenFuture[T, U any](f *Future[T], fn func(T) *Future[U]) *Future[U] {
+func ThenFuture[T, U any](f FutureOf[T], fn func(T) *Future[U]) *Future[U] {
 	if fn == nil {
 		panic("twill: ThenFuture with a nil function")
 	}
 	n := &adoptNode[T, U]{onValue: fn}
-	n.start(n, f)
+	n.start(n, source(f))
 	return &n.f
 }
 
 // HandleFuture is [Handle] for a handler that returns a future; see
 // [ThenFuture].
-func HandleFuture[T, U any](f *Future[T], fn func(T, error) *Future[U]) *Future[U] {
+func HandleFuture[T, U any](f FutureOf[T], fn func(T, error) *Future[U]) *Future[U] {
 	if fn == nil {
 		panic("twill: HandleFuture with a nil function")
 	}
 	n := &adoptNode[T, U]{onBoth: fn}
-	n.start(n, f)
+	n.start(n, source(f))
 	return &n.f
 }
 
@@ -729,3 +729,11 @@ type FutureOf[T any] interface {
 
 // future returns f.
 func (f *Future[T]) future() *Future[T] { return f }
+
+// source is the future that f is, nil if f is nil.
+func source[T any](f FutureOf[T]) *Future[T] {
+	if f == nil {
+		return nil
+	}
+	return f.future()
+}

@@ -278,10 +278,10 @@ func Combine[A, B, C any](a FutureOf[A], b FutureOf[B], fn func(A, B) (C, error)
 	if fn == nil {
 		panic("twill: Combine with a nil function")
 	}
-	if a == nil || b == nil || a.future() == nil || b.future() == nil {
+	fa, fb := source(a), source(b)
+	if fa == nil || fb == nil {
 		panic("twill: Combine of a nil future")
 	}
-	fa, fb := a.future(), b.future()
 	return Then(Join(fa, fb), func(struct{}) (C, error) { return fn(fa.val, fb.val) })
 }
 

@@ -368,6 +368,15 @@ func TestFutures(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, r[0].Results, 3)
 	require.Empty(t, twill.Futures([]*twill.Job[int, int]{}))
+
+	// The same in a chain.
+	kit.AwaitValue(t, twill.Then(jobs[0], kit.Add(1)), 4)
+	kit.AwaitValue(t, twill.Handle(jobs[1], func(v int, err error) (int, error) { return v, err }), 1)
+	kit.AwaitValue(t, twill.ThenFuture(jobs[2], func(v int) *twill.Future[int] { return twill.Resolved(v) }), 2)
+	kit.AwaitValue(t, twill.HandleFuture(lists[0], func(l twill.ListResult[int], _ error) *twill.Future[int] {
+		return twill.Resolved(len(l.Results))
+	}), 3)
+	require.PanicsWithValue(t, "twill: nil future", func() { twill.Then(nil, kit.Same[int]) })
 }
 
 // A Timeout of an AllSettled succeeds with what is there.
