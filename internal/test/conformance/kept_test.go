@@ -248,7 +248,7 @@ var keepRows = map[string]any{
 	"Future.Via": []func(k *keep) any{
 		func(k *keep) any {
 			r := k.res()
-			return settled(k, twill.Resolved(1).Via(twill.ExecutorFunc(func(fn func()) { runtime.KeepAlive(r); fn() })))
+			return settled(k, twill.Resolved(1).Via(func(fn func()) { runtime.KeepAlive(r); fn() }))
 		},
 	},
 	"All": []func(k *keep) any{
