@@ -348,4 +348,135 @@ var cases = []testCase{
 		b.finishes(b.put(Arg{Name: "outer"}, 0), 1)
 		b.finishes(inner, 1)
 	}},
+	{"a group has a limit, and other groups go on", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Width: 10, GroupLimit: twill.GroupLimit{Width: 1}})
+		var slow []Job
+		for i := range 3 {
+			slow = append(slow, b.put(Arg{Name: fmt.Sprint("slow", i), Take: b.unit()}, 0, twill.JobOptions{Group: "slow"}))
+		}
+		other := b.put(Arg{Name: "other"}, 5, twill.JobOptions{Group: "other"})
+		plain := b.put(Arg{Name: "plain"}, 5)
+		b.finishes(other, 1)
+		b.finishes(plain, 1)
+		require.Equal(b, 1, b.callsOf("slow0")+b.callsOf("slow1")+b.callsOf("slow2"), "one of the group at a time")
+		reason, _ := q.Why(slow[2])
+		require.Equal(b, twill.WaitGroup, reason)
+		require.Equal(b, "slow", slow[2].Group())
+		require.NoError(b, q.SetGroupLimit("slow", twill.GroupLimit{Width: 3}))
+		for _, j := range slow {
+			b.finishes(j, 1)
+		}
+		require.Error(b, q.SetGroupLimit("slow", twill.GroupLimit{Width: -1}))
+	}},
+	{"a job that is snoozed counts no attempt and holds no slot", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		began := time.Now()
+		j := b.put(Arg{Name: "a", Do: "snooze", Take: 3 * b.unit()}, 0)
+		b.until("it is snoozed", func() bool { return b.callsOf("a") == 1 && j.State() == twill.JobPending })
+		b.finishes(b.put(Arg{Name: "b"}, 0), 1)
+		b.finishes(j, 2)
+		require.Equal(b, 1, j.Attempts())
+		require.GreaterOrEqual(b, time.Since(began), 3*b.unit())
+	}},
+	{"Again runs a key once more, with the newest argument", func(b *bench) {
+		b.open(twill.DispatchOptions{Width: 5})
+		first := b.put(Arg{Name: "v1", Take: b.unit()}, 0, twill.JobOptions{Key: "k"})
+		b.until("it runs", func() bool { return b.callsOf("v1") == 1 })
+		second := b.put(Arg{Name: "v2"}, 0, twill.JobOptions{Key: "k", Again: true})
+		third := b.put(Arg{Name: "v3"}, 0, twill.JobOptions{Key: "k", Again: true})
+		b.finishes(first, 1)
+		r, err := b.await(second)
+		require.NoError(b, err)
+		require.Equal(b, "v3", r.Name)
+		b.finishes(third, 1)
+		require.Equal(b, []string{"v1", "v3"}, b.order())
+	}},
+	{"Debounce moves the due time of a key", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		began := time.Now()
+		var j Job
+		for i := range 3 {
+			j = b.put(Arg{Name: fmt.Sprint("v", i)}, 0, twill.JobOptions{Key: "k", Debounce: true, After: 4 * b.unit()})
+			time.Sleep(b.unit())
+		}
+		b.finishes(j, 1)
+		require.Equal(b, []string{"v2"}, b.order())
+		require.GreaterOrEqual(b, time.Since(began), 6*b.unit())
+	}},
+	{"a job that is not started in time expires", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("pause of an idle queue", q.Pause())
+		j := b.put(Arg{Name: "a"}, 0, twill.JobOptions{Expires: time.Now().Add(2 * b.unit())})
+		b.fails(j, twill.ErrExpired, twill.JobFailed)
+		require.NoError(b, q.Resume())
+		b.quiet()
+		require.Empty(b, b.order())
+	}},
+	{"a job is found by its key", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("pause of an idle queue", q.Pause())
+		j := b.put(Arg{Name: "a"}, 0, twill.JobOptions{Key: "k"})
+		found, ok := q.Find("k")
+		require.True(b, ok)
+		require.Equal(b, j.ID(), found.ID())
+		require.NotEqual(b, j.ID(), b.put(Arg{Name: "b"}, 0).ID())
+		_, ok = q.Find("other")
+		require.False(b, ok)
+		require.NoError(b, q.Resume())
+		b.finishes(j, 1)
+		_, ok = q.Find("k")
+		require.False(b, ok, "it has ended")
+	}},
+	{"why a pending job waits", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		why := func(j Job, want twill.WaitReason) {
+			b.Helper()
+			reason, _ := q.Why(j)
+			require.Equal(b, want, reason)
+		}
+		running := b.put(Arg{Name: "a", Do: "hang"}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		waits := b.put(Arg{Name: "b"}, 0)
+		why(waits, twill.WaitWidth)
+		due := time.Now().Add(100 * b.unit())
+		late := b.put(Arg{Name: "c"}, 0, twill.JobOptions{At: due})
+		reason, until := q.Why(late)
+		require.Equal(b, twill.WaitDue, reason)
+		require.WithinDuration(b, due, until, b.unit())
+		held := b.put(Arg{Name: "d"}, 0, twill.JobOptions{Held: true})
+		why(held, twill.WaitHeld)
+		q.Pause()
+		why(waits, twill.WaitPause)
+		require.True(b, running.Cancel(nil))
+		require.NoError(b, q.Resume())
+		b.finishes(waits, 1)
+	}},
+	{"a held job starts when it is released", func(b *bench) {
+		b.open(twill.DispatchOptions{})
+		j := b.put(Arg{Name: "a"}, 0, twill.JobOptions{Held: true})
+		b.quiet()
+		require.Empty(b, b.order())
+		require.True(b, j.Release())
+		require.False(b, j.Release())
+		b.finishes(j, 1)
+		withdrawn := b.put(Arg{Name: "b"}, 0, twill.JobOptions{Held: true})
+		require.True(b, withdrawn.Cancel(nil))
+		b.fails(withdrawn, twill.ErrCanceled, twill.JobCanceled)
+		require.Equal(b, []string{"a"}, b.order())
+	}},
+	{"futures for few pending and none underway", func(b *bench) {
+		q := b.open(twill.DispatchOptions{})
+		b.settles("an empty queue has fewer than one", q.PendingBelow(1))
+		b.settles("none is underway", q.NoneUnderway())
+		running := b.put(Arg{Name: "a", Take: 2 * b.unit()}, 0)
+		b.until("it runs", func() bool { return b.callsOf("a") == 1 })
+		b.put(Arg{Name: "b"}, 0)
+		b.put(Arg{Name: "c"}, 0)
+		few := q.PendingBelow(2)
+		_, settled := few.Poll()
+		require.False(b, settled)
+		b.settles("fewer than two are pending", few)
+		require.Equal(b, twill.JobFinished, running.State())
+		b.settles("none is underway", q.NoneUnderway())
+	}},
 }

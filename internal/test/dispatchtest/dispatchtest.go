@@ -23,7 +23,7 @@ type Arg struct {
 	Name string        `json:"name"`
 	Take time.Duration `json:"take,omitempty"` // how long a call takes, unless its context ends before
 	Fail int           `json:"fail,omitempty"` // how many calls fail before one succeeds
-	Do   string        `json:"do,omitempty"`   // "panic", "exit", or "hang": wait for the end of the context
+	Do   string        `json:"do,omitempty"`   // "panic", "exit", "snooze" once for Take, or "hang": wait for the end of the context
 }
 
 // Result is the result of a job.
@@ -45,6 +45,9 @@ type Job interface {
 	Key() string
 	Attempts() int
 	State() twill.JobState
+	ID() string
+	Group() string
+	Release() bool
 }
 
 // Queue is what the suite needs of a queue.
@@ -69,6 +72,11 @@ type Queue interface {
 	Drain(ctx context.Context) ([]Job, error)
 	Empty() *twill.Future[struct{}]
 	Stats() twill.DispatchStats
+	Find(key string) (Job, bool)
+	Why(j Job) (twill.WaitReason, time.Time)
+	SetGroupLimit(group string, limit twill.GroupLimit) error
+	PendingBelow(n int) *twill.Future[struct{}]
+	NoneUnderway() *twill.Future[struct{}]
 }
 
 // Engine is a kind of queue.
@@ -157,6 +165,11 @@ func (b *bench) call(ctx context.Context, arg Arg) (Result, error) {
 		panic("dispatchtest: this call panics")
 	case "exit":
 		runtime.Goexit()
+	case "snooze":
+		if call == 1 {
+			return Result{}, twill.Snooze(arg.Take)
+		}
+		return Result{Name: arg.Name, Call: call}, nil
 	case "hang":
 		<-ctx.Done()
 		return Result{}, context.Cause(ctx)

@@ -44,7 +44,7 @@ func (q root) PutWait(ctx context.Context, arg dispatchtest.Arg, priority int, o
 }
 
 func (q root) PutAll(args []dispatchtest.Arg, priority int, opts ...twill.JobOptions) ([]dispatchtest.Job, error) {
-	put, err := q.ResizableDispatchQueue.PutAll(args, priority)
+	put, err := q.ResizableDispatchQueue.PutAll(args, priority, opts...)
 	return jobs(put), err
 }
 
@@ -58,6 +58,15 @@ func (q root) Underway() []dispatchtest.Job { return jobs(q.ResizableDispatchQue
 
 func (q root) Reprioritize(j dispatchtest.Job, priority int) error {
 	return q.ResizableDispatchQueue.Reprioritize(j.(*rootJob), priority)
+}
+
+func (q root) Find(key string) (dispatchtest.Job, bool) {
+	j, ok := q.ResizableDispatchQueue.Find(key)
+	return j, ok
+}
+
+func (q root) Why(j dispatchtest.Job) (twill.WaitReason, time.Time) {
+	return q.ResizableDispatchQueue.Why(j.(*rootJob))
 }
 
 func (q root) Stop() *twill.Future[[]dispatchtest.Job] {
