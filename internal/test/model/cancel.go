@@ -3,8 +3,16 @@ package model
 import "github.com/twillgo/twill"
 
 // Cancel asks for f to end, and reports whether that ended something.
-func (f *Future) Cancel(cause error) bool {
-	return f.cancel(&failure{&twill.CanceledError{Cause: cause}, true})
+func (f *Future) Cancel(cause error) bool { return f.cancel(request(cause)) }
+
+// request is a cancel for cause.
+func request(cause error) *failure {
+	return &failure{err: &twill.CanceledError{Cause: cause}, canceled: true}
+}
+
+// again is another request like fail.
+func (fail *failure) again() *failure {
+	return &failure{err: fail.err, canceled: true, bound: fail.bound}
 }
 
 // cancel goes up from f.
@@ -16,6 +24,9 @@ func (f *Future) cancel(fail *failure) bool {
 	switch {
 	case f.list != nil:
 		return f.list.cancel(fail)
+	case f.wait:
+		f.end(fail)
+		return f.fail == fail
 	case f.src == nil && f.promise == nil:
 		f.publish(0, fail).run()
 		return true
@@ -24,20 +35,22 @@ func (f *Future) cancel(fail *failure) bool {
 			return false
 		}
 		f.promise.underway = true
+		f.promise.request = fail
 		f.promise.cancel(0, fail).run()
 		return f.fail != nil && f.fail.canceled
 	}
 	if p := f.promise; p != nil && p.ask == nil {
 		p.ask = fail
 	}
+	if f.adopts || f.promise != nil {
+		f.asks = append(f.asks, fail)
+	}
 	switch l := f.link; {
-	case f.src.settled || l.on == nil: // what f waited for is there, and it has not gone on yet
-		if f.missed == nil {
-			f.missed = fail
-		}
+	case f.src.settled || l.on == nil: // what f waited for has settled, and f has not gone on yet
 		return false
 	case f.hold || f.src.Users() > 1:
 		f.src.remove(l)
+		fail.answered = true
 		l.fire(fail).run()
 		return true
 	default:
@@ -45,9 +58,19 @@ func (f *Future) cancel(fail *failure) bool {
 	}
 }
 
+// passOn passes the first cancel that was not answered to what f now waits for.
+func (f *Future) passOn() {
+	for _, ask := range f.asks {
+		if !ask.answered {
+			f.cancel(ask)
+			return
+		}
+	}
+}
+
 // leave takes l off f: the last to leave cancels it.
 func (f *Future) leave(l *listener, fail *failure) {
 	if f.remove(l) && f.Users() == 0 {
-		f.cancel(fail)
+		f.cancel(&failure{err: fail.err, canceled: true})
 	}
 }

@@ -81,22 +81,52 @@ func (f *Future) Timeout() *Future {
 	expired := false
 	d := &Future{}
 	d.follow(f, func(left *failure) *Future {
+		if d.settled {
+			return nil
+		}
 		v, fail := d.incoming(left)
 		if expired && isCancel(fail) {
-			fail = &failure{err: &twill.TimeoutError{}}
+			err := &twill.TimeoutError{}
+			if !fail.canceled {
+				err.Err = fail.err
+			}
+			fail = &failure{err: err}
 		}
 		return d.publish(v, fail)
 	})
+	if d.settled {
+		return d
+	}
 	expired = true
-	d.Cancel(&twill.TimeoutError{})
+	ask := request(&twill.TimeoutError{})
+	ask.bound = true
+	d.cancel(ask)
+	switch {
+	case d.settled:
+	case f.settled: // it is d's turn later
+		d.link.fire(nil).run()
+	case f.remove(d.link):
+		d.link.fire(ask).run()
+		if f.Users() == 0 {
+			f.cancel(request(&twill.TimeoutError{}))
+		}
+	}
 	return d
 }
 
 // Via has the result go through an executor.
 func (f *Future) Via(run func(func())) *Future {
-	d := &Future{}
+	d := &Future{adopts: true}
 	return d.follow(f, func(left *failure) *Future {
 		v, fail := d.incoming(left)
+		if left != nil {
+			return d.publish(0, left)
+		}
+		d.wait, d.end = true, func(fail *failure) { d.deliver(0, fail).run() }
+		d.passOn()
+		if d.settled {
+			return nil
+		}
 		if err := protect(func() { run(func() { d.deliver(v, fail).run() }) }); err != nil {
 			return d.deliver(0, &failure{err: err})
 		}
@@ -139,7 +169,7 @@ func (f *Future) HandleFuture(fn func(int, error) *Future) *Future {
 }
 
 func (f *Future) adopting(fn func(int, *failure) *Future, valueOnly bool) *Future {
-	d := &Future{}
+	d := &Future{adopts: true}
 	return d.follow(f, func(left *failure) *Future {
 		v, fail := d.incoming(left)
 		if valueOnly && fail != nil {
@@ -167,8 +197,6 @@ func (d *Future) adopt(inner *Future) *Future {
 		return d.publish(0, &failure{err: twill.ErrCycle})
 	}
 	inner.add(d.link)
-	if d.missed != nil {
-		d.cancel(d.missed)
-	}
+	d.passOn()
 	return nil
 }

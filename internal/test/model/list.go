@@ -10,6 +10,7 @@ type list struct {
 	results []twill.Result[int]
 	missing int
 	decided bool
+	by      *member  // that decides; nil if all do
 	asked   *failure // the cancel that goes through the members
 }
 
@@ -19,6 +20,7 @@ type member struct {
 	i    int
 	src  *Future
 	link *listener
+	ask  *failure // the list's cancel, as it went to src
 }
 
 // ListOptions say how a list behaves.
@@ -71,13 +73,13 @@ func (m *member) fire(left *failure) *Future {
 	}
 	switch {
 	case fail == nil && l.OnValue:
-		l.decided = true
+		l.decided, l.by = true, m
 		if l.One != nil {
 			v = l.One(m.i, v)
 		}
 		return l.conclude(v, nil)
 	case fail != nil && l.OnError:
-		l.decided = true
+		l.decided, l.by = true, m
 		return l.conclude(0, &failure{err: &twill.IndexError{Index: m.i, Err: fail.err}})
 	}
 	l.results[m.i].Value = v
@@ -88,6 +90,7 @@ func (m *member) fire(left *failure) *Future {
 		return nil
 	}
 	l.decided = true
+	l.answer()
 	return l.f.publish(result(l.All(l.results)))
 }
 
@@ -99,7 +102,19 @@ func (l *list) conclude(v int, fail *failure) *Future {
 	if l.f.settled {
 		return nil
 	}
+	l.answer()
 	return l.f.publish(v, fail)
+}
+
+// answer notes that the cancel which goes through the members has caused the
+// list's outcome, if it has caused that of the member that decides, or of any if
+// all do.
+func (l *list) answer() {
+	for _, m := range l.members {
+		if l.asked != nil && (l.by == nil || l.by == m) && m.ask != nil && m.ask.answered {
+			l.asked.answered = true
+		}
+	}
 }
 
 // part ends the listening: the list is decided.
@@ -109,7 +124,7 @@ func (m *member) part() {
 	case l.Leaves && l.asked != nil:
 		m.src.leave(m.link, l.asked)
 	case l.Leaves:
-		m.src.leave(m.link, &failure{&twill.CanceledError{Cause: twill.ErrNotNeeded}, true})
+		m.src.leave(m.link, request(twill.ErrNotNeeded))
 	case l.asked == nil && m.link.on != nil && !m.src.settled:
 		m.link.depends = false
 		if !l.Takes {
@@ -130,19 +145,32 @@ func (l *list) cancel(fail *failure) bool {
 		case m.src.settled || m.link.on == nil:
 		case m.src.Users() > 1:
 			m.src.remove(m.link)
+			own := fail.again()
+			own.answered = true
+			m.ask = own
 			m.fire(fail).run()
 			won = true
-		case m.src.cancel(fail):
-			won = true
+		default:
+			m.ask = fail.again()
+			if m.src.cancel(m.ask) {
+				won = true
+			}
 		}
 	}
-	l.asked = nil
+	ends := l.Ends && !l.decided
+	if !ends {
+		l.asked = nil
+	}
 	switch {
-	case l.Ends && !l.decided:
+	case ends:
+		l.decided = true
+		if fail.bound {
+			l.conclude(0, fail).run()
+			break
+		}
 		for _, m := range l.members {
 			m.src.remove(m.link)
 		}
-		l.decided = true
 		l.f.publish(0, fail).run()
 	case l.decided && !l.Leaves:
 		for _, m := range l.members {

@@ -17,6 +17,8 @@ import (
 // Future is a result that is not there yet.
 type Future struct {
 	settled bool
+	wait    bool                // for an executor
+	end     func(fail *failure) // ends that wait
 	val     int
 	fail    *failure
 
@@ -27,10 +29,11 @@ type Future struct {
 
 	// What a cancel goes to. All are empty for a future that nothing stands
 	// behind.
-	src     *Future   // the future it waits for
-	link    *listener // its place on src
-	hold    bool      // src is not to be cancelled from here
-	missed  *failure  // the first cancel that found src settled, or left
+	src     *Future    // the future it waits for
+	link    *listener  // its place on src
+	hold    bool       // src is not to be cancelled from here
+	adopts  bool       // it goes from one source to another
+	asks    []*failure // the cancels that have passed it, to be passed on
 	list    *list
 	promise *Promise
 }
@@ -39,6 +42,10 @@ type Future struct {
 type failure struct {
 	err      error
 	canceled bool // by a cancel, not by hand
+
+	// Of a request to cancel:
+	answered bool // it has caused an outcome, which comes down
+	bound    bool // it comes from a Timeout
 }
 
 // listener waits for a future.
@@ -82,6 +89,9 @@ func (f *Future) Watch() { f.bridged = f.bridged || !f.settled }
 // publish settles f, and returns it if it has listeners.
 func (f *Future) publish(val int, fail *failure) *Future {
 	f.settled, f.val, f.fail = true, val, fail
+	if fail != nil && fail.canceled {
+		fail.answered = true
+	}
 	if len(f.listeners) == 0 {
 		return nil
 	}
@@ -110,6 +120,9 @@ func (f *Future) run() {
 func (f *Future) settle(val int, fail *failure) bool {
 	if f.settled {
 		return false
+	}
+	if p := f.promise; p != nil && p.request != nil {
+		p.request.answered = true // there is no other goroutine
 	}
 	next := f.publish(val, fail)
 	if f.promise != nil {

@@ -13,6 +13,7 @@ type Promise struct {
 	underway   bool     // the cancellers were started
 	stale      bool     // what it follows was settled or asked to cancel before
 	ask        *failure // the first cancel that went through it to what it follows
+	request    *failure // the one that has started the cancellers
 }
 
 // NewPromise returns a pending promise.
@@ -83,7 +84,7 @@ func (p *Promise) cancel(v int, fail *failure) *Future {
 		if cause != twill.ErrCanceled {
 			panics = errors.Join(cause, panics)
 		}
-		fail = &failure{&twill.CanceledError{Cause: panics}, true}
+		fail = request(panics)
 	}
 	return p.end(v, fail)
 }
@@ -91,6 +92,9 @@ func (p *Promise) cancel(v int, fail *failure) *Future {
 func (p *Promise) end(v int, fail *failure) *Future {
 	if p.f.settled {
 		return nil
+	}
+	if p.request != nil && fail != nil && fail.canceled {
+		p.request.answered = true
 	}
 	next := p.f.publish(v, fail)
 	p.leave()
