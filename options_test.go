@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/types"
 	"maps"
 	"math"
 	"os"
@@ -22,7 +23,7 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// optionsTypes are all exported types of options. Each function makes options,
+// optionsTypes are the exported types of options with numbers. Each function makes options,
 // has set change a field of them, and uses them; it returns an error if that
 // refused the options or did not work.
 var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
@@ -154,32 +155,54 @@ var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 func TestOptionsAtTheirExtremes(t *testing.T) {
 	require.ElementsMatch(t, exportedOptions(t), slices.Collect(maps.Keys(optionsTypes)), "each type of options needs its row")
 	for name, try := range optionsTypes {
-		var fields []reflect.StructField
+		var settings []setting
 		synctest.Test(t, func(t *testing.T) {
 			defer func() { _ = recover() }()
 			_ = try(t, func(opts any) {
-				fields = reflect.VisibleFields(reflect.TypeOf(opts).Elem())
+				settings = settingsOf(reflect.TypeOf(opts).Elem(), nil)
 				panic("that is all")
 			})
 		})
-		require.NotEmpty(t, fields)
-		for _, field := range fields {
-			for _, value := range extremes(field.Type) {
-				t.Run(fmt.Sprintf("%s.%s=%v", name, field.Name, value), func(t *testing.T) {
+		require.NotEmpty(t, settings)
+		for _, setting := range settings {
+			for _, value := range setting.values {
+				t.Run(fmt.Sprintf("%s.%s=%v", name, setting.name, value), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) {
 						err := refusal(func() error {
 							return try(t, func(opts any) {
-								reflect.ValueOf(opts).Elem().FieldByIndex(field.Index).Set(reflect.ValueOf(value))
+								reflect.ValueOf(opts).Elem().FieldByIndex(setting.index).Set(reflect.ValueOf(value))
 							})
 						})
 						if err != nil {
-							require.ErrorContains(t, err, field.Name, "a refusal names the field")
+							require.ErrorContains(t, err, setting.name, "a refusal names the field")
 						}
 					})
 				})
 			}
 		}
 	}
+}
+
+// setting is a field with values to try.
+type setting struct {
+	name   string
+	index  []int
+	values []any
+}
+
+// settingsOf are the fields of a type of options, and of the structs in it, that
+// have extremes.
+func settingsOf(typ reflect.Type, index []int) (settings []setting) {
+	for i := range typ.NumField() {
+		field, at := typ.Field(i), append(slices.Clone(index), i)
+		switch values := extremes(field.Type); {
+		case values != nil:
+			settings = append(settings, setting{field.Name, at, values})
+		case field.Type.Kind() == reflect.Struct:
+			settings = append(settings, settingsOf(field.Type, at)...)
+		}
+	}
+	return settings
 }
 
 // refusal is what fn panics with, or returns.
@@ -214,7 +237,8 @@ func extremes(typ reflect.Type) (values []any) {
 	return nil
 }
 
-// exportedOptions are the names of the exported options types of the package.
+// exportedOptions are the names of the exported types of options in the package
+// that have a number or a time.
 func exportedOptions(t *testing.T) (names []string) {
 	entries, err := os.ReadDir(".")
 	require.NoError(t, err)
@@ -225,10 +249,18 @@ func exportedOptions(t *testing.T) (names []string) {
 		file, err := parser.ParseFile(token.NewFileSet(), entry.Name(), nil, parser.SkipObjectResolution)
 		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
-			if spec, ok := n.(*ast.TypeSpec); ok && spec.Name.IsExported() && strings.HasSuffix(spec.Name.Name, "Options") {
-				names = append(names, spec.Name.Name)
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok || !spec.Name.IsExported() || !strings.HasSuffix(spec.Name.Name, "Options") {
+				return true
 			}
-			return true
+			for _, field := range spec.Type.(*ast.StructType).Fields.List {
+				switch types.ExprString(field.Type) {
+				case "int", "int64", "uint64", "float64", "time.Duration", "time.Time":
+					names = append(names, spec.Name.Name)
+					return false
+				}
+			}
+			return false
 		})
 	}
 	return names
