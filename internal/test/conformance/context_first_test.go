@@ -8,7 +8,6 @@ import (
 	"go/token"
 	"iter"
 	"maps"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -95,11 +94,6 @@ func (c *ownContext) Err() error {
 	return nil
 }
 
-// notYet are the rows that fail, to be fixed. It must be empty.
-var notYet = map[string]bool{
-	"ResizableDispatchQueue.PutWait": true,
-}
-
 func TestTheContextEndedFirst(t *testing.T) {
 	rows := contextRows()
 	assert.Equal(t, takesContext(t), slices.Sorted(maps.Keys(rows)), "a row for each")
@@ -118,9 +112,6 @@ func TestTheContextEndedFirst(t *testing.T) {
 					require.NotEmpty(t, row.why, "why is %s not to fail?", name)
 				}
 				t.Run(name+"/"+kind+"/"+when, func(t *testing.T) {
-					if notYet[name] && os.Getenv("TWILL_NOTYET") == "" {
-						t.Skip("to be fixed")
-					}
 					texts := map[string]bool{}
 					for i := range rounds {
 						if t.Failed() {
@@ -671,6 +662,14 @@ func contextRows() map[string]contextRow {
 				}
 				require.Equal(t, 1, n, "a result from before the end is not lost")
 				return nil
+			},
+		},
+		"JobOptions.Context": {
+			want: keeps, why: "it gives the job values; its end has no effect",
+			before: func(t *testing.T, e *end) error {
+				q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) { return n, ctx.Err() }, nil)
+				e.now()
+				return errorOf(&kit.PutOpts(t, q, 1, 0, twill.JobOptions{Context: e.ctx}).Future)
 			},
 		},
 		"DispatchOptions.Context": {
