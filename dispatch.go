@@ -502,12 +502,12 @@ func (q *ResizableDispatchQueue[A, R]) roomLocked(usable int) int {
 	// limit.
 	free, starting := q.freeLocked(), q.pending.Len()+q.line.reserved
 	waiting := q.delayed.Len() + q.groups.waiting + max(starting-free, 0)
-	room := max(q.opts.Size, 0) - waiting
+	room := max(max(q.opts.Size, 0)-waiting, 0)
 	usable = min(usable, max(free-starting, 0))
 	if room > math.MaxInt-usable {
 		return math.MaxInt
 	}
-	return max(room+usable, 0)
+	return room + usable
 }
 
 // acceptLocked makes j a job of q, with a number that defines its place among

@@ -663,3 +663,91 @@ func ExampleHistogram() {
 	// 100 49.5ms 99ms
 	// most within 100ms: true
 }
+
+// At most one request at a time goes to each host. A host that is slow holds up
+// its own requests and no others.
+func ExampleGroupLimit() {
+	fetch := func(ctx context.Context, url string) (string, error) { return url, nil }
+	q := twill.NewResizableDispatchQueue(fetch, &twill.DispatchOptions{
+		Width:      10,
+		GroupLimit: twill.GroupLimit{Width: 1, Rate: 100, Burst: 5},
+		TakeTurns:  true,
+	})
+	err := q.SetGroupLimit("slow.example", twill.GroupLimit{Width: 1, Rate: 1})
+	fmt.Println(err)
+	job, err := q.Put("https://slow.example/a", 0, twill.JobOptions{Group: "slow.example"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(job.Await(context.Background()))
+	fmt.Println(job.Group())
+	fmt.Println(q.SetGroupLimits(twill.GroupLimit{Width: 2}))
+	// Output:
+	// <nil>
+	// https://slow.example/a <nil>
+	// slow.example
+	// <nil>
+}
+
+// A job that is not ready looks again later. It holds no slot until then.
+func ExampleSnooze() {
+	looks := 0
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, build string) (string, error) {
+		if looks++; looks < 3 {
+			return "", twill.Snooze(time.Millisecond)
+		}
+		return build + " is done", nil
+	}, nil)
+	job, err := q.Put("build 7", 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(job.Await(context.Background()))
+	fmt.Println(job.Attempts(), "attempt")
+	// Output:
+	// build 7 is done <nil>
+	// 1 attempt
+}
+
+// What a job waits for.
+func ExampleWaitReason() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) { return n, nil }, nil)
+	job, err := q.Put(1, 0, twill.JobOptions{Key: "one", Held: true})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	found, _ := q.Find("one")
+	fmt.Println(found == job, job.ID())
+	reason, _ := q.Why(job)
+	fmt.Println(reason)
+	fmt.Println(job.Release())
+	fmt.Println(job.Await(context.Background()))
+	reason, _ = q.Why(job)
+	fmt.Println(reason)
+	// Output:
+	// true 1
+	// held
+	// true
+	// 1 <nil>
+	// none
+}
+
+// A producer that loads work in portions.
+func ExampleResizableDispatchQueue_PendingBelow() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) { return n * n, nil }, nil)
+	for portion := range 3 {
+		if _, err := q.PutAll([]int{portion, portion, portion}, 0); err != nil {
+			fmt.Println(err)
+		}
+		if _, err := q.PendingBelow(2).Await(context.Background()); err != nil {
+			fmt.Println(err)
+		}
+	}
+	q.Empty().Await(context.Background())
+	q.NoneUnderway().Await(context.Background())
+	fmt.Println(q.Stats().Ended(), "jobs")
+	// Output: 9 jobs
+}

@@ -215,7 +215,7 @@ func (m *dispatchModel) room(j *modelJob, n int) int {
 			usable = min(usable, m.groupRoom(j))
 		}
 	}
-	return max(m.size, 0) - waits + max(usable, 0)
+	return max(max(m.size, 0)-waits, 0) + max(usable, 0)
 }
 
 // groupRoom is how many jobs more of a group that has some which are due could

@@ -313,7 +313,16 @@ func (m *dispatchMachine) Restore(rt *rapid.T) {
 		if d := m.duration(rt, 0); d > 0 {
 			j.due, r.Due = m.model.now+d, time.Now().Add(d)
 		}
-		fails = fails || m.model.keyed(r.Key) != nil || r.Key != "" && slices.ContainsFunc(jobs, func(k *realJob) bool { return k.key == r.Key })
+		fails = fails || m.model.keyed(r.Key) != nil
+		for i, first := range jobs {
+			if first.key == "" || first.key != r.Key {
+				continue
+			}
+			// A job that was put to run after one that was not pending is saved with it.
+			fails = fails || first.follows || first.next != nil || records[i].State == twill.JobPending
+			j.follows, first.next = true, &j.modelJob
+			break
+		}
 		j.key = r.Key
 		j.group = rapid.SampledFrom([]string{"", "", "g"}).Draw(rt, "group")
 		r.Group = j.group
