@@ -192,17 +192,21 @@ var fuzzTwill = fuzzAPI[twillFuture]{
 		p := new(twill.Promise[int])
 		return p, p.Future()
 	},
-	resolved:     twill.Resolved[int],
-	rejected:     twill.Rejected[int],
-	then:         twill.Then[int, int],
-	handle:       twill.Handle[int, int],
-	thenFuture:   twill.ThenFuture[int, int],
-	handleFuture: twill.HandleFuture[int, int],
-	finally:      twillFuture.Finally,
-	tap:          twillFuture.Tap,
-	via:          twillFuture.Via,
-	timeout:      func(f twillFuture) twillFuture { return f.Timeout(0) },
-	watch:        func(f twillFuture) { f.Done() },
+	resolved: twill.Resolved[int],
+	rejected: twill.Rejected[int],
+	then:     func(f twillFuture, fn func(int) (int, error)) twillFuture { return twill.Then(f, fn) },
+	handle: func(f twillFuture, fn func(int, error) (int, error)) twillFuture {
+		return twill.Handle(f, fn)
+	},
+	thenFuture: func(f twillFuture, fn func(int) twillFuture) twillFuture { return twill.ThenFuture(f, fn) },
+	handleFuture: func(f twillFuture, fn func(int, error) twillFuture) twillFuture {
+		return twill.HandleFuture(f, fn)
+	},
+	finally: twillFuture.Finally,
+	tap:     twillFuture.Tap,
+	via:     twillFuture.Via,
+	timeout: func(f twillFuture) twillFuture { return f.Timeout(0) },
+	watch:   func(f twillFuture) { f.Done() },
 	list: func(kind int, fs ...twillFuture) twillFuture {
 		switch kind {
 		case listAll:
