@@ -40,15 +40,15 @@ type Dict[K comparable, V any] struct {
 	closed  error           // the failure of gets that would wait; nil while open
 
 	pooler *Pooler[computation[K, V], computed[V]] // made by the first GetOrCompute
-	runs   keymap.Map[K, *dictRuns]                // of GetOrCompute's functions
 }
 
 // dictSlot is what the Dict knows of a key: either a value or a line.
 type dictSlot[K comparable, V any] struct {
-	value *Future[V]                   // settled, and shared by all that get it
-	line  list.List[*dictWaiter[K, V]] // once it was taken, no waiter is added again
-	d     *Dict[K, V]
-	k     K
+	value     *Future[V]                   // settled, and shared by all that get it
+	line      list.List[*dictWaiter[K, V]] // once it was taken, no waiter is added again
+	forgotten uint64                       // number of the last waiter whose computation is not stored
+	d         *Dict[K, V]
+	k         K
 }
 
 // Get returns a future of the value of k: a settled one if k is there, and
@@ -142,8 +142,9 @@ func (d *Dict[K, V]) Delete(k K) bool {
 	d.forgetCall(k)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.forgetRunsLocked(k)
-	if d.slots.Get(k).future() == nil {
+	slot := d.slots.Get(k)
+	if slot.future() == nil {
+		slot.forgetLocked()
 		return false
 	}
 	d.n--
@@ -227,7 +228,7 @@ func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Cont
 	case slot == nil:
 		return f // it was set after the first look
 	}
-	call := w.ask(ctx, slot, pooler, computation[K, V]{k, fn})
+	call := w.ask(ctx, slot, pooler, computation[K, V]{k, fn, slot, w.came})
 	w.call.Store(call)
 	if w.f.core.Settled() {
 		w.leave() // it was settled before there was a call to leave
@@ -242,7 +243,7 @@ func (d *Dict[K, V]) Forget(k K) bool {
 	forgot := d.forgetCall(k)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.forgetRunsLocked(k)
+	d.slots.Get(k).forgetLocked()
 	return forgot
 }
 
@@ -338,7 +339,7 @@ func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (
 		d.n++
 	}
 	if slot == nil {
-		d.slots.Set(k, &dictSlot[K, V]{value: f})
+		d.slots.Set(k, &dictSlot[K, V]{value: f, d: d})
 		return f, waiters, nil
 	}
 	slot.value = f
@@ -524,20 +525,16 @@ func (w *dictWaiter[K, V]) leaveLine() {
 
 // computation is the argument of the Dict's pooler.
 type computation[K comparable, V any] struct {
-	k  K
-	fn func(context.Context) (V, error)
+	k    K
+	fn   func(context.Context) (V, error)
+	slot *dictSlot[K, V] // in which its callers wait, and the number of the first
+	came uint64
 }
 
 // computed is its result.
 type computed[V any] struct {
 	v      V
 	stored bool // by this call or by another
-}
-
-// dictRuns are the functions of GetOrCompute that are running for a key.
-type dictRuns struct {
-	n         int
-	forgotten int // how often all of them were forgotten
 }
 
 // computing is the pooler that calls the functions of GetOrCompute.
@@ -562,14 +559,14 @@ func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (computed
 		v, err := c.fn(ctx)
 		return computed[V]{v: v}, err
 	}
-	runs, forgotten := d.beginRun(c.k)
-	defer d.endRun(c.k, runs)
 	v, err := c.fn(ctx)
 	if err != nil || ctx.Err() != nil { // a value that is not needed is not stored
 		return computed[V]{v: v}, err
 	}
 	f := Resolved(v)
-	now, waiters, err := d.store(c.k, f, func(now *Future[V]) bool { return now == nil && runs.forgotten == forgotten })
+	now, waiters, err := d.store(c.k, f, func(now *Future[V]) bool {
+		return now == nil && d.slots.Get(c.k) == c.slot && c.slot.forgotten < c.came
+	})
 	if err != nil || now == nil {
 		return computed[V]{v: v}, err
 	}
@@ -577,25 +574,6 @@ func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (computed
 		serveAll(waiters, v, nil)
 	}
 	return computed[V]{now.val, true}, nil
-}
-
-func (d *Dict[K, V]) beginRun(k K) (runs *dictRuns, forgotten int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if runs = d.runs.Get(k); runs == nil {
-		runs = new(dictRuns)
-		d.runs.Set(k, runs)
-	}
-	runs.n++
-	return runs, runs.forgotten
-}
-
-func (d *Dict[K, V]) endRun(k K, runs *dictRuns) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if runs.n--; runs.n == 0 {
-		d.runs.Delete(k)
-	}
 }
 
 // forgetCall makes the next GetOrCompute for k start a call of its own.
@@ -606,9 +584,10 @@ func (d *Dict[K, V]) forgetCall(k K) bool {
 	return pooler != nil && pooler.Forget(computation[K, V]{k: k})
 }
 
-func (d *Dict[K, V]) forgetRunsLocked(k K) {
-	if runs := d.runs.Get(k); runs != nil {
-		runs.forgotten++
+// forgetLocked keeps what is being computed from being stored.
+func (s *dictSlot[K, V]) forgetLocked() {
+	if s != nil {
+		s.forgotten = s.d.came
 	}
 }
 

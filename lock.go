@@ -402,7 +402,8 @@ type Acquirer interface {
 // A Cancel of the future, and the end of ctx, give up the wait: then fn is not
 // called, and the future fails with a [*CanceledError] for the cause. While fn
 // runs, a Cancel ends its context and fails the future at once, and the end of
-// ctx ends its context.
+// ctx ends its context. What fn returns after that is dropped. If it has to be
+// released, use [GoWith] with a Discard and call AcquireWait in its function.
 func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T, error)) *Future[T] {
 	if ctx == nil {
 		panic("twill: RunWith with a nil context")

@@ -153,7 +153,7 @@ var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 // Every setting is accepted and works, or is refused with a message that names
 // the field, however large or small it is.
 func TestOptionsAtTheirExtremes(t *testing.T) {
-	require.ElementsMatch(t, exportedOptions(t), slices.Collect(maps.Keys(optionsTypes)), "each type of options needs its row")
+	require.Subset(t, slices.Collect(maps.Keys(optionsTypes)), exportedOptions(t), "each type of options needs its row")
 	for name, try := range optionsTypes {
 		var settings []setting
 		synctest.Test(t, func(t *testing.T) {
