@@ -285,6 +285,9 @@ type queueView struct {
 	Width         widthValue            `json:"width"`
 	DeclaredWidth widthValue            `json:"declared_width"`
 	Rate          string                `json:"rate"`
+	RateHeldSince *time.Time            `json:"rate_held_since"` // null if the rate limit holds no job back
+	RateError     string                `json:"rate_error"`      // of the limiter, while it fails
+	Grouped       int                   `json:"grouped"`         // pending jobs that wait for their group
 	Pending       int                   `json:"pending"`
 	Delayed       int                   `json:"delayed"`
 	Underway      int                   `json:"underway"`
@@ -350,6 +353,7 @@ func (p *Page) view(e *entry, live bool) (v queueView) {
 	put, ended := e.history.rates()
 	v = queueView{
 		Name: e.name, Paused: s.paused, Stopped: s.stopped, DeclaredWidth: widthValue(e.declared), Rate: s.rate,
+		RateHeldSince: timeOrNil(s.RateHeldSince), RateError: cut(p.redact(s.RateError), maxPreview), Grouped: s.Grouped,
 		Width: widthValue(s.Width), Pending: s.Pending, Delayed: s.Delayed, Underway: s.Underway,
 		Put: s.Put, Joined: s.Joined, Refused: s.Refused, Retries: s.Retries,
 		Finished: s.Finished, Failed: s.Failed, Canceled: s.Canceled,
@@ -420,6 +424,7 @@ type jobView struct {
 	ID        string     `json:"id"`
 	State     string     `json:"state"`
 	Key       string     `json:"key"`
+	Group     string     `json:"group"`
 	Priority  int        `json:"priority"`
 	Attempts  int        `json:"attempts"`
 	QueuedAt  time.Time  `json:"queued_at"`
@@ -439,7 +444,7 @@ func (p *Page) viewJob(j *job, whole bool) jobView {
 		limit = maxText
 	}
 	return jobView{
-		ID: j.ID, State: stateName(j.State), Key: cut(j.Key, limit), Priority: j.Priority, Attempts: j.Attempts,
+		ID: j.ID, State: stateName(j.State), Key: cut(j.Key, limit), Group: cut(j.Group, limit), Priority: j.Priority, Attempts: j.Attempts,
 		QueuedAt: j.Queued, DueAt: timeOrNil(j.Due), StartedAt: timeOrNil(j.Started), EndedAt: timeOrNil(j.Stopped),
 		Arg: cut(j.Arg, limit), ArgBytes: len(j.Arg), Error: cut(j.errorText(), limit),
 	}

@@ -7,7 +7,6 @@ import (
 	"reflect"
 	"runtime/pprof"
 	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +50,8 @@ type DispatchQueue[A, R any] struct {
 	*twill.ResizableDispatchQueue[A, R]
 	opts DispatchOptions[A]
 	stop context.CancelFunc
+
+	number uint64 // of the queue, in labels
 
 	mu    sync.Mutex // guards the fields below
 	rate  twill.Limiter
@@ -96,7 +97,8 @@ func Dispatch[A, R any](q *twill.ResizableDispatchQueue[A, R], opts ...DispatchO
 	ctx, stop := context.WithCancel(context.Background())
 	d := &DispatchQueue[A, R]{ResizableDispatchQueue: q, opts: o, stop: stop, rate: o.Rate, byID: make(map[string]int)}
 	if o.Stacks {
-		q.Use(withLabel[A, R])
+		d.number = queueNumber.Add(1)
+		q.Use(d.withLabel)
 	}
 	if o.Keep > 0 {
 		go d.keepEnded(ctx, q.Results(ctx))
@@ -125,7 +127,7 @@ func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*t
 }
 
 func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
-	e := endedJob[A]{id: jobID(j), record: j.Record(), err: errorOf(j)}
+	e := endedJob[A]{id: j.ID(), record: j.Record(), err: errorOf(j)}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.ended) < d.opts.Keep {
@@ -137,11 +139,6 @@ func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
 	d.byID[e.id] = d.next
 	d.ended[d.next] = e
 	d.next = (d.next + 1) % len(d.ended)
-}
-
-// jobID is the id of j.
-func jobID[A, R any](j *twill.Job[A, R]) string {
-	return strconv.FormatUint(uint64(reflect.ValueOf(j).Pointer()), 36)
 }
 
 // errorOf is the error of j, which has ended.
@@ -184,7 +181,7 @@ func (d *DispatchQueue[A, R]) yieldAll(jobs []*twill.Job[A, R], state twill.JobS
 		if r.State != state && state == twill.JobPending {
 			continue // it was started, or has ended, since the list was made
 		}
-		id := jobID(j)
+		id := j.ID()
 		d.shown.add(id, j)
 		if !yield(id, d.show(r)) {
 			return false
@@ -253,7 +250,8 @@ func (d *DispatchQueue[A, R]) FindJob(idOrKey string) (string, twill.JobRecord[s
 		return e.id, d.show(e.record), true
 	}
 	if j := d.find(idOrKey); j != nil {
-		return jobID(j), d.show(j.Record()), true
+		d.shown.add(j.ID(), j)
+		return j.ID(), d.show(j.Record()), true
 	}
 	return "", twill.JobRecord[string]{}, false
 }
@@ -271,9 +269,12 @@ func (d *DispatchQueue[A, R]) find(idOrKey string) *twill.Job[A, R] {
 	if j := d.shown.find(idOrKey); j != nil {
 		return j
 	}
+	if j, ok := d.Find(idOrKey); ok && idOrKey != "" {
+		return j
+	}
 	for _, jobs := range [][]*twill.Job[A, R]{d.Underway(), d.Pending()} {
 		for _, j := range jobs {
-			if jobID(j) == idOrKey || j.Key() == idOrKey && idOrKey != "" {
+			if j.ID() == idOrKey {
 				return j
 			}
 		}
@@ -312,11 +313,11 @@ func (d *DispatchQueue[A, R]) RunJobAgain(id string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("admin: job is not kept")
 	}
-	j, err := d.Put(e.record.Arg, e.record.Priority, twill.JobOptions{Key: e.record.Key, Refuse: true})
+	j, err := d.Put(e.record.Arg, e.record.Priority, twill.JobOptions{Key: e.record.Key, Group: e.record.Group, Refuse: true})
 	if err != nil {
 		return "", err
 	}
-	return jobID(j), nil
+	return j.ID(), nil
 }
 
 // DrainJobs implements [Drainer].
@@ -347,26 +348,36 @@ func (d *DispatchQueue[A, R]) WhyPending(id string) string {
 	if j == nil || j.State() != twill.JobPending {
 		return ""
 	}
-	s := d.Stats()
-	switch due := j.DueAt(); {
-	case d.Stopped():
-		return "the queue is stopped"
-	case time.Until(due) > 0:
-		return "it is not due before " + due.Format(time.RFC3339)
-	case d.Paused():
-		return "the queue is paused"
-	case s.Width == 0:
-		return "the width is 0"
-	case s.Underway >= s.Width:
-		return fmt.Sprintf("all %d slots are used", s.Width)
+	reason, until := d.Why(j)
+	text := waits[reason]
+	switch {
+	case reason == twill.WaitGroup:
+		text = fmt.Sprintf("its group, %q, is at its limit", j.Group())
+	case reason == twill.WaitWidth:
+		text = fmt.Sprintf("all %d slots are used, or jobs come before it", d.Width())
 	}
-	return "the rate limit, or jobs that come before it"
+	if text != "" && !until.IsZero() {
+		text += ", until " + until.Format(time.RFC3339)
+	}
+	return text
+}
+
+// waits says what a job waits for.
+var waits = map[twill.WaitReason]string{
+	twill.WaitStopped: "the queue is stopped",
+	twill.WaitHeld:    "it is held back until the program releases it",
+	twill.WaitKey:     "an earlier run of its key has not ended",
+	twill.WaitDue:     "it is not due",
+	twill.WaitPause:   "the queue is paused",
+	twill.WaitGroup:   "its group is at its limit",
+	twill.WaitWidth:   "all slots are used",
+	twill.WaitRate:    "the rate limit",
 }
 
 // show is r with the argument as text.
 func (d *DispatchQueue[A, R]) show(r twill.JobRecord[A]) twill.JobRecord[string] {
 	return twill.JobRecord[string]{
-		Arg: showArg(d.opts.Show, r.Arg), Priority: r.Priority, State: r.State, Key: r.Key, Attempts: r.Attempts,
+		ID: r.ID, Arg: showArg(d.opts.Show, r.Arg), Priority: r.Priority, State: r.State, Key: r.Key, Group: r.Group, Attempts: r.Attempts,
 		Queued: r.Queued, Due: r.Due, Started: r.Started, Stopped: r.Stopped,
 	}
 }
@@ -407,26 +418,28 @@ func typeAndSize[A any](arg A) string {
 	return fmt.Sprintf("%s, %d bytes", name, v.Type().Size())
 }
 
-// jobLabel is the pprof label of the calls of jobs: the id behind a number for
-// the queue, so that jobs of two queues are told apart.
+// jobLabel is the pprof label of the calls of jobs. Its value is the number of
+// the queue and the id.
 const jobLabel = "twill_job"
 
-// labelsSet is how many calls were started under a label.
-var labelsSet atomic.Uint64
+// queueNumber is the number of the last queue whose calls have labels.
+var queueNumber atomic.Uint64
 
 // withLabel is the hook that runs a call under its label.
-func withLabel[A, R any](ctx context.Context, j *twill.Job[A, R], next func(context.Context) (R, error)) (v R, err error) {
-	labelsSet.Add(1)
-	pprof.Do(ctx, pprof.Labels(jobLabel, jobID(j)), func(ctx context.Context) {
+func (d *DispatchQueue[A, R]) withLabel(ctx context.Context, j *twill.Job[A, R], next func(context.Context) (R, error)) (v R, err error) {
+	pprof.Do(ctx, pprof.Labels(jobLabel, d.label(j.ID())), func(ctx context.Context) {
 		v, err = next(ctx)
 	})
 	return v, err
 }
+
+// label is the value of the label of a job.
+func (d *DispatchQueue[A, R]) label(id string) string { return fmt.Sprintf("%d/%s", d.number, id) }
 
 // JobStacks implements [Stacker].
 func (d *DispatchQueue[A, R]) JobStacks(ctx context.Context, id string) (string, error) {
 	if !d.opts.Stacks {
 		return "", fmt.Errorf("admin: DispatchOptions.Stacks is not set for this queue")
 	}
-	return stacksOf(ctx, id)
+	return stacksOf(ctx, d.label(id))
 }

@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -15,12 +16,14 @@ import (
 	"github.com/twillgo/twill/admin"
 )
 
+var figures = flag.Bool("figures", false, "measure a page with a million jobs")
+
 // With a million jobs pending, pages and actions on one job take a tenth of a
 // second at most, in the median, on a machine that does nothing else. Here they
 // have ten times that, as other tests may run.
 func TestMillionPending(t *testing.T) {
-	if testing.Short() {
-		t.Skip("puts a million jobs")
+	if !*figures {
+		t.Skip("puts a million jobs with -figures, on a machine that does nothing else")
 	}
 	const n = 1_000_000
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, arg int) (int, error) {
@@ -85,7 +88,7 @@ func TestMillionPending(t *testing.T) {
 		var v map[string]any
 		k.getJSON("/api/operations/"+op["id"].(string), &v)
 		if v["state"] != "running" {
-			require.EqualValues(t, 1, v["matched"].(float64)-9-9, "%v", v)
+			require.EqualValues(t, 1, v["matched"], "%v", v)
 			break
 		}
 		put := time.Now()

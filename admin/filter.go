@@ -20,13 +20,14 @@ import (
 //	word, "two words"       in the shown argument, the key or the error
 //	state:failed            the state; several by commas
 //	id:17  key:user-5       exactly; a star at the end matches any rest
+//	group:host              likewise
 //	priority:5  priority:<0 the priority; also <=, >, >=
 //	attempts:>2             how often the call was started
 //	age:>10m                time since the job was put
 //	arg:text  error:text    in the shown argument, in the error
 //	-word, -key:user-5      not this
 //
-// Letters match in any case, except in id and key.
+// Letters match in any case, except in id, key and group.
 type jobFilter struct {
 	text  string
 	terms []filterTerm
@@ -129,7 +130,7 @@ func splitWords(text string) (words []filterWord, err error) {
 
 var fields = map[string]bool{
 	"state": true, "id": true, "key": true, "priority": true, "attempts": true,
-	"age": true, "arg": true, "error": true,
+	"age": true, "arg": true, "error": true, "group": true,
 }
 
 func parseTerm(w filterWord) (filterTerm, error) {
@@ -213,6 +214,8 @@ func (t *filterTerm) matches(j *job, now time.Time) bool {
 		return matchStar(t.text, j.ID)
 	case "key":
 		return matchStar(t.text, j.Key)
+	case "group":
+		return matchStar(t.text, j.Group)
 	case "priority":
 		return t.compare(int64(j.Priority))
 	case "attempts":
