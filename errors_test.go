@@ -166,9 +166,10 @@ func TestFormat(t *testing.T) {
 	p := twill.NewPromise[int]()
 	require.Equal(t, "Future[int](pending)", p.Future().String())
 	p.Resolve(1)
-	require.Equal(t, "Future[int](1)", fmt.Sprintf("%v", p.Future()))
-	require.Equal(t, "Future[string](failed: boom)", fmt.Sprintf("%s", twill.Rejected[string](kit.ErrBoom)))
-	require.Equal(t, "Future[error](<nil>)", fmt.Sprint(twill.Resolved[error](nil)), "a type without a zero value of its own")
+	require.Equal(t, "Future[int](resolved)", fmt.Sprintf("%v", p.Future()))
+	require.Equal(t, "Promise[int](resolved)", fmt.Sprintf("%v", p))
+	require.Equal(t, "Future[string](failed: *errors.errorString)", fmt.Sprintf("%s", twill.Rejected[string](kit.ErrBoom)))
+	require.Equal(t, "Future[error](resolved)", fmt.Sprint(twill.Resolved[error](nil)), "a type without a zero value of its own")
 }
 
 func TestDebugShowsPlaces(t *testing.T) {

@@ -92,7 +92,7 @@ func ExampleDict() {
 	// waiting: 3
 	// first: 3 <nil>
 	// second: 3 <nil>
-	// Future[int](3) Future[int](pending)
+	// Future[int](resolved) Future[int](pending)
 	// bob: 0 twill: closed
 }
 
@@ -316,13 +316,13 @@ func ExampleRunWithFuture() {
 	fmt.Println("waiting:", slots.Waiting())
 	second.Cancel(nil) // gives up its place; ask is not called for it
 	reply.Resolve("pong")
-	fmt.Println(first)
+	fmt.Println(first.Await(context.Background()))
 	fmt.Println(second)
 	fmt.Println("free:", slots.Tokens())
 	// Output:
 	// waiting: 1
-	// Future[string](pong)
-	// Future[string](failed: twill: canceled)
+	// pong <nil>
+	// Future[string](failed: *twill.CanceledError)
 	// free: 1
 }
 
@@ -410,7 +410,7 @@ func ExamplePooler_Call_cancel() {
 	_, err := lookups.Empty().Await(ctx)
 	fmt.Println("over:", err)
 	// Output:
-	// Future[string](failed: twill: canceled)
+	// Future[string](failed: *twill.CanceledError)
 	// Future[string](pending) 1
 	// over: <nil>
 }
@@ -466,9 +466,13 @@ func ExampleNewPoolerFuture() {
 	p := twill.NewPoolerFuture(ask)
 	a, b := p.Call(ctx, "question"), p.Call(ctx, "question")
 	answers[0].Resolve(42)
-	fmt.Println(a, b, len(answers))
+	fmt.Println(a.Await(ctx))
+	fmt.Println(b.Await(ctx))
+	fmt.Println("calls:", len(answers))
 	// Output:
-	// Future[int](42) Future[int](42) 1
+	// 42 <nil>
+	// 42 <nil>
+	// calls: 1
 }
 
 // How many calls were saved?

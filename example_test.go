@@ -282,6 +282,92 @@ func ExampleAfter() {
 	// Output: tea is ready <nil>
 }
 
+// A shutdown cancels what is underway and closes what the functions use when
+// they have returned, not only their futures settled.
+func ExampleGoIn() {
+	var requests twill.Pool
+	twill.GoIn(&requests, context.Background(), func(ctx context.Context) (string, error) {
+		<-ctx.Done()
+		fmt.Println("rolled back:", context.Cause(ctx))
+		return "", ctx.Err()
+	})
+
+	requests.Close()
+	requests.CancelAll(errors.New("shutting down"))
+	_, err := requests.Empty().Await(context.Background())
+	fmt.Println("the database may be closed:", err)
+	// Output:
+	// rolled back: shutting down
+	// the database may be closed: <nil>
+}
+
+// A connection that is made after its caller has left is closed.
+func ExampleGoWith() {
+	var dials twill.Pool
+	dial := func(context.Context) (string, error) { return "connection", nil }
+	canceled := make(chan struct{})
+	f := twill.GoWith(context.Background(), func(ctx context.Context) (string, error) {
+		<-canceled
+		return dial(ctx)
+	}, &twill.GoOptions[string]{
+		Pool:    &dials,
+		Discard: func(conn string) { fmt.Println("closed the", conn) },
+	})
+	f.Cancel(nil)
+	close(canceled)
+	_, err := dials.Empty().Await(context.Background())
+	fmt.Println(err)
+	// Output:
+	// closed the connection
+	// <nil>
+}
+
+func ExampleGoOptions() {
+	conn := twill.GoWith(context.Background(), func(context.Context) (string, error) {
+		return "connection", nil
+	}, &twill.GoOptions[string]{Discard: func(conn string) { fmt.Println("closed the", conn) }})
+	fmt.Println(conn.Await(context.Background()))
+	// Output: connection <nil>
+}
+
+// A function that returns only an error is used like any other.
+func ExampleNoValue() {
+	ctx := context.Background()
+	attempts := 0
+	flush := func(context.Context) error {
+		if attempts++; attempts == 1 {
+			return errors.New("busy")
+		}
+		return nil
+	}
+	_, err := twill.Go(ctx, twill.NoValue(flush)).Await(ctx)
+	fmt.Println(err)
+	_, err = twill.Retry(ctx, twill.NoValue(flush), nil)
+	fmt.Println(err)
+	// Output:
+	// busy
+	// <nil>
+}
+
+func ExampleNoValueArg() {
+	ctx := context.Background()
+	send := func(_ context.Context, to string) error {
+		fmt.Println("sent to", to)
+		return nil
+	}
+	queue := twill.NewResizableDispatchQueue(twill.NoValueArg(send), nil)
+	job, err := queue.Put("ada", 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	_, err = job.Await(ctx)
+	fmt.Println(err)
+	// Output:
+	// sent to ada
+	// <nil>
+}
+
 // A function that may have its answer at once, or know at once that there is
 // none, still returns a future.
 func ExampleResolved() {
@@ -292,20 +378,20 @@ func ExampleResolved() {
 		}
 		return twill.Rejected[int](errSoldOut)
 	}
-	fmt.Println(count("tea"))
-	fmt.Println(count("cake"))
+	fmt.Println(count("tea").Await(context.Background()))
+	fmt.Println(count("cake").Await(context.Background()))
 	// Output:
-	// Future[int](3)
-	// Future[int](failed: sold out)
+	// 3 <nil>
+	// 0 sold out
 }
 
 func ExampleRejected() {
 	f := twill.Rejected[int](errSoldOut)
 	fmt.Println(f)
-	fmt.Println(f.Catch(func(error) (int, error) { return 0, nil }))
+	fmt.Println(f.Catch(func(error) (int, error) { return 0, nil }).Await(context.Background()))
 	// Output:
-	// Future[int](failed: sold out)
-	// Future[int](0)
+	// Future[int](failed: *errors.errorString)
+	// 0 <nil>
 }
 
 func ExampleFromContext() {
@@ -339,8 +425,8 @@ func ExampleAnyFuture() {
 	fmt.Println(page.Future())
 	fmt.Println(size.Future())
 	// Output:
-	// Future[string](failed: twill: canceled: shutting down)
-	// Future[int](failed: twill: canceled: shutting down)
+	// Future[string](failed: *twill.CanceledError)
+	// Future[int](failed: *twill.CanceledError)
 }
 
 // A cancel is told from other failures, and says why it came.
@@ -397,7 +483,7 @@ func ExampleSetDebug() {
 	fmt.Println(f)
 	fmt.Println(strings.Contains(text, "made at:"), strings.Contains(text, "ExampleSetDebug"))
 	// Output:
-	// Future[int](failed: sold out)
+	// Future[int](failed: *errors.errorString)
 	// true true
 }
 
@@ -747,8 +833,8 @@ func ExampleDeferredList() {
 		return sum, nil
 	})
 	p.Resolve(2)
-	fmt.Println(sum)
-	// Output: Future[int](3)
+	fmt.Println(sum.Await(context.Background()))
+	// Output: 3 <nil>
 }
 
 // Flags are combined as bits.
@@ -814,12 +900,12 @@ func ExampleSeries() {
 			return twill.Resolved(name)
 		}
 	}
-	fmt.Println(twill.Series("", step("wash"), step("rinse"), step("dry")))
+	fmt.Println(twill.Series("", step("wash"), step("rinse"), step("dry")).Await(context.Background()))
 	// Output:
 	// wash after ""
 	// rinse after "wash"
 	// dry after "rinse"
-	// Future[string](dry)
+	// dry <nil>
 }
 
 // Steps that are made as they are needed: pages, each of which names the next.
@@ -838,12 +924,12 @@ func ExampleSeriesOf() {
 			}
 		}
 	})
-	fmt.Println(all)
+	fmt.Println(all.Await(context.Background()))
 	// Output:
 	// reading the first page
 	// reading the second page
 	// reading the third page
-	// Future[int](3)
+	// 3 <nil>
 }
 
 // later gives n back after a moment, and takes no negative ones.

@@ -2,11 +2,10 @@ package twill
 
 import (
 	"context"
-	"fmt"
+	"time"
+
 	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/settle"
-	"reflect"
-	"time"
 )
 
 // How it is built, and why so.
@@ -359,30 +358,6 @@ func (f *Future[T]) Cancel(cause error) bool {
 		return false
 	}
 	return f.core.Cancel(canceled(cause))
-}
-
-// String says what f is: pending, its value, or its error. That does not take
-// the error.
-func (f *Future[T]) String() string {
-	name := fmt.Sprintf("Future[%v]", reflect.TypeFor[T]())
-	if !f.core.Settled() {
-		return name + "(pending)"
-	}
-	if fail := f.core.Failure(); fail != nil {
-		return fmt.Sprintf("%s(failed: %v)", name, fail.Err)
-	}
-	return fmt.Sprintf("%s(%v)", name, f.val)
-}
-
-// Format implements [fmt.Formatter]: String for every verb, and in debug mode
-// the places where f was made, settled and cancelled for %+v.
-func (f *Future[T]) Format(s fmt.State, verb rune) {
-	fmt.Fprint(s, f.String())
-	if verb == 'v' && s.Flag('+') {
-		if o := settle.OriginOf(&f.core); o != nil {
-			fmt.Fprintf(s, "\n%s", o)
-		}
-	}
 }
 
 // base is the core of f; nil if f is.

@@ -15,7 +15,7 @@ import (
 
 // Names of package fmt's interfaces: every example that prints a future shows
 // them.
-var withoutExample = []string{"Future.String", "Future.Format"}
+var withoutExample = []string{"Future.String", "Future.Format", "Future.GoString", "Future.LogValue"}
 
 // Each exported type, each function and each method of a future has an example.
 // One of a method or a constructor will do for another type, and an example of

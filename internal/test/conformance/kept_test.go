@@ -572,7 +572,6 @@ func TestSettledFuturesKeepNothing(t *testing.T) {
 			require.Contains(t, names, name, "there is no such function")
 		}
 	}
-	notYet := map[string]bool{} // to be fixed; it must be empty
 	for name, row := range keepRows {
 		variants, ok := row.([]func(k *keep) any)
 		if !ok {
@@ -580,9 +579,6 @@ func TestSettledFuturesKeepNothing(t *testing.T) {
 		}
 		for i, variant := range variants {
 			t.Run(fmt.Sprint(name, " ", i), func(t *testing.T) {
-				if notYet[name] {
-					t.Skip("to be fixed")
-				}
 				k := &keep{t: t}
 				var kept any
 				kit.Drop(func() { kept = variant(k) })
