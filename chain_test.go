@@ -17,7 +17,7 @@ import (
 )
 
 // work is something that runs until it is canceled or ended by hand. It counts
-// how often it was told to end.
+// how often it was reported to end.
 type work struct {
 	p     *twill.Promise[int]
 	begun bool
@@ -30,7 +30,8 @@ func newWork() *work {
 	return w
 }
 
-// requireEnded fails the test unless w was told to end, once, or was not begun.
+// requireEnded fails the test unless w was reported to end, once, or was not
+// begun.
 func (w *work) requireEnded(t *testing.T) {
 	t.Helper()
 	if w.begun {
@@ -136,8 +137,8 @@ func TestACancelDuringAHandlerAboveIsNotForgotten(t *testing.T) {
 	}
 }
 
-// The function that a canceller stops settles the root itself, with a value,
-// while the canceller waits for that.
+// The function that a canceler stops settles the root itself, with a value,
+// while the canceler waits for that.
 func TestARootThatSettlesWhileItsCancellerRuns(t *testing.T) {
 	for end, bound := range ends {
 		for kind, adopt := range adopters {
@@ -166,8 +167,9 @@ func TestARootThatSettlesWhileItsCancellerRuns(t *testing.T) {
 	}
 }
 
-// A value by which a canceller answers a cancel is an outcome of that cancel:
-// what a handler starts with it is not canceled, unless a bound leaves it alone.
+// A value by which a canceler answers a cancel is an outcome of that cancel:
+// what a handler starts with it is not canceled, unless a bound leaves it
+// alone.
 func TestWhatACancellerAnswersIsNotCanceled(t *testing.T) {
 	for end, bound := range ends {
 		t.Run(end, func(t *testing.T) {
@@ -240,7 +242,7 @@ func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
 	}
 }
 
-// A canceller that takes its time holds up the bound that started it, and no
+// A canceler that takes its time holds up the bound that started it, and no
 // other one.
 func TestASecondBoundDoesNotWaitForACanceller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -326,7 +328,7 @@ func TestABoundTakesAnOutcomeThatIsThere(t *testing.T) {
 	}
 }
 
-// A handler or a canceller that ends the goroutine of a bound does not keep the
+// A handler or a canceler that ends the goroutine of a bound does not keep the
 // bound from ending.
 func TestABoundEndsThoughItsGoroutineExits(t *testing.T) {
 	for _, end := range []string{"Timeout", "WithContext"} {

@@ -10,8 +10,8 @@ import (
 	"github.com/twillgo/twill/internal/list"
 )
 
-// GroupLimit bounds the jobs of one group of a [ResizableDispatchQueue], such as
-// those of one host or one user. The zero value is no limit.
+// GroupLimit bounds the jobs of one group of a [ResizableDispatchQueue], such
+// as those of one host or one user. The zero value is no limit.
 type GroupLimit struct {
 	// Width is how many jobs of the group may run at once; 0 means no limit.
 	Width int `json:"width,omitempty"`
@@ -60,9 +60,9 @@ func (l GroupLimit) span() time.Duration {
 }
 
 // SetGroupLimit gives a group a limit of its own, in place of
-// DispatchOptions.GroupLimit. It holds from now on: calls that are running are not
-// interrupted, and a wider limit starts jobs at once. It returns an error for a
-// limit with a negative field, and [ErrStopped] after a stop.
+// DispatchOptions.GroupLimit. It holds from now on: calls that are running are
+// not interrupted, and a wider limit starts jobs at once. It returns an error
+// for a limit with a negative field, and [ErrStopped] after a stop.
 func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLimit) error {
 	if err := limit.check(); err != nil {
 		return err
@@ -79,8 +79,8 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLi
 	return nil
 }
 
-// SetGroupLimits changes the limit of all groups that have none of their own. It
-// takes time in proportion to the number of groups that have jobs.
+// SetGroupLimits changes the limit of all groups that have none of their own.
+// It takes time in proportion to the number of groups that have jobs.
 func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
 	if err := limit.check(); err != nil {
 		return err
@@ -100,13 +100,13 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
 	return nil
 }
 
-// groupTable holds the groups of a queue that have jobs, a limit of their own, or
-// a start that their rate still counts.
+// groupTable holds the groups of a queue that have jobs, a limit of their own,
+// or a start that their rate still counts.
 //
 // The jobs of a group that are due wait in the group's own heap. Only the first
-// one, the head, is in the queue's pending, and only while the group is open: so
-// the next job to start is always the first of pending, whatever the number of
-// groups.
+// one, the head, is in the queue's pending, and only while the group is open:
+// so the next job to start is always the first of pending, whatever the number
+// of groups.
 type groupTable[A, R any] struct {
 	limit   GroupLimit // of groups without their own
 	byName  map[string]*jobGroup[A, R]
@@ -245,8 +245,8 @@ func (q *ResizableDispatchQueue[A, R]) putBackLocked(g *jobGroup[A, R]) {
 	g.head = nil
 }
 
-// removeFromGroupLocked removes j, which is due, from where it waits. The caller
-// updates the group.
+// removeFromGroupLocked removes j, which is due, from where it waits. The
+// caller updates the group.
 func (q *ResizableDispatchQueue[A, R]) removeFromGroupLocked(g *jobGroup[A, R], j *Job[A, R]) {
 	if g.head == j {
 		q.pending.Remove(j)
@@ -343,9 +343,10 @@ type keyLine[A, R any] struct {
 
 // putWaiter is one PutWait in line.
 //
-// It is admitted by the goroutine that makes room. As its context may have ended,
-// which only the waiting goroutine may find out, the room is reserved for it, and
-// that goroutine puts the job or gives the room to the next in line.
+// It is admitted by the goroutine that makes room. As its context may have
+// ended, which only the waiting goroutine may find out, the room is reserved
+// for it, and that goroutine puts the job or gives the room to the next in
+// line.
 type putWaiter[A, R any] struct {
 	job    *Job[A, R] // to be put, or that was put
 	opts   *JobOptions
@@ -505,8 +506,8 @@ func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 	}
 }
 
-// nextWaiterLocked is the first PutWait for which there is room, if any. One that
-// may use a free slot does not wait for one that may not.
+// nextWaiterLocked is the first PutWait for which there is room, if any. One
+// that may use a free slot does not wait for one that may not.
 func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	first, ok := q.line.all.Front()
 	if !ok || q.roomLocked(0) > 0 {
@@ -524,8 +525,8 @@ func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	return first
 }
 
-// joinWaitersLocked makes the PutWaits in line whose key a job has taken join that
-// job.
+// joinWaitersLocked makes the PutWaits in line whose key a job has taken join
+// that job.
 func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
 	claimed := q.line.claimed
 	q.line.claimed = nil

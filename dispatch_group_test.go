@@ -189,8 +189,8 @@ func TestGroupLimitsThatAreImpossible(t *testing.T) {
 	require.ErrorIs(t, q.SetGroupLimit("g", twill.GroupLimit{}), twill.ErrStopped)
 }
 
-// A random walk over groups: never more of a group run than may, no job is lost,
-// nothing that may start waits, and groups that have ended are forgotten.
+// A random walk over groups: never more of a group run than may, no job is
+// lost, nothing that may start waits, and groups that have ended are forgotten.
 func TestGroupsAtRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
@@ -289,8 +289,8 @@ func TestGroupsAndTheLine(t *testing.T) {
 	})
 }
 
-// A PutWait in line joins the job that takes its key before it: the key does not
-// run twice.
+// A PutWait in line joins the job that takes its key before it: the key does
+// not run twice.
 func TestPutWaitInLineJoinsItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &groupCalls{start: time.Now()}
@@ -352,8 +352,8 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 	})
 }
 
-// Ten thousand PutWaits with a delay do not make a put and its run slower: no step
-// walks the line.
+// Ten thousand PutWaits with a delay do not make a put and its run slower: no
+// step walks the line.
 func TestPutWaitsWithADelayAreNotWalked(t *testing.T) {
 	least := func(waiters int) time.Duration {
 		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: 1})

@@ -23,9 +23,9 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// optionsTypes are the exported types of options with numbers. Each function makes options,
-// has set change a field of them, and uses them; it returns an error if that
-// refused the options or did not work.
+// optionsTypes are the exported types of options with numbers. Each function
+// makes options, has set change a field of them, and uses them; it returns an
+// error if that refused the options or did not work.
 var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 	"QueueOptions": func(t *testing.T, set func(any)) error {
 		var opts twill.QueueOptions
@@ -190,8 +190,8 @@ type setting struct {
 	values []any
 }
 
-// settingsOf are the fields of a type of options, and of the structs in it, that
-// have extremes.
+// settingsOf are the fields of a type of options, and of the structs in it,
+// that have extremes.
 func settingsOf(typ reflect.Type, index []int) (settings []setting) {
 	for i := range typ.NumField() {
 		field, at := typ.Field(i), append(slices.Clone(index), i)

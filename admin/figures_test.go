@@ -99,9 +99,9 @@ func TestMillionPending(t *testing.T) {
 	t.Logf("%-28s %v, longest put meanwhile %v", "count by text", time.Since(began).Round(time.Millisecond), longest.Round(time.Microsecond))
 }
 
-// While ten browsers watch, a put allocates no more than without them, and takes
-// no lock but the queue's own: the page reads the queue once a second, however
-// many watch, and is called by nothing of the queue.
+// While ten browsers watch, a put allocates no more than without them, and
+// takes no lock but the queue's own: the page reads the queue once a second,
+// however many watch, and is called by nothing of the queue.
 func TestWatchersCostAPutNothing(t *testing.T) {
 	newQueue := func() *twill.ResizableDispatchQueue[int, int] {
 		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, nil }, nil)

@@ -12,8 +12,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// jobFilter selects jobs. The page, the API, the command line and actions on many
-// jobs use the same language: words separated by blanks, all of which must
+// jobFilter selects jobs. The page, the API, the command line and actions on
+// many jobs use the same language: words separated by blanks, all of which must
 // match.
 //
 //	all                     every job; it must be the only word

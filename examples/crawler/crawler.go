@@ -31,16 +31,16 @@ type crawler struct {
 	wanted func(host string) bool // whether to follow a link there
 	queue  *twill.ResizableDispatchQueue[page, int]
 
-	mu      sync.Mutex // guards the two below
-	known   map[string]bool
-	hosts   map[string]*twill.Semaphore
-	perHost int
+	mu    sync.Mutex // guards known
+	known map[string]bool
 }
 
 func newCrawler(client *http.Client, wanted func(host string) bool, width, perHost int) *crawler {
-	c := &crawler{client: client, wanted: wanted, known: make(map[string]bool), hosts: make(map[string]*twill.Semaphore), perHost: perHost}
+	c := &crawler{client: client, wanted: wanted, known: make(map[string]bool)}
 	c.queue = twill.NewResizableDispatchQueue(c.fetch, &twill.DispatchOptions{
-		Width: width,
+		Width:      width,
+		GroupLimit: twill.GroupLimit{Width: perHost}, // each host is a group
+		TakeTurns:  true,                             // of the hosts, among pages of one depth
 		Retry: &twill.RetryOptions{
 			Backoff:        twill.LimitBackoff(twill.FullJitter(twill.ExponentialBackoff(100*time.Millisecond, 2)), 5),
 			AttemptTimeout: 10 * time.Second,
@@ -64,21 +64,11 @@ func (c *crawler) add(address string, depth int) error {
 	if c.known[address] {
 		return nil
 	}
-	if _, err := c.queue.Put(page{address, depth}, depth); err != nil {
+	if _, err := c.queue.Put(page{address, depth}, depth, twill.JobOptions{Group: u.Host}); err != nil {
 		return err
 	}
 	c.known[address] = true
 	return nil
-}
-
-// host returns the semaphore of a host.
-func (c *crawler) host(name string) *twill.Semaphore {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.hosts[name] == nil {
-		c.hosts[name] = twill.NewSemaphore(c.perHost)
-	}
-	return c.hosts[name]
 }
 
 var link = regexp.MustCompile(`href="([^"]*)"`) // enough for these hosts; others need an HTML parser
@@ -91,11 +81,6 @@ func (c *crawler) fetch(ctx context.Context, p page) (int, error) {
 	if err != nil {
 		return 0, twill.Permanent(err)
 	}
-	release, err := c.host(req.URL.Host).AcquireWait(ctx)
-	if err != nil {
-		return 0, err
-	}
-	defer release()
 	resp, err := c.client.Do(req)
 	if err != nil {
 		return 0, err

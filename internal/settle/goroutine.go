@@ -4,8 +4,8 @@ import "runtime"
 
 // Goroutine is the number of the calling goroutine. It takes a microsecond or
 // more, and is for one question only, which nothing else answers: whether a
-// canceller settles its future itself, or another goroutine does while the
-// canceller runs. It is asked only if a node below the future goes on to wait
+// canceler settles its future itself, or another goroutine does while the
+// canceler runs. It is asked only if a node below the future goes on to wait
 // for something else.
 func Goroutine() (n uint64) {
 	var buf [64]byte

@@ -107,8 +107,8 @@ func (l *list) conclude(v int, fail *failure) *Future {
 }
 
 // answer notes that the cancel which goes through the members has caused the
-// list's outcome, if it has caused that of the member that decides, or of any if
-// all do.
+// list's outcome, if it has caused that of the member that decides, or of any
+// if all do.
 func (l *list) answer() {
 	for _, m := range l.members {
 		if l.asked != nil && (l.by == nil || l.by == m) && m.ask != nil && m.ask.answered {
