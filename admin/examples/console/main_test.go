@@ -27,7 +27,7 @@ func TestConsole(t *testing.T) {
 			res.Body.Close()
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, res.StatusCode)
-			if strings.Contains(string(body), "+49 151") {
+			if strings.Contains(string(body), "Your code is") {
 				break
 			}
 		}
