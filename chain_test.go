@@ -17,7 +17,7 @@ import (
 )
 
 // work is something that runs until it is canceled or ended by hand. It counts
-// how often it was reported to end.
+// how often it was asked to end.
 type work struct {
 	p     *twill.Promise[int]
 	begun bool
@@ -30,7 +30,7 @@ func newWork() *work {
 	return w
 }
 
-// requireEnded fails the test unless w was reported to end, once, or was not
+// requireEnded fails the test unless w was asked to end, once, or was not
 // begun.
 func (w *work) requireEnded(t *testing.T) {
 	t.Helper()
