@@ -8,12 +8,12 @@ import (
 )
 
 // RetryingCall is a function that is called again when it fails, and the rules
-// for that. Unlike [Retry], it blocks nobody: a call that pauses is a timer and
-// no goroutine. It mirrors RetryingCall of txretry.
+// for that. Unlike [Retry] it does not block: a call that pauses needs a timer
+// and no goroutine. It is the RetryingCall of txretry.
 //
-// Use [NewRetryingCall] or [NewRetryingCallFuture]; the zero value panics. A RetryingCall
-// keeps nothing of its calls: it may be started any number of times, by several
-// goroutines, and copied.
+// Use [NewRetryingCall] or [NewRetryingCallFuture]; the zero value panics. A
+// RetryingCall keeps nothing of its calls: it may be started any number of
+// times, by several goroutines, and copied.
 type RetryingCall[T any] struct {
 	fn     func(context.Context) (T, error) // one of these two
 	future func(context.Context) *Future[T]
@@ -21,7 +21,9 @@ type RetryingCall[T any] struct {
 }
 
 // NewRetryingCall returns a RetryingCall of a function that blocks: each attempt
-// is made by [Go], on a goroutine of its own. opts may be nil, and are copied.
+// is made by [Go], on a goroutine of its own. No attempt starts before the
+// previous one has returned, even if that has passed its AttemptTimeout. opts
+// may be nil, and are copied.
 func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *RetryOptions) *RetryingCall[T] {
 	if fn == nil {
 		panic("twill: NewRetryingCall with a nil function")
@@ -33,12 +35,14 @@ func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *Retry
 }
 
 // NewRetryingCallFuture is [NewRetryingCall] of a function that returns a
-// future; it should not block. It runs on the goroutine of Start for the first attempt
-// and later on that of the timer or, without a pause, on the one that settled
-// the attempt before.
+// future; it should not block. The first attempt runs on the goroutine of Start,
+// later ones on that of the timer or, without a pause, on the goroutine that
+// settled the previous attempt.
 //
-// Its context ends when the attempt is over, also when that succeeded. With an
-// AttemptTimeout the future is given up after that time, as by [Future.Timeout].
+// The function's context ends when the attempt is over, even if it succeeded.
+// With an AttemptTimeout the future is canceled after that time, as by
+// [Future.Timeout], and the call goes on: an attempt whose work does not heed
+// its cancel may overlap with the next one.
 func NewRetryingCallFuture[T any](fn func(ctx context.Context) *Future[T], opts *RetryOptions) *RetryingCall[T] {
 	if fn == nil {
 		panic("twill: NewRetryingCallFuture with a nil function")
@@ -49,15 +53,16 @@ func NewRetryingCallFuture[T any](fn func(ctx context.Context) *Future[T], opts 
 	return &RetryingCall[T]{future: fn, opts: *opts}
 }
 
-// Start begins a call and returns the future of its value. It fails with a
-// [*RetryError] when there is a reason to give up. If ctx has ended, the function is not
-// called.
+// Start begins a call and returns the future of its value. The future fails with
+// a [*RetryError] when there is a reason to stop. No attempt begins after ctx
+// has ended.
 //
-// A Cancel of the future ends the pause or the attempt underway, by the rules
-// of [Future.Cancel]: an attempt whose future others depend on goes on without
-// this call, and one whose canceller gives a value has succeeded. If ctx ends,
-// that ends the pause or, as a Cancel does, the attempt; one of a function that
-// blocks gets its context ended, and the call lasts until it returns.
+// A Cancel of the future ends the pause or the attempt underway, by the rules of
+// [Future.Cancel]: an attempt whose future others depend on goes on without this
+// call, and an attempt whose canceler returns a value has succeeded. The end of
+// ctx ends the pause or, as a Cancel does, the attempt. In an attempt of a
+// function that blocks it ends the context, and the call lasts until the
+// function returns.
 func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 	if ctx == nil {
 		panic("twill: Start with a nil context")
@@ -73,20 +78,20 @@ func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 	return &n.f
 }
 
-// retryNode is one call. It is used by the goroutine on which it goes on, which
-// is one at a time; only a cancel looks in from outside.
+// retryNode is one call. One goroutine at a time continues it; only a cancel may
+// look at its requests concurrently.
 type retryNode[T any] struct {
 	f       Future[T]
 	call    RetryingCall[T]
 	state   retryState
 	pauses  lookahead
-	attempt bool                    // what it waits for is an attempt, not a pause
+	attempt bool                    // whether it waits for an attempt, not for a pause
 	cancel  context.CancelCauseFunc // ends the context of that attempt; may be nil
 	stop    context.CancelFunc      // and its timer; may be nil
 	requests
 }
 
-// canceled is the reason if a cancel came by.
+// canceled returns the reason if the call was canceled.
 func (n *retryNode[T]) canceled() error {
 	if !n.f.core.Asked() {
 		return nil
@@ -97,8 +102,8 @@ func (n *retryNode[T]) canceled() error {
 	return ask.Err
 }
 
-// next takes what is over, nil at first, and returns what to wait for next,
-// or the reason to end the call.
+// next takes the attempt or the pause that has ended, nil at first, and returns
+// what to wait for next, or the reason to end the call.
 func (n *retryNode[T]) next(over *Future[T]) (*Future[T], error) {
 	if over == nil {
 		if reason := n.state.ended(); reason != nil {
@@ -161,7 +166,7 @@ func (n *retryNode[T]) try() *Future[T] {
 	return n.within(f)
 }
 
-// within is f, given up when the context of the call ends.
+// within returns f, canceled when the context of the call ends.
 func (n *retryNode[T]) within(f *Future[T]) *Future[T] {
 	if n.state.ctx.Done() == nil {
 		return f
@@ -169,7 +174,7 @@ func (n *retryNode[T]) within(f *Future[T]) *Future[T] {
 	return f.WithContext(n.state.ctx)
 }
 
-// release ends the context of the attempt, if there is one, that ended with err.
+// release ends the context, if there is one, of the attempt that ended with err.
 func (n *retryNode[T]) release(err error) {
 	if n.cancel == nil {
 		return
@@ -178,7 +183,7 @@ func (n *retryNode[T]) release(err error) {
 	if ask := n.canceled(); ask != nil {
 		cause = causeOf(ask)
 	} else if timeout, ok := err.(*TimeoutError); ok {
-		cause = timeout // the future's timer may go off before the context's
+		cause = timeout // the future's timer may fire before the context's
 	}
 	n.cancel(cause)
 	if n.stop != nil {
@@ -187,15 +192,15 @@ func (n *retryNode[T]) release(err error) {
 	n.cancel, n.stop = nil, nil
 }
 
-// retryWait is a call that waits for an attempt or for a pause: a node with a
-// link of its own for each, as a link is ever on one list only. A cancel of the
-// call goes on to what it waits for; while the call goes on it finds only the
-// one that is over, and leaves a mark there.
+// retryWait is a call that waits for one attempt or one pause: a node with a
+// link of its own for each, as a link is only ever on one list. A cancel of the
+// call is passed on to what it waits for. Between two waits the cancel is kept
+// in requests.
 type retryWait[T any] struct {
 	link   settle.Link
 	n      *retryNode[T]
 	src    *Future[T] // what it waits for; nil at the start
-	handed bool       // the call waits for something else, and others go on with it
+	handed bool       // the call waits for something else, and another goroutine continues it
 }
 
 // Source is what the call waits for.
@@ -204,8 +209,8 @@ func (w *retryWait[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &w.src.core, false
 }
 
-// Fire goes on when the attempt or the pause is over, or ends the call if a cancel took it
-// off an attempt that others depend on.
+// Fire continues the call when the attempt or the pause has ended, or ends it if
+// a cancel took it off an attempt that others depend on.
 func (w *retryWait[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	n := w.n
 	if left != nil {
@@ -220,16 +225,17 @@ func (w *retryWait[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 			return n.fail(reason)
 		}
 		if !src.core.Settled() {
-			if core, list, ok := w.hand(src); ok {
+			if core, list, ok := w.waitFor(src); ok {
 				return core, list
 			}
 		}
-		over = src // at once, and not by a call: the stack stays as it is
+		over = src // by a loop, which needs no stack
 	}
 }
 
-// hand has the call go on when src settles; not ok if it has settled by now.
-func (w *retryWait[T]) hand(src *Future[T]) (_ *settle.Core, _ *settle.Link, ok bool) {
+// waitFor makes the call continue when src settles; not ok if it has settled by
+// now.
+func (w *retryWait[T]) waitFor(src *Future[T]) (_ *settle.Core, _ *settle.Link, ok bool) {
 	n, c := w.n, &w.n.f.core
 	next := &retryWait[T]{n: n, src: src}
 	next.link.Do = next
@@ -239,7 +245,7 @@ func (w *retryWait[T]) hand(src *Future[T]) (_ *settle.Core, _ *settle.Link, ok 
 	if !src.core.AddPending(&next.link, 1) {
 		return nil, nil, false
 	}
-	// From here on others may go on with n.
+	// From here on another goroutine may continue n.
 	w.handed = true
 	if c.Depends(&src.core) && src.core.Remove(&next.link, 1) {
 		core, list := n.fail(ErrCycle)
@@ -249,8 +255,8 @@ func (w *retryWait[T]) hand(src *Future[T]) (_ *settle.Core, _ *settle.Link, ok 
 	return nil, nil, true
 }
 
-// Abort ends the call with what stopped it: a panic of one of its functions, or the exit of
-// the goroutine.
+// Abort ends the call with what stopped it: a panic of one of its functions, or
+// the exit of the goroutine.
 func (w *retryWait[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	if w.handed {
 		return nil, nil
@@ -261,7 +267,7 @@ func (w *retryWait[T]) Abort(err error) (*settle.Core, *settle.Link) {
 
 func (n *retryNode[T]) succeed(v T) (*settle.Core, *settle.Link) {
 	n.state.succeeded()
-	n.end()
+	n.clear()
 	w := n.f.core.Lock()
 	n.f.val, n.requests = v, requests{}
 	return &n.f.core, n.f.core.Publish(w, nil)
@@ -270,14 +276,14 @@ func (n *retryNode[T]) succeed(v T) (*settle.Core, *settle.Link) {
 func (n *retryNode[T]) fail(reason error) (*settle.Core, *settle.Link) {
 	fail := failureOf(n.state.ctx, n.state.gaveUp(reason))
 	_, fail.Canceled = reason.(*CanceledError)
-	n.end()
+	n.clear()
 	w := n.f.core.Lock()
 	n.requests = requests{}
 	return &n.f.core, n.f.core.Publish(w, fail)
 }
 
-// end lets go of what the call held.
-func (n *retryNode[T]) end() {
+// clear drops what the call held.
+func (n *retryNode[T]) clear() {
 	n.release(nil)
 	n.call, n.state, n.pauses = RetryingCall[T]{}, retryState{}, lookahead{}
 }
