@@ -16,8 +16,8 @@ import (
 // slice of pauses becomes a sequence with [slices.Values].
 //
 // What they yield is never negative: sums and products that would be too large
-// end at the largest duration. A negative duration among the settings counts
-// as 0.
+// end at the largest duration. A negative duration among the settings counts as
+// 0.
 
 // SimpleBackoff yields 0, then 10 milliseconds, doubled each time up to 2.56
 // seconds: ten pauses, 5.11 seconds in all. It is simpleBackoffIterator of
@@ -100,9 +100,9 @@ func LimitBackoff(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 	}
 }
 
-// CapBackoff yields the pauses of seq, each at most limit. Apply jitter last, as
-// in FullJitter(CapBackoff(seq, limit)): a cap after the jitter would collapse
-// all long pauses to the same value.
+// CapBackoff yields the pauses of seq, each at most limit. Apply jitter last,
+// as in FullJitter(CapBackoff(seq, limit)): a cap after the jitter would
+// collapse all long pauses to the same value.
 func CapBackoff(seq iter.Seq[time.Duration], limit time.Duration) iter.Seq[time.Duration] {
 	if seq == nil {
 		panic("twill: CapBackoff of a nil sequence")
@@ -150,9 +150,9 @@ func EqualJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 }
 
 // DecorrelatedJitter yields, without end, pauses that grow at random: each is
-// from first to three times the previous one, uniformly distributed, and at most
-// limit. The limit applies before the draw, so that the pauses are still spread
-// when they have reached it. With a first of 0 they are all 0.
+// from first to three times the previous one, uniformly distributed, and at
+// most limit. The limit applies before the draw, so that the pauses are still
+// spread when they have reached it. With a first of 0 they are all 0.
 func DecorrelatedJitter(first, limit time.Duration) iter.Seq[time.Duration] {
 	limit = max(limit, 0)
 	first = min(max(first, 0), limit)
@@ -192,7 +192,7 @@ func between(low, high time.Duration) time.Duration {
 // The zero value is NewBudget(100, 0.1). A Budget must not be copied after
 // first use. It may be used by several goroutines.
 type Budget struct {
-	tokens, ratio int64        // in millionths, 0 for those of the zero value; constant
+	tokens, ratio int64        // in millionths; 0 in the zero value
 	missing       atomic.Int64 // from 0 to tokens, in millionths
 }
 

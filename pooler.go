@@ -15,15 +15,16 @@ import (
 )
 
 // ErrReentrant is the failure of a call of a [Pooler], or of a
-// [Dict.GetOrCompute], that would wait for a call from within which it was made.
+// [Dict.GetOrCompute], that would wait for a call from within which it was
+// made.
 var ErrReentrant = errors.New("twill: reentrant call")
 
 // Pooler merges calls: it calls a function once for all callers that ask for
 // the same key at the same time. Unlike golang.org/x/sync/singleflight it gives
 // each caller a future of its own, cancels a call when its last caller leaves,
 // and turns a panic into an error. Unlike a cache it keeps no results: a call
-// made when the previous one has ended goes through. It is the DeferredPooler of
-// Twisted's mailing list.
+// made when the previous one has ended goes through. It is the DeferredPooler
+// of Twisted's mailing list.
 //
 // Use [NewPooler] or one of its variants; the zero value panics. A Pooler must
 // not be copied. Its methods may be called by several goroutines. A result is
@@ -31,18 +32,18 @@ var ErrReentrant = errors.New("twill: reentrant call")
 //
 // # Calls
 //
-// Calls with equal keys share the one that is underway. The function's context
-// carries the values of the first caller's context but not its deadline or
-// cancellation. It ends when the last caller has left, by a Cancel of its future
-// or because its own context ended, and when the function has returned. A caller
-// that leaves does not affect the others.
+// Calls with equal keys share the call underway. The function's context carries
+// the values of the first caller's context but not its deadline or
+// cancellation. It ends when the last caller has left, by a Cancel of its
+// future or because its own context ended, and when the function has returned.
+// A caller that leaves does not affect the others.
 //
 // A new caller does not join a call that was canceled, or whose function has
 // returned. The function never runs twice at a time for one key: a call made
 // after all callers have left starts when the canceled one has returned, unless
 // [Pooler.Forget] was called. It does not start if the contexts of all its
-// callers have ended by then. A key is free before its results are delivered, in
-// the order in which the callers came: a handler that calls again gets a new
+// callers have ended by then. A key is free before its results are delivered,
+// in the order in which the callers came: a handler that calls again gets a new
 // call.
 //
 // If the function panics or ends its goroutine, all callers get a [*PanicError]
@@ -97,8 +98,8 @@ func NewPooler[K comparable, V any](fn func(ctx context.Context, key K) (V, erro
 }
 
 // NewPoolerFunc returns a pooler of fn for arguments that are not map keys.
-// Calls are equal if keyOf returns equal keys; fn gets the argument of the first
-// of them. keyOf runs on the goroutine of the caller, under no lock.
+// Calls are equal if keyOf returns equal keys; fn gets the argument of the
+// first of them. keyOf runs on the goroutine of the caller, under no lock.
 func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx context.Context, arg A) (V, error), opts ...PoolerOptions[V]) *Pooler[A, V] {
 	if keyOf == nil || fn == nil {
 		panic("twill: NewPoolerFunc with a nil function")
@@ -109,8 +110,8 @@ func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx cont
 // NewPoolerFuture returns a pooler of a function that returns a future. fn runs
 // on the goroutine of the first caller, before Call returns, and should not
 // block. The call is underway until the future settles, on whose goroutine the
-// callers' handlers run. When the last caller leaves, that future is canceled by
-// the rules of [Future.Cancel].
+// callers' handlers run. When the last caller leaves, that future is canceled
+// by the rules of [Future.Cancel].
 func NewPoolerFuture[K comparable, V any](fn func(ctx context.Context, key K) *Future[V], opts ...PoolerOptions[V]) *Pooler[K, V] {
 	if fn == nil {
 		panic("twill: NewPoolerFuture with a nil function")
@@ -140,11 +141,12 @@ func (p *Pooler[A, V]) Call(ctx context.Context, arg A) *Future[V] {
 	return p.table().call(ctx, arg)
 }
 
-// Do is Call that waits for the result: it returns what Call(ctx, arg).Await(ctx)
-// returns. If ctx cannot end, as its Done is nil, and no call is underway that
-// it could join, the function of NewPooler and NewPoolerFunc runs on the
-// goroutine of Do, and so do the handlers of callers that join. Such a caller
-// cannot leave; if the function ends the goroutine, it ends that of Do.
+// Do is Call that waits for the result: it returns what Call(ctx,
+// arg).Await(ctx) returns. If ctx cannot end, as its Done is nil, and no call
+// is underway that it could join, the function of NewPooler and NewPoolerFunc
+// runs on the goroutine of Do, and so do the handlers of callers that join.
+// Such a caller cannot leave; if the function ends the goroutine, it ends that
+// of Do.
 func (p *Pooler[A, V]) Do(ctx context.Context, arg A) (V, error) {
 	if ctx == nil {
 		panic("twill: Do with a nil context")
@@ -208,11 +210,11 @@ type poolerTable[A any, K comparable, V any] struct {
 	discard func(V)
 
 	// mu guards the fields below, and the fields of calls and callers that say
-	// so. Functions are called, contexts looked at and ended, and futures settled
-	// without it.
+	// so. Functions are called, contexts looked at and ended, and futures
+	// settled without it.
 	mu      sched.Mutex
-	joined  keymap.Map[K, *poolerCall[A, K, V]] // for each key, the call to join or to wait for
-	running list.List[*poolerCall[A, K, V]]     // those in joined, and those that were forgotten
+	joined  keymap.Map[K, *poolerCall[A, K, V]] // to join or to wait for
+	running list.List[*poolerCall[A, K, V]]     // and those forgotten
 	idle    list.List[*waiter[struct{}]]
 	calls   uint64
 	merged  uint64
@@ -223,26 +225,26 @@ type poolerTable[A any, K comparable, V any] struct {
 type poolerCall[A any, K comparable, V any] struct {
 	lazyctx.Context
 	list.Links[*poolerCall[A, K, V]]
-	node waitgraph.Node // Returned: the function has returned, so that no caller joins
+	node waitgraph.Node // Returned: no caller joins
 	arg  A
 	key  K
 
 	table atomic.Pointer[poolerTable[A, K, V]] // nil once the call is finished
 
-	// The table's lock guards these, and callers until the call is finished. Then
-	// callers belong to the goroutine that delivers.
+	// The table's lock guards these, and callers until the call is finished.
+	// Then callers belong to the goroutine that delivers.
 	callers   poolerCallers[A, K, V]
-	inDo      bool                 // it runs on the goroutine of a caller, which cannot leave
+	inDo      bool                 // a caller runs it, which cannot leave
 	begun     bool                 // it does not wait in line for another call
 	abandoned bool                 // it was canceled, as all callers left
-	expired   bool                 // the last of them because its context had ended
+	expired   bool                 // the last one as its context ended
 	finished  bool                 // it was taken out of the table
 	taken     bool                 // a caller has taken the result
-	next      *poolerCall[A, K, V] // starts when this one, abandoned, has returned; has callers
+	next      *poolerCall[A, K, V] // starts when this one has returned
 	before    *poolerCall[A, K, V] // the one whose next this is
 	source    *settle.Core         // that of the future that start returned
 	inner     *Future[struct{}]    // depends on that future
-	cause     *error               // why it was abandoned, if inner did not exist yet
+	cause     *error               // of the end, if inner did not exist
 }
 
 // Value lets a call find the calls from within which it is made.
@@ -277,8 +279,8 @@ func (c *poolerCall[A, K, V]) overLocked() bool {
 type poolerCaller[A any, K comparable, V any] struct {
 	root[V]
 	next, prev *poolerCaller[A, K, V] // guarded like the list of callers
-	more       *callerMore            // guarded like the list of callers; nil for most
-	call       *poolerCall[A, K, V]   // nil once the future has settled; guarded by its lock
+	more       *callerMore            // guarded like the list; nil for most
+	call       *poolerCall[A, K, V]   // guarded by the lock of f
 }
 
 // callerMore is what a caller has whose context can end, or which calls from
@@ -380,8 +382,8 @@ func (t *poolerTable[A, K, V]) do(ctx context.Context, arg A) (V, error) {
 	return zero, fail.Err
 }
 
-// beginInDo begins a call for a caller that runs it, unless there is one to join
-// or to wait for.
+// beginInDo begins a call for a caller that runs it, unless there is one to
+// join or to wait for.
 func (t *poolerTable[A, K, V]) beginInDo(ctx context.Context, arg A, key K, in *waitgraph.Node) *poolerCall[A, K, V] {
 	t.mu.Lock()
 	defer t.mu.Unlock() // even if the key cannot be compared
@@ -633,8 +635,8 @@ func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err er
 }
 
 // removeCall takes a call out of the table whose function has returned. It
-// returns the call that has waited in line for it, already begun, and the futures
-// of Empty to settle.
+// returns the call that has waited in line for it, already begun, and the
+// futures of Empty to settle.
 func (t *poolerTable[A, K, V]) removeCall(call *poolerCall[A, K, V]) (next *poolerCall[A, K, V], idle []*waiter[struct{}]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

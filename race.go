@@ -52,19 +52,20 @@ type RaceOptions[T any] struct {
 	// all at once.
 	Stagger time.Duration
 
-	// Percentile, if it is not 0, sets the delay to that percentile, above 0 and
-	// up to 100, of the last 100 times that functions took, as soon as there are
-	// 10. Until then the delay is Stagger, which must not be 0. A function counts
-	// that has succeeded, even if too late, with the time it took, and one that
-	// was canceled because a later one had won, with the time it had until then.
+	// Percentile, if it is not 0, sets the delay to that percentile, above 0
+	// and up to 100, of the last 100 times that functions took, as soon as
+	// there are 10. Until then the delay is Stagger, which must not be 0. A
+	// function counts that has succeeded, even if too late, with the time it
+	// took, and one that was canceled because a later one had won, with the
+	// time it had until then.
 	Percentile float64
 
 	// Budget, if it is not nil, must allow each function that starts after the
 	// first, because of the delay or because another one has failed. If it does
-	// not allow one, it is asked again when the next function fails. If all that
-	// were started have failed by then, the race has failed, with [ErrNoBudget]
-	// for those that were not started. A race with a Stagger of 0 does not take
-	// tokens.
+	// not allow one, it is asked again when the next function fails. If all
+	// that were started have failed by then, the race has failed, with
+	// [ErrNoBudget] for those that were not started. A race with a Stagger of 0
+	// does not take tokens.
 	Budget *Budget
 
 	// Discard, if it is not nil, is called with each result that arrived too
@@ -100,7 +101,7 @@ func (r *Race[A, T]) Register(fn func(ctx context.Context, arg A) (T, error)) {
 		panic("twill: Register with a nil function")
 	}
 	r.mu.Lock()
-	r.fns = append(slices.Clip(r.fns), fn) // races that run keep the slice they have
+	r.fns = append(slices.Clip(r.fns), fn) // races that run keep their slice
 	r.mu.Unlock()
 }
 
@@ -135,8 +136,8 @@ func (r *Race[A, T]) Execute(ctx context.Context, arg A) *Future[T] {
 }
 
 // ExecuteHeld is Execute for results that need the context of the function that
-// returned them. The winner's context lives until [HeldResult.Release] is called
-// or ctx ends.
+// returned them. The winner's context lives until [HeldResult.Release] is
+// called or ctx ends.
 func (r *Race[A, T]) ExecuteHeld(ctx context.Context, arg A) *Future[HeldResult[T]] {
 	if ctx == nil {
 		panic("twill: ExecuteHeld with a nil context")
@@ -242,7 +243,7 @@ func (c *raceRun[A, T, R]) begin() {
 		stop = context.AfterFunc(c.ctx, func() { c.checkContext() })
 	}
 	c.mu.Lock()
-	if c.over { // ctx has ended meanwhile
+	if c.over { // ctx has just ended
 		c.mu.Unlock()
 		return
 	}
@@ -362,8 +363,8 @@ func (c *raceRun[A, T, R]) checkContext() bool {
 	return true
 }
 
-// decide reports whether the caller decides the race, and records its winner, or
-// noWinner.
+// decide reports whether the caller decides the race, and records its winner,
+// or noWinner.
 func (c *raceRun[A, T, R]) decide(winner int) bool {
 	c.mu.Lock()
 	if c.over {
@@ -396,8 +397,8 @@ func (c *raceRun[A, T, R]) release(cause error, winner int) {
 
 const noWinner = -1
 
-// win settles the future with v, unless the race is over, and reports whether it
-// did.
+// win settles the future with v, unless the race is over, and reports whether
+// it did.
 func (c *raceRun[A, T, R]) win(i int, v T) bool {
 	if !c.decide(i) {
 		return false

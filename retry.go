@@ -79,15 +79,16 @@ type RetryOptions struct {
 	// the call, nor if the context has ended.
 	NewTester func() func(err error) error
 
-	// MaxElapsed is the time since the start of the call within which an attempt
-	// may begin. A pause that would end later is not made, and an attempt that
-	// cannot begin in time, as the job's queue was paused or the timer was late,
-	// is not made either. MaxElapsed does not end an attempt. 0 or less is no
-	// limit. A deadline of the context limits the pauses in the same way.
+	// MaxElapsed is the time since the start of the call within which an
+	// attempt may begin. A pause that would end later is not made, and an
+	// attempt that cannot begin in time, as the job's queue was paused or the
+	// timer was late, is not made either. MaxElapsed does not end an attempt. 0
+	// or less is no limit. A deadline of the context limits the pauses in the
+	// same way.
 	MaxElapsed time.Duration
 
-	// AttemptTimeout limits each attempt: its context ends after that time, with
-	// a [*TimeoutError] as the cause. 0 or less is no limit.
+	// AttemptTimeout limits each attempt: its context ends after that time,
+	// with a [*TimeoutError] as the cause. 0 or less is no limit.
 	AttemptTimeout time.Duration
 
 	// MaxRetryAfter is the longest pause that a [RetryAfterError] can ask for.
@@ -157,9 +158,9 @@ func unmarked(err error) error {
 }
 
 // RetryAfterError is the error of an attempt together with the time after which
-// the server asked for the next attempt. [Retry] and [RetryingCall] find it even
-// where it is wrapped, and pause for that time if it is longer than their own
-// pause, up to MaxRetryAfter.
+// the server asked for the next attempt. [Retry] and [RetryingCall] find it
+// even where it is wrapped, and pause for that time if it is longer than their
+// own pause, up to MaxRetryAfter.
 type RetryAfterError struct {
 	After time.Duration // 0 or less asks for nothing
 	Err   error
@@ -190,9 +191,9 @@ func RetryAfter(after time.Duration, err error) error {
 
 // RetryAfterHeader is [RetryAfter] with the time in the Retry-After field of an
 // HTTP response; header is a [net/http.Header]. It understands seconds and the
-// three date formats of HTTP, and compares dates with the clock of this machine.
-// If the field is missing, malformed or names a time in the past, err is
-// returned as it is.
+// three date formats of HTTP, and compares dates with the clock of this
+// machine. If the field is missing, malformed or names a time in the past, err
+// is returned as it is.
 func RetryAfterHeader(header map[string][]string, err error) error {
 	if fields := header["Retry-After"]; len(fields) > 0 && err != nil {
 		if after := parseRetryAfter(fields[0]); after > 0 {
@@ -243,8 +244,8 @@ type RetryError struct {
 
 	// Elapsed is the time since the call began, attempts and pauses together.
 	// Retry reads the clock before the first attempt only if it has a
-	// MaxElapsed or a hook, as that would cost more than the rest of a call that
-	// succeeds. Otherwise Elapsed does not include the first attempt.
+	// MaxElapsed or a hook, as that would cost more than the rest of a call
+	// that succeeds. Otherwise Elapsed does not include the first attempt.
 	Elapsed time.Duration
 
 	// Errs are the errors of the attempts in their order, without the mark of
@@ -429,7 +430,7 @@ func retry[T any](ctx context.Context, fn func(context.Context) (T, error), opts
 type retryState struct {
 	ctx      context.Context // of the call
 	opts     *RetryOptions
-	canceled func() error      // the reason if the call was canceled; nil for Retry
+	canceled func() error      // why the call was canceled; nil for Retry
 	tester   func(error) error // made by NewTester
 	start    time.Time
 	deadline time.Time     // of ctx
@@ -441,7 +442,7 @@ type retryState struct {
 	hints    hints         // found in that error
 	errs     []error       // of all, at most maxRetryErrs
 	few      [4]error      // where errs is at first
-	token    bool          // taken for a retry that is not made yet, or is underway
+	token    bool          // taken for the next retry, or the one underway
 	over     bool          // succeeded or gaveUp was called
 }
 
@@ -493,7 +494,8 @@ func (r *retryState) record(err error) {
 // place, the others take turns behind it.
 func (r *retryState) indexOf(n int) int { return 1 + (n-2)%(maxRetryErrs-1) }
 
-// test returns the error to stop with, if err is permanent or the tester says so.
+// test returns the error to stop with, if err is permanent or the tester says
+// so.
 func (r *retryState) test(err error) (stop error) {
 	if r.hints.permanent {
 		return err
@@ -626,13 +628,13 @@ func (r *retryState) report(reason error) *RetryError {
 
 // hints are what an error says about another attempt, anywhere in its tree.
 type hints struct {
-	fatal     bool          // a fault of the program, which another attempt cannot help
+	fatal     bool          // a fault of the program
 	permanent bool          // marked by Permanent
 	after     time.Duration // the first time that a RetryAfterError asks for
 }
 
-// find adds the hints in err. One walk finds all of them, because it is made for
-// every failed attempt.
+// find adds the hints in err. One walk finds all of them, because it is made
+// for every failed attempt.
 func (h *hints) find(err error) {
 	for err != nil {
 		switch e := err.(type) {

@@ -20,10 +20,10 @@ type RetryingCall[T any] struct {
 	opts   RetryOptions
 }
 
-// NewRetryingCall returns a RetryingCall of a function that blocks: each attempt
-// is made by [Go], on a goroutine of its own. No attempt starts before the
-// previous one has returned, even if that has passed its AttemptTimeout. opts
-// may be nil, and are copied.
+// NewRetryingCall returns a RetryingCall of a function that blocks: each
+// attempt is made by [Go], on a goroutine of its own. No attempt starts before
+// the previous one has returned, even if that has passed its AttemptTimeout.
+// opts may be nil, and are copied.
 func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *RetryOptions) *RetryingCall[T] {
 	if fn == nil {
 		panic("twill: NewRetryingCall with a nil function")
@@ -35,9 +35,9 @@ func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *Retry
 }
 
 // NewRetryingCallFuture is [NewRetryingCall] of a function that returns a
-// future; it should not block. The first attempt runs on the goroutine of Start,
-// later ones on that of the timer or, without a pause, on the goroutine that
-// settled the previous attempt.
+// future; it should not block. The first attempt runs on the goroutine of
+// Start, later ones on that of the timer or, without a pause, on the goroutine
+// that settled the previous attempt.
 //
 // The function's context ends when the attempt is over, even if it succeeded.
 // With an AttemptTimeout the future is canceled after that time, as by
@@ -53,15 +53,15 @@ func NewRetryingCallFuture[T any](fn func(ctx context.Context) *Future[T], opts 
 	return &RetryingCall[T]{future: fn, opts: *opts}
 }
 
-// Start begins a call and returns the future of its value. The future fails with
-// a [*RetryError] when there is a reason to stop. No attempt begins after ctx
-// has ended.
+// Start begins a call and returns the future of its value. The future fails
+// with a [*RetryError] when there is a reason to stop. No attempt begins after
+// ctx has ended.
 //
-// A Cancel of the future ends the pause or the attempt underway, by the rules of
-// [Future.Cancel]: an attempt whose future others depend on goes on without this
-// call, and an attempt whose canceler returns a value has succeeded. The end of
-// ctx ends the pause or, as a Cancel does, the attempt. In an attempt of a
-// function that blocks it ends the context, and the call lasts until the
+// A Cancel of the future ends the pause or the attempt underway, by the rules
+// of [Future.Cancel]: an attempt whose future others depend on goes on without
+// this call, and an attempt whose canceler returns a value has succeeded. The
+// end of ctx ends the pause or, as a Cancel does, the attempt. In an attempt of
+// a function that blocks it ends the context, and the call lasts until the
 // function returns.
 func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 	if ctx == nil {
@@ -78,15 +78,15 @@ func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 	return &n.f
 }
 
-// retryNode is one call. One goroutine at a time continues it; only a cancel may
-// look at its requests concurrently.
+// retryNode is one call. One goroutine at a time continues it; only a cancel
+// may look at its requests concurrently.
 type retryNode[T any] struct {
 	f       Future[T]
 	call    RetryingCall[T]
 	state   retryState
 	pauses  lookahead
-	attempt bool                    // whether it waits for an attempt, not for a pause
-	cancel  context.CancelCauseFunc // ends the context of that attempt; may be nil
+	attempt bool                    // it waits for an attempt, not for a pause
+	cancel  context.CancelCauseFunc // ends the attempt's context; may be nil
 	stop    context.CancelFunc      // and its timer; may be nil
 	requests
 }
@@ -174,7 +174,8 @@ func (n *retryNode[T]) within(f *Future[T]) *Future[T] {
 	return f.WithContext(n.state.ctx)
 }
 
-// release ends the context, if there is one, of the attempt that ended with err.
+// release ends the context, if there is one, of the attempt that ended with
+// err.
 func (n *retryNode[T]) release(err error) {
 	if n.cancel == nil {
 		return
@@ -200,7 +201,7 @@ type retryWait[T any] struct {
 	link   settle.Link
 	n      *retryNode[T]
 	src    *Future[T] // what it waits for; nil at the start
-	handed bool       // the call waits for something else, and another goroutine continues it
+	handed bool       // another wait has taken over
 }
 
 // Source is what the call waits for.
@@ -209,8 +210,8 @@ func (w *retryWait[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &w.src.core, false
 }
 
-// Fire continues the call when the attempt or the pause has ended, or ends it if
-// a cancel took it off an attempt that others depend on.
+// Fire continues the call when the attempt or the pause has ended, or ends it
+// if a cancel took it off an attempt that others depend on.
 func (w *retryWait[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	n := w.n
 	if left != nil {
