@@ -72,6 +72,30 @@ func (f *Future[T]) Tap(fn func(T, error)) *Future[T] {
 	})
 }
 
+// OnSettled calls fn with the result of f when f settles, at once if it has.
+// Like [context.AfterFunc] it returns a function that ends the watch and reports
+// whether it did: false if fn was called, is about to be called, or the watch was
+// ended before.
+//
+// fn runs like every handler, on the goroutine that settles f, and should not
+// block. But it only watches: it makes no new future, keeps no cancel from f, and
+// does not handle a failure. A panic of fn is given to [OnUnhandled].
+func (f *Future[T]) OnSettled(fn func(T, error)) (stop func() bool) {
+	return watch(f, fn).stop
+}
+
+func watch[T any](f *Future[T], fn func(T, error)) *watchNode[T] {
+	if fn == nil {
+		panic("twill: OnSettled with a nil function")
+	}
+	w := &watchNode[T]{src: f, fn: fn}
+	w.link.Do = w
+	if !f.core.Add(&w.link, 0) {
+		settle.Run(w, nil)
+	}
+	return w
+}
+
 // ThenFuture is [Then] for a handler that returns a future: the new future
 // settles as that one does. A cancel of the new future goes to f while f is pending, and to
 // the inner one afterwards. It mirrors a callback that returns a Deferred.
@@ -382,6 +406,35 @@ func (n *catchNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	}
 	return n.conclude(n.src.val, nil)
 }
+
+type watchNode[T any] struct {
+	link settle.Link
+	src  *Future[T]
+	fn   func(T, error)
+}
+
+func (w *watchNode[T]) stop() bool { return w.src.core.Remove(&w.link, 0) }
+
+// Fire calls the function.
+func (w *watchNode[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
+	var err error
+	if fail := w.src.core.Failure(); fail != nil {
+		err = fail.Err
+	}
+	w.fn(w.src.val, err)
+	return nil, nil
+}
+
+// Abort reports a panic of the function, as no future can tell of it.
+func (w *watchNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
+	if err != ErrGoexit {
+		report(err)
+	}
+	return nil, nil
+}
+
+// Source is nil: nothing is canceled by way of a watch.
+func (w *watchNode[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // adoptNode listens to src first, and after that to the future that the handler
 // returned: with a link of its own, because a cancel that takes the node off src

@@ -422,3 +422,57 @@ func TestNoTimeoutIsLostInARace(t *testing.T) {
 		}
 	})
 }
+
+func TestOnSettled(t *testing.T) {
+	t.Run("sees the result, once, and in its turn", func(t *testing.T) {
+		var order []string
+		p := twill.NewPromise[int]()
+		p.Future().Tap(func(int, error) { order = append(order, "tap") })
+		stop := p.Future().OnSettled(func(v int, err error) { order = append(order, fmt.Sprint(v, err)) })
+		require.Equal(t, 1, kit.Users(p.Future()), "a watch is no dependent")
+		p.Resolve(1)
+		require.False(t, stop())
+		p.Future().OnSettled(func(v int, err error) { order = append(order, fmt.Sprint(v, err)) })
+		require.Equal(t, []string{"tap", "1 <nil>", "1 <nil>"}, order)
+	})
+	t.Run("stops", func(t *testing.T) {
+		p := twill.NewPromise[int]()
+		stop := p.Future().OnSettled(func(int, error) { t.Error("called") })
+		require.True(t, stop())
+		require.False(t, stop())
+		require.Zero(t, kit.Listeners(p.Future()))
+		p.Resolve(1)
+	})
+	t.Run("handles nothing", func(t *testing.T) {
+		r := kit.CollectReports(t)
+		kit.Drop(func() { twill.Rejected[int](kit.ErrBoom).OnSettled(func(int, error) {}) })
+		r.Await(t, kit.ErrBoom)
+		p := twill.NewPromise[int]()
+		q := twill.Then(p.Future(), kit.Same[int])
+		p.Future().OnSettled(func(int, error) {})
+		q.Cancel(nil)
+		kit.RequireFailure(t, twill.ErrCanceled, p.Future())
+	})
+	t.Run("reports a panic", func(t *testing.T) {
+		r := kit.CollectReports(t)
+		p := twill.NewPromise[int]()
+		p.Future().OnSettled(func(int, error) { panic(kit.ErrFirst) })
+		after := twill.Then(p.Future(), kit.Same[int])
+		p.Resolve(1)
+		kit.RequireValue(t, 1, after)
+		r.Await(t, kit.ErrFirst)
+	})
+	t.Run("costs little", func(t *testing.T) {
+		if kit.RaceEnabled {
+			t.Skip("the race detector allocates")
+		}
+		fn := func(int, error) {}
+		base := testing.AllocsPerRun(100, func() { new(twill.Promise[int]).Resolve(1) })
+		got := testing.AllocsPerRun(100, func() {
+			p := twill.NewPromise[int]()
+			p.Future().OnSettled(fn)
+			p.Resolve(1)
+		})
+		require.LessOrEqual(t, got, base+2, "the watch, and its stop")
+	})
+}

@@ -152,6 +152,17 @@ func ExampleFuture_Shield() {
 	// still written <nil>
 }
 
+// A metric watches the result, and leaves a failure to those who handle it.
+func ExampleFuture_OnSettled() {
+	p := twill.NewPromise[int]()
+	stop := p.Future().OnSettled(func(n int, err error) { fmt.Println("rows:", n, err) })
+	p.Resolve(3)
+	fmt.Println(stop())
+	// Output:
+	// rows: 3 <nil>
+	// false
+}
+
 func ExampleFuture_Via() {
 	events := make(chan func(), 1) // an event loop
 	loop := func(f func()) { events <- f }
