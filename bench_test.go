@@ -57,7 +57,7 @@ func BenchmarkPoolerJoin(b *testing.B) {
 	const joiners = 1000
 	ended, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	for name, ctx := range map[string]context.Context{"background": context.Background(), "cancellable": ended} {
+	for name, ctx := range map[string]context.Context{"background": context.Background(), "cancelable": ended} {
 		b.Run(name+"/"+strconv.Itoa(joiners), func(b *testing.B) {
 			var promise *twill.Promise[int]
 			p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {

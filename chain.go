@@ -142,13 +142,13 @@ func (f *Future[T]) CatchFuture(fn func(error) *Future[T]) *Future[T] {
 // fails with a [*TimeoutError] otherwise. It mirrors addTimeout.
 //
 // After d, f is canceled as by [Future.Cancel]. The outcome of that cancel is
-// passed on if it is a value, because a canceller or a handler between has
+// passed on if it is a value, because a canceler or a handler between has
 // answered with one. If the new future is pending when the cancel has returned -
 // a handler still runs, or has recovered by starting something new - it takes
 // the result of f if f has settled, and otherwise detaches from f and fails at
 // once. If nothing else depends on f, what f waits for by then is canceled, too;
 // work that has to finish is kept from that by a [Future.Shield]. So the new
-// future ends after d, plus the time for which the cancellers and handlers run
+// future ends after d, plus the time for which the cancelers and handlers run
 // that this cancel calls.
 //
 // A value that comes later is dropped. Bound the acquisition of what has to be
@@ -536,7 +536,7 @@ func (n *adoptNode[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link
 }
 
 // Abort makes what stopped the handler the failure of its future. If the
-// goroutine exits after the handler returned, in a canceller that adopt had to
+// goroutine exits after the handler returned, in a canceler that adopt had to
 // run, that is not n's concern.
 func (n *adoptNode[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
 	if n.second.Do != nil {
@@ -637,7 +637,7 @@ func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	}
 	if fail != nil && request != nil && isCancel(fail.Err) {
 		if fail.Incident {
-			report(fail.Err) // a timeout does not tell that a canceller panicked
+			report(fail.Err) // a timeout does not tell that a canceler panicked
 		}
 		fail = n.timedOut(fail, request)
 	}

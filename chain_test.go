@@ -139,7 +139,7 @@ func TestACancelDuringAHandlerAboveIsNotForgotten(t *testing.T) {
 
 // The function that a canceler stops settles the root itself, with a value,
 // while the canceler waits for that.
-func TestARootThatSettlesWhileItsCancellerRuns(t *testing.T) {
+func TestARootThatSettlesWhileItsCancelerRuns(t *testing.T) {
 	for end, bound := range ends {
 		for kind, adopt := range adopters {
 			t.Run(end+"/"+kind, func(t *testing.T) {
@@ -170,7 +170,7 @@ func TestARootThatSettlesWhileItsCancellerRuns(t *testing.T) {
 // A value by which a canceler answers a cancel is an outcome of that cancel:
 // what a handler starts with it is not canceled, unless a bound leaves it
 // alone.
-func TestWhatACancellerAnswersIsNotCanceled(t *testing.T) {
+func TestWhatACancelerAnswersIsNotCanceled(t *testing.T) {
 	for end, bound := range ends {
 		t.Run(end, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
 
 // A canceler that takes its time holds up the bound that started it, and no
 // other one.
-func TestASecondBoundDoesNotWaitForACanceller(t *testing.T) {
+func TestASecondBoundDoesNotWaitForACanceler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(error) {

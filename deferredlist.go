@@ -536,7 +536,7 @@ type gather[T, R any] struct {
 
 	onValue bool // the first value decides
 	onError bool // the first error decides
-	leaves  bool // losers are left, and so perhaps cancelled
+	leaves  bool // losers are left, and so perhaps canceled
 	takes   bool // members' errors are taken
 	ends    bool // a cancel that no member answers to fails f
 
@@ -756,13 +756,13 @@ func (m *member[T, R]) part() {
 	}
 }
 
-// notNeeded is how the losers of a list are cancelled: one record for all of
+// notNeeded is how the losers of a list are canceled: one record for all of
 // them, since it is never to be reported.
 var notNeeded = settle.NewCancel(&CanceledError{Cause: ErrNotNeeded})
 
 func init() { notNeeded.Take() }
 
-// Abort is called if the goroutine exits in a canceller of a member that was
+// Abort is called if the goroutine exits in a canceler of a member that was
 // left.
 func (m *member[T, R]) Abort(error) (*settle.Core, *settle.Link) { return m.g.conclude() }
 

@@ -39,7 +39,7 @@ func TestDeferredListFireOnOneCallback(t *testing.T) {
 	kit.RequirePending(t, &l.Future)
 	ps[2].Resolve(30)
 	kit.AwaitValue(t, &l.Future, twill.ListResult[int]{Index: 2, Value: 30})
-	kit.RequirePending(t, fs[1]) // it is not cancelled
+	kit.RequirePending(t, fs[1]) // it is not canceled
 	require.Zero(t, kit.Listeners(fs[1]))
 
 	ps, fs = kit.Promises(2)
@@ -200,7 +200,7 @@ func TestAnyWhenAllFail(t *testing.T) {
 	require.EqualError(t, err, "twill: all 2 futures failed, the first with: first failure")
 }
 
-// The losers are cancelled before the winner's value is seen, in their order.
+// The losers are canceled before the winner's value is seen, in their order.
 func TestAnyCancelsLosersFirst(t *testing.T) {
 	ps, fs := kit.Promises(3)
 	var order []string
@@ -213,7 +213,7 @@ func TestAnyCancelsLosersFirst(t *testing.T) {
 }
 
 // Bug of the original: then the race never settled.
-func TestAnyWithAPanickingCanceller(t *testing.T) {
+func TestAnyWithAPanickingCanceler(t *testing.T) {
 	ps, fs := kit.Promises(2)
 	ps[0].OnCancel(func(error) { panic("stone") })
 	one := twill.Any(fs...)
@@ -540,7 +540,7 @@ func TestListMisuse(t *testing.T) {
 }
 
 // Members that settle on other goroutines while the list is made and while it
-// is cancelled.
+// is canceled.
 func TestListsFromManyGoroutines(t *testing.T) {
 	for round := range 300 {
 		ps, fs := kit.Promises(8)

@@ -486,7 +486,7 @@ func TestDictDeleteLeavesThoseWhoWait(t *testing.T) {
 }
 
 // Bug of the original: a get that was given up stayed until the key was set.
-func TestDictCancelledGetLeavesNoTrace(t *testing.T) {
+func TestDictCanceledGetLeavesNoTrace(t *testing.T) {
 	var d twill.Dict[string, int]
 	one, two := d.Get("a"), d.Get("a")
 	require.True(t, one.Cancel(kit.ErrBoom))
@@ -650,7 +650,7 @@ func TestDictAllocations(t *testing.T) {
 }
 
 // Everything at once, against what must hold in the end: every get is settled,
-// with a value that was set for its key, or was cancelled.
+// with a value that was set for its key, or was canceled.
 func TestDictStress(t *testing.T) {
 	for seed := range uint64(40) {
 		var d twill.Dict[int, int]

@@ -214,11 +214,11 @@ func TestDrainWhoseContextSaysStopped(t *testing.T) {
 		left, err := q.Drain(ctx)
 		require.ErrorIs(t, err, twill.ErrStopped)
 		require.Equal(t, []*twill.Job[time.Duration, time.Duration]{j}, left)
-		require.Equal(t, start, time.Now(), "what is underway is cancelled, not waited for")
+		require.Equal(t, start, time.Now(), "what is underway is canceled, not waited for")
 	})
 }
 
-// TestDrainOfAQueueThatIsStoppedNow: what was cancelled is left over too, though
+// TestDrainOfAQueueThatIsStoppedNow: what was canceled is left over too, though
 // nothing is pending.
 func TestDrainOfAQueueThatIsStoppedNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -594,10 +594,10 @@ func TestDispatchStopNowAfterStop(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3})
 		quick := kit.PutJob(t, q, time.Second, 0)
 		slow := kit.PutJob(t, q, time.Hour, 0)
-		cancelled := kit.PutJob(t, q, time.Hour, 0)
+		canceled := kit.PutJob(t, q, time.Hour, 0)
 		pending := kit.PutJob(t, q, time.Hour, 0)
 		stopped := q.Stop()
-		cancelled.Cancel(nil)
+		canceled.Cancel(nil)
 		time.Sleep(2 * time.Second)
 		kit.RequireValue(t, time.Second, &quick.Future)
 		kit.RequirePending(t, stopped)
@@ -607,12 +607,12 @@ func TestDispatchStopNowAfterStop(t *testing.T) {
 			left, err := f.Await(t.Context())
 			require.NoError(t, err)
 			require.True(t, slices.Equal([]*twill.Job[time.Duration, time.Duration]{slow, pending}, left),
-				"those that StopNow cancelled, then the pending ones")
+				"those that StopNow canceled, then the pending ones")
 		}
 	})
 }
 
-func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
+func TestDispatchStopNowLeavesAloneWhatWasCanceledBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Width: 2})
@@ -635,7 +635,7 @@ func TestDispatchStopNowLeavesAloneWhatWasCancelledBefore(t *testing.T) {
 	})
 }
 
-func TestDispatchCancelledStopDoesNothingToTheQueue(t *testing.T) {
+func TestDispatchCanceledStopDoesNothingToTheQueue(t *testing.T) {
 	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
 	kit.PutAll(1, 2)(t, q)
@@ -791,7 +791,7 @@ func TestDispatchPauseResumedBeforeDrained(t *testing.T) {
 	})
 }
 
-func TestDispatchPauseWaitsForCallsThatWereCancelled(t *testing.T) {
+func TestDispatchPauseWaitsForCallsThatWereCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, nil)

@@ -452,13 +452,13 @@ func TestDispatchOrder(t *testing.T) {
 	require.ErrorIs(t, q.Reprioritize(a, 1), twill.ErrNotPending, "finished")
 }
 
-func TestDispatchReprioritizeUnderwayAndCancelled(t *testing.T) {
+func TestDispatchReprioritizeUnderwayAndCanceled(t *testing.T) {
 	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	underway, cancelled := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
-	cancelled.Cancel(nil)
+	underway, canceled := kit.PutJob(t, q, 1, 0), kit.PutJob(t, q, 2, 0)
+	canceled.Cancel(nil)
 	require.ErrorIs(t, q.Reprioritize(underway, 1), twill.ErrNotPending)
-	require.ErrorIs(t, q.Reprioritize(cancelled, 1), twill.ErrNotPending)
+	require.ErrorIs(t, q.Reprioritize(canceled, 1), twill.ErrNotPending)
 	gate <- nil
 }
 

@@ -141,7 +141,7 @@ func (w pendingSnapshot[A, R]) page(from, n int) []*Job[A, R] {
 }
 
 // Underway returns the jobs whose calls have not returned, in the order in
-// which they were started. A job that was cancelled stays among them until its
+// which they were started. A job that was canceled stays among them until its
 // callJob returns; its State tells.
 func (q *ResizableDispatchQueue[A, R]) Underway() []*Job[A, R] {
 	q.mu.Lock()

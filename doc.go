@@ -40,12 +40,12 @@
 // # Cancellation
 //
 // Cancel is a request that goes up the chain to the pending work, and the outcome
-// comes down again. At the top the canceller of a promise runs, or the context
-// of a function started by [Go] ends; unless the canceller has another
+// comes down again. At the top the canceler of a promise runs, or the context
+// of a function started by [Go] ends; unless the canceler has another
 // result, the future there fails with a [*CanceledError]. The handlers below see
 // that, and may clean up or recover.
 //
-// A future that others depend on is not cancelled: then the one who cancels
+// A future that others depend on is not canceled: then the one who cancels
 // leaves, at once and alone. The last one to leave takes it down. Dependants
 // are handlers, waits, followers and lists; not those who merely watch, as
 // [Future.Done] and a [Pool] do. [Future.Shield] lets no cancel through.

@@ -17,7 +17,7 @@ import (
 
 // How a future fails other than by an error of the code it runs.
 var (
-	// ErrCanceled is what a [*CanceledError] Is: the future was cancelled.
+	// ErrCanceled is what a [*CanceledError] Is: the future was canceled.
 	ErrCanceled = errors.New("twill: canceled")
 
 	// ErrGoexit is the failure of a future whose function or handler ended its

@@ -91,16 +91,16 @@ func TestUnhandled(t *testing.T) {
 		r.SettleGarbage(t)
 		require.Empty(t, r.Of(twill.ErrCanceled))
 	})
-	t.Run("a canceller that panicked at a timeout is one", func(t *testing.T) {
+	t.Run("a canceler that panicked at a timeout is one", func(t *testing.T) {
 		r := kit.CollectReports(t)
-		failure := errors.New("canceller panicked")
+		failure := errors.New("canceler panicked")
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(error) { panic(failure) })
 		_, err := p.Future().Timeout(0).Await(t.Context())
 		require.Equal(t, &twill.TimeoutError{}, err)
 		r.Await(t, failure)
 	})
-	t.Run("a canceller that panicked is one, also at the end of a chain", func(t *testing.T) {
+	t.Run("a canceler that panicked is one, also at the end of a chain", func(t *testing.T) {
 		r := kit.CollectReports(t)
 		for _, end := range []func(f *twill.Future[int]) *twill.Future[int]{
 			func(f *twill.Future[int]) *twill.Future[int] { return f },
@@ -114,7 +114,7 @@ func TestUnhandled(t *testing.T) {
 				return f.Via(func(f func()) { f() })
 			},
 		} {
-			failure := errors.New("canceller panicked")
+			failure := errors.New("canceler panicked")
 			kit.Drop(func() {
 				p := twill.NewPromise[int]()
 				p.OnCancel(func(error) { panic(failure) })

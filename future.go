@@ -18,7 +18,7 @@ import (
 // them: 80 bytes a link. Nothing is allocated to listen.
 //
 // The list is doubly linked because everything that listens may leave: a wait
-// that is given up, a loser of a race, a chain that is cancelled. With the
+// that is given up, a loser of a race, a chain that is canceled. With the
 // links inside the listener that is O(1) and leaves nothing behind; a slice
 // would need a search, a lock-free stack tombstones.
 //
@@ -342,17 +342,17 @@ func (f *Future[T]) Context() context.Context {
 
 // Cancel asks for f to end with a [*CanceledError] for cause, which may be nil.
 // It reports whether this call ended something that way: it is false if f
-// is settled, if its own handler is already running, or if a canceller settled it
+// is settled, if its own handler is already running, or if a canceler settled it
 // with a result of its own.
 //
 // The request goes up the chain to the pending future on which f hangs; through
-// [ThenFuture], to the one its handler returned. That one's canceller runs,
+// [ThenFuture], to the one its handler returned. That one's canceler runs,
 // and its outcome comes down again through the handlers, which may clean up or
 // recover. But a future that others depend on too - by a handler, an Await, a
 // Follow or a list - is left alone: then the one below it leaves, at once, and its
 // handlers see the [*CanceledError]. The last to leave takes it down.
 //
-// It mirrors Deferred.cancel; a canceller that panics is contained.
+// It mirrors Deferred.cancel; a canceler that panics is contained.
 func (f *Future[T]) Cancel(cause error) bool {
 	if f.core.Settled() {
 		return false
@@ -432,12 +432,12 @@ func (f *Future[T]) fail(fail *settle.Failure) bool {
 // before. Then its leave is called.
 type leaver interface{ leave() }
 
-// An answerer runs the cancellers of a future. It knows which request to cancel
-// is answered by the caller, if that is such a canceller and about to settle the
+// An answerer runs the cancelers of a future. It knows which request to cancel
+// is answered by the caller, if that is such a canceler and about to settle the
 // future.
 type answerer interface{ answering() *settle.Failure }
 
-// answer notes that f, whose canceller runs and whose lock is held with word w,
+// answer notes that f, whose canceler runs and whose lock is held with word w,
 // is about to be settled by it, if it is. The result is that of Begin.
 func (f *Future[T]) answer(w uint32) (uint32, bool) {
 	up := f.core.Up()
@@ -455,13 +455,13 @@ func (f *Future[T]) answer(w uint32) (uint32, bool) {
 }
 
 // root is a future that is settled by hand and has something to do when it is
-// cancelled.
+// canceled.
 type root[T any] struct {
 	f    Future[T]
 	link settle.Link
 }
 
-// Source is nil: a root is cancelled itself.
+// Source is nil: a root is canceled itself.
 func (r *root[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // Abort is not called: what roots do on a cancel is not user code.
@@ -738,5 +738,5 @@ func (b *bridgeNode) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 // Abort is not called: Fire runs no user code.
 func (b *bridgeNode) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: nothing is cancelled by way of a bridge.
+// Source is nil: nothing is canceled by way of a bridge.
 func (b *bridgeNode) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }

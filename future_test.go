@@ -242,7 +242,7 @@ func TestContractManyGoexits(t *testing.T) {
 func TestContractCancelGoesUpAndComesDown(t *testing.T) {
 	p := twill.NewPromise[int]()
 	var log []string
-	p.OnCancel(func(cause error) { log = append(log, "canceller: "+cause.Error()) })
+	p.OnCancel(func(cause error) { log = append(log, "canceler: "+cause.Error()) })
 	a := twill.Then(p.Future(), kit.Same[int])
 	b := a.Catch(func(err error) (int, error) {
 		require.ErrorIs(t, err, context.Canceled)
@@ -252,7 +252,7 @@ func TestContractCancelGoesUpAndComesDown(t *testing.T) {
 	tip := b.Finally(func() { log = append(log, "cleanup") })
 	require.True(t, tip.Cancel(kit.ErrBoom))
 	require.False(t, tip.Cancel(kit.ErrBoom))
-	require.Equal(t, []string{"canceller: boom", "handler", "cleanup"}, log)
+	require.Equal(t, []string{"canceler: boom", "handler", "cleanup"}, log)
 	for _, f := range []*twill.Future[int]{p.Future(), a, b, tip} {
 		_, err := f.Await(t.Context())
 		var ce *twill.CanceledError
@@ -265,11 +265,11 @@ func TestContractCancelGoesUpAndComesDown(t *testing.T) {
 	require.False(t, p.Resolve(1))
 }
 
-func TestContractCancellerMaySettle(t *testing.T) {
+func TestContractCancelerMaySettle(t *testing.T) {
 	p := twill.NewPromise[int]()
 	p.OnCancel(func(error) { p.Resolve(5) })
 	tip := twill.Then(p.Future(), kit.Same[int])
-	require.False(t, tip.Cancel(nil), "it was the canceller's Resolve that won")
+	require.False(t, tip.Cancel(nil), "it was the canceler's Resolve that won")
 	kit.AwaitValue(t, tip, 5)
 }
 
@@ -299,7 +299,7 @@ func TestContractCancelDuringTheHandlerReachesTheInnerFuture(t *testing.T) {
 	kit.AwaitError(t, tip, kit.ErrBoom)
 }
 
-func TestContractSharedFuturesAreNotCancelled(t *testing.T) {
+func TestContractSharedFuturesAreNotCanceled(t *testing.T) {
 	p := twill.NewPromise[int]()
 	canceled := 0
 	p.OnCancel(func(error) { canceled++ })
@@ -343,7 +343,7 @@ func TestContractShieldRefusesCancel(t *testing.T) {
 	kit.AwaitError(t, twill.Rejected[int](kit.ErrBoom).Shield(), kit.ErrBoom)
 }
 
-func TestContractPanickingCancellerIsContained(t *testing.T) {
+func TestContractPanickingCancelerIsContained(t *testing.T) {
 	p := twill.NewPromise[int]()
 	ran := false
 	p.OnCancel(func(error) { panic("stone") })

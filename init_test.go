@@ -369,7 +369,7 @@ func TestInitMillionCallsWait(t *testing.T) {
 }
 
 // Calls that are given up leave nothing on an Init that takes long.
-func TestInitCancelledCallsLeaveNothing(t *testing.T) {
+func TestInitCanceledCallsLeaveNothing(t *testing.T) {
 	in, gate := gated(t)
 	leave := func(n int) {
 		for range n {

@@ -111,7 +111,7 @@ func TestJobCancelFromInside(t *testing.T) {
 	require.NoError(t, err)
 }
 
-func TestJobIsCancelledByItsLastWatcher(t *testing.T) {
+func TestJobIsCanceledByItsLastWatcher(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	j := kit.PutJob(t, q, 1, 0)
@@ -138,7 +138,7 @@ func TestJobLatePanicIsReported(t *testing.T) {
 			}
 			q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Retry: retry})
 			j := kit.PutJob(t, q, 1, 0)
-			<-started // with a Retry, a job that was cancelled before is not attempted
+			<-started // with a Retry, a job that was canceled before is not attempted
 			j.Cancel(kit.ErrFirst)
 			_, err := q.Stop().Await(t.Context())
 			require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestJobIsReleased(t *testing.T) {
 		}
 		return n
 	}
-	require.Eventually(t, func() bool { return alive() == 60 }, 10*time.Second, time.Millisecond, "cancelled ones")
+	require.Eventually(t, func() bool { return alive() == 60 }, 10*time.Second, time.Millisecond, "canceled ones")
 	last := kit.PutJob(t, q, new(big), 9)
 	close(block)
 	_, err := last.Await(t.Context())
@@ -746,7 +746,7 @@ func TestJobContextEndsWithTheJob(t *testing.T) {
 		"Cause":   func(ctx context.Context) { require.NoError(t, context.Cause(ctx)) },
 	}
 	for name, probe := range probes {
-		t.Run("cancelled after "+name, func(t *testing.T) {
+		t.Run("canceled after "+name, func(t *testing.T) {
 			rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
 				probe(ctx)
 				require.True(t, j().Cancel(kit.ErrFirst))
@@ -765,7 +765,7 @@ func TestJobContextEndsWithTheJob(t *testing.T) {
 			require.ErrorIs(t, kept.Err(), context.Canceled)
 			require.ErrorIs(t, context.Cause(kept), context.Canceled)
 		})
-		t.Run("cancelled and returned after "+name, func(t *testing.T) {
+		t.Run("canceled and returned after "+name, func(t *testing.T) {
 			var kept context.Context
 			rdqCall(t, nil, func(ctx context.Context, j func() *twill.Job[int, int]) {
 				probe(ctx)

@@ -68,8 +68,8 @@ func TestRunHoldsTheLockWhileTheFunctionRuns(t *testing.T) {
 	})
 }
 
-// A cancelled function still runs: the lock is its until it returns.
-func TestRunKeepsTheLockUntilACancelledFunctionReturns(t *testing.T) {
+// A canceled function still runs: the lock is its until it returns.
+func TestRunKeepsTheLockUntilACanceledFunctionReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l twill.Lock
 		f := twill.RunWith(t.Context(), &l, func(ctx context.Context) (int, error) {
@@ -88,7 +88,7 @@ func TestRunKeepsTheLockUntilACancelledFunctionReturns(t *testing.T) {
 	})
 }
 
-func TestRunInLineIsNotCalledOnceCancelled(t *testing.T) {
+func TestRunInLineIsNotCalledOnceCanceled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l twill.Lock
 		release := acquired(t, l.Acquire())
@@ -317,7 +317,7 @@ func TestSemaphoreTryAcquire(t *testing.T) {
 	release()
 }
 
-func TestSemaphoreCancelledWaitLeavesTheLine(t *testing.T) {
+func TestSemaphoreCanceledWaitLeavesTheLine(t *testing.T) {
 	s := twill.NewSemaphore(1)
 	release := acquired(t, s.Acquire())
 	first, second, third := s.Acquire(), s.Acquire(), s.Acquire()
@@ -371,7 +371,7 @@ func TestSemaphoreAcquireWait(t *testing.T) {
 	})
 }
 
-// golang/go#37852 and its kin: whatever is cancelled when, by whom, no token is
+// golang/go#37852 and its kin: whatever is canceled when, by whom, no token is
 // lost, none is made, and nobody waits while one is free.
 func TestSemaphoreNeverLosesAToken(t *testing.T) {
 	for seed := range uint64(60) {
@@ -506,7 +506,7 @@ func TestSemaphoreReleasesInHandlersNestABit(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Tokens() == 1 }, 5*time.Second, time.Millisecond)
 }
 
-func TestSemaphoreCancelledWaitsLeaveNothing(t *testing.T) {
+func TestSemaphoreCanceledWaitsLeaveNothing(t *testing.T) {
 	waits := 1_000_000
 	if !kit.Long() {
 		waits = 50_000

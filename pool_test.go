@@ -112,7 +112,7 @@ func TestPoolWaiterMayAddAndAskAgain(t *testing.T) {
 	require.True(t, ok)
 }
 
-func TestPoolCancelledWaiterLeaves(t *testing.T) {
+func TestPoolCanceledWaiterLeaves(t *testing.T) {
 	var p twill.Pool
 	a := twill.NewPromise[int]()
 	require.NoError(t, p.Add(a.Future()))
@@ -236,7 +236,7 @@ func TestPoolWaterMarksAreToldInTurn(t *testing.T) {
 }
 
 // Those who wait are told, and the marks, whatever handlers do; others' futures
-// are cancelled.
+// are canceled.
 func TestPoolTellsAllWhateverHandlersDo(t *testing.T) {
 	reports := kit.CollectReports(t)
 	low := make(chan int, 1)
@@ -247,10 +247,10 @@ func TestPoolTellsAllWhateverHandlersDo(t *testing.T) {
 	exit := func() { runtime.Goexit() }
 	one, two := p.Empty(), p.Empty()
 	exits, last := one.Finally(exit), two.Finally(func() {})
-	cancelled := a.Future().Finally(exit)
+	canceled := a.Future().Finally(exit)
 	go p.CancelAll(kit.ErrFirst)
 	kit.AwaitError(t, b.Future(), kit.ErrFirst)
-	kit.AwaitError(t, cancelled, twill.ErrGoexit)
+	kit.AwaitError(t, canceled, twill.ErrGoexit)
 	kit.AwaitError(t, exits, twill.ErrGoexit)
 	kit.AwaitValue(t, last, struct{}{})
 	require.Zero(t, <-low)

@@ -240,7 +240,7 @@ func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 }
 
 // The same for a call that others wait for.
-func TestPoolerPanicOfACancelledCallStartsTheNext(t *testing.T) {
+func TestPoolerPanicOfACanceledCallStartsTheNext(t *testing.T) {
 	reports := kit.CollectReports(t)
 	for _, do := range []func(){func() { panic(kit.ErrBoom) }, runtime.Goexit} {
 		gate := make(chan struct{})
@@ -336,8 +336,8 @@ func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 	kit.AwaitValue(t, p.Call(t.Context(), "a"), 5)
 }
 
-// A cancelled call that waits for the next one of its key would wait for itself.
-func TestPoolerReentrantCallOfACancelledCall(t *testing.T) {
+// A canceled call that waits for the next one of its key would wait for itself.
+func TestPoolerReentrantCallOfACanceledCall(t *testing.T) {
 	started := make(chan struct{})
 	failed := make(chan error, 1)
 	var p *twill.Pooler[string, int]
@@ -487,7 +487,7 @@ func TestPoolerFutureOfASettledFuture(t *testing.T) {
 	require.Zero(t, p.Stats().Underway)
 }
 
-func TestPoolerFutureIsCancelledByTheLastToLeave(t *testing.T) {
+func TestPoolerFutureIsCanceledByTheLastToLeave(t *testing.T) {
 	var c promised
 	p := twill.NewPoolerFuture(c.fn)
 	one, two := p.Call(t.Context(), "a"), p.Call(t.Context(), "a")
@@ -511,7 +511,7 @@ func TestPoolerFutureIsCancelledByTheLastToLeave(t *testing.T) {
 	kit.RequireValue(t, 2, four)
 }
 
-// A canceller that takes its time: the next call waits for it.
+// A canceler that takes its time: the next call waits for it.
 func TestPoolerFutureNextCallWaitsForASlowCancel(t *testing.T) {
 	var promises, cleanups []*twill.Promise[int]
 	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
@@ -587,7 +587,7 @@ func TestPoolerFutureJoinedWhileTheFunctionRuns(t *testing.T) {
 	})
 }
 
-// All leave while the function still runs: its future is cancelled when there
+// All leave while the function still runs: its future is canceled when there
 // is one, and then the next call is made.
 func TestPoolerFutureLeftWhileTheFunctionRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -737,7 +737,7 @@ func TestPoolerFutureForget(t *testing.T) {
 	require.Zero(t, p.Stats().Underway)
 }
 
-// One call after another is cancelled, and each starts the next: a loop, not
+// One call after another is canceled, and each starts the next: a loop, not
 // a recursion.
 func TestPoolerFutureManyCancelsInARow(t *testing.T) {
 	kit.SmallStack(t)
@@ -862,8 +862,8 @@ func TestPoolerContextAskedLate(t *testing.T) {
 }
 
 // janos/singleflight#4 and tailscale#18924: not twice at a time, and nobody
-// joins a call that was cancelled.
-func TestPoolerCallAfterACancelledOneWaitsForItToReturn(t *testing.T) {
+// joins a call that was canceled.
+func TestPoolerCallAfterACanceledOneWaitsForItToReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := calls{stubborn: true}
 		p := twill.NewPooler(c.fn)
@@ -927,7 +927,7 @@ func TestPoolerForget(t *testing.T) {
 		require.True(t, two.Cancel(nil))
 		three := p.Call(t.Context(), "a")
 		synctest.Wait()
-		require.Equal(t, 2, c.count(), "it waits for the cancelled one")
+		require.Equal(t, 2, c.count(), "it waits for the canceled one")
 		require.True(t, p.Forget("a"))
 		synctest.Wait()
 		require.Equal(t, 3, c.count(), "it need not wait any longer")
@@ -1001,7 +1001,7 @@ func TestPoolerEmptyIsToldLast(t *testing.T) {
 }
 
 // What must hold whoever calls, leaves and forgets when: a function runs once
-// at a time for a key, and only while somebody waits or it was cancelled; every
+// at a time for a key, and only while somebody waits or it was canceled; every
 // caller is told, and of a call that had not ended when they came.
 func TestPoolerStress(t *testing.T) {
 	for seed := range uint64(60) {
@@ -1025,7 +1025,7 @@ func newPoolerStress(seed uint64) *poolerStress {
 		s.pooler = twill.NewPooler(s.call)
 	} else {
 		s.pooler = twill.NewPoolerFuture(func(ctx context.Context, key int) *twill.Future[uint64] {
-			// A goroutine that is cancelled goes on: the pooler has to be told when
+			// A goroutine that is canceled goes on: the pooler has to be told when
 			// it has returned.
 			work := twill.Go(ctx, func(ctx context.Context) (uint64, error) { return s.call(ctx, key) })
 			return work.Shield().CatchFuture(func(error) *twill.Future[uint64] { return work.Shield() })

@@ -9,10 +9,10 @@ import (
 )
 
 // How the types of this package print: their type and their state and, if a
-// future failed, the type of the error. Values, keys, arguments and texts of errors
-// are the user's: they may lead back to what is printed, and may be
-// secret. Every type has the four methods, as fmt would print the fields of a type that
-// lacks one of them.
+// future failed, the type of the error. Values, keys, arguments and texts of
+// errors are the user's: they may lead back to what is printed, and may be
+// secret. Every type has the four methods, as fmt would print the fields of a
+// type that lacks one of them.
 
 // stateOf returns the state of a future as text.
 func stateOf(c *settle.Core) string {
@@ -45,7 +45,8 @@ func printed(name, state string, of ...reflect.Type) string {
 	return text
 }
 
-// String returns the type, and the state of f and, if f failed, the type of its error.
+// String returns the type, and the state of f and, if f failed, the type of its
+// error.
 func (f *Future[T]) String() string {
 	return printed("Future", stateOf(&f.core), reflect.TypeFor[T]())
 }
@@ -56,8 +57,8 @@ func (f *Future[T]) GoString() string { return f.String() }
 // LogValue returns the text of String, for package slog.
 func (f *Future[T]) LogValue() slog.Value { return slog.StringValue(f.String()) }
 
-// Format implements [fmt.Formatter]: the text of String for every verb and, in debug mode, the
-// places where f was made, settled and canceled for %+v.
+// Format implements [fmt.Formatter]: the text of String for every verb and, in
+// debug mode, the places where f was made, settled and canceled for %+v.
 func (f *Future[T]) Format(s fmt.State, verb rune) {
 	formatText(s, verb, f.String())
 	if verb == 'v' && s.Flag('+') {
@@ -95,7 +96,8 @@ func (l *DeferredList[T]) LogValue() slog.Value { return slog.StringValue(l.Stri
 // Format implements [fmt.Formatter]: the text of String for every verb.
 func (l *DeferredList[T]) Format(s fmt.State, verb rune) { formatText(s, verb, l.String()) }
 
-// String returns the type, and the state of j and, if j failed, the type of its error.
+// String returns the type, and the state of j and, if j failed, the type of its
+// error.
 func (j *Job[A, R]) String() string {
 	return printed("Job", jobState(j.State(), &j.core), reflect.TypeFor[A](), reflect.TypeFor[R]())
 }
@@ -137,7 +139,8 @@ func (p *Pooler[A, V]) LogValue() slog.Value { return slog.StringValue(p.String(
 // Format implements [fmt.Formatter]: the text of String for every verb.
 func (p *Pooler[A, V]) Format(s fmt.State, verb rune) { formatText(s, verb, p.String()) }
 
-// String returns the type, and how many items are queued and how many gets wait.
+// String returns the type, and how many items are queued and how many gets
+// wait.
 func (q *Queue[T]) String() string {
 	return printed("Queue", fmt.Sprintf("%d queued, %d waiting", q.Len(), q.Waiting()), reflect.TypeFor[T]())
 }
@@ -151,7 +154,8 @@ func (q *Queue[T]) LogValue() slog.Value { return slog.StringValue(q.String()) }
 // Format implements [fmt.Formatter]: the text of String for every verb.
 func (q *Queue[T]) Format(s fmt.State, verb rune) { formatText(s, verb, q.String()) }
 
-// String returns the type, and how many items are queued and how many gets wait.
+// String returns the type, and how many items are queued and how many gets
+// wait.
 func (q *PriorityQueue[T]) String() string {
 	return printed("PriorityQueue", fmt.Sprintf("%d queued, %d waiting", q.Len(), q.Waiting()), reflect.TypeFor[T]())
 }
@@ -263,7 +267,8 @@ func (r *Race[A, T]) LogValue() slog.Value { return slog.StringValue(r.String())
 // Format implements [fmt.Formatter]: the text of String for every verb.
 func (r *Race[A, T]) Format(s fmt.State, verb rune) { formatText(s, verb, r.String()) }
 
-// String returns the type, and how many jobs are underway and pending, and whether q is paused or stopped.
+// String returns the type, and how many jobs are underway and pending, and
+// whether q is paused or stopped.
 func (q *ResizableDispatchQueue[A, R]) String() string {
 	return printed("ResizableDispatchQueue", q.printedState(), reflect.TypeFor[A](), reflect.TypeFor[R]())
 }

@@ -52,19 +52,19 @@ func (p *Promise[T]) Settle(v T, err error) bool {
 	return p.Resolve(v)
 }
 
-// OnCancel has fn run when the future is cancelled: at most once, on the
+// OnCancel has fn run when the future is canceled: at most once, on the
 // goroutine that cancels, with the cause given to Cancel, or [ErrCanceled] if
 // that was nil. fn should stop the work; it may settle p with any result. If
 // it does not, the future fails with a [*CanceledError]. A panic of fn is
 // contained, and joined to that error's cause.
 //
 // Several functions run in the order in which they were added. On a settled
-// promise OnCancel does nothing. It mirrors the canceller of a Deferred.
+// promise OnCancel does nothing. It mirrors the canceler of a Deferred.
 func (p *Promise[T]) OnCancel(fn func(cause error)) {
 	if fn == nil {
 		panic("twill: OnCancel with a nil function")
 	}
-	c := &canceller{fn: fn}
+	c := &canceler{fn: fn}
 	if h, w, ok := p.hook(); ok {
 		if h.last == nil {
 			h.first = c
@@ -80,7 +80,7 @@ func (p *Promise[T]) OnCancel(fn func(cause error)) {
 // whether p follows f: false if p is settled or follows another already. f keeps its
 // result for its other users.
 //
-// If f is cancelled while p follows it, the functions given to OnCancel run,
+// If f is canceled while p follows it, the functions given to OnCancel run,
 // and then p takes the outcome of f. A cancel of p's future goes to f, or only
 // leaves it if others depend on f. If p comes to wait for itself by
 // this, it fails with [ErrCycle]. It mirrors chainDeferred.
@@ -96,7 +96,7 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 		p.f.core.Unlock(w)
 		return false
 	}
-	if settle.Underway(w) { // a canceller may follow what is there, but not wait
+	if settle.Underway(w) { // a canceler may follow what is there, but not wait
 		p.f.core.Unlock(w)
 		r, ok := f.Poll()
 		return ok && p.Settle(r.Value, r.Err)
@@ -123,30 +123,30 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 	return true
 }
 
-// hook is what hangs on a promise that can be cancelled or follows a future.
-// The lock of f guards src, ask and the list of cancellers; the rest belongs to the
+// hook is what hangs on a promise that can be canceled or follows a future.
+// The lock of f guards src, ask and the list of cancelers; the rest belongs to the
 // one goroutine that runs these.
 type hook[T any] struct {
 	link  settle.Link
 	f     *Future[T]
-	src   *Future[T] // set once, and not after a canceller was started
+	src   *Future[T] // set once, and not after a canceler was started
 	stale bool       // a cancel that src has seen came before the following
 	requests
-	first, last *canceller
+	first, last *canceler
 
-	// The request that runs the cancellers and the goroutine on which it does,
+	// The request that runs the cancelers and the goroutine on which it does,
 	// if the request is held below f; both under the lock of f.
 	request *settle.Failure
 	runner  uint64
 
 	val  T
-	fail *settle.Failure // what f is to be settled with when the cancellers are through
+	fail *settle.Failure // what f is to be settled with when the cancelers are through
 	err  error           // what they panicked with
 }
 
-type canceller struct {
+type canceler struct {
 	fn   func(error)
-	next *canceller
+	next *canceler
 }
 
 // hook returns p's hook with p's lock held, making it first where there is
@@ -211,7 +211,7 @@ func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return h.end(val, fail)
 }
 
-// cancel runs the cancellers and then settles f, if none of them did.
+// cancel runs the cancelers and then settles f, if none of them did.
 func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 	cause := h.cause()
 	for fn := h.next(); fn != nil; fn = h.next() {
@@ -233,7 +233,7 @@ func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 	return h.end(val, fail)
 }
 
-// cause is what the cancellers are told: that of the cancel by which f is to
+// cause is what the cancelers are told: that of the cancel by which f is to
 // fail, or else, as src has answered otherwise, of the one that went to src.
 func (h *hook[T]) cause() error {
 	if h.fail != nil && h.fail.Canceled {
@@ -260,14 +260,14 @@ func (h *hook[T]) next() func(error) {
 	return c.fn
 }
 
-// Abort goes on with the next canceller after one panicked.
+// Abort goes on with the next canceler after one panicked.
 func (h *hook[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	h.err = errors.Join(h.err, err)
 	return h.cancel()
 }
 
 // answering is the request that an outcome answers which the caller is about to
-// give to f, whose cancellers run: the caller is one of them. It is nil if the
+// give to f, whose cancelers run: the caller is one of them. It is nil if the
 // outcome comes from another goroutine, as that of work that was not stopped yet.
 func (h *hook[T]) answering() *settle.Failure {
 	w := h.f.core.Lock()
@@ -287,7 +287,7 @@ func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) 
 	}
 	h.f.val = val
 	if h.request != nil && fail != nil && fail.Canceled {
-		h.request.Answer() // fail may be another record, if a canceller panicked
+		h.request.Answer() // fail may be another record, if a canceler panicked
 	}
 	list := c.Publish(w, fail)
 	h.leave()

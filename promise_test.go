@@ -12,7 +12,7 @@ import (
 // does where chainDeferred raises AlreadyCalledError, loses the cancel or
 // swallows the result.
 func TestFollowExamples(t *testing.T) {
-	t.Run("boom1: the target was cancelled, then the source is resolved", func(t *testing.T) {
+	t.Run("boom1: the target was canceled, then the source is resolved", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
 		runs := kit.CountCancels(target)
 		kept := twill.Then(source.Future(), func(v string) (string, error) { return v, nil })
@@ -24,7 +24,7 @@ func TestFollowExamples(t *testing.T) {
 		kit.RequireValue(t, "hey", source.Future())
 		kit.RequireValue(t, "hey", kept)
 	})
-	t.Run("boom1, nobody else needs the source: it is cancelled with its last follower", func(t *testing.T) {
+	t.Run("boom1, nobody else needs the source: it is canceled with its last follower", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
 		runs := kit.CountCancels(source)
 		target.Follow(source.Future())
@@ -43,14 +43,14 @@ func TestFollowExamples(t *testing.T) {
 		kit.RequireValue(t, "hey", target.Future())
 		kit.RequireValue(t, "you", source.Future())
 	})
-	t.Run("uncalled: cancelling the source runs both cancellers", func(t *testing.T) {
+	t.Run("uncalled: canceling the source runs both cancelers", func(t *testing.T) {
 		var order []string
 		make := func(name string) (*twill.Promise[string], *twill.Future[string]) {
 			p := twill.NewPromise[string]()
 			p.OnCancel(func(error) { order = append(order, "cancel "+name) })
 			return p, p.Future().Catch(func(err error) (string, error) {
 				require.ErrorIs(t, err, twill.ErrCanceled)
-				order = append(order, "cancelled "+name)
+				order = append(order, "canceled "+name)
 				return "", err
 			})
 		}
@@ -58,9 +58,9 @@ func TestFollowExamples(t *testing.T) {
 		target, two := make("two")
 		target.Follow(one)
 		one.Cancel(nil)
-		require.ElementsMatch(t, []string{"cancel one", "cancelled one", "cancel two", "cancelled two"}, order)
-		requireBefore(t, order, "cancel one", "cancelled one")
-		requireBefore(t, order, "cancel two", "cancelled two")
+		require.ElementsMatch(t, []string{"cancel one", "canceled one", "cancel two", "canceled two"}, order)
+		requireBefore(t, order, "cancel one", "canceled one")
+		requireBefore(t, order, "cancel two", "canceled two")
 		kit.RequireCanceled(t, nil, one)
 		kit.RequireCanceled(t, nil, two)
 	})
@@ -116,7 +116,7 @@ func TestFollow(t *testing.T) {
 		source.Resolve(2)
 		kit.RequireValue(t, 1, target.Future())
 	})
-	t.Run("a source cancelled before the follower came only hands on its failure", func(t *testing.T) {
+	t.Run("a source canceled before the follower came only hands on its failure", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
 		runs := kit.CountCancels(target)
 		source.Future().Cancel(kit.ErrFirst)
@@ -124,7 +124,7 @@ func TestFollow(t *testing.T) {
 		kit.RequireCanceled(t, kit.ErrFirst, target.Future())
 		require.Zero(t, *runs)
 	})
-	t.Run("the canceller of a target that follows a cancelled source may decide", func(t *testing.T) {
+	t.Run("the canceler of a target that follows a canceled source may decide", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
 		target.OnCancel(func(error) { target.Resolve(4) })
 		target.Follow(source.Future())
@@ -132,7 +132,7 @@ func TestFollow(t *testing.T) {
 		kit.RequireFailure(t, twill.ErrCanceled, source.Future())
 		kit.RequireValue(t, 4, target.Future())
 	})
-	t.Run("a target that was settled by hand has no canceller to run", func(t *testing.T) {
+	t.Run("a target that was settled by hand has no canceler to run", func(t *testing.T) {
 		source, target := twill.NewPromise[int](), twill.NewPromise[int]()
 		runs := kit.CountCancels(target)
 		target.Follow(source.Future())
@@ -195,9 +195,9 @@ func TestCancelPassedOnKeepsItsCause(t *testing.T) {
 	kit.RequireFailure(t, kit.ErrSecond, f)
 }
 
-// The cancellers of a target are told why it is cancelled, though its source
+// The cancelers of a target are told why it is canceled, though its source
 // answers the cancel with a value or an error of its own.
-func TestCancellersOfATargetAreToldTheCause(t *testing.T) {
+func TestCancelersOfATargetAreToldTheCause(t *testing.T) {
 	for name, answer := range map[string]func(source *twill.Promise[int]) bool{
 		"nothing":  func(*twill.Promise[int]) bool { return true },
 		"a value":  func(source *twill.Promise[int]) bool { return source.Resolve(1) },

@@ -68,7 +68,7 @@ func TestQueueLimits(t *testing.T) {
 	kit.AwaitValue(t, get, 5)
 }
 
-func TestQueueCancelledGetLosesNothing(t *testing.T) {
+func TestQueueCanceledGetLosesNothing(t *testing.T) {
 	var q twill.Queue[int]
 	a, b := q.Get(), q.Get()
 	require.True(t, a.Cancel(nil))
@@ -228,7 +228,7 @@ func TestQueueAll(t *testing.T) {
 	})
 }
 
-// Every item is got once, whatever is cancelled, given up or closed meanwhile.
+// Every item is got once, whatever is canceled, given up or closed meanwhile.
 func TestQueueFromManyGoroutines(t *testing.T) {
 	q := twill.NewQueue[int](&twill.QueueOptions{Size: 8})
 	const putters, each = 4, 500
@@ -728,7 +728,7 @@ func TestPriorityQueueLongestWaitingIsServedFirst(t *testing.T) {
 	require.Zero(t, q.Waiting())
 }
 
-func TestPriorityQueueCancelledGetLosesNothing(t *testing.T) {
+func TestPriorityQueueCanceledGetLosesNothing(t *testing.T) {
 	var q twill.PriorityQueue[int]
 	get := q.Get()
 	require.True(t, get.Cancel(nil))

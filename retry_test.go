@@ -102,7 +102,7 @@ func TestRetryDoesNotPausePastTheEnd(t *testing.T) {
 }
 
 // Y5: the context of an attempt was that of the one before, or was never
-// cancelled.
+// canceled.
 func TestRetryAttemptTimeout(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		parent, cancel := context.WithCancel(t.Context())
@@ -311,7 +311,7 @@ func TestRetrySuccessAfterTheContextEnded(t *testing.T) {
 	require.Equal(t, 5, v)
 }
 
-// Failure 37: an attempt that was cancelled by itself, not with the call, is a
+// Failure 37: an attempt that was canceled by itself, not with the call, is a
 // failure like any other.
 func TestRetryOfACancelThatIsNotTheCalls(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
@@ -558,7 +558,7 @@ func TestRetryErrorsTellAll(t *testing.T) {
 				require.ErrorIs(t, err, errTwo)
 				require.ErrorIs(t, e.First(), errOne)
 				require.Len(t, e.Errs, 3)
-				if c.name != "the context ends in an attempt" { // its future is cancelled
+				if c.name != "the context ends in an attempt" { // its future is canceled
 					require.ErrorIs(t, err, errMore)
 					require.ErrorIs(t, e.Last(), errMore)
 				}

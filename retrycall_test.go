@@ -194,8 +194,8 @@ func TestRetryingCallUnhandled(t *testing.T) {
 }
 
 // A call whose retries are used up was not reported if one of its attempts had
-// been cancelled by itself.
-func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
+// been canceled by itself.
+func TestRetryingCallUnhandledAfterACanceledAttempt(t *testing.T) {
 	r := kit.CollectReports(t)
 	usedUp := func(last error) *twill.Future[int] {
 		attempts := 0
@@ -218,7 +218,7 @@ func TestRetryingCallUnhandledAfterACancelledAttempt(t *testing.T) {
 	r.Await(t, kit.ErrBoom)
 	r.SettleGarbage(t)
 	require.Len(t, r.Of(kit.ErrBoom), 1, "the cancel is no incident")
-	require.Empty(t, r.Of(context.Canceled)[2:], "the call that was cancelled is no incident")
+	require.Empty(t, r.Of(context.Canceled)[2:], "the call that was canceled is no incident")
 }
 
 // promisedAttempts returns a function that makes a future for each attempt, which the
@@ -234,20 +234,20 @@ func promisedAttempts() (fn func(context.Context) *twill.Future[int], made *[]*t
 
 // Failure 37: a cancel was swallowed, or ended in something else depending on
 // when it came. Failure 7: an attempt was made after a cancel in a hook, or
-// after the pause that was cancelled.
+// after the pause that was canceled.
 func TestRetryingCallCancel(t *testing.T) {
 	reason := errors.New("no longer of interest")
 	minute := twill.ConstantBackoff(time.Minute)
 	for _, c := range []struct {
 		name string
-		run  func(t *testing.T) *twill.Future[int] // a call that is cancelled in the attempt it makes last
+		run  func(t *testing.T) *twill.Future[int] // a call that is canceled in the attempt it makes last
 		want int                                   // attempts
 	}{
 		{"in an attempt that is a future", func(t *testing.T) *twill.Future[int] {
 			fn, made := promisedAttempts()
 			f := twill.NewRetryingCallFuture(fn, nil).Start(t.Context())
 			require.True(t, f.Cancel(reason))
-			require.False(t, (*made)[0].Resolve(1), "it was cancelled too")
+			require.False(t, (*made)[0].Resolve(1), "it was canceled too")
 			return f
 		}, 1},
 		{"in an attempt that blocks", func(t *testing.T) *twill.Future[int] {
@@ -318,7 +318,7 @@ func TestRetryingCallCancel(t *testing.T) {
 				return second.Future()
 			}, &twill.RetryOptions{Backoff: twill.ConstantBackoff(0)}).Start(t.Context())
 			first.Reject(errOne)
-			require.False(t, second.Resolve(1), "it was cancelled as soon as it was there")
+			require.False(t, second.Resolve(1), "it was canceled as soon as it was there")
 			return f
 		}, 2},
 	} {
@@ -337,8 +337,8 @@ func TestRetryingCallCancel(t *testing.T) {
 }
 
 // A cancel that comes while the function runs goes to the attempt it returns, and
-// whatever the canceller of that does is not the call's concern.
-func TestRetryingCallCancellerExits(t *testing.T) {
+// whatever the canceler of that does is not the call's concern.
+func TestRetryingCallCancelerExits(t *testing.T) {
 	for name, stop := range map[string]func(){"panic": func() { panic("boom") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
 			first, second := twill.NewPromise[int](), twill.NewPromise[int]()
@@ -364,9 +364,9 @@ func TestRetryingCallCancellerExits(t *testing.T) {
 	}
 }
 
-// What the canceller of an attempt makes of a cancel is the outcome of the
+// What the canceler of an attempt makes of a cancel is the outcome of the
 // call, which is not retried.
-func TestRetryingCallCancellerDecides(t *testing.T) {
+func TestRetryingCallCancelerDecides(t *testing.T) {
 	fn, made := promisedAttempts()
 	f := twill.NewRetryingCallFuture(fn, nil).Start(t.Context())
 	(*made)[0].OnCancel(func(error) { (*made)[0].Resolve(7) })
@@ -425,7 +425,7 @@ func TestRetryingCallEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// Attempts that are settled, calls that are cancelled and contexts that end,
+// Attempts that are settled, calls that are canceled and contexts that end,
 // all by goroutines of their own at about the same moment: each call ends once,
 // leaves no attempt behind, and no token is lost.
 func TestRetryingCallStress(t *testing.T) {
@@ -476,7 +476,7 @@ func TestRetryingCallStress(t *testing.T) {
 		case err == nil:
 			require.Equal(t, 5, v)
 		case !errors.As(err, &e) || !errors.Is(e.Reason, context.Canceled):
-			t.Fatalf("neither a value nor cancelled: %v", err)
+			t.Fatalf("neither a value nor canceled: %v", err)
 		}
 		cancel()
 		mu.Lock()

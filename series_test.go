@@ -80,7 +80,7 @@ func TestSeriesCancelStopsTheCurrentStep(t *testing.T) {
 	require.Zero(t, kit.Listeners(s.promises[1].Future()))
 }
 
-// A step that succeeds although it was cancelled: nothing comes after it.
+// A step that succeeds although it was canceled: nothing comes after it.
 func TestSeriesCancelThatAStepSurvives(t *testing.T) {
 	survivor := func() (*twill.Promise[int], func(int) *twill.Future[int]) {
 		p := twill.NewPromise[int]()

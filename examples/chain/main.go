@@ -29,10 +29,10 @@ func run(w io.Writer) {
 }
 
 func boom1(w io.Writer) {
-	fmt.Fprintln(w, "boom1: the one that follows is cancelled, then the source fires.")
+	fmt.Fprintln(w, "boom1: the one that follows is canceled, then the source fires.")
 	fmt.Fprintln(w, "  Twisted: AlreadyCalledError, which ends up in the source.")
 	var d1, d2 twill.Promise[string]
-	d2.OnCancel(func(error) { fmt.Fprintln(w, "  here: d2's canceller runs") })
+	d2.OnCancel(func(error) { fmt.Fprintln(w, "  here: d2's canceler runs") })
 	d2.Follow(d1.Future())
 	d2.Future().Tap(printOutcome(w, "d2"))
 	d2.Future().Cancel(nil) // takes d1 down too: nobody else needs it
@@ -58,16 +58,16 @@ func boom2(w io.Writer) {
 }
 
 func uncalled(w io.Writer) {
-	fmt.Fprintln(w, "uncalled: the source is cancelled.")
-	fmt.Fprintln(w, "  Twisted: d2's canceller never runs.")
+	fmt.Fprintln(w, "uncalled: the source is canceled.")
+	fmt.Fprintln(w, "  Twisted: d2's canceler never runs.")
 	var d1, d2 twill.Promise[string]
-	d1.OnCancel(func(error) { fmt.Fprintln(w, "  here: d1's canceller runs") })
-	d2.OnCancel(func(error) { fmt.Fprintln(w, "  here: d2's canceller runs") })
+	d1.OnCancel(func(error) { fmt.Fprintln(w, "  here: d1's canceler runs") })
+	d2.OnCancel(func(error) { fmt.Fprintln(w, "  here: d2's canceler runs") })
 	d1.Future().Tap(printOutcome(w, "d1"))
 	d2.Future().Tap(printOutcome(w, "d2"))
 	d2.Follow(d1.Future())
 	d1.Future().Cancel(nil)
-	fmt.Fprintln(w, "  here: cancelling d2 afterwards:", d2.Future().Cancel(nil))
+	fmt.Fprintln(w, "  here: canceling d2 afterwards:", d2.Future().Cancel(nil))
 }
 
 func unexpected1(w io.Writer) {

@@ -7,9 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const want = `boom1: the one that follows is cancelled, then the source fires.
+const want = `boom1: the one that follows is canceled, then the source fires.
   Twisted: AlreadyCalledError, which ends up in the source.
-  here: d2's canceller runs
+  here: d2's canceler runs
   here: d2 failed: twill: canceled
   here: resolving d1: false
   The same, but somebody else needs the source.
@@ -21,13 +21,13 @@ boom2: one that follows is fired by hand, then the source fires.
   here: d2 got hey
   here: resolving d2: true
   here: resolving d1: true
-uncalled: the source is cancelled.
-  Twisted: d2's canceller never runs.
-  here: d1's canceller runs
+uncalled: the source is canceled.
+  Twisted: d2's canceler never runs.
+  here: d1's canceler runs
   here: d1 failed: twill: canceled
-  here: d2's canceller runs
+  here: d2's canceler runs
   here: d2 failed: twill: canceled
-  here: cancelling d2 afterwards: false
+  here: canceling d2 afterwards: false
 unexpected1: the source has a callback too, after the chaining.
   Twisted: the callback is called with None.
   here: callback got hey

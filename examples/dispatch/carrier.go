@@ -29,7 +29,7 @@ func (c *carrier) sendSMS(ctx context.Context, _ sms) (time.Time, error) {
 	select {
 	case <-c.through:
 		return time.Now(), nil
-	case <-ctx.Done(): // the job was cancelled
+	case <-ctx.Done(): // the job was canceled
 		return time.Time{}, context.Cause(ctx)
 	}
 }

@@ -1,5 +1,5 @@
 // Command queue shows a Queue between producers and consumers: a get is a
-// future, served in the order of asking; a cancelled get loses nothing; limits
+// future, served in the order of asking; a canceled get loses nothing; limits
 // turn a put away or make it wait; and a loop takes what comes until the end.
 //
 //	go run ./examples/queue

@@ -1,6 +1,6 @@
 // Command race gets values from whoever is first: a cache, which may not have
 // it, an origin, which is slow, or a computation on this machine. The requests
-// of the losers are cancelled, which the servers notice, and a value that does
+// of the losers are canceled, which the servers notice, and a value that does
 // not come from the cache is written to it.
 //
 //	go run ./examples/race [-rounds 40] [-cache-delay 2ms] [-origin-fail 0.2] ...
@@ -96,7 +96,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 		}
 	}
 
-	// A connection that was opened for a request that was cancelled before it was
+	// A connection that was opened for a request that was canceled before it was
 	// sent would keep its server waiting.
 	http.DefaultClient.CloseIdleConnections()
 	seenByCache, err1 := cache.stop(ctx)

@@ -40,7 +40,7 @@ func TestSomebodyWinsEachRound(t *testing.T) {
 	require.Equal(t, r.origin+r.computed, r.seenByCache.stored+r.notStored, "all that is not from the cache is stored")
 }
 
-func TestLosersAreCancelled(t *testing.T) {
+func TestLosersAreCanceled(t *testing.T) {
 	c := config{rounds: 10, keys: 1, originDelay: time.Hour, computeDelay: 100 * time.Millisecond}
 	began := time.Now()
 	r := race(t, c)
@@ -48,7 +48,7 @@ func TestLosersAreCancelled(t *testing.T) {
 	require.Equal(t, 10, r.cache+r.computed)
 	require.NotZero(t, r.computed, "the cache is empty at first")
 	require.Zero(t, r.seenByOrigin.answered)
-	for r.seenByOrigin.canceled == 0 { // no request had come that far before it was cancelled
+	for r.seenByOrigin.canceled == 0 { // no request had come that far before it was canceled
 		c.computeDelay *= 2
 		r = race(t, c)
 	}

@@ -13,22 +13,22 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// source is a promise, perhaps with a canceller.
+// source is a promise, perhaps with a canceler.
 type source struct {
 	p          twill.Promise[int]
 	f          *twill.Future[int]
 	settled    int // by hand
 	canceled   int // by a cancel of f
-	cancellers int
+	cancelers int
 	kids       []*twill.Future[int]
 }
 
-func (s *source) init(w *world, n string, canceller bool) {
+func (s *source) init(w *world, n string, canceler bool) {
 	s.f = name(w, s.p.Future(), n)
-	if canceller {
+	if canceler {
 		s.p.OnCancel(func(error) {
-			w.Point("canceller", s)
-			s.cancellers++
+			w.Point("canceler", s)
+			s.cancelers++
 		})
 	}
 }
@@ -66,11 +66,11 @@ func (s *source) check(w *world, n string, live int) {
 		w.require(coreOf(s.f).Listeners() == live, "%s has %d listeners, not %d", n, coreOf(s.f).Listeners(), live)
 	}
 	w.require(s.settled <= 1, "%s was settled %d times", n, s.settled)
-	w.require(s.cancellers <= 1, "%s ran its canceller %d times", n, s.cancellers)
+	w.require(s.cancelers <= 1, "%s ran its canceler %d times", n, s.cancelers)
 	if canceled(s.f) {
-		w.require(s.settled == 0, "%s is cancelled, and was settled", n)
+		w.require(s.settled == 0, "%s is canceled, and was settled", n)
 	} else {
-		w.require(s.canceled == 0, "a cancel of %s won, and it is not cancelled", n)
+		w.require(s.canceled == 0, "a cancel of %s won, and it is not canceled", n)
 	}
 }
 
@@ -108,10 +108,10 @@ var adoptActs = map[string]func(*adoption){
 	},
 }
 
-func newAdoption(w *world, doing []string, cancellers bool) func() {
+func newAdoption(w *world, doing []string, cancelers bool) func() {
 	a := &adoption{world: w}
-	a.outer.init(w, "outer", cancellers)
-	a.inner.init(w, "inner", cancellers)
+	a.outer.init(w, "outer", cancelers)
+	a.inner.init(w, "inner", cancelers)
 	a.ctx, a.end = context.WithCancelCause(context.Background())
 	if slices.Contains(doing, "drop inner") {
 		a.inner.then()
@@ -124,14 +124,14 @@ func newAdoption(w *world, doing []string, cancellers bool) func() {
 	for _, what := range doing {
 		w.Go(what, func() { adoptActs[what](a) })
 	}
-	return func() { a.check(doing, cancellers) }
+	return func() { a.check(doing, cancelers) }
 }
 
-func (a *adoption) check(doing []string, cancellers bool) {
+func (a *adoption) check(doing []string, cancelers bool) {
 	_, ended := a.tip.Poll()
-	// Who is cancelled ends, unless the work was done when it came to the
-	// cancellers.
-	a.require(ended || cancellers || !slices.Contains(doing, "cancel tip"), "the cancel was lost")
+	// Who is canceled ends, unless the work was done when it came to the
+	// cancelers.
+	a.require(ended || cancelers || !slices.Contains(doing, "cancel tip"), "the cancel was lost")
 	outer, inner := 0, a.inner.users()
 	if !ended {
 		outer = 1
@@ -145,7 +145,7 @@ func (a *adoption) check(doing []string, cancellers bool) {
 	a.inner.p.Resolve(2)
 	r, ok := a.tip.Poll()
 	a.require(ok, "the tip is pending")
-	a.require(!a.tipCanceled || canceled(a.tip), "a cancel of the tip won, and it is not cancelled")
+	a.require(!a.tipCanceled || canceled(a.tip), "a cancel of the tip won, and it is not canceled")
 	o, _ := a.outer.f.Poll()
 	i, _ := a.inner.f.Poll()
 	switch {
@@ -166,8 +166,8 @@ func TestAdoption(t *testing.T) {
 		outer := slices.Contains(doing, "resolve outer") || slices.Contains(doing, "cancel outer")
 		return await == end && (outer || slices.Contains(doing, "cancel tip"))
 	}
-	for cancellers, n := range map[bool]int{true: 2, false: 3} {
-		scenario := func(w *world, doing []string) func() { return newAdoption(w, doing, cancellers) }
+	for cancelers, n := range map[bool]int{true: 2, false: 3} {
+		scenario := func(w *world, doing []string) func() { return newAdoption(w, doing, cancelers) }
 		each(t, &all, plan{large: true}, sensible, scenario, n, "resolve outer", "cancel outer", "resolve inner", "reject inner",
 			"cancel inner", "then inner", "drop inner", "cancel tip", "await tip", "end")
 	}

@@ -147,7 +147,7 @@ func (d *dispatching) call(ctx context.Context, arg int) (int, error) {
 	}
 	if d.kind.asks {
 		canceled := slices.ContainsFunc(d.jobs, func(j *job) bool { return j.Arg() == arg && d.canceled[j] })
-		d.require(ctx.Err() != nil || !canceled, "the context of cancelled job %d has not ended", arg)
+		d.require(ctx.Err() != nil || !canceled, "the context of canceled job %d has not ended", arg)
 	}
 	d.running--
 	return arg, nil
@@ -155,10 +155,10 @@ func (d *dispatching) call(ctx context.Context, arg int) (int, error) {
 
 func (d *dispatching) cancel(j *job) {
 	if j.Cancel(nil) {
-		d.Point("cancelled", &d.calls)
+		d.Point("canceled", &d.calls)
 		d.canceled[j] = true
 		r, ok := j.Poll()
-		d.require(ok && errors.Is(r.Err, twill.ErrCanceled), "job %d was cancelled and has %v, %t", j.Arg(), r, ok)
+		d.require(ok && errors.Is(r.Err, twill.ErrCanceled), "job %d was canceled and has %v, %t", j.Arg(), r, ok)
 	}
 }
 
@@ -253,8 +253,8 @@ func (d *dispatching) checkJob(j *job, waits bool) {
 	case twill.JobFinished:
 		d.require(calls == 1 && r.Value == j.Arg() && r.Err == nil && !d.canceled[j], "job %d finished after %d calls with %v", j.Arg(), calls, r)
 	case twill.JobCanceled:
-		d.require(errors.Is(r.Err, twill.ErrCanceled), "job %d was cancelled and has %v", j.Arg(), r)
-		d.require((calls == 1) == !j.StartedAt().IsZero(), "job %d was cancelled, started: %v, after %d calls", j.Arg(), j.StartedAt(), calls)
+		d.require(errors.Is(r.Err, twill.ErrCanceled), "job %d was canceled and has %v", j.Arg(), r)
+		d.require((calls == 1) == !j.StartedAt().IsZero(), "job %d was canceled, started: %v, after %d calls", j.Arg(), j.StartedAt(), calls)
 	default:
 		d.require(false, "job %d is %v", j.Arg(), state)
 	}

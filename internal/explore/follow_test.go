@@ -18,7 +18,7 @@ type following struct {
 	*world
 	target, source   source
 	followed, cycled bool
-	again            int // cancellers of the target added by a thread
+	again            int // cancelers of the target added by a thread
 }
 
 var followActs = map[string]func(*following){
@@ -31,13 +31,13 @@ var followActs = map[string]func(*following){
 	"cancel source":  func(f *following) { f.source.cancel() },
 	"then source":    func(f *following) { f.source.then() },
 	"then target":    func(f *following) { f.target.then() },
-	"canceller":      func(f *following) { f.target.p.OnCancel(func(error) { f.again++ }) },
+	"canceler":      func(f *following) { f.target.p.OnCancel(func(error) { f.again++ }) },
 }
 
-func newFollowing(w *world, doing []string, cancellers bool) func() {
+func newFollowing(w *world, doing []string, cancelers bool) func() {
 	f := &following{world: w}
-	f.target.init(w, "target", cancellers)
-	f.source.init(w, "source", cancellers)
+	f.target.init(w, "target", cancelers)
+	f.source.init(w, "source", cancelers)
 	for _, what := range doing {
 		w.Go(what, func() { followActs[what](f) })
 	}
@@ -51,7 +51,7 @@ func (f *following) check(doing []string) {
 	f.require(sourceEnded || !slices.Contains(doing, "cancel source"), "the cancel of the source was lost")
 	f.require(targetEnded || sourceEnded || !f.followed || !f.cycled, "they wait for each other")
 	f.require(targetEnded || !sourceEnded || !f.followed, "the target does not follow")
-	f.require(f.again <= 1, "a canceller ran %d times", f.again)
+	f.require(f.again <= 1, "a canceler ran %d times", f.again)
 	live := func(following, ended bool) int {
 		if following && !ended {
 			return 1
@@ -78,12 +78,12 @@ func (f *following) check(doing []string) {
 func TestFollowing(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {
-		return slices.Contains(doing, "follow") && (slices.Contains(doing, "cancel target") || !slices.Contains(doing, "canceller"))
+		return slices.Contains(doing, "follow") && (slices.Contains(doing, "cancel target") || !slices.Contains(doing, "canceler"))
 	}
-	for cancellers, n := range map[bool]int{true: 2, false: 3} {
-		scenario := func(w *world, doing []string) func() { return newFollowing(w, doing, cancellers) }
+	for cancelers, n := range map[bool]int{true: 2, false: 3} {
+		scenario := func(w *world, doing []string) func() { return newFollowing(w, doing, cancelers) }
 		each(t, &all, plan{large: true, Options: explore.Options{Fair: 40}}, sensible, scenario, n, "follow", "cycle", "resolve target",
-			"cancel target", "resolve source", "reject source", "cancel source", "then source", "then target", "canceller")
+			"cancel target", "resolve source", "reject source", "cancel source", "then source", "then target", "canceler")
 	}
 	t.Log(all.String())
 	if !testing.Short() {

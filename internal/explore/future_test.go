@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// one is a world around one future: it has a canceller and a handler from the
+// one is a world around one future: it has a canceler and a handler from the
 // start, and each thread does one thing with it.
 type one struct {
 	*world
@@ -24,7 +24,7 @@ type one struct {
 	kids []*kid
 	log  []*kid // as their handlers ran
 
-	resolved, rejected, canceled, cancellers int
+	resolved, rejected, canceled, cancelers int
 	ended                                    bool
 }
 
@@ -89,8 +89,8 @@ func newOne(w *world, doing []string) *one {
 	o := &one{world: w}
 	o.f = name(w, o.p.Future(), "f")
 	o.p.OnCancel(func(error) {
-		w.Point("canceller", &o.log)
-		o.cancellers++
+		w.Point("canceler", &o.log)
+		o.cancelers++
 	})
 	o.ctx, o.end = context.WithCancelCause(context.Background())
 	o.then(-1)
@@ -145,13 +145,13 @@ func (w *one) check() {
 	winners := w.resolved + w.rejected
 	if canceled(w.f) {
 		winners++
-		w.require(w.cancellers == 1, "cancelled, and %d cancellers ran", w.cancellers)
+		w.require(w.cancelers == 1, "canceled, and %d cancelers ran", w.cancelers)
 	} else {
-		w.require(w.canceled == 0, "a cancel won, and f is not cancelled")
-		w.require(w.cancellers <= 1, "%d cancellers ran", w.cancellers)
+		w.require(w.canceled == 0, "a cancel won, and f is not canceled")
+		w.require(w.cancelers <= 1, "%d cancelers ran", w.cancelers)
 	}
 	w.require(winners == 1, "settled %d times", winners)
-	w.require(w.canceled <= 1, "cancelled %d times", w.canceled)
+	w.require(w.canceled <= 1, "canceled %d times", w.canceled)
 	r, _ := w.f.Poll()
 	for i, k := range w.kids {
 		_, ok := k.f.Poll()

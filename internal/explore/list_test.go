@@ -109,7 +109,7 @@ func (l *listing) outcome(r, a, b twill.Result[int], over bool) {
 	}
 }
 
-// Lists are made, decided, cancelled and joined at once.
+// Lists are made, decided, canceled and joined at once.
 func TestLists(t *testing.T) {
 	var all totals
 	for kind := range listKinds {

@@ -36,7 +36,7 @@ func (r *flightRun) over() bool {
 
 type flightCaller struct {
 	f     *twill.Future[int]
-	after int // the runs that were over or cancelled when they called
+	after int // the runs that were over or canceled when they called
 	left  bool
 }
 
@@ -66,7 +66,7 @@ func (x *flights) run(context.Context, int) *twill.Future[int] {
 		x.Point("note", x)
 		r.canceled = true
 		if r.n == 1 {
-			x.require(x.callers[0].left && x.callers[1].left, "cancelled, and not all had left")
+			x.require(x.callers[0].left && x.callers[1].left, "canceled, and not all had left")
 		}
 	})
 	return name(x.world, r.p.Future(), fmt.Sprint("run ", r.n))
@@ -119,14 +119,14 @@ func (x *flights) check() {
 			continue
 		}
 		x.require(r.Value > c.after, "caller %d has the result of run %d, which was over when they called", i, r.Value)
-		x.require(!x.runs[r.Value-1].canceled, "caller %d has the result of a cancelled run", i)
+		x.require(!x.runs[r.Value-1].canceled, "caller %d has the result of a canceled run", i)
 	}
 	s := x.p.Stats()
 	x.require(s.Underway == 0 && s.Waiting == 0, "in the end %d are underway, %d wait", s.Underway, s.Waiting)
 }
 
 // The call ends when the last caller leaves, and not before; nobody joins one
-// that was cancelled or is over; and no two run at a time.
+// that was canceled or is over; and no two run at a time.
 func TestPoolerCalls(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {

@@ -6,8 +6,8 @@ import "runtime"
 // long as the core below is the only one that depends on the next. It reports
 // whether it settled something with fail:
 //
-//   - at a core without a source it runs the canceller, at most once, and
-//     settles the core with fail unless the canceller did otherwise;
+//   - at a core without a source it runs the canceler, at most once, and
+//     settles the core with fail unless the canceler did otherwise;
 //   - at a core whose source others need too, or which is shielded from below,
 //     the link leaves the source, and its node fires with fail;
 //   - at a core whose source has settled it ends: a node that goes on to wait for
@@ -102,13 +102,13 @@ func (c *Core) climb(fail *Failure) (won bool, many Many) {
 	}
 }
 
-// What became of a link when its owner was cancelled.
+// What became of a link when its owner was canceled.
 type released int
 
 const (
 	off  released = iota // it is not on the list, or c has settled
 	left                 // it was taken off
-	kept                 // it stays: c is to be cancelled, as nobody else needs it
+	kept                 // it stays: c is to be canceled, as nobody else needs it
 )
 
 // release takes l off c if others depend on c, or if hold is true.
@@ -143,7 +143,7 @@ func (c *Core) cancelRoot(w uint32, up *Link, fail *Failure) bool {
 	return c.Canceled()
 }
 
-// Starts takes the right to run the canceller of c, which only one caller
+// Starts takes the right to run the canceler of c, which only one caller
 // gets, and reports whether it did.
 func (c *Core) Starts() bool {
 	w := c.Lock()
@@ -165,7 +165,7 @@ func (c *Core) Leave(l *Link, fail *Failure) {
 	}
 	c.unlink(l)
 	c.users--
-	if c.users == 0 && c.up == nil { // a promise without a canceller, as most losers are
+	if c.users == 0 && c.up == nil { // a promise without a canceler, as most losers are
 		c.cancelRoot(w|asked, nil, fail)
 		return
 	}

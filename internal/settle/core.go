@@ -29,7 +29,7 @@ const (
 	draining                     // a goroutine runs the listeners
 	late                         // listeners were added meanwhile
 	asked                        // a cancel came by
-	underway                     // the canceller was started
+	underway                     // the canceler was started
 	canceled                     // settled by a cancel, not by hand
 	observed                     // a listener depends on c, but takes no failure
 	bridged                      // the first listener is the bridge
@@ -45,7 +45,7 @@ type Core struct {
 	users int32 // listeners that depend on the outcome; guarded by the lock
 	head  *Link // first listener; guarded by the lock
 	// up is, until the core settles, the link by which it listens to its
-	// source or by which its canceller is found (nil: neither); guarded by the
+	// source or by which its canceler is found (nil: neither); guarded by the
 	// lock. From then on it is the link inside the [Failure], nil on success.
 	up *Link
 }
@@ -93,7 +93,7 @@ func (c *Core) Asked() bool { return c.look()&asked != 0 }
 // Canceled reports whether it was a cancel that settled c.
 func (c *Core) Canceled() bool { return c.look()&canceled != 0 }
 
-// SetUp names the link by which c listens or is cancelled. The lock must be
+// SetUp names the link by which c listens or is canceled. The lock must be
 // held and c be unsettled, or c be known to no other goroutine yet.
 func (c *Core) SetUp(l *Link) { c.up = l }
 
@@ -101,7 +101,7 @@ func (c *Core) SetUp(l *Link) { c.up = l }
 func (c *Core) Up() *Link { return c.up }
 
 // Underway reports whether w, the word that Lock or Begin gave, is that of a
-// core whose canceller was started.
+// core whose canceler was started.
 func Underway(w uint32) bool { return w&underway != 0 }
 
 // Preset settles c, which no other goroutine has seen yet.

@@ -24,7 +24,7 @@ type Node interface {
 	// Source is the core that the node listens to now, nil if there is none.
 	// It is called with the lock of the node's own core held. ask is the
 	// cancel that passes by, nil if the caller only looks. If hold is true the
-	// source is not to be cancelled from here.
+	// source is not to be canceled from here.
 	Source(ask *Failure) (src *Core, hold bool)
 }
 

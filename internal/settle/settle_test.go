@@ -377,7 +377,7 @@ func TestBridgeIsOne(t *testing.T) {
 	require.False(t, ok)
 }
 
-// Adding, removing, cancelling and settling at once: each listener is fired
+// Adding, removing, canceling and settling at once: each listener is fired
 // once or removed, never both.
 func TestConcurrentUse(t *testing.T) {
 	for range 300 {

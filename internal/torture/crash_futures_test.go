@@ -45,7 +45,7 @@ var crashes = map[string]crash{
 			return gives(f, 1)
 		}
 	},
-	"canceller": func(stop func()) (func(), func() error) {
+	"canceler": func(stop func()) (func(), func() error) {
 		var p twill.Promise[int]
 		again := make(chan bool, 1)
 		p.OnCancel(func(error) { stop() })
@@ -56,7 +56,7 @@ var crashes = map[string]crash{
 			return errors.Join(canceled(p.Future()), canceled(f))
 		}
 	},
-	"canceller of a follower": func(stop func()) (func(), func() error) {
+	"canceler of a follower": func(stop func()) (func(), func() error) {
 		var p, q twill.Promise[int]
 		p.OnCancel(func(error) { stop() })
 		p.Follow(q.Future())
@@ -64,13 +64,13 @@ var crashes = map[string]crash{
 			return errors.Join(canceled(p.Future()), canceled(q.Future()))
 		}
 	},
-	"canceller of a loser": func(stop func()) (func(), func() error) {
+	"canceler of a loser": func(stop func()) (func(), func() error) {
 		var p, q twill.Promise[int]
 		q.OnCancel(func(error) { stop() })
 		f := twill.Any(p.Future(), q.Future())
 		return func() { p.Resolve(1) }, func() error { return errors.Join(gives(f, 1), canceled(q.Future())) }
 	},
-	"canceller of an adopted future": func(stop func()) (func(), func() error) {
+	"canceler of an adopted future": func(stop func()) (func(), func() error) {
 		var p twill.Promise[int]
 		p.OnCancel(func(error) { stop() })
 		f := twill.ThenFuture(twill.Resolved(1), func(int) *twill.Future[int] { return p.Future() })
@@ -80,7 +80,7 @@ var crashes = map[string]crash{
 		f := twill.Go(context.Background(), func(context.Context) (int, error) { stop(); return 0, nil })
 		return func() {}, func() error { return told(f) }
 	},
-	"go that was cancelled": func(stop func()) (func(), func() error) {
+	"go that was canceled": func(stop func()) (func(), func() error) {
 		f := twill.Go(context.Background(), func(ctx context.Context) (int, error) { <-ctx.Done(); stop(); return 0, nil })
 		return func() { f.Cancel(nil) }, func() error { return canceled(f) }
 	},

@@ -95,12 +95,12 @@ func gives[T comparable](f *twill.Future[T], want T) error {
 	return nil
 }
 
-// canceled is a check: f was cancelled.
+// canceled is a check: f was canceled.
 func canceled[T any](f *twill.Future[T]) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if v, err := f.Await(ctx); !errors.Is(err, twill.ErrCanceled) {
-		return fmt.Errorf("the future has %v, %v, and is not cancelled", v, err)
+		return fmt.Errorf("the future has %v, %v, and is not canceled", v, err)
 	}
 	return nil
 }

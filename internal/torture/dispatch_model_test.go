@@ -22,7 +22,7 @@ type dispatchModel struct {
 	seq, restored            int
 	pending                  []*modelJob // in dispatch order
 	delayed                  []*modelJob // by the time at which they are due
-	underway                 []*modelJob // in start order, with those that were cancelled
+	underway                 []*modelJob // in start order, with those that were canceled
 	putters                  []*modelPut // PutWaits that wait, in order
 	drains                   []*modelDrain
 	killed                   []*modelJob

@@ -92,23 +92,23 @@ func (m *futureMachine) Follow(rt *rapid.T) {
 	m.both(rt, func() bool { return p.here.Follow(f.here) }, func() bool { return p.model.Follow(f.model) })
 }
 
-// OnCancel adds a canceller that settles, panics or does nothing.
+// OnCancel adds a canceler that settles, panics or does nothing.
 func (m *futureMachine) OnCancel(rt *rapid.T) {
 	p := m.pickPromise(rt)
-	does := rapid.SampledFrom([]string{"nothing", "resolve", "panic"}).Draw(rt, "canceller")
-	canceller := func(log *[]string, resolve func(int) bool) func(error) {
+	does := rapid.SampledFrom([]string{"nothing", "resolve", "panic"}).Draw(rt, "canceler")
+	canceler := func(log *[]string, resolve func(int) bool) func(error) {
 		return func(error) {
-			*log = append(*log, "canceller "+does)
+			*log = append(*log, "canceler "+does)
 			switch does {
 			case "resolve":
 				resolve(9)
 			case "panic":
-				panic("canceller")
+				panic("canceler")
 			}
 		}
 	}
-	p.here.OnCancel(canceller(&m.here, p.here.Resolve))
-	p.model.OnCancel(canceller(&m.model, p.model.Resolve))
+	p.here.OnCancel(canceler(&m.here, p.here.Resolve))
+	p.model.OnCancel(canceler(&m.model, p.model.Resolve))
 }
 
 // Handle adds a handler that returns or panics.

@@ -66,7 +66,7 @@ type modelEmpty struct {
 	done bool
 }
 
-// call is the function. It goes on until the test ends it, cancelled or not.
+// call is the function. It goes on until the test ends it, canceled or not.
 func (m *poolerMachine) call(ctx context.Context, key int) (int, error) {
 	fl := &realFlight{key, ctx, make(chan string, 1)}
 	m.begun = append(m.begun, fl) // a step begins one at most

@@ -51,7 +51,7 @@ const poolerKeys = 2
 
 // One run at a time for a key, whoever joins and leaves; nobody gets the result
 // of a run that was over when they called, and nobody that of one that was
-// cancelled.
+// canceled.
 func TestPoolerIsLinearizable(t *testing.T) {
 	linearizable(t, times(2000, 50), 4, poolerModel, func(seed uint64, h *history) func(int) {
 		var runs atomic.Int32

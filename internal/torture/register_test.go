@@ -37,7 +37,7 @@ func TestFutureIsLinearizable(t *testing.T) {
 type outcome struct {
 	won   bool
 	known bool // what is below
-	value int  // 0 for cancelled, less for rejected
+	value int  // 0 for canceled, less for rejected
 }
 
 var registerActs = []struct {
@@ -112,7 +112,7 @@ var registerModel = porcupine.Model{
 			if now.known {
 				return !got.won, now
 			}
-			if !got.won { // another cancel may be underway, whose canceller has begun
+			if !got.won { // another cancel may be underway, whose canceler has begun
 				return input != "cancel", now
 			}
 			return true, outcome{known: true}

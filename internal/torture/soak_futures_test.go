@@ -50,7 +50,7 @@ var soaks = map[string]func(t *testing.T) func(){
 			require.True(t, p.Resolve(1))
 		}
 	},
-	"shields that are cancelled": func(t *testing.T) func() {
+	"shields that are canceled": func(t *testing.T) func() {
 		shared := new(twill.Promise[int])
 		return func() { require.True(t, shared.Future().Shield().Cancel(nil)) }
 	},
@@ -89,7 +89,7 @@ var soaks = map[string]func(t *testing.T) func(){
 			require.True(t, twill.After(time.Hour, 1).Cancel(nil))
 		}
 	},
-	"goroutines that are cancelled": func(t *testing.T) func() {
+	"goroutines that are canceled": func(t *testing.T) func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		t.Cleanup(cancel)
 		return func() {
@@ -108,7 +108,7 @@ var soaks = map[string]func(t *testing.T) func(){
 			require.Equal(t, 1, v)
 		}
 	},
-	"receives that are cancelled": func(t *testing.T) func() {
+	"receives that are canceled": func(t *testing.T) func() {
 		ch := make(chan int)
 		return func() { require.True(t, twill.FromChan(ch).Cancel(nil)) }
 	},

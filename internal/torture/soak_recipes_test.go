@@ -26,7 +26,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 			require.True(t, d.Delete(k))
 		}
 	},
-	"gets of a dict that are cancelled": func(t *testing.T) func() {
+	"gets of a dict that are canceled": func(t *testing.T) func() {
 		d, k := new(twill.Dict[int, int]), 0
 		return func() {
 			k++
@@ -89,7 +89,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 			require.ErrorIs(t, err, context.Canceled)
 		}
 	},
-	"gets of a queue that are cancelled": func(t *testing.T) func() {
+	"gets of a queue that are canceled": func(t *testing.T) func() {
 		q, pq := new(twill.Queue[int]), new(twill.PriorityQueue[int])
 		return func() {
 			require.True(t, q.Get().Cancel(nil))
@@ -115,7 +115,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 			require.NoError(t, err)
 		}
 	},
-	"jobs that are cancelled before they start": func(t *testing.T) func() {
+	"jobs that are canceled before they start": func(t *testing.T) func() {
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil }, nil)
 		require.NoError(t, q.SetWidth(0))
 		return func() {
@@ -149,7 +149,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 		t.Cleanup(func() { in.Cancel(nil) })
 		return func() { require.True(t, twill.Then(in.Ready(), double).Cancel(nil)) }
 	},
-	"retries that are cancelled": func(t *testing.T) func() {
+	"retries that are canceled": func(t *testing.T) func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		t.Cleanup(cancel)
 		c := twill.NewRetryingCallFuture(func(context.Context) *twill.Future[int] { return twill.Rejected[int](errFailed) },

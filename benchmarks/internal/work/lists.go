@@ -70,7 +70,7 @@ func fanliaoAll(b *testing.B) {
 }
 
 // First of 10, losers left clean: make them, race them, resolve one, read it.
-// Nobody else wants the losers, so they are cancelled.
+// Nobody else wants the losers, so they are canceled.
 
 func twillFirst(b *testing.B) {
 	promises := make([]*twill.Promise[int], runners)

@@ -14,8 +14,8 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-func TestCancelWithoutCanceller(t *testing.T) {
-	t.Run("noCancellerCancels", func(t *testing.T) {
+func TestCancelWithoutCanceler(t *testing.T) {
+	t.Run("noCancelerCancels", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		require.True(t, p.Future().Cancel(nil))
 		kit.RequireCanceled(t, nil, p.Future())
@@ -34,20 +34,20 @@ func TestCancelWithoutCanceller(t *testing.T) {
 		require.False(t, p.Reject(kit.ErrSecond))
 		kit.RequireCanceled(t, kit.ErrFirst, p.Future())
 	})
-	t.Run("noCancellerMultipleCancel: the second changes nothing", func(t *testing.T) {
+	t.Run("noCancelerMultipleCancel: the second changes nothing", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		require.True(t, p.Future().Cancel(kit.ErrFirst))
 		require.False(t, p.Future().Cancel(kit.ErrSecond))
 		kit.RequireCanceled(t, kit.ErrFirst, p.Future())
 	})
-	t.Run("noCancellerMultipleCancelAfterCancelAndCallback", func(t *testing.T) {
+	t.Run("noCancelerMultipleCancelAfterCancelAndCallback", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.Future().Cancel(kit.ErrFirst)
 		p.Resolve(1)
 		require.False(t, p.Future().Cancel(kit.ErrSecond))
 		kit.RequireCanceled(t, kit.ErrFirst, p.Future())
 	})
-	t.Run("noCancellerMultipleCancelAfterCancelAndErrback", func(t *testing.T) {
+	t.Run("noCancelerMultipleCancelAfterCancelAndErrback", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.Future().Cancel(kit.ErrFirst)
 		p.Reject(kit.ErrSecond)
@@ -56,8 +56,8 @@ func TestCancelWithoutCanceller(t *testing.T) {
 	})
 }
 
-func TestCancelWithCanceller(t *testing.T) {
-	t.Run("simpleCanceller: it runs, and later results are refused", func(t *testing.T) {
+func TestCancelWithCanceler(t *testing.T) {
+	t.Run("simpleCanceler: it runs, and later results are refused", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		runs := kit.CountCancels(p)
 		require.True(t, p.Future().Cancel(nil))
@@ -66,14 +66,14 @@ func TestCancelWithCanceller(t *testing.T) {
 		require.False(t, p.Resolve(1))
 		require.False(t, p.Reject(kit.ErrFirst))
 	})
-	t.Run("cancellerMultipleCancel: it runs once", func(t *testing.T) {
+	t.Run("cancelerMultipleCancel: it runs once", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		runs := kit.CountCancels(p)
 		p.Future().Cancel(nil)
 		p.Future().Cancel(nil)
 		require.Equal(t, 1, *runs)
 	})
-	t.Run("a cancel from the canceller does not run it again", func(t *testing.T) {
+	t.Run("a cancel from the canceler does not run it again", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		runs := 0
 		p.OnCancel(func(error) {
@@ -84,7 +84,7 @@ func TestCancelWithCanceller(t *testing.T) {
 		require.Equal(t, 1, runs)
 		kit.RequireFailure(t, twill.ErrCanceled, p.Future())
 	})
-	t.Run("cancellerArg: it is told the cause", func(t *testing.T) {
+	t.Run("cancelerArg: it is told the cause", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		var told error
 		p.OnCancel(func(cause error) { told = cause })
@@ -108,20 +108,20 @@ func TestCancelWithCanceller(t *testing.T) {
 		result, _ := p.Future().Poll()
 		require.Same(t, kit.ErrFirst, result.Err)
 	})
-	t.Run("cancellerThatErrbacks", func(t *testing.T) {
+	t.Run("cancelerThatErrbacks", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(error) { require.True(t, p.Reject(kit.ErrFirst)) })
 		p.Future().Cancel(nil)
 		result, _ := p.Future().Poll()
 		require.Same(t, kit.ErrFirst, result.Err)
 	})
-	t.Run("cancellerThatCallbacks", func(t *testing.T) {
+	t.Run("cancelerThatCallbacks", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(error) { require.True(t, p.Resolve(8)) })
 		p.Future().Cancel(nil)
 		kit.RequireValue(t, 8, p.Future())
 	})
-	t.Run("a canceller that panics: cancelled all the same, joined with the panic", func(t *testing.T) {
+	t.Run("a canceler that panics: canceled all the same, joined with the panic", func(t *testing.T) {
 		p := twill.NewPromise[int]()
 		p.OnCancel(func(error) { panic(kit.ErrFirst) })
 		p.Future().Cancel(nil)
@@ -155,14 +155,14 @@ func TestCancelNested(t *testing.T) {
 		require.Equal(t, 1, *runs)
 		kit.RequireCanceled(t, nil, outer)
 	})
-	t.Run("the outcome of the inner canceller comes back", func(t *testing.T) {
+	t.Run("the outcome of the inner canceler comes back", func(t *testing.T) {
 		inner := twill.NewPromise[int]()
 		inner.OnCancel(func(error) { inner.Resolve(5) })
 		outer := twill.Then(twill.ThenFuture(twill.Resolved(0), kit.Returning(inner.Future())), kit.Add(1))
 		outer.Cancel(nil)
 		kit.RequireValue(t, 6, outer)
 	})
-	t.Run("cancelling the inner future itself fails the outer one", func(t *testing.T) {
+	t.Run("canceling the inner future itself fails the outer one", func(t *testing.T) {
 		inner := twill.NewPromise[int]()
 		outer := twill.ThenFuture(twill.Resolved(0), kit.Returning(inner.Future()))
 		require.True(t, inner.Future().Cancel(kit.ErrFirst))
@@ -217,7 +217,7 @@ func TestDeferredListCancel(t *testing.T) {
 		require.True(t, l.Cancel(nil))
 		requireResults(t, l, bothCanceled)
 	})
-	t.Run("cancelDeferredListCallback: a member's canceller gives a value", func(t *testing.T) {
+	t.Run("cancelDeferredListCallback: a member's canceler gives a value", func(t *testing.T) {
 		ps, l := list(0)
 		ps[0].OnCancel(func(error) { ps[0].Resolve(7) })
 		l.Cancel(nil)
@@ -260,7 +260,7 @@ func TestDeferredListCancel(t *testing.T) {
 			require.Equal(t, []twill.Result[int]{{Value: 0}, {Value: 1}}, r)
 		})
 	})
-	t.Run("cancelDeferredListWithOriginalDeferreds: one that was cancelled by hand before", func(t *testing.T) {
+	t.Run("cancelDeferredListWithOriginalDeferreds: one that was canceled by hand before", func(t *testing.T) {
 		ps, l := list(0)
 		runs := kit.CountCancels(ps[1])
 		ps[0].Future().Cancel(kit.ErrFirst)
@@ -270,7 +270,7 @@ func TestDeferredListCancel(t *testing.T) {
 		kit.RequireCanceled(t, kit.ErrSecond, ps[1].Future())
 		requireResults(t, l, bothCanceled)
 	})
-	t.Run("cancelDeferredListWithException: a canceller that panics keeps none from being cancelled", func(t *testing.T) {
+	t.Run("cancelDeferredListWithException: a canceler that panics keeps none from being canceled", func(t *testing.T) {
 		ps, l := list(0)
 		ps[0].OnCancel(func(error) { panic(kit.ErrBoom) })
 		runs := kit.CountCancels(ps[1])
@@ -318,7 +318,7 @@ func TestAllCancel(t *testing.T) {
 }
 
 func TestAnyCancel(t *testing.T) {
-	t.Run("test_cancel: all are cancelled, and say so", func(t *testing.T) {
+	t.Run("test_cancel: all are canceled, and say so", func(t *testing.T) {
 		ps, fs := kit.Promises(2)
 		one := twill.Any(fs...)
 		require.True(t, one.Cancel(kit.ErrFirst))
@@ -327,7 +327,7 @@ func TestAnyCancel(t *testing.T) {
 			kit.RequireCanceled(t, kit.ErrFirst, p.Future())
 		}
 	})
-	t.Run("test_resultFromCancel: a canceller's value wins", func(t *testing.T) {
+	t.Run("test_resultFromCancel: a canceler's value wins", func(t *testing.T) {
 		ps, fs := kit.Promises(2)
 		ps[1].OnCancel(func(error) { ps[1].Resolve(7) })
 		one := twill.Any(fs...)
@@ -345,17 +345,17 @@ func TestAnyCancel(t *testing.T) {
 	})
 }
 
-// A canceller, and what it holds, is let go as soon as its future is settled.
-func TestCancellerIsReleased(t *testing.T) {
+// A canceler, and what it holds, is let go as soon as its future is settled.
+func TestCancelerIsReleased(t *testing.T) {
 	install := func(p *twill.Promise[int]) weak.Pointer[kit.Resource] {
 		held := new(kit.Resource)
 		p.OnCancel(func(error) { runtime.KeepAlive(held) })
 		return weak.Make(held)
 	}
 	settle := map[string]func(p *twill.Promise[int]){
-		"canceller_circular_reference_callback": func(p *twill.Promise[int]) { p.Resolve(1) },
-		"canceller_circular_reference_errback":  func(p *twill.Promise[int]) { p.Reject(errors.New("failure")) },
-		"cancelled":                             func(p *twill.Promise[int]) { p.Future().Cancel(nil) },
+		"canceler_circular_reference_callback": func(p *twill.Promise[int]) { p.Resolve(1) },
+		"canceler_circular_reference_errback":  func(p *twill.Promise[int]) { p.Reject(errors.New("failure")) },
+		"canceled":                             func(p *twill.Promise[int]) { p.Future().Cancel(nil) },
 	}
 	for name, settle := range settle {
 		t.Run(name, func(t *testing.T) {
@@ -368,7 +368,7 @@ func TestCancellerIsReleased(t *testing.T) {
 			runtime.KeepAlive(p)
 		})
 	}
-	t.Run("canceller_circular_reference_non_final: also while the chain goes on", func(t *testing.T) {
+	t.Run("canceler_circular_reference_non_final: also while the chain goes on", func(t *testing.T) {
 		p, inner := twill.NewPromise[int](), twill.NewPromise[int]()
 		w := install(p)
 		tip := twill.ThenFuture(p.Future(), kit.Returning(inner.Future()))
@@ -393,7 +393,7 @@ func TestSettledLeavesTimersAndContexts(t *testing.T) {
 	settles := map[string]func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool{
 		"resolved": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool { return p.Resolve(held) },
 		"rejected": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool { return p.Reject(holding{held}) },
-		"cancelled": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool {
+		"canceled": func(p *twill.Promise[*kit.Resource], f fut, held *kit.Resource) bool {
 			return f.Cancel(holding{held})
 		},
 	}
@@ -567,7 +567,7 @@ func TestAddTimeout(t *testing.T) {
 			sleep(second)
 			kit.RequireValue(t, -1, f)
 		},
-		"an inner future that it waits for is cancelled": func(t *testing.T, p *twill.Promise[int]) {
+		"an inner future that it waits for is canceled": func(t *testing.T, p *twill.Promise[int]) {
 			inner := twill.NewPromise[int]()
 			runs := kit.CountCancels(inner)
 			f := twill.ThenFuture(p.Future(), kit.Returning(inner.Future())).Timeout(second)

@@ -306,7 +306,7 @@ func TestBridges(t *testing.T) {
 			kit.RequireFailure(t, twill.ErrClosed, f)
 		})
 	})
-	t.Run("test_fromFutureDeferredCancelled: a cancelled future takes nothing from its channel", func(t *testing.T) {
+	t.Run("test_fromFutureDeferredCanceled: a canceled future takes nothing from its channel", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ch := make(chan int)
 			f := twill.FromChan(ch)
@@ -321,7 +321,7 @@ func TestBridges(t *testing.T) {
 			kit.RequireCanceled(t, kit.ErrFirst, f)
 		})
 	})
-	t.Run("test_fromFutureFutureCancelled: a context's cause", func(t *testing.T) {
+	t.Run("test_fromFutureFutureCanceled: a context's cause", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancelCause(t.Context())
 			f := twill.FromContext(ctx)
@@ -331,7 +331,7 @@ func TestBridges(t *testing.T) {
 			kit.RequireFailure(t, kit.ErrFirst, f)
 		})
 	})
-	t.Run("cancelling the future of a context does not end the context", func(t *testing.T) {
+	t.Run("canceling the future of a context does not end the context", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		f := twill.FromContext(ctx)
@@ -393,7 +393,7 @@ func TestGoCancellation(t *testing.T) {
 			return f, seen
 		}
 		cases := map[string]func(t *testing.T){
-			"cascadeCancellingOnCancel": func(t *testing.T) {
+			"cascadeCancelingOnCancel": func(t *testing.T) {
 				p := twill.NewPromise[int]()
 				runs := kit.CountCancels(p)
 				f, _ := start(t, p, func(err error) (int, error) { return 0, err })

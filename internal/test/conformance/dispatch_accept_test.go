@@ -310,7 +310,7 @@ func TestAcceptTiming(t *testing.T) {
 
 // TestAcceptBugs are the bugs of txRDQ that its suite does not know of. Others
 // of them are TestTrapPauseTwice, TestJobCancelAfterTheEndChangesNothing,
-// TestDispatchPauseResumedBeforeDrained, TestTrapCancelledJobsAreNotKept and
+// TestDispatchPauseResumedBeforeDrained, TestTrapCanceledJobsAreNotKept and
 // resumeWhenNeverPaused of TestDispatchTiming. A backlog that is less than the
 // width, which left workers dead there, is nothing that a queue has here.
 func TestAcceptBugs(t *testing.T) {

@@ -54,7 +54,7 @@ func TestTrapLostWakeupOnWorkerExit(t *testing.T) {
 	})
 }
 
-// It is checked that a job can be cancelled, and it is started before it is.
+// It is checked that a job can be canceled, and it is started before it is.
 func TestTrapCancelVersusStart(t *testing.T) {
 	const n = 5000
 	var calls [n]atomic.Int32
@@ -82,7 +82,7 @@ func TestTrapCancelVersusStart(t *testing.T) {
 			require.Equal(t, int32(1), calls[i].Load())
 		case j.StartedAt().IsZero():
 			require.Equal(t, twill.JobCanceled, state)
-			require.Zero(t, calls[i].Load(), "cancelled before its start and started all the same")
+			require.Zero(t, calls[i].Load(), "canceled before its start and started all the same")
 		default:
 			require.Equal(t, twill.JobCanceled, state)
 		}
@@ -148,8 +148,8 @@ func TestTrapShrinkDoesNotJoinBusyWorkers(t *testing.T) {
 	})
 }
 
-// Cancelled jobs stay in the queue until their turn comes.
-func TestTrapCancelledJobsAreNotKept(t *testing.T) {
+// Canceled jobs stay in the queue until their turn comes.
+func TestTrapCanceledJobsAreNotKept(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
 	var jobs []*twill.Job[int, int]
@@ -164,8 +164,8 @@ func TestTrapCancelledJobsAreNotKept(t *testing.T) {
 	require.Empty(t, q.Pending())
 }
 
-// Who waits for a cancelled job waits until a worker is free.
-func TestTrapCancelledQueueDoesNotWaitForDeadEntries(t *testing.T) {
+// Who waits for a canceled job waits until a worker is free.
+func TestTrapCanceledQueueDoesNotWaitForDeadEntries(t *testing.T) {
 	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
 	kit.PutJob(t, q, 0, 0)

@@ -111,7 +111,7 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		require.True(t, q.Reject(typedNil))
 		requireIt(p.Future())
 	})
-	t.Run("Follow, cancelled", func(t *testing.T) {
+	t.Run("Follow, canceled", func(t *testing.T) {
 		p, q := twill.NewPromise[int](), twill.NewPromise[int]()
 		runs := kit.CountCancels(p)
 		q.OnCancel(func(error) { q.Reject(typedNil) })

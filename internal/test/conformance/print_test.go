@@ -17,8 +17,8 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// secret is a value, a key, an argument and an error of the user's that must not
-// be printed.
+// secret is a value, a key, an argument and an error of the user's that must
+// not be printed.
 type secret struct{ text string }
 
 const hidden = "do not print"

@@ -10,7 +10,7 @@ import (
 )
 
 // A fuzzed program is a list of ops on futures that are known by number; what
-// a number means is found when the op is run. Handlers and cancellers carry ops
+// a number means is found when the op is run. Handlers and cancelers carry ops
 // of their own, which they run before they return.
 type fuzzOp struct {
 	kind    fuzzKind
@@ -48,7 +48,7 @@ const (
 	opKinds
 )
 
-// fuzzHandler is a handler or a canceller.
+// fuzzHandler is a handler or a canceler.
 type fuzzHandler struct {
 	id    int
 	does  byte // fuzzDoes

@@ -48,7 +48,7 @@ func RequireCanceled[T any](t *testing.T, cause error, f *twill.Future[T]) {
 	}
 }
 
-// CountCancels gives p a canceller that counts its runs.
+// CountCancels gives p a canceler that counts its runs.
 func CountCancels[T any](p *twill.Promise[T]) *int {
 	runs := new(int)
 	p.OnCancel(func(error) { *runs++ })

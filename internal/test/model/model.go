@@ -31,7 +31,7 @@ type Future struct {
 	// behind.
 	src     *Future    // the future it waits for
 	link    *listener  // its place on src
-	hold    bool       // src is not to be cancelled from here
+	hold    bool       // src is not to be canceled from here
 	adopts  bool       // it goes from one source to another
 	asks    []*failure // the cancels that have passed it, to be passed on
 	list    *list

@@ -9,11 +9,11 @@ import (
 // Promise settles a future.
 type Promise struct {
 	f          Future
-	cancellers []func(error)
-	underway   bool     // the cancellers were started
+	cancelers []func(error)
+	underway   bool     // the cancelers were started
 	stale      bool     // what it follows was settled or asked to cancel before
 	ask        *failure // the first cancel that went through it to what it follows
-	request    *failure // the one that has started the cancellers
+	request    *failure // the one that has started the cancelers
 }
 
 // NewPromise returns a pending promise.
@@ -28,11 +28,11 @@ func (p *Promise) Resolve(v int) bool { return p.f.settle(v, nil) }
 // Reject settles it with an error.
 func (p *Promise) Reject(err error) bool { return p.f.settle(0, &failure{err: err}) }
 
-// OnCancel adds a canceller.
+// OnCancel adds a canceler.
 func (p *Promise) OnCancel(fn func(cause error)) {
 	if !p.f.settled {
 		p.f.promise = p
-		p.cancellers = append(p.cancellers, fn)
+		p.cancelers = append(p.cancelers, fn)
 	}
 }
 
@@ -64,7 +64,7 @@ func (p *Promise) Follow(f *Future) bool {
 	return true
 }
 
-// cancel runs the cancellers, and settles p if none of them did.
+// cancel runs the cancelers, and settles p if none of them did.
 func (p *Promise) cancel(v int, fail *failure) *Future {
 	cause, asked := twill.ErrCanceled, fail
 	if !isCancel(fail) {
@@ -75,9 +75,9 @@ func (p *Promise) cancel(v int, fail *failure) *Future {
 		cause = ce.Cause
 	}
 	var panics error
-	for len(p.cancellers) > 0 {
-		fn := p.cancellers[0]
-		p.cancellers = p.cancellers[1:]
+	for len(p.cancelers) > 0 {
+		fn := p.cancelers[0]
+		p.cancelers = p.cancelers[1:]
 		panics = errors.Join(panics, protect(func() { fn(cause) }))
 	}
 	if panics != nil && isCancel(fail) {
@@ -103,7 +103,7 @@ func (p *Promise) end(v int, fail *failure) *Future {
 
 // leave ends the following: the future was settled.
 func (p *Promise) leave() {
-	p.cancellers = nil
+	p.cancelers = nil
 	if p.f.src != nil && p.f.link != nil {
 		p.f.src.remove(p.f.link)
 	}

@@ -371,7 +371,7 @@ func (r *oracleRun) outcome(settled bool) {
 	}
 }
 
-// opNew makes a promise, with a canceller of the kind asked for.
+// opNew makes a promise, with a canceler of the kind asked for.
 func (r *oracleRun) opNew(op *oracleOp) {
 	p := twill.NewPromise[any]()
 	node := &oracleNode{promise: p, tip: p.Future()}
@@ -513,7 +513,7 @@ type oracleOp struct {
 	D  int    `json:"d"`
 	A  int    `json:"a"`
 	B  int    `json:"b"`
-	C  string `json:"c"` // kind of canceller
+	C  string `json:"c"` // kind of canceler
 	E  string `json:"e"`
 	V  int    `json:"v"`
 	K  string `json:"k"` // kind of add
@@ -613,7 +613,7 @@ func oraclePayload(v any) any {
 		return v
 	}
 	if errors.Is(err, twill.ErrCanceled) {
-		return map[string]any{"e": "Cancelled"}
+		return map[string]any{"e": "Canceled"}
 	}
 	var name oracleErr
 	if errors.As(err, &name) {

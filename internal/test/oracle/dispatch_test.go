@@ -20,7 +20,7 @@ import (
 // stood then. testdata/README.md has the format.
 //
 // Differences by design: a future of a Pause that is resumed before its jobs
-// have ended is cancelled with ErrResumed; the original's fires the next time
+// have ended is canceled with ErrResumed; the original's fires the next time
 // the queue stands still, if ever. The replay asserts ours and supplies that
 // event itself. CANCELLED is CANCELED here. Calls run on goroutines of their
 // own, so that what several of them do in one op is put in the order of
@@ -301,7 +301,7 @@ func (r *rdqReplay) stop(n int, now bool) {
 }
 
 // trace is what happened in an op before which the jobs in before ran. Those
-// that were cancelled together the recordings tell of by number.
+// that were canceled together the recordings tell of by number.
 func (r *rdqReplay) trace(op string, before []*twill.Job[int, int]) (texts []string) {
 	ran := map[int]bool{}
 	for _, job := range before {
