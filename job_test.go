@@ -349,10 +349,10 @@ func TestRestoreOfBadRecords(t *testing.T) {
 	_, err := q.Put(1, 0, twill.JobOptions{Key: "used"})
 	require.NoError(t, err)
 	for want, records := range map[string][]twill.JobRecord[int]{
-		"twill: restoring record 1: -1 attempts":                      {{}, {Attempts: -1}},
-		`twill: restoring record 2: key "a" of record 0: ` + twill.ErrDuplicateJob.Error():    {{Key: "a"}, {}, {Key: "a"}},
-		`twill: restoring record 2: key "a" of record 1: ` + twill.ErrDuplicateJob.Error():    {{Key: "a"}, {Key: "a", Again: true}, {Key: "a", Again: true}},
-		`twill: restoring record 1: ` + twill.ErrDuplicateJob.Error(): {{}, {Key: "used"}},
+		"twill: restoring record 1: -1 attempts":                                           {{}, {Attempts: -1}},
+		`twill: restoring record 2: key "a" of record 0: ` + twill.ErrDuplicateJob.Error(): {{Key: "a"}, {}, {Key: "a"}},
+		`twill: restoring record 2: key "a" of record 1: ` + twill.ErrDuplicateJob.Error(): {{Key: "a"}, {Key: "a", Again: true}, {Key: "a", Again: true}},
+		`twill: restoring record 1: ` + twill.ErrDuplicateJob.Error():                      {{}, {Key: "used"}},
 	} {
 		_, err := q.Restore(records)
 		require.ErrorContains(t, err, want)

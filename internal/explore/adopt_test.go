@@ -15,12 +15,12 @@ import (
 
 // source is a promise, perhaps with a canceler.
 type source struct {
-	p          twill.Promise[int]
-	f          *twill.Future[int]
-	settled    int // by hand
-	canceled   int // by a cancel of f
+	p         twill.Promise[int]
+	f         *twill.Future[int]
+	settled   int // by hand
+	canceled  int // by a cancel of f
 	cancelers int
-	kids       []*twill.Future[int]
+	kids      []*twill.Future[int]
 }
 
 func (s *source) init(w *world, n string, canceler bool) {

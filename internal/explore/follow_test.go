@@ -31,7 +31,7 @@ var followActs = map[string]func(*following){
 	"cancel source":  func(f *following) { f.source.cancel() },
 	"then source":    func(f *following) { f.source.then() },
 	"then target":    func(f *following) { f.target.then() },
-	"canceler":      func(f *following) { f.target.p.OnCancel(func(error) { f.again++ }) },
+	"canceler":       func(f *following) { f.target.p.OnCancel(func(error) { f.again++ }) },
 }
 
 func newFollowing(w *world, doing []string, cancelers bool) func() {

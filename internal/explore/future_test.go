@@ -25,7 +25,7 @@ type one struct {
 	log  []*kid // as their handlers ran
 
 	resolved, rejected, canceled, cancelers int
-	ended                                    bool
+	ended                                   bool
 }
 
 // kid is a handler on the future.

@@ -108,7 +108,7 @@ func (q *twillQueue) push(v, priority int) *twill.PriorityItem[int] {
 	return item
 }
 
-func (q *twillQueue) pop() (int, bool)                  { return q.TryGet() }
+func (q *twillQueue) pop() (int, bool)                          { return q.TryGet() }
 func (q *twillQueue) remove(item *twill.PriorityItem[int]) bool { return item.Remove() }
 
 // stdQueue is a container/heap under a mutex.

@@ -247,7 +247,7 @@ func TestAPlusAdoption(t *testing.T) {
 		"rejected already":  {func() (fut, func()) { return twill.Rejected[int](kit.ErrFirst), nil }, kit.ErrFirst},
 		"resolved later":    {finish(plain, resolve), nil},
 		"rejected later":    {finish(plain, reject), kit.ErrFirst},
-		"canceled later":   {finish(plain, func(p *twill.Promise[int]) { p.Future().Cancel(kit.ErrFirst) }), twill.ErrCanceled},
+		"canceled later":    {finish(plain, func(p *twill.Promise[int]) { p.Future().Cancel(kit.ErrFirst) }), twill.ErrCanceled},
 		"tip of a chain":    {finish(func(p *twill.Promise[int]) fut { return p.Future().Finally(func() {}) }, resolve), nil},
 		"adopting another":  {finish(func(p *twill.Promise[int]) fut { return adopters["ThenFuture"](p.Future()) }, resolve), nil},
 		"adopting, fails":   {finish(func(p *twill.Promise[int]) fut { return adopters["CatchFuture"](p.Future()) }, reject), kit.ErrFirst},

@@ -8,12 +8,12 @@ import (
 
 // Promise settles a future.
 type Promise struct {
-	f          Future
+	f         Future
 	cancelers []func(error)
-	underway   bool     // the cancelers were started
-	stale      bool     // what it follows was settled or asked to cancel before
-	ask        *failure // the first cancel that went through it to what it follows
-	request    *failure // the one that has started the cancelers
+	underway  bool     // the cancelers were started
+	stale     bool     // what it follows was settled or asked to cancel before
+	ask       *failure // the first cancel that went through it to what it follows
+	request   *failure // the one that has started the cancelers
 }
 
 // NewPromise returns a pending promise.
