@@ -398,7 +398,7 @@ func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], o *JobOptions, no
 	}
 	usable := q.usableLocked(j, o, now)
 	switch {
-	case usable > 0 && q.pending.Len() == 0 && q.line.reserved == 0 && q.rate.open():
+	case usable > 0 && q.line.reserved == 0 && q.startsAtOnceLocked(j, now):
 		q.seq++
 		q.acceptLocked(j, o, q.seq, now)
 		q.rate.permit = false
@@ -412,6 +412,13 @@ func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], o *JobOptions, no
 		return nil, ErrQueueFull
 	}
 	return j, nil
+}
+
+// startsAtOnceLocked reports whether j, which may use a free slot, starts when it is
+// put: not if others are to start first, or if it has expired.
+func (q *ResizableDispatchQueue[A, R]) startsAtOnceLocked(j *Job[A, R], now instant) bool {
+	m := j.extra.Load()
+	return q.pending.Len() == 0 && q.rate.open() && (m == nil || !m.expired(j, now))
 }
 
 // needsRunLocked reports whether a put with options o needs a run of its own
@@ -474,7 +481,7 @@ func (q *ResizableDispatchQueue[A, R]) pendingLenLocked() int {
 // usableLocked is how many slots jobs like j may use now: none if it is not due,
 // and no more than its group allows.
 func (q *ResizableDispatchQueue[A, R]) usableLocked(j *Job[A, R], o *JobOptions, now instant) int {
-	if m := j.extra.Load(); m != nil && (m.due > now || m.held || m.expired(j, now)) {
+	if m := j.extra.Load(); m != nil && (m.due > now || m.held) {
 		return 0
 	}
 	free := q.freeLocked()

@@ -122,15 +122,15 @@ type jobGroup[A, R any] struct {
 	name     string
 	seq      uint64
 	limit    GroupLimit
-	own      bool                                             // the limit was set for this group
-	jobs     int                                              // jobs that have not ended
-	running  int                                              // calls that have not returned
-	reserved int                                              // PutWaits that were admitted to use a free slot, and have not put their jobs yet
-	head     *Job[A, R]                                       // in q.pending
-	heap     jobHeap[A, R]                                    // the other jobs that are due
-	waiters  list.By[*putWaiter[A, R], waiterSlotLinks[A, R]] // PutWaits that are due
-	turn     uint64                                           // since when it waits for a start, if groups take turns
-	next     instant                                          // with a rate: the time of the next start if there were no burst
+	own      bool                                          // the limit was set for this group
+	jobs     int                                           // jobs that have not ended
+	running  int                                           // calls that have not returned
+	reserved int                                           // PutWaits that were admitted to use a free slot, and have not put their jobs yet
+	head     *Job[A, R]                                    // in q.pending
+	heap     jobHeap[A, R]                                 // the other jobs that are due
+	waiters  heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits that are due
+	turn     uint64                                        // since when it waits for a start, if groups take turns
+	next     instant                                       // with a rate: the time of the next start if there were no burst
 
 	timedPlace heap.Place
 	linePlace  heap.Place
@@ -287,12 +287,12 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 		q.pending.Push(g.head, key)
 	}
 
-	first, waits := g.waiters.Front()
+	waits := g.waiters.Len() > 0
 	if t.lines.Has(g) {
 		t.lines.Remove(g)
 	}
 	if waits && t.usable(g.name, now) > 0 {
-		t.lines.Push(g, heap.Key{Seq: first.number})
+		t.lines.Push(g, g.waiters.Peek().Key)
 	}
 
 	var at instant // when time changes something
@@ -327,13 +327,13 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 // putLine is the PutWaits that wait for room, in their order. No step walks it.
 type putLine[A, R any] struct {
 	all    list.By[*putWaiter[A, R], waiterLinks[A, R]]
-	slot   list.By[*putWaiter[A, R], waiterSlotLinks[A, R]] // those that may use a free slot; of groups see groupTable.lines
-	notDue heap.By[*putWaiter[A, R], waiterPlaces[A, R]]    // those with a delay, by due time
-	keys   map[string]*keyLine[A, R]                        // those with a key
-	number uint64                                           // of the last one
+	slot   heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // those that may use a free slot; of groups see groupTable.lines
+	notDue heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // those with a delay, by due time
+	keys   map[string]*keyLine[A, R]                     // those with a key
+	number uint64                                        // of the last one
 
 	claimed  []string // keys that a job has taken since the last advanceLocked
-	reserved int      // PutWaits that were admitted and have not put their jobs yet
+	reserved int      // PutWaits that were admitted and have not put their jobs yet: one at most
 }
 
 // keyLine is the PutWaits of one key.
@@ -357,24 +357,18 @@ type putWaiter[A, R any] struct {
 	put    bool          // the job or err is the result
 	done   chan struct{} // closed when it was admitted or put
 
-	links     list.Links[*putWaiter[A, R]]
-	slotLinks list.Links[*putWaiter[A, R]]
-	keyLinks  list.Links[*putWaiter[A, R]]
-	place     heap.Place
+	links    list.Links[*putWaiter[A, R]]
+	keyLinks list.Links[*putWaiter[A, R]]
+	place    heap.Place
 }
 
 type (
-	waiterLinks[A, R any]     struct{}
-	waiterSlotLinks[A, R any] struct{}
-	waiterKeyLinks[A, R any]  struct{}
-	waiterPlaces[A, R any]    struct{}
+	waiterLinks[A, R any]    struct{}
+	waiterKeyLinks[A, R any] struct{}
+	waiterPlaces[A, R any]   struct{}
 )
 
 func (waiterLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] { return &w.links }
-
-func (waiterSlotLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] {
-	return &w.slotLinks
-}
 
 func (waiterKeyLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] {
 	return &w.keyLinks
@@ -411,11 +405,11 @@ func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now in
 // mayUseSlotLocked notes that the job of w is due.
 func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now instant) {
 	if w.opts == nil || w.opts.Group == "" {
-		q.line.slot.PushBack(w)
+		q.line.slot.Push(w, heap.Key{Seq: w.number})
 		return
 	}
 	w.group = q.groupLocked(w.opts.Group)
-	w.group.waiters.PushBack(w)
+	w.group.waiters.Push(w, heap.Key{Seq: w.number})
 	q.updateGroupLocked(w.group, now)
 }
 
@@ -463,7 +457,7 @@ func (q *ResizableDispatchQueue[A, R]) putAdmittedLocked(w *putWaiter[A, R], now
 	}
 	usable := q.usableLocked(j, o, now)
 	q.acceptLocked(j, o, w.seq, now)
-	if usable > 0 && q.pending.Len() == 0 && q.rate.open() {
+	if usable > 0 && q.startsAtOnceLocked(j, now) {
 		q.rate.permit = false
 		q.startLocked(j, now)
 	} else {
@@ -484,17 +478,22 @@ func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], no
 	switch {
 	case l.notDue.Has(w):
 		l.notDue.Remove(w)
+	case l.slot.Has(w):
+		l.slot.Remove(w)
 	case w.group != nil:
 		w.group.waiters.Remove(w)
 		q.updateGroupLocked(w.group, now)
-	default:
-		l.slot.Remove(w)
 	}
 }
 
-// admitWaitersLocked admits PutWaits while there is room.
+// admitWaitersLocked admits the next PutWait if there is room. Only when that one
+// has put its job, or has given up, is the one after it admitted: so their jobs are
+// put in their order.
 func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
-	for w := q.nextWaiterLocked(); w != nil; w = q.nextWaiterLocked() {
+	if q.line.reserved > 0 {
+		return
+	}
+	if w := q.nextWaiterLocked(); w != nil {
 		if w.group != nil {
 			w.group.reserved++
 		}
@@ -516,9 +515,12 @@ func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	if q.roomLocked(1) == 0 {
 		return nil
 	}
-	first, ok = q.line.slot.Front()
+	first = nil
+	if q.line.slot.Len() > 0 {
+		first = q.line.slot.Peek().Item
+	}
 	if q.groups.lines.Len() > 0 {
-		if w, _ := q.groups.lines.Peek().Item.waiters.Front(); !ok || w.number < first.number {
+		if w := q.groups.lines.Peek().Item.waiters.Peek().Item; first == nil || w.number < first.number {
 			return w
 		}
 	}

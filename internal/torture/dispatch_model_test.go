@@ -102,7 +102,7 @@ func (m *dispatchModel) put(j *modelJob) (*modelJob, error) {
 
 // due reports whether j may start, apart from its group.
 func (m *dispatchModel) due(j *modelJob) bool {
-	return j.due <= m.now && !j.held && !j.follows && (j.expires == 0 || j.started || j.expires > m.now)
+	return j.due <= m.now && !j.held && !j.follows
 }
 
 // running is how many calls of a group have not returned.
@@ -268,6 +268,7 @@ func (m *dispatchModel) rank(j *modelJob) time.Duration {
 func (m *dispatchModel) settle() {
 	for {
 		m.expireAtOnce()
+		m.joinLine()
 		m.order()
 		if m.mayBegin() && !m.limited {
 			m.begin()
@@ -572,7 +573,7 @@ func without(jobs []*modelJob, j *modelJob) []*modelJob {
 func numbers(jobs []*modelJob) []int {
 	ns := make([]int, 0, len(jobs))
 	for _, j := range jobs {
-		ns = append(ns, j.n)
+		ns = append(ns, j.arg)
 	}
 	return ns
 }

@@ -339,9 +339,11 @@ func (m *dispatchMachine) Restore(rt *rapid.T) {
 	for i, j := range jobs {
 		m.jobs = append(m.jobs, j)
 		m.model.accept(&j.modelJob, m.model.restored+i)
-		m.is(rt, got[i], &j.modelJob)
 	}
 	m.model.settle()
+	for i, j := range jobs {
+		m.is(rt, got[i], &j.modelJob)
+	}
 }
 
 // Finish ends a call that is underway.
