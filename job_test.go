@@ -1567,11 +1567,11 @@ func TestStatsAreAValue(t *testing.T) {
 		require.NoError(t, err)
 		var read struct {
 			Finished int
-			Running  struct{ Count, Max int }
+			Running  struct{ Count, Max int64 }
 		}
 		require.NoError(t, json.Unmarshal(text, &read))
 		require.Equal(t, 4, read.Finished)
-		require.Equal(t, 4, read.Running.Count)
-		require.Equal(t, int(3*time.Second), read.Running.Max)
+		require.EqualValues(t, 4, read.Running.Count)
+		require.EqualValues(t, 3*time.Second, read.Running.Max)
 	})
 }
