@@ -904,6 +904,7 @@ func TestRetryMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
 			})
 			j := kit.PutJob(t, q, 1, 0)
 			time.Sleep(31 * time.Second)
+			synctest.Wait()
 			require.Equal(t, 2, calls)
 			q.Pause()
 			time.Sleep(time.Hour)
