@@ -420,22 +420,28 @@ func TestRateErrorHoldsJobsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
+				var mu sync.Mutex // guards the three below, and start
 				var calls []time.Duration
+				var failures []twill.DispatchEvent[time.Duration, time.Duration]
 				broken := true
 				limiter := kit.LimiterFunc(func(context.Context) error {
+					mu.Lock()
 					calls = append(calls, time.Since(start))
-					if broken {
+					fails := broken
+					mu.Unlock()
+					if fails {
 						return fail()
 					}
 					return nil
 				})
 				q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3, Rate: limiter})
-				var failures []twill.DispatchEvent[time.Duration, time.Duration]
 				events := q.Events(t.Context())
 				go func() {
 					for e := range events {
 						if e.Kind == twill.EventRateFailed {
+							mu.Lock()
 							failures = append(failures, e)
+							mu.Unlock()
 						}
 					}
 				}()
@@ -444,8 +450,11 @@ func TestRateErrorHoldsJobsBack(t *testing.T) {
 				time.Sleep(3 * time.Minute)
 				synctest.Wait()
 				ms := time.Millisecond
+				mu.Lock()
 				require.Equal(t, []time.Duration{0, 100 * ms, 300 * ms, 700 * ms, 1500 * ms, 3100 * ms, 6300 * ms, 12700 * ms, 25500 * ms,
 					51100 * ms, 81100 * ms, 111100 * ms, 141100 * ms, 171100 * ms}, calls)
+				broken = false
+				mu.Unlock()
 				require.False(t, q.Paused())
 				s := q.Stats()
 				require.Equal(t, []uint64{0, 0}, []uint64{s.Failed, s.Finished})
@@ -456,29 +465,35 @@ func TestRateErrorHoldsJobsBack(t *testing.T) {
 				reason, _ := q.Why(jobs[0])
 				require.Equal(t, twill.WaitRate, reason)
 
-				broken = false
 				for _, j := range jobs {
 					_, err := j.Await(t.Context())
 					require.NoError(t, err)
 				}
 				require.Equal(t, 201100*ms, time.Since(start).Truncate(ms))
 				synctest.Wait()
+				mu.Lock()
 				require.Len(t, failures, 1, "one event for a row of failures")
 				if name != "goexit" {
 					require.ErrorIs(t, failures[0].Err, kit.ErrBoom)
 				}
+				broken, calls, start = true, nil, time.Now()
+				mu.Unlock()
 				s = q.Stats()
 				require.True(t, s.RateFailingSince.IsZero() && s.RateHeldSince.IsZero() && s.RateError == "")
 
 				// A new row of failures begins anew, and a new limiter ends it at once.
-				broken, calls, start = true, nil, time.Now()
 				j := kit.PutJob(t, q, 1, 0)
 				time.Sleep(150 * ms)
+				synctest.Wait()
+				mu.Lock()
 				require.Equal(t, []time.Duration{0, 100 * ms}, calls)
+				mu.Unlock()
 				q.SetRate(nil)
 				_, err = j.Await(t.Context())
 				require.NoError(t, err)
 				synctest.Wait()
+				mu.Lock()
+				defer mu.Unlock()
 				require.Len(t, failures, 2)
 				q.Stop()
 			})

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -43,6 +45,8 @@ func (c *groupCalls) fn(ctx context.Context, arg string) (string, error) {
 }
 
 func (c *groupCalls) at(arg string) (at []time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, call := range c.made {
 		if call.arg == arg {
 			at = append(at, call.at)
@@ -52,6 +56,8 @@ func (c *groupCalls) at(arg string) (at []time.Duration) {
 }
 
 func (c *groupCalls) order() (args []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, call := range c.made {
 		args = append(args, call.arg)
 	}
@@ -116,6 +122,7 @@ func TestGroupRate(t *testing.T) {
 		require.Equal(t, twill.WaitGroup, reason)
 		require.Equal(t, c.start.Add(2*time.Second), until)
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		require.Equal(t, []time.Duration{0, 0, 0, 2 * time.Second}, c.at("a"))
 		require.NoError(t, q.SetGroupLimits(twill.GroupLimit{Rate: 10}))
 		time.Sleep(100 * time.Millisecond)
@@ -264,25 +271,35 @@ func TestGroupsAndTheLine(t *testing.T) {
 		kit.PutOpts(t, q, "a0", 0, inGroup("a"))
 		_, err := q.Put("a1", 0, inGroup("a"))
 		require.ErrorIs(t, err, twill.ErrQueueFull, "the slots are not for a")
-		var order []string
+		var mu sync.Mutex
+		var admitted []string
 		put := func(arg string, o twill.JobOptions) {
 			go func() {
 				_, err := q.PutWait(t.Context(), arg, 0, o)
-				require.NoError(t, err)
-				order = append(order, arg)
+				mu.Lock()
+				defer mu.Unlock()
+				if admitted = append(admitted, arg); err != nil {
+					t.Error(err)
+				}
 			}()
 			synctest.Wait()
 		}
+		order := func() []string {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(admitted)
+		}
 		put("a2", inGroup("a"))
 		put("a3", inGroup("a"))
-		require.Empty(t, order)
+		require.Empty(t, order())
 		put("b0", inGroup("b"))
 		put("plain", twill.JobOptions{})
-		require.Equal(t, []string{"b0", "plain"}, order, "a slot is free for them")
+		require.Equal(t, []string{"b0", "plain"}, order(), "a slot is free for them")
 		time.Sleep(1500 * time.Millisecond)
-		require.Equal(t, []string{"b0", "plain", "a2"}, order)
+		require.Equal(t, []string{"b0", "plain", "a2"}, order())
 		time.Sleep(time.Second)
-		require.Equal(t, []string{"b0", "plain", "a2", "a3"}, order)
+		require.Equal(t, []string{"b0", "plain", "a2", "a3"}, order())
 		_, err = q.Empty().Await(t.Context())
 		require.NoError(t, err)
 		require.Zero(t, twill.Groups(q))
@@ -297,10 +314,19 @@ func TestPutWaitInLineJoinsItsKey(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Size: 1})
 		kit.PutJob(t, q, "first", 0)
 		kit.PutJob(t, q, "second", 0)
+		var mu sync.Mutex
 		results := map[string]*twill.Job[string, string]{}
+		joined := func() map[string]*twill.Job[string, string] {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return maps.Clone(results)
+		}
 		wait := func(arg string, o twill.JobOptions) {
 			go func() {
 				j, err := q.PutWait(t.Context(), arg, 0, o)
+				mu.Lock()
+				defer mu.Unlock()
 				if err == nil || errors.Is(err, twill.ErrDuplicateJob) {
 					results[arg] = j
 				}
@@ -311,13 +337,12 @@ func TestPutWaitInLineJoinsItsKey(t *testing.T) {
 		wait("k2", twill.JobOptions{Key: "k"})
 		wait("refused", twill.JobOptions{Key: "k", Refuse: true})
 		wait("other", twill.JobOptions{})
-		require.Empty(t, results)
+		require.Empty(t, joined())
 		restored, err := q.Restore([]twill.JobRecord[string]{{Arg: "restored", Key: "k"}})
 		require.NoError(t, err)
-		synctest.Wait()
-		require.Len(t, results, 3)
+		require.Len(t, joined(), 3)
 		for _, arg := range []string{"k1", "k2", "refused"} {
-			require.Same(t, restored[0], results[arg])
+			require.Same(t, restored[0], joined()[arg])
 		}
 		_, err = q.Empty().Await(t.Context())
 		require.NoError(t, err)
@@ -333,11 +358,11 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 			q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Size: -1})
 			first := kit.PutJob(t, q, "first", 0)
 			ctx, cancel := context.WithCancelCause(t.Context())
-			var errs []error
+			errs := make(chan error, 2)
 			for _, ctx := range []context.Context{ctx, t.Context()} {
 				go func() {
 					_, err := q.PutWait(ctx, fmt.Sprint("waits", ctx == t.Context()), 0)
-					errs = append(errs, err)
+					errs <- err
 				}()
 				synctest.Wait()
 			}
@@ -346,7 +371,7 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 			_, err := q.Empty().Await(t.Context())
 			require.NoError(t, err)
 			synctest.Wait()
-			require.ElementsMatch(t, []error{kit.ErrBoom, nil}, errs)
+			require.ElementsMatch(t, []error{kit.ErrBoom, nil}, []error{<-errs, <-errs})
 			require.Equal(t, []string{"first", "waitstrue"}, c.order())
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -1031,9 +1032,12 @@ func TestExpires(t *testing.T) {
 // newest argument, and calls do not overlap.
 func TestAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var args []int
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			mu.Lock()
 			args = append(args, n)
+			mu.Unlock()
 			time.Sleep(time.Minute)
 			return n, nil
 		}, &twill.DispatchOptions{Width: 5})
@@ -1052,7 +1056,9 @@ func TestAgain(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3, v)
 		require.Equal(t, 3, second.Arg())
+		mu.Lock()
 		require.Equal(t, []int{1, 3}, args)
+		mu.Unlock()
 		_, ok = q.Find("k")
 		require.False(t, ok)
 
@@ -1076,9 +1082,13 @@ func TestAgain(t *testing.T) {
 		require.NoError(t, err)
 		var records []twill.JobRecord[int]
 		require.NoError(t, json.Unmarshal(text, &records))
+		mu.Lock()
 		args = nil
+		mu.Unlock()
 		next := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			mu.Lock()
 			args = append(args, n)
+			mu.Unlock()
 			time.Sleep(time.Minute)
 			return n, nil
 		}, &twill.DispatchOptions{Width: 5})
@@ -1086,6 +1096,8 @@ func TestAgain(t *testing.T) {
 		require.NoError(t, err)
 		_, err = next.Empty().Await(t.Context())
 		require.NoError(t, err)
+		mu.Lock()
+		defer mu.Unlock()
 		require.Equal(t, []int{5, 6}, args)
 	})
 }
@@ -1223,10 +1235,10 @@ func TestTimeoutWithRetries(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				calls := 0
+				var calls atomic.Int64
 				start := time.Now()
 				q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ int) (int, error) {
-					calls++
+					calls.Add(1)
 					select {
 					case <-time.After(c.takes):
 						return 0, kit.ErrBoom
@@ -1238,7 +1250,7 @@ func TestTimeoutWithRetries(t *testing.T) {
 				_, err := j.Await(t.Context())
 				require.Equal(t, c.ends, time.Since(start))
 				require.ErrorIs(t, err, kit.ErrBoom)
-				require.Equal(t, c.calls, calls)
+				require.EqualValues(t, c.calls, calls.Load())
 				var timeout *twill.TimeoutError
 				require.Equal(t, name != "without more tries", errors.As(err, &timeout))
 				q.Stop()
