@@ -193,10 +193,10 @@ func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
 		return &n.f
 	}
 	if ctx.Err() != nil {
-		n.expire()
+		n.expire(ctx)
 		return &n.f
 	}
-	stop := context.AfterFunc(ctx, n.expire)
+	stop := context.AfterFunc(ctx, func() { n.expire(ctx) })
 	if w, ok := n.f.core.Begin(); ok {
 		n.stop = stop
 		n.f.core.Unlock(w)
@@ -593,18 +593,14 @@ func (b *bound[T]) state() (src *Future[T], request *settle.Failure) {
 	return src, request
 }
 
-// settle settles b with the value of src or with fail, unless it has settled.
-func (b *bound[T]) settle(src *Future[T], fail *settle.Failure) (*settle.Core, *settle.Link) {
-	c := &b.f.core
-	w, ok := c.Begin()
-	if !ok {
-		return nil, nil
-	}
+// settle settles b with the value of src or with fail. The lock of b's future
+// is held, with word w.
+func (b *bound[T]) settle(w uint32, src *Future[T], fail *settle.Failure) (*settle.Core, *settle.Link) {
 	b.src, b.request = nil, nil
 	if fail == nil {
 		b.f.val = src.val
 	}
-	return c, c.Publish(w, fail)
+	return &b.f.core, b.f.core.Publish(w, fail)
 }
 
 type timeoutNode[T any] struct {
@@ -641,7 +637,12 @@ func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 		}
 		fail = n.timedOut(fail, request)
 	}
-	return n.settle(src, fail)
+	w, ok := c.Begin()
+	if !ok {
+		return nil, nil
+	}
+	n.timer = nil
+	return n.settle(w, src, fail)
 }
 
 // timedOut is the failure of a future whose time was over when its source failed
@@ -652,19 +653,20 @@ func (n *timeoutNode[T]) timedOut(fail, request *settle.Failure) *settle.Failure
 		err.Err = fail.Err
 	}
 	timeout := settle.NewFailure(err)
-	timeout.Expected = fail.Expected || fail.EndedWork() || request.EndedWork()
+	timeout.Expected = fail.Expected || fail.Canceled && (fail.EndedWork() || request.EndedWork())
 	fail.Take()
 	return timeout
 }
 
 type contextNode[T any] struct {
 	bound[T]
+	// Under the lock of f, and until that settles.
 	ctx  context.Context
-	stop func() bool // under the lock of f
+	stop func() bool
 }
 
-func (n *contextNode[T]) expire() {
-	cause := context.Cause(n.ctx)
+func (n *contextNode[T]) expire(ctx context.Context) {
+	cause := context.Cause(ctx)
 	n.end(n, canceled(cause), canceled(cause))
 }
 
@@ -673,7 +675,7 @@ func (n *contextNode[T]) expire() {
 func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w := c.Lock()
-	src, stop := n.src, n.stop
+	src, ctx, stop := n.src, n.ctx, n.stop
 	c.Unlock(w)
 	if src == nil {
 		return nil, nil
@@ -685,13 +687,18 @@ func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	if fail == nil {
 		fail = src.core.Failure()
 	}
-	if fail != nil && !fail.Canceled && n.ctx.Err() != nil && isEndOf(n.ctx, fail.Err) {
-		if cause := context.Cause(n.ctx); !is(cause, context.DeadlineExceeded) || !is(fail.Err, cause) {
+	if fail != nil && !fail.Canceled && ctx.Err() != nil && isEndOf(ctx, fail.Err) {
+		if cause := context.Cause(ctx); !is(cause, context.DeadlineExceeded) || !is(fail.Err, cause) {
 			fail.Take()
 			fail = canceled(cause)
 		}
 	}
-	return n.settle(src, fail)
+	w, ok := c.Begin()
+	if !ok {
+		return nil, nil
+	}
+	n.ctx, n.stop = nil, nil
+	return n.settle(w, src, fail)
 }
 
 type shieldNode[T any] struct{ derived[T, T] }

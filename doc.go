@@ -1,90 +1,101 @@
-// Package twill composes results that are not there yet: futures with handlers,
-// cancellation that travels up a chain and comes back down, and the recipes built
-// from them. Its nearest neighbours are errgroup, for a group of goroutines
-// that end together, and singleflight, for merging equal calls; twill is for
-// results that are passed on, shared, combined, bounded and given up.
+// Package twill has futures for Go, and a job queue, retries, hedged calls and
+// merged calls built on them. Its nearest neighbors are errgroup, for a group
+// of goroutines that end together, and singleflight, for merging equal calls.
+// Use twill for results that are passed on, shared, combined, bounded or
+// canceled.
 //
 //	user := twill.Go(ctx, fetchUser)
 //	name := twill.Then(user, func(u User) (string, error) { return u.Name, nil })
-//	safe := name.Catch(func(error) (string, error) { return "somebody", nil }).Timeout(time.Second)
+//	safe := name.Catch(func(error) (string, error) { return "unknown", nil }).Timeout(time.Second)
 //	greeting, err := safe.Await(ctx)
 //
-// Any number of goroutines may use one future, and each sees the same result. No
-// goroutine waits inside a chain: a pending future costs its own few bytes.
+// Any number of goroutines may use one future, and each sees the same result.
+// No goroutine waits inside a chain: a pending future costs its own few bytes.
 //
 // # Settling
 //
-// A [Future] settles once, with a value or an error, and never changes
-// afterwards. Make one with [Go], which runs a function on a goroutine of its
-// own, with [Call], which runs it now, with [After], [FromChan] or [FromContext],
-// or with a [Promise], which is settled by hand. Of all calls that would settle
-// it - Resolve, Reject, Settle and a cancel - exactly one does, and the others
-// are told false. By Follow a promise takes the outcome of another future. One
-// that is made to wait for itself, directly or through others, fails with
-// [ErrCycle].
+//   - A [Future] settles once, with a value or an error, and never changes
+//     afterwards.
+//   - [Go] runs a function on its own goroutine, [Call] runs it now. [After],
+//     [FromChan] and [FromContext] wait for an event. A [Promise] is settled by hand.
+//   - Exactly one call to Resolve, Reject, Settle or Cancel settles a future; all
+//     others return false.
+//   - [Promise.Follow] makes a promise take the result of another future. A future
+//     that would wait for itself, directly or through others, fails with [ErrCycle].
+//   - A settled future keeps its value or its error, and nothing else.
+//   - A settled future may outlive its function: a canceled [Go] settles at once,
+//     while its function still runs. [GoIn] makes a [Pool] wait for functions.
 //
 // # Handlers
 //
-// [Then], [Future.Catch], [Handle] and their kin return a new future, that of
-// the handler's result, and leave the old one as it is. A handler runs exactly
-// once, and the handlers of one future run in the order in which they were added:
-// on the goroutine that settles it or, if it is settled and they have run, on the
-// one that adds the handler, before the call that adds it returns. They never run
-// under a lock of this package, and may call anything in it. They should not
-// block, because others wait for them; [Future.Via] moves what follows to another
-// goroutine, a bounded group or an event loop.
-//
-// What handlers hold is released when they have run. Chains are run by a loop, so
-// that their length costs no stack.
+//   - [Then], [Future.Catch], [Handle] and the like return a new future of the
+//     handler's result, and leave the old future as it is.
+//   - A handler runs exactly once. The handlers of one future run in the order in
+//     which they were added.
+//   - A handler runs on the goroutine that settles the future. If the future has
+//     settled and its handlers have run, a handler runs on the goroutine that adds it,
+//     before the call that adds it returns. [Future.Via] moves what follows to another
+//     goroutine, a bounded group or an event loop.
+//   - Handlers run under no lock of this package and may call anything in it. They
+//     should not block, as other handlers wait for them.
+//   - Chains are run by a loop: their length costs no stack.
 //
 // # Cancellation
 //
-// Cancel is a request that goes up the chain to the pending work, and the outcome
-// comes down again. At the top the canceler of a promise runs, or the context
-// of a function started by [Go] ends; unless the canceler has another
-// result, the future there fails with a [*CanceledError]. The handlers below see
-// that, and may clean up or recover.
-//
-// A future that others depend on is not canceled: then the one who cancels
-// leaves, at once and alone. The last one to leave takes it down. Dependants
-// are handlers, waits, followers and lists; not those who merely watch, as
-// [Future.Done] and a [Pool] do. [Future.Shield] lets no cancel through.
-// [Future.Timeout] cancels when a time is over, [Future.WithContext] when a
-// context ends.
+//   - [Future.Cancel] is a request. It goes up the chain to the pending work, and
+//     the outcome comes down again.
+//   - At the top the canceler of a promise runs, or the context of a function
+//     started by [Go] ends. Unless the canceler supplies another result, the future
+//     there fails with a [*CanceledError]. The handlers below see that error and may
+//     clean up or recover.
+//   - Canceling a dependent of a shared future only detaches that dependent. The
+//     shared future is canceled when its last dependent detaches. Dependents are
+//     handlers, waits, followers and lists; [Future.Done], [Future.OnSettled] and a
+//     [Pool] only watch.
+//   - [Future.Shield] stops every cancel from below.
+//   - [Future.Timeout] and [Future.WithContext] end their own future at the end of
+//     their time, whatever happens upstream.
 //
 // # Waiting
 //
-// [Future.Await] blocks until the future settles or its context ends. The context
-// bounds the waiting, not the work: who gives up leaves nothing behind, and the
-// work goes on. So an Await may return before the function of a [Go] with the
-// same context has. A result that is there wins over a context that has
-// ended. [Future.Poll] never blocks, and [Future.Done] and [Future.Context] are
-// for select and for code that speaks contexts. Where a context has ended, what
-// is returned is [context.Cause] of it.
+//   - [Future.Await] blocks until the future settles or its context ends, and then
+//     returns [context.Cause]. The context limits the wait, not the work. An abandoned
+//     wait leaves nothing behind, and the work continues.
+//   - An Await may therefore return while a function started by [Go] with the same
+//     context is still running.
+//   - A result that exists is returned even if the context has ended.
+//   - [Future.Poll] never blocks. [Future.Done] and [Future.Context] are for select and
+//     for code that takes contexts.
 //
-// # Failures nobody took
+// # Unhandled failures
 //
-// A failure is taken by a handler, a wait, a Poll, a Follow or a list; a Pool,
-// and a DeferredList without [ConsumeErrors], take none. One that nobody has
-// taken when its future becomes garbage is reported, once, to the function set
-// by [OnUnhandled], which by default logs it. A cancel nobody took is no
-// incident. [SetDebug] has the report say where the future was made.
+//   - A failure is handled by a handler that is called with it, a wait, a Poll, a
+//     Follow or a list. A Pool, and a DeferredList without [ConsumeErrors], handle none.
+//   - One failure is one record. All futures that fail by it share the record, and
+//     handled anywhere is handled.
+//   - A failure that was not handled when its last future becomes garbage is
+//     reported once, to the function set by [OnUnhandled], which by default logs it.
+//   - A cancellation is not reported, nor is the end of a function's own context, nor
+//     the failure of a future whose every Await has given up.
+//   - In debug mode, see [SetDebug], the report says where the future was made.
 //
 // # Panics
 //
-// A function or handler that panics, or ends its goroutine by [runtime.Goexit],
-// fails its own future with a [*PanicError] or [ErrGoexit], and nothing else:
-// the other handlers run, and locks, slots, keys and tokens are given back.
-// A panic whose future was settled before goes to OnUnhandled. Misuse, such as a
-// nil function, panics at the caller, with a message that begins with "twill: ".
+//   - A function or handler that panics, or ends its goroutine by [runtime.Goexit],
+//     fails its own future with a [*PanicError] or [ErrGoexit], and nothing else: the
+//     other handlers run, and locks, slots, keys and tokens are released.
+//   - A panic that was not handled is always reported, at once if its future was
+//     settled before.
+//   - Misuse, such as a nil function, panics in the caller, with a message that begins
+//     with "twill: ".
 //
 // # Memory model
 //
 // In the terms of the Go memory model, the call that settles a future
-// synchronizes before every handler that is run with the result and before every
-// return of Await and Poll that gives it. A put synchronizes before the get or
-// the job that it serves, a Set of a [Dict] before what sees its value, and a
-// release of a [Lock] or [Semaphore] before what the next holder does.
+// synchronizes before every handler that is run with the result, and before
+// every return of Await and Poll that returns it. A Put synchronizes before the
+// get or the job that it serves, a Set of a [Dict] before what sees its value,
+// and a release of a [Lock] or [Semaphore] before what the next holder does.
 //
 // # Choosing a primitive
 //
@@ -110,17 +121,26 @@
 //
 // # Coming from Twisted
 //
-// A Deferred is two things here: the [Promise] that is fired and the [Future]
-// that has callbacks. addCallback, addErrback and addBoth are [Then],
-// [Future.Catch] and [Handle]. What is different:
+//   - Deferred: the [Promise] is fired, and its [Future] has the callbacks
+//   - callback, errback: [Promise.Resolve], [Promise.Reject]; AlreadyCalledError is a
+//     false from them, and so is a late result after a cancel
+//   - addCallback, addErrback, addBoth, addCallbacks: [Then], [Future.Catch], [Handle]; they
+//     return a new future, so that a result can have many consumers
+//   - a callback that returns a Deferred: [ThenFuture], [Future.CatchFuture],
+//     [HandleFuture]
+//   - chainDeferred: [Promise.Follow], which leaves the source its result, skips a
+//     target that is settled, and passes cancels both ways
+//   - canceller, cancel: [Promise.OnCancel], [Future.Cancel], which leaves alone what
+//     others depend on
+//   - addTimeout: [Future.Timeout]
+//   - succeed, fail, maybeDeferred: [Resolved], [Rejected], [Call]
+//   - inlineCallbacks: [Go] and [Future.Await] in straight code
+//   - Failure.check, trap: [errors.Is], [errors.As]
+//   - DeferredList: [DeferredList] with the same flags; a list without members and with
+//     FireOnOneCallback fails with [ErrEmpty] instead of never firing
+//   - gatherResults: [All]
+//   - DeferredLock, DeferredSemaphore, DeferredQueue: [Lock], [Semaphore], [Queue]
 //
-//   - They give a new future instead of changing the old one, so that a result
-//     can have many consumers; none takes it from the next.
-//   - A second callback is a false from Resolve instead of AlreadyCalledError,
-//     and so is a late result after a cancel.
-//   - A cancel leaves alone what others depend on.
-//   - Follow, which is chainDeferred, leaves the source its result, skips a target
-//     that is settled, and passes cancels both ways.
-//   - A list without members and with FireOnOneCallback fails with [ErrEmpty]
-//     instead of never firing.
+// The recipes have their names: [Pool], [Pooler], [PriorityQueue], [Dict],
+// [RetryingCall], [Race], [Init] and [ResizableDispatchQueue].
 package twill

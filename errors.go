@@ -28,8 +28,8 @@ var (
 	// FireOnOneCallback that have no members.
 	ErrEmpty = errors.New("twill: no futures")
 
-	// ErrNotNeeded is the cause of the cancel of a future whose result a list no
-	// longer needs.
+	// ErrNotNeeded is the cause of the cancel of a future whose result a list
+	// no longer needs.
 	ErrNotNeeded = errors.New("twill: result no longer needed")
 
 	// ErrCycle is the failure of a future that was made to wait for itself,
@@ -37,15 +37,16 @@ var (
 	ErrCycle = errors.New("twill: future waits for itself")
 )
 
-// ErrClosed is returned by what adds to a pool, a queue or a dictionary that was
-// closed, and is the failure of what still waited for one, and of [FromChan]
-// when its channel is closed.
+// ErrClosed is returned by what adds to a pool, a queue or a dictionary that
+// was closed, and is the failure of what still waited for one, and of
+// [FromChan] when its channel is closed.
 var ErrClosed = errors.New("twill: closed")
 
 // CanceledError is the failure of a future that was canceled. It Is
 // [ErrCanceled]. It Is [context.Canceled] too, unless its cause Is
-// [context.DeadlineExceeded], as a [*TimeoutError] is: one deadline is one error,
-// whether a future is canceled by it or a function returns because of it.
+// [context.DeadlineExceeded], as a [*TimeoutError] is: one deadline is one
+// error, whether a future is canceled by it or a function returns because of
+// it.
 type CanceledError struct {
 	// Cause is what was given to Cancel; it may be nil. If a canceler
 	// panicked, its [*PanicError] is joined to it.
@@ -130,12 +131,12 @@ func (e *TimeoutError) Timeout() bool { return true }
 //
 // A failure is handled by a handler that is called with it, an Await or Poll
 // that returns it, a Follow, or a list. One failure is one record, and handled
-// anywhere is handled: all futures share it that fail without their handler being
-// called, and those of a Tap, a Finally or a handler that returns the very error it
-// was given. So a Tap for metrics is silent beside an Await that returns the
-// error; so is a branch that is dropped. A wrapped or new error is a new
-// record. A record that was not handled is reported once, some time after the last
-// future that holds it became garbage.
+// anywhere is handled: all futures share it that fail without their handler
+// being called, and those of a Tap, a Finally or a handler that returns the
+// very error it was given. So a Tap for metrics is silent beside an Await that
+// returns the error; so is a branch that is dropped. A wrapped or new error is
+// a new record. A record that was not handled is reported once, some time after
+// the last future that holds it became garbage.
 //
 // Not reported are
 //
@@ -146,13 +147,14 @@ func (e *TimeoutError) Timeout() bool { return true }
 //   - the failure of a future on which an Await was made, if all that were made
 //     have given up.
 //
-// A panic, or a Goexit, is always reported if it was not handled; at once if its
-// future was settled before. Any other failure is reported, during a
+// A panic, or a Goexit, is always reported if it was not handled; at once if
+// its future was settled before. Any other failure is reported, during a
 // shutdown too.
 //
-// The record keeps its error until it is handled or reported. An error that leads
-// to a future that failed by it, such as one with a [*Job] in it, keeps both in
-// memory until then, and is therefore never reported if it is not handled.
+// The record keeps its error until it is handled or reported. An error that
+// leads to a future that failed by it, such as one with a [*Job] in it, keeps
+// both in memory until then, and is therefore never reported if it is not
+// handled.
 //
 // fn runs on a goroutine of its own, and may be called by several at a time.
 func OnUnhandled(fn func(err error)) (previous func(err error)) {
@@ -171,8 +173,8 @@ func OnUnhandled(fn func(err error)) (previous func(err error)) {
 // SetDebug turns debug mode on or off. While it is on, futures record where
 // they were made, settled and canceled; the format verb %+v shows that, and so
 // does the report of an unhandled failure. It costs a few microseconds and some
-// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it on
-// from the start.
+// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it
+// on from the start.
 func SetDebug(on bool) { settle.Tracing.Store(on) }
 
 func init() {
@@ -203,8 +205,8 @@ func logUnhandled(err error) {
 	slog.Error("unhandled error in future", args...)
 }
 
-// plainError is an error that prints its text for every verb: a [slog.TextHandler]
-// formats errors with %+v.
+// plainError is an error that prints its text for every verb: a
+// [slog.TextHandler] formats errors with %+v.
 type plainError struct{ err error }
 
 func (e plainError) Error() string { return errorText(e.err) }
@@ -241,8 +243,8 @@ func isReported(fail *settle.Failure) bool {
 	return !ok || ce == nil || fail.Incident || isStop(ce)
 }
 
-// formatText prints text as a string is printed for verb, and for %v whatever the
-// flags.
+// formatText prints text as a string is printed for verb, and for %v whatever
+// the flags.
 func formatText(s fmt.State, verb rune, text string) {
 	if verb == 'v' {
 		verb = 's'
@@ -282,9 +284,9 @@ func answered(fail *settle.Failure, err error) *settle.Failure {
 }
 
 // consistsOf reports whether err is an error that has the property, or wraps
-// one, and if several errors are joined in it whether all are. [fmt.Errorf] with several %w
-// describes one failure, of which one error is enough. An error whose
-// methods panic has no property, nor has that of a panic.
+// one, and if several errors are joined in it whether all are. [fmt.Errorf]
+// with several %w describes one failure, of which one error is enough. An error
+// whose methods panic has no property, nor has that of a panic.
 func consistsOf(err error, property func(error) bool) (all bool) {
 	defer func() {
 		if recover() != nil {
@@ -376,8 +378,8 @@ func report(err error) {
 // errNoFuture is the failure of a chain whose handler returned a nil future.
 var errNoFuture = errors.New("twill: handler returned a nil future")
 
-// caught is what a panic with v, or an exit of the goroutine if v is nil, is
-// as an error. It is called by the function that recovers, where the stack of the
+// caught is what a panic with v, or an exit of the goroutine if v is nil, is as
+// an error. It is called by the function that recovers, where the stack of the
 // panic is still there.
 func caught(v any) error {
 	if v == nil {

@@ -42,22 +42,23 @@ import (
 // seen from the side of those who wait.
 //
 // Futures are made by [Go], [Call], a [Promise], [Resolved], [Rejected],
-// [After], [FromChan], [FromContext], and from other futures by [Then], [Handle]
-// and their like. The zero value is of no use: nothing settles it. A Future must not
-// be copied; it is always used as *Future[T], by any number of goroutines. Its
-// value is shared by all who see it.
+// [After], [FromChan], [FromContext], and from other futures by [Then],
+// [Handle] and their like. The zero value is of no use: nothing settles it. A
+// Future must not be copied; it is always used as *Future[T], by any number of
+// goroutines. Its value is shared by all who see it.
 //
 // # Handlers
 //
-// Any number of handlers may be added, before and after the future settles,
-// and from any goroutine. Each sees the same result, runs exactly once, and in
-// the order of adding. A handler runs on the goroutine that settles the future or, if it
-// is settled and its handlers have run, on the one that adds the handler, before
-// the call that adds it returns; [Future.Via] moves it elsewhere. It never runs under a lock of
-// this package, and may call anything here, but it should not block: others wait for
-// it. In particular it must not wait for another handler of the same future.
-// If it panics or ends its goroutine, the future it was to give fails with a
-// [*PanicError] or [ErrGoexit], and the other handlers run.
+// Any number of handlers may be added, before and after the future settles, and
+// from any goroutine. Each sees the same result, runs exactly once, and in the
+// order of adding. A handler runs on the goroutine that settles the future or,
+// if it is settled and its handlers have run, on the one that adds the handler,
+// before the call that adds it returns; [Future.Via] moves it elsewhere. It
+// never runs under a lock of this package, and may call anything here, but it
+// should not block: others wait for it. In particular it must not wait for
+// another handler of the same future. If it panics or ends its goroutine, the
+// future it was to give fails with a [*PanicError] or [ErrGoexit], and the
+// other handlers run.
 //
 // # Memory model
 //
@@ -88,16 +89,16 @@ type AnyFuture interface {
 // It calls fn even if ctx has ended, as fn may own what it has to release.
 //
 // A Cancel of the future ends fn's context with the cause and fails the future
-// at once: a settled future may outlive its function. What fn returns after that
-// is dropped; [GoWith] can release it. If ctx ends, fn's context ends too, and
-// the future settles when fn returns: an Await with the same ctx does not wait
-// for that, and may return while fn still runs. To wait until functions have
-// returned, start them by [GoIn] in a pool.
+// at once: a settled future may outlive its function. What fn returns after
+// that is dropped; [GoWith] can release it. If ctx ends, fn's context ends too,
+// and the future settles when fn returns: an Await with the same ctx does not
+// wait for that, and may return while fn still runs. To wait until functions
+// have returned, start them by [GoIn] in a pool.
 //
 // A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; either
 // goes to [OnUnhandled] if the future was settled before. [NoValue] makes a
-// function for Go of one that returns only an error. With Await inside fn, Go is
-// what inlineCallbacks is in Twisted.
+// function for Go of one that returns only an error. With Await inside fn, Go
+// is what inlineCallbacks is in Twisted.
 func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
 	checkGo("Go", ctx, fn == nil)
 	n := newGoNode[T](ctx)
@@ -105,14 +106,14 @@ func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Fu
 	return n.f
 }
 
-// GoIn is [Go] for a function that pool waits for: the future is in the pool, and
-// the pool is not empty until fn has returned, even if the future was canceled
-// long before. A shutdown that cancels the pool and waits for its [Pool.Empty]
-// may close what the functions use.
+// GoIn is [Go] for a function that pool waits for: the future is in the pool,
+// and the pool is not empty until fn has returned, even if the future was
+// canceled long before. A shutdown that cancels the pool and waits for its
+// [Pool.Empty] may close what the functions use.
 //
 // If the pool was closed the future fails with [ErrClosed]. Even then fn is
-// called, with a context that has ended for that cause, and keeps the pool from being
-// empty until it has returned.
+// called, with a context that has ended for that cause, and keeps the pool from
+// being empty until it has returned.
 func GoIn[T any](pool *Pool, ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
 	if pool == nil {
 		panic("twill: GoIn with a nil pool")
@@ -247,8 +248,8 @@ func After[T any](d time.Duration, v T) *Future[T] {
 }
 
 // FromChan returns a future of the next value received from ch; a ch that is
-// closed fails it with [ErrClosed]. It receives one value at most, on a goroutine
-// that lives until then or until Cancel. No value is lost to a
+// closed fails it with [ErrClosed]. It receives one value at most, on a
+// goroutine that lives until then or until Cancel. No value is lost to a
 // cancel: one that was received settles the future, and one that was not is
 // still in ch.
 func FromChan[T any](ch <-chan T) *Future[T] {
@@ -270,8 +271,8 @@ func FromChan[T any](ch <-chan T) *Future[T] {
 	return &n.f
 }
 
-// FromContext returns a future that fails with [context.Cause] when ctx ends. It
-// never succeeds. A Cancel of it detaches it from ctx.
+// FromContext returns a future that fails with [context.Cause] when ctx ends.
+// It never succeeds. A Cancel of it detaches it from ctx.
 func FromContext(ctx context.Context) *Future[struct{}] {
 	if ctx == nil {
 		panic("twill: FromContext with a nil context")
@@ -290,8 +291,8 @@ func FromContext(ctx context.Context) *Future[struct{}] {
 
 // Await blocks until f settles, and returns its result, or until ctx ends, and
 // returns [context.Cause] of it. A result that is there wins over a context
-// that has ended. The context bounds the waiting, not the work: to end that, use
-// [Future.Cancel] or [Future.WithContext]. A wait that is given up leaves
+// that has ended. The context bounds the waiting, not the work: to end that,
+// use [Future.Cancel] or [Future.WithContext]. A wait that is given up leaves
 // nothing behind. Await panics if ctx is nil.
 func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	if ctx == nil {
@@ -316,8 +317,8 @@ func (f *Future[T]) Poll() (Result[T], bool) {
 }
 
 // Done returns a channel that is closed when f settles, before any handler
-// runs: the bridge to select. Calling it again gives the same channel.
-// Watching it is no interest in the sense of [Future.Cancel], and takes no error.
+// runs: the bridge to select. Calling it again gives the same channel. Watching
+// it is no interest in the sense of [Future.Cancel], and takes no error.
 func (f *Future[T]) Done() <-chan struct{} {
 	if b := f.bridge(); b != nil {
 		return b.ctx.Done()
@@ -341,16 +342,16 @@ func (f *Future[T]) Context() context.Context {
 }
 
 // Cancel asks for f to end with a [*CanceledError] for cause, which may be nil.
-// It reports whether this call ended something that way: it is false if f
-// is settled, if its own handler is already running, or if a canceler settled it
+// It reports whether this call ended something that way: it is false if f is
+// settled, if its own handler is already running, or if a canceler settled it
 // with a result of its own.
 //
 // The request goes up the chain to the pending future on which f hangs; through
-// [ThenFuture], to the one its handler returned. That one's canceler runs,
-// and its outcome comes down again through the handlers, which may clean up or
+// [ThenFuture], to the one its handler returned. That one's canceler runs, and
+// its outcome comes down again through the handlers, which may clean up or
 // recover. But a future that others depend on too - by a handler, an Await, a
-// Follow or a list - is left alone: then the one below it leaves, at once, and its
-// handlers see the [*CanceledError]. The last to leave takes it down.
+// Follow or a list - is left alone: then the one below it leaves, at once, and
+// its handlers see the [*CanceledError]. The last to leave takes it down.
 //
 // It mirrors Deferred.cancel; a canceler that panics is contained.
 func (f *Future[T]) Cancel(cause error) bool {
@@ -483,8 +484,8 @@ func settleFailed(c *settle.Core, fail *settle.Failure) (*settle.Core, *settle.L
 	return c, c.Publish(w, fail)
 }
 
-// goNode is what belongs to the function of a Go. The future is an allocation of
-// its own: settled, it does not keep the context.
+// goNode is what belongs to the function of a Go. The future is an allocation
+// of its own: settled, it does not keep the context.
 type goNode[T any] struct {
 	lazyctx.Context
 	f    *Future[T]

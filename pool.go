@@ -11,14 +11,15 @@ import (
 )
 
 // Pool is a set of futures, of any types, not a worker pool: it knows which
-// futures have not settled, and when there are none, as a graceful shutdown needs.
-// Unlike [sync.Pool] it keeps nothing for later use. Unlike a [sync.WaitGroup]
-// futures may be added at any time, listed and canceled. It is the equivalent of
-// Twisted's DeferredPool.
+// futures have not settled, and when there are none, as a graceful shutdown
+// needs. Unlike [sync.Pool] it keeps nothing for later use. Unlike a
+// [sync.WaitGroup] futures may be added at any time, listed and canceled. It is
+// the equivalent of Twisted's DeferredPool.
 //
-// The zero value is an empty pool. A Pool must not be copied after first use. Its
-// methods may be called by several goroutines. A pool only watches its futures:
-// it handles no errors, and does not keep a future from being canceled.
+// The zero value is an empty pool. A Pool must not be copied after first use.
+// Its methods may be called by several goroutines. A pool only watches its
+// futures: it handles no errors, and does not keep a future from being
+// canceled.
 type Pool struct {
 	mu      sched.Mutex // guards the fields below
 	opts    PoolOptions
@@ -34,13 +35,14 @@ type Pool struct {
 // PoolOptions are the water marks of a pool.
 type PoolOptions struct {
 	// OnHigh is called when the number of futures in the pool reaches High.
-	// OnLow is called when the number falls to Low after that; then OnHigh may be
-	// called again. With High 0 there are no marks.
+	// OnLow is called when the number falls to Low after that; then OnHigh may
+	// be called again. With High 0 there are no marks.
 	//
 	// The functions get the number at that moment. They are called in turn,
-	// never two at a time, on a goroutine that adds or settles a future, or on a
-	// new one after a panic, which goes to [OnUnhandled]. They may call methods of
-	// the pool but must not wait for each other. A nil function is skipped.
+	// never two at a time, on a goroutine that adds or settles a future, or on
+	// a new one after a panic, which goes to [OnUnhandled]. They may call
+	// methods of the pool but must not wait for each other. A nil function is
+	// skipped.
 	High, Low     int
 	OnHigh, OnLow func(n int)
 }
@@ -68,8 +70,8 @@ func NewPool(opts *PoolOptions) *Pool {
 	return p
 }
 
-// Add puts f into the pool until it settles. If f has settled, or is in the pool
-// already, Add changes nothing. After Close it returns [ErrClosed].
+// Add puts f into the pool until it settles. If f has settled, or is in the
+// pool already, Add changes nothing. After Close it returns [ErrClosed].
 func (p *Pool) Add(f AnyFuture) error {
 	var core *settle.Core
 	if f != nil {
@@ -95,9 +97,9 @@ func (p *Pool) Len() int {
 // empty now. Futures of Empty and NextEmpty settle in the order in which they
 // were made.
 //
-// An Await that gives up does not withdraw the future: it takes memory until the
-// pool is empty, or the future is canceled. To bound the wait by a context, as in a
-// health check, use [Pool.EmptyWait].
+// An Await that gives up does not withdraw the future: it takes memory until
+// the pool is empty, or the future is canceled. To bound the wait by a context,
+// as in a health check, use [Pool.EmptyWait].
 func (p *Pool) Empty() *Future[struct{}] { return p.wait(true) }
 
 // NextEmpty returns a future that settles the next time the pool becomes empty:

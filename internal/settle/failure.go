@@ -16,8 +16,8 @@ type Failure struct {
 	// Canceled reports that a cancel made this failure: a fact, recorded where
 	// it happens, that no error tree can tell.
 	Canceled bool
-	// Incident marks a cancellation that is reported like other failures, because
-	// a canceler panicked in it.
+	// Incident marks a cancellation that is reported like other failures,
+	// because a canceler panicked in it.
 	Incident bool
 	// Expected marks a failure that is not reported: its work ended because
 	// the work's own context had.
@@ -63,8 +63,8 @@ func Wrap(err error, of *Failure) *Failure {
 // Silent reports whether f is not to be reported, whether handled or not.
 func (f *Failure) Silent() bool { return (f.Canceled || f.Expected) && !f.Incident }
 
-// EndsWork notes that the cancel f ends the context of some work. A timeout that
-// made the cancel is then expected.
+// EndsWork notes that the cancel f ends the context of some work. A timeout
+// that made the cancel is then expected.
 func (f *Failure) EndsWork() {
 	if !f.endedWork.Load() {
 		f.endedWork.Store(true)

@@ -81,9 +81,9 @@ var started = time.Now()
 
 // inBubble reports whether the caller runs in a bubble of testing/synctest,
 // whose channels must stay in it. There is no call that tells; but a bubble's
-// clock, also the monotonic one, starts at the year 2000, decades away from
-// one that counts from the start of the machine. Whether the program is a test
-// at all would be cheaper to look at, but nothing tells that of every test binary.
+// clock, also the monotonic one, starts at the year 2000, decades away from one
+// that counts from the start of the machine. Whether the program is a test at
+// all would be cheaper to look at, but nothing tells that of every test binary.
 func inBubble() bool {
 	d := time.Since(started)
 	return d > 20*365*24*time.Hour || d < 0

@@ -316,8 +316,8 @@ func TestNothingIsReportedForNothing(t *testing.T) {
 	}
 }
 
-// Programs in which something failed that nobody has looked at. Each reports it,
-// once.
+// Programs in which something failed that nobody has looked at. Each reports
+// it, once.
 func TestRealFailuresAreReportedOnce(t *testing.T) {
 	var leave sync.Mutex // held by functions that must not return yet
 	for _, c := range []struct {
@@ -392,6 +392,11 @@ func TestRealFailuresAreReportedOnce(t *testing.T) {
 		}},
 		{"a promise that is not settled in time", context.DeadlineExceeded, func(p *program) {
 			p.watch(twill.NewPromise[int]().Future().Timeout(time.Millisecond))
+		}},
+		{"a clean-up that fails when a time is over", errDisk, func(p *program) {
+			p.watch(twill.Go(context.Background(), until(itsErr)).
+				Catch(func(err error) (int, error) { return 0, errors.Join(err, errDisk) }).
+				Timeout(time.Millisecond))
 		}},
 		{"a panic", nil, func(p *program) {
 			p.watch(twill.Go(context.Background(), func(context.Context) (int, error) { panic(errDisk) }))
