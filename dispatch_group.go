@@ -486,9 +486,9 @@ func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], no
 	}
 }
 
-// admitWaitersLocked admits the next PutWait if there is room. Only when that one
-// has put its job, or has given up, is the one after it admitted: so their jobs are
-// put in their order.
+// admitWaitersLocked admits the next PutWait if there is room. Only when that
+// one has put its job, or has given up, is the one after it admitted: so their
+// jobs are put in their order.
 func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 	if q.line.reserved > 0 {
 		return
