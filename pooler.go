@@ -609,6 +609,40 @@ func (t *poolerTable[A, K, V]) wanted(call *poolerCall[A, K, V]) bool {
 // abandoned: where there is a next call, no handlers run here.
 func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err error) (next *poolerCall[A, K, V]) {
 	call.node.Return() // from here on no caller joins
+	if err != nil || t.discard == nil || call.inDo {
+		return t.deliverCall(call, v, err)
+	}
+	if t.hasCallers(call) {
+		next = t.deliverCall(call, v, nil)
+		if !call.taken { // all have left just now
+			if next != nil {
+				go t.startCall(next) // even if Discard ends the goroutine
+				next = nil
+			}
+			discardLate(t.discard, v)
+		}
+		return next
+	}
+	discarded := false
+	defer func() {
+		next = t.deliverCall(call, v, nil)
+		if !discarded && next != nil { // Discard ends the goroutine
+			go t.startCall(next)
+		}
+	}()
+	discardLate(t.discard, v) // before the key is free, and a future of Empty settles
+	discarded = true
+	return nil
+}
+
+func (t *poolerTable[A, K, V]) hasCallers(call *poolerCall[A, K, V]) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return call.callers.n > 0
+}
+
+// deliverCall is finishCall without the care for late values.
+func (t *poolerTable[A, K, V]) deliverCall(call *poolerCall[A, K, V], v V, err error) (next *poolerCall[A, K, V]) {
 	next, idle := t.removeCall(call)
 	call.End(nil)
 	if idle != nil { // last, and even if a handler ends the goroutine
@@ -623,13 +657,6 @@ func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err er
 	}
 	if call.callers.n > 0 {
 		call.deliver(v, fail)
-	}
-	if err == nil && t.discard != nil && !call.taken && !call.inDo {
-		if next != nil {
-			go t.startCall(next) // even if Discard ends the goroutine
-		}
-		discardLate(t.discard, v)
-		return nil
 	}
 	return next
 }
