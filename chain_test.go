@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +21,13 @@ import (
 // how often it was asked to end.
 type work struct {
 	p     *twill.Promise[int]
-	begun bool
-	ended int
+	begun atomic.Bool
+	ended atomic.Int32
 }
 
 func newWork() *work {
 	w := &work{p: twill.NewPromise[int]()}
-	w.p.OnCancel(func(error) { w.ended++ })
+	w.p.OnCancel(func(error) { w.ended.Add(1) })
 	return w
 }
 
@@ -34,13 +35,13 @@ func newWork() *work {
 // begun.
 func (w *work) requireEnded(t *testing.T) {
 	t.Helper()
-	if w.begun {
-		require.Equal(t, 1, w.ended)
+	if w.begun.Load() {
+		require.Equal(t, 1, int(w.ended.Load()))
 	}
 }
 
 func (w *work) future() *twill.Future[int] {
-	w.begun = true
+	w.begun.Store(true)
 	return w.p.Future()
 }
 
@@ -183,13 +184,13 @@ func TestWhatACancelerAnswersIsNotCanceled(t *testing.T) {
 				_, settled := f.Poll()
 				if end == "Cancel" {
 					require.False(t, settled)
-					require.Zero(t, w.ended)
+					require.Zero(t, int(w.ended.Load()))
 					w.p.Resolve(7)
 					kit.RequireValue(t, 7, f)
 					return
 				}
 				require.True(t, settled)
-				require.Equal(t, 1, w.ended)
+				require.Equal(t, 1, int(w.ended.Load()))
 			})
 		})
 	}
@@ -217,7 +218,7 @@ func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
 						start := time.Now()
 						f = bound(f, 10*time.Millisecond)
 						time.Sleep(time.Second)
-						require.Equal(t, 1, first.ended)
+						require.Equal(t, 1, int(first.ended.Load()))
 						_, settled := f.Poll()
 						require.Equal(t, end != "Cancel", settled)
 						if settled {
@@ -228,7 +229,7 @@ func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
 						if end == "Cancel" || shielded {
 							want = 0
 						}
-						require.Equal(t, want, again.ended)
+						require.Equal(t, want, int(again.ended.Load()))
 						require.Equal(t, time.Second, time.Since(start))
 						again.p.Resolve(3)
 						synctest.Wait()
@@ -263,7 +264,7 @@ func TestASecondBoundDoesNotWaitForACanceler(t *testing.T) {
 		require.Equal(t, 2*time.Second, time.Since(start))
 		time.Sleep(time.Hour)
 		kit.RequireFailure(t, context.DeadlineExceeded, inner)
-		require.Equal(t, 1, w.ended, "nothing waits for it")
+		require.Equal(t, 1, int(w.ended.Load()), "nothing waits for it")
 	})
 }
 
@@ -343,7 +344,7 @@ func TestABoundEndsThoughItsGoroutineExits(t *testing.T) {
 				_, err := f.Await(t.Context())
 				require.ErrorIs(t, err, context.DeadlineExceeded)
 				synctest.Wait()
-				require.Equal(t, 1, w.ended)
+				require.Equal(t, 1, int(w.ended.Load()))
 			})
 		})
 	}
