@@ -22,7 +22,7 @@ type upstream struct {
 	bounds   []*twill.Future[int]
 	shielded bool // the work is kept from cancels
 	recovers bool // the work is started in answer to a cancel
-	cancels  int  // by hand
+	answered bool // the canceler of the root has resolved it
 }
 
 // stage is work that a handler starts.
@@ -111,8 +111,6 @@ var upstreamActs = map[string]func(*upstream){
 	"bound":   func(x *upstream) { x.bound() },
 	"cancel": func(x *upstream) {
 		x.f.Cancel(nil)
-		x.Point("canceled", &x.cancels)
-		x.cancels++
 	},
 	"finish": func(x *upstream) { x.stages[0].p.Resolve(5) },
 }
@@ -125,9 +123,12 @@ func (x *upstream) bound() {
 	x.bounds = append(x.bounds, f)
 }
 
-func newUpstream(w *world, kind string, canceller bool, doing []string) func() {
+func newUpstream(w *world, kind, canceler string, doing []string) func() {
 	x := &upstream{world: w}
-	x.root.init(w, "root", canceller)
+	x.root.init(w, "root", canceler != "")
+	if canceler == "answers" {
+		x.root.p.OnCancel(func(error) { x.answered = x.root.p.Resolve(7) })
+	}
 	x.f = upstreamKinds[kind](x, x.root.f)
 	for _, what := range doing {
 		w.Go(what, func() { upstreamActs[what](x) })
@@ -137,9 +138,11 @@ func newUpstream(w *world, kind string, canceller bool, doing []string) func() {
 
 func (x *upstream) check(doing []string) {
 	_, settled := x.f.Poll()
-	if slices.Contains(doing, "cancel") && !x.recovers {
+	started := x.recovers || x.answered // in answer to a cancel
+	if slices.Contains(doing, "cancel") && !started {
 		x.require(settled, "the cancel was lost")
 	}
+	once := slices.Contains(doing, "cancel") && !slices.Contains(doing, "bound") && doing[0] != doing[1]
 	for i, s := range x.stages {
 		_, over := s.p.Future().Poll()
 		x.require(s.ended <= 1, "work %d was told to end %d times", i, s.ended)
@@ -148,7 +151,9 @@ func (x *upstream) check(doing []string) {
 			x.require(s.ended == 0, "a shield was not left alone")
 		case s.begun && !over && !slices.Contains(doing, "cancel"):
 			x.require(false, "work %d runs on, and nothing waits for it", i)
-		case s.begun && !over && !x.recovers:
+		case once && (x.answered || x.recovers && x.root.settled == 0):
+			x.require(s.ended == 0, "work %d was started in answer to the cancel, and told to end", i)
+		case s.begun && !over && !started:
 			x.require(false, "work %d was not told of the cancel", i)
 		}
 	}
@@ -168,8 +173,8 @@ func TestUpstream(t *testing.T) {
 		return slices.Contains(doing, "bound") || slices.Contains(doing, "cancel")
 	}
 	for kind := range upstreamKinds {
-		for _, canceller := range []bool{false, true} {
-			scenario := func(w *world, doing []string) func() { return newUpstream(w, kind, canceller, doing) }
+		for _, canceler := range []string{"", "waits", "answers"} {
+			scenario := func(w *world, doing []string) func() { return newUpstream(w, kind, canceler, doing) }
 			t.Run(kind, func(t *testing.T) {
 				each(t, &all, plan{large: true}, sensible, scenario, 2, "resolve", "reject", "bound", "cancel", "finish")
 			})
