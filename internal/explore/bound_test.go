@@ -22,6 +22,7 @@ type upstream struct {
 	bounds   []*twill.Future[int]
 	shielded bool // the work is kept from cancels
 	recovers bool // the work is started in answer to a cancel
+	pooled   bool // the work is that of a pooler
 	answered bool // the canceler of the root has resolved it
 }
 
@@ -100,6 +101,7 @@ var upstreamKinds = map[string]func(x *upstream, f *twill.Future[int]) *twill.Fu
 		return x.recover(f)
 	},
 	"a pooler": func(x *upstream, f *twill.Future[int]) *twill.Future[int] {
+		x.pooled = true
 		p := twill.NewPoolerFuture(func(context.Context, int) *twill.Future[int] { return x.then(x.pass(f)) })
 		return p.Call(context.Background(), 1)
 	},
@@ -149,6 +151,8 @@ func (x *upstream) check(doing []string) {
 		switch {
 		case x.shielded:
 			x.require(s.ended == 0, "a shield was not left alone")
+		case x.answered && x.pooled:
+			// The pooler waits for it, to have the key free when it is over.
 		case s.begun && !over && !slices.Contains(doing, "cancel"):
 			x.require(false, "work %d runs on, and nothing waits for it", i)
 		case once && (x.answered || x.recovers && x.root.settled == 0):

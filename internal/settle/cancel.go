@@ -45,6 +45,7 @@ func (c *Core) Cancel(fail *Failure) bool {
 			won = true
 		case kept:
 			own := NewCancel(top.fail.Err)
+			own.Hold() // by the list, which is to know whether it is answered
 			if top.fail.IsBound() {
 				own.Bound()
 			}
@@ -172,7 +173,18 @@ func (c *Core) Leave(l *Link, fail *Failure) {
 	last := c.users == 0
 	c.Unlock(w)
 	if last {
-		c.Cancel(NewCancel(fail.Err)) // a request of its own: fail may be that of many
+		c.abandon(fail)
+	}
+}
+
+// abandon cancels c, on which no other core depends, because the last that did
+// has left with fail. If a bound has led to that, what c waits for after this
+// cancel is canceled, too: no node is left that could use an answer.
+func (c *Core) abandon(fail *Failure) {
+	again := fail.IsBound()
+	c.Cancel(NewCancel(fail.Err)) // a request of its own: fail may be that of many
+	if again && !c.Settled() && c.Users() == 0 {
+		c.Cancel(NewCancel(fail.Err))
 	}
 }
 

@@ -70,7 +70,11 @@ func (f *Future) passOn() {
 
 // leave takes l off f: the last to leave cancels it.
 func (f *Future) leave(l *listener, fail *failure) {
-	if f.remove(l) && f.Users() == 0 {
+	if !f.remove(l) || f.Users() > 0 {
+		return
+	}
+	f.cancel(&failure{err: fail.err, canceled: true})
+	if fail.bound && f.Users() == 0 {
 		f.cancel(&failure{err: fail.err, canceled: true})
 	}
 }

@@ -613,7 +613,7 @@ func oraclePayload(v any) any {
 		return v
 	}
 	if errors.Is(err, twill.ErrCanceled) {
-		return map[string]any{"e": "Canceled"}
+		return map[string]any{"e": "Cancelled"}
 	}
 	var name oracleErr
 	if errors.As(err, &name) {

@@ -254,7 +254,7 @@ func (r *rdqReplay) put(j, priority int, kind string) {
 		case twill.JobCanceled:
 			r.happened(rdqStarted, j, "end", j, "CANCELLED")
 		default:
-			r.happened(rdqStarted, j, "end", j, state.String())
+			r.happened(rdqStarted, j, "end", j, strings.ToUpper(state.String()))
 		}
 	})
 }
