@@ -153,6 +153,12 @@ func (j *Job[A, R]) Record() JobRecord[A] {
 	if m := j.extra.Load(); m != nil {
 		r.Expires, r.Again = q.clock.Time(m.expires), m.follows
 	}
+	if !utf8.ValidString(r.Key) {
+		r.KeyBytes = []byte(r.Key)
+	}
+	if !utf8.ValidString(r.Group) {
+		r.GroupBytes = []byte(r.Group)
+	}
 	return r
 }
 
@@ -338,12 +344,18 @@ func (s *JobState) UnmarshalText(text []byte) error {
 // Restore. If JSON cannot write some of the arguments, such as a NaN, write the
 // records one by one, and keep those that fail in another form.
 type JobRecord[A any] struct {
-	ID       string    `json:"id,omitempty"`
-	Arg      A         `json:"arg"`
-	Priority int       `json:"priority"`
-	State    JobState  `json:"state"`
-	Key      string    `json:"key,omitempty"`
-	Group    string    `json:"group,omitempty"`
+	ID       string   `json:"id,omitempty"`
+	Arg      A        `json:"arg"`
+	Priority int      `json:"priority"`
+	State    JobState `json:"state"`
+	Key      string   `json:"key,omitempty"`
+	Group    string   `json:"group,omitempty"`
+
+	// KeyBytes and GroupBytes are Key and Group if those are not UTF-8, which JSON
+	// cannot write: it has the bytes, and Restore takes them from here.
+	KeyBytes   []byte `json:"keyBytes,omitempty"`
+	GroupBytes []byte `json:"groupBytes,omitempty"`
+
 	Again    bool      `json:"again,omitempty"` // waits for an earlier run of its key
 	Attempts int       `json:"attempts"`
 	Queued   time.Time `json:"queued"`
@@ -351,46 +363,6 @@ type JobRecord[A any] struct {
 	Expires  time.Time `json:"expires,omitzero"`
 	Started  time.Time `json:"started,omitzero"`
 	Stopped  time.Time `json:"stopped,omitzero"`
-}
-
-// recordFields is JobRecord without its methods.
-type recordFields[A any] JobRecord[A]
-
-// recordText is the JSON form of a JobRecord. JSON strings are UTF-8: other names
-// are written as bytes.
-type recordText[A any] struct {
-	recordFields[A]
-	KeyBytes   []byte `json:"keyBytes,omitempty"`
-	GroupBytes []byte `json:"groupBytes,omitempty"`
-}
-
-// MarshalJSON writes r. A Key or Group that is not UTF-8 is written in base 64, as
-// keyBytes or groupBytes.
-func (r JobRecord[A]) MarshalJSON() ([]byte, error) {
-	t := recordText[A]{recordFields: recordFields[A](r)}
-	if !utf8.ValidString(r.Key) {
-		t.Key, t.KeyBytes = "", []byte(r.Key)
-	}
-	if !utf8.ValidString(r.Group) {
-		t.Group, t.GroupBytes = "", []byte(r.Group)
-	}
-	return json.Marshal(t)
-}
-
-// UnmarshalJSON reads what MarshalJSON has written.
-func (r *JobRecord[A]) UnmarshalJSON(text []byte) error {
-	t := recordText[A]{recordFields: recordFields[A](*r)}
-	if err := json.Unmarshal(text, &t); err != nil {
-		return err
-	}
-	if t.KeyBytes != nil {
-		t.Key = string(t.KeyBytes)
-	}
-	if t.GroupBytes != nil {
-		t.Group = string(t.GroupBytes)
-	}
-	*r = JobRecord[A](t.recordFields)
-	return nil
 }
 
 // firstSeq is the number before that of the first job put; the numbers of jobs
@@ -414,7 +386,15 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	opts := make([]*JobOptions, len(records))
 	last := make(map[string]int) // the last record of each key
 	follows := make([]bool, len(records))
-	for i, r := range records {
+	records = slices.Clone(records)
+	for i := range records {
+		r := &records[i]
+		if r.KeyBytes != nil {
+			r.Key = string(r.KeyBytes)
+		}
+		if r.GroupBytes != nil {
+			r.Group = string(r.GroupBytes)
+		}
 		if r.Attempts < 0 {
 			return nil, fmt.Errorf("twill: restoring record %d: %d attempts", i, r.Attempts)
 		}

@@ -1479,6 +1479,27 @@ func TestKeysThatAreNotText(t *testing.T) {
 	next.Stop()
 }
 
+// A program that adds fields to the record of a job finds them again: the record
+// has no JSON methods that an embedding type would inherit.
+func TestARecordInAStructLosesNothing(t *testing.T) {
+	type saved struct {
+		twill.JobRecord[int]
+		Failure string
+	}
+	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	q.Pause()
+	in := saved{kit.PutOpts(t, q, 7, 3, twill.JobOptions{Key: "\xff", Group: "a"}).Record(), "refused"}
+	text, err := json.Marshal(in)
+	require.NoError(t, err)
+	var out saved
+	require.NoError(t, json.Unmarshal(text, &out))
+	require.Equal(t, "refused", out.Failure)
+	require.Equal(t, []byte("\xff"), out.KeyBytes)
+	require.Equal(t, 7, out.Arg)
+	require.Equal(t, "a", out.Group)
+	q.Stop()
+}
+
 // Of jobs of which JSON cannot write one, the others are saved one by one.
 func TestArgumentsThatJSONCannotWrite(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, x float64) (int, error) { return 0, nil }, nil)

@@ -158,7 +158,7 @@ func (x *upstream) check(doing []string) {
 		case once && (x.answered || x.recovers && x.root.settled == 0):
 			x.require(s.ended == 0, "work %d was started in answer to the cancel, and told to end", i)
 		case s.begun && !over && !started:
-			x.require(false, "work %d was not told of the cancel", i)
+			x.require(false, "work %d did not get the cancel", i)
 		}
 	}
 	x.root.p.Resolve(1)
@@ -169,8 +169,8 @@ func (x *upstream) check(doing []string) {
 	x.require(settled, "the chain is pending, and its work is over")
 }
 
-// A bound ends, work that nothing waits for is told, once, and a shield is left
-// alone, whatever goes on upstream.
+// A bound ends, work that nothing waits for is canceled once, and a shield is
+// left alone, whatever goes on upstream.
 func TestUpstream(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {

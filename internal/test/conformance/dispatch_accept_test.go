@@ -356,7 +356,7 @@ func TestAcceptBugs(t *testing.T) {
 		q.Pause()
 		j := kit.PutJob(t, q, 1, 0)
 		q.Stop()
-		require.NoError(t, q.SetWidth(3))
+		require.ErrorIs(t, q.SetWidth(3), twill.ErrStopped)
 		require.ErrorIs(t, q.ResumeWidth(3), twill.ErrStopped)
 		kit.RequireSize(t, q, 0, 1)
 		kit.RequirePending(t, &j.Future)

@@ -2,7 +2,6 @@ package conformance_test
 
 import (
 	"context"
-	"errors"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -355,7 +354,6 @@ func TestTrapCallerPanicsInHooks(t *testing.T) {
 	for name, o := range map[string]twill.DispatchOptions{
 		"nothing":  {},
 		"marks":    {High: 1, OnHigh: func(int) { boom() }, OnLow: func(int) { runtime.Goexit() }},
-		"limiter":  {Rate: panicLimiter{}},
 		"tester":   {Retry: &twill.RetryOptions{NewTester: kit.Tester(func(error) error { panic(kit.ErrFirst) })}},
 		"backoff":  {Retry: &twill.RetryOptions{Backoff: func(func(time.Duration) bool) { boom() }}},
 		"on pause": {Retry: &twill.RetryOptions{OnPause: func(twill.RetryEvent) { boom() }}},
@@ -384,11 +382,6 @@ func TestTrapCallerPanicsInHooks(t *testing.T) {
 		})
 	}
 }
-
-// panicLimiter panics.
-type panicLimiter struct{}
-
-func (panicLimiter) Wait(context.Context) error { panic(kit.ErrFirst) }
 
 // The queue keeps what it has handed out: delayed, joined, retried and timed out
 // jobs, and puts that were given up.
@@ -619,19 +612,23 @@ func TestTrapHandlerThatExitsLosesNoWaiter(t *testing.T) {
 	for name, end := range map[string]func(*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]){
 		"cancel": func(_ *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) { j.Cancel(nil) },
 		"clear":  func(q *twill.ResizableDispatchQueue[int, int], _ *twill.Job[int, int]) { q.Clear() },
-		"limiter": func(q *twill.ResizableDispatchQueue[int, int], _ *twill.Job[int, int]) {
-			q.SetRate(noLimiter{})
-			q.Resume()
+		"expiry": func(*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]) {
+			time.Sleep(2 * time.Hour)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 				q.Pause()
-				j := kit.PutJob(t, q, 1, 0)
+				j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Expires: time.Now().Add(time.Hour)})
 				j.Tap(func(int, error) { runtime.Goexit() })
 				empty := q.Empty()
-				go end(q, j)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					end(q, j)
+				}()
+				<-done
 				synctest.Wait()
 				kit.RequireValue(t, struct{}{}, empty)
 			})
@@ -639,24 +636,20 @@ func TestTrapHandlerThatExitsLosesNoWaiter(t *testing.T) {
 	}
 }
 
-// noLimiter lets nothing pass.
-type noLimiter struct{}
-
-func (noLimiter) Wait(context.Context) error { return errors.New("no more today") }
-
 // A job that fails between two attempts leaves its context behind.
-func TestTrapJobFailedByTheLimiterReleasesItsContext(t *testing.T) {
+func TestTrapJobFailedInItsPauseReleasesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &countingContext{Context: t.Context()}
-		var q *twill.ResizableDispatchQueue[int, int]
-		q = twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
 			require.Equal(t, 1, base.children)
-			q.SetRate(noLimiter{})
 			return 0, kit.ErrFirst
 		}, &twill.DispatchOptions{Context: base})
-		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Second)}})
+		j := kit.PutOpts(t, q, 1, 0, twill.JobOptions{
+			Timeout: time.Minute, Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour)},
+		})
 		_, err := j.Await(t.Context())
-		require.ErrorContains(t, err, "no more today")
+		require.ErrorIs(t, err, kit.ErrFirst)
+		require.ErrorAs(t, err, new(*twill.TimeoutError))
 		synctest.Wait()
 		require.Zero(t, base.children)
 	})
@@ -733,13 +726,15 @@ func TestTrapCallAndHandlerBothExit(t *testing.T) {
 	})
 }
 
-// The same with a limiter in place of the call.
+// The same with a limiter that ends its goroutine at every other call.
 func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := 0
 		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Rate: kit.LimiterFunc(func(context.Context) error {
 			waits++
-			runtime.Goexit()
+			if waits%2 == 1 {
+				runtime.Goexit()
+			}
 			return nil
 		})})
 		q.Pause()
@@ -747,10 +742,11 @@ func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
 			kit.PutJob(t, q, n, 0).Tap(func(int, error) { runtime.Goexit() })
 		}
 		require.NoError(t, q.Resume())
+		time.Sleep(time.Minute)
 		synctest.Wait()
 		kit.RequireSize(t, q, 0, 0)
-		require.EqualValues(t, 3, q.Stats().Failed)
-		require.Equal(t, 3, waits, "one for each job")
+		require.EqualValues(t, 3, q.Stats().Finished)
+		require.Equal(t, 6, waits, "two for each job")
 	})
 }
 
