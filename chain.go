@@ -7,12 +7,13 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Then returns the future of fn's result. If f fails, fn is not called and the
-// new future fails with the same error. It is the equivalent of addCallback, but
-// returns a new future and leaves f as it is. f may be a [*Job], too.
+// Then returns the future of fn's result for the value of f. If f fails, fn is
+// not called and the new future fails with the same error. f may be a [*Job].
+// Then is the equivalent of Twisted's addCallback, but returns a new future and
+// does not change f.
 //
 // See [Future] for the goroutine that runs fn and for what happens if it
-// panics. On Go 1.27 and later it is also a method.
+// panics. With Go 1.27 and later Then is also a method.
 func Then[T, U any](f FutureOf[T], fn func(T) (U, error)) *Future[U] {
 	if fn == nil {
 		panic("twill: Then with a nil function")
@@ -22,8 +23,9 @@ func Then[T, U any](f FutureOf[T], fn func(T) (U, error)) *Future[U] {
 	return &n.f
 }
 
-// Handle returns the future of fn's result, called with the value or the error
-// of f; with an error the value is zero. It mirrors addBoth.
+// Handle returns the future of fn's result. fn is called with the value and the
+// error of f; if f fails, the value is zero. Handle is the equivalent of
+// addBoth.
 func Handle[T, U any](f FutureOf[T], fn func(T, error) (U, error)) *Future[U] {
 	if fn == nil {
 		panic("twill: Handle with a nil function")
@@ -38,7 +40,8 @@ func handle[T, U any](f *Future[T], fn func(T, error) (U, error)) *Future[U] {
 }
 
 // Catch returns a future of f's value or, if f fails, of fn's result for the
-// error, which may recover with a value. It mirrors addErrback.
+// error: fn may recover by returning a value. Catch is the equivalent of
+// addErrback.
 func (f *Future[T]) Catch(fn func(error) (T, error)) *Future[T] {
 	if fn == nil {
 		panic("twill: Catch with a nil function")
@@ -48,8 +51,8 @@ func (f *Future[T]) Catch(fn func(error) (T, error)) *Future[T] {
 	return &n.f
 }
 
-// Finally returns a future that settles as f does, after fn was called. If fn
-// panics, the new future fails with that.
+// Finally calls fn when f settles, and returns a future that settles as f does.
+// If fn panics, the new future fails with the [*PanicError].
 func (f *Future[T]) Finally(fn func()) *Future[T] {
 	if fn == nil {
 		panic("twill: Finally with a nil function")
@@ -60,8 +63,8 @@ func (f *Future[T]) Finally(fn func()) *Future[T] {
 	})
 }
 
-// Tap returns a future that settles as f does, after fn has seen the result.
-// The error counts as passed on, not as taken: somebody should still handle it.
+// Tap calls fn with the result of f, and returns a future that settles as f
+// does. Tap does not mark an error as handled.
 func (f *Future[T]) Tap(fn func(T, error)) *Future[T] {
 	if fn == nil {
 		panic("twill: Tap with a nil function")
@@ -72,14 +75,15 @@ func (f *Future[T]) Tap(fn func(T, error)) *Future[T] {
 	})
 }
 
-// OnSettled calls fn with the result of f when f settles, at once if it has.
-// Like [context.AfterFunc] it returns a function that ends the watch and reports
-// whether it did: false if fn was called, is about to be called, or the watch was
-// ended before.
+// OnSettled calls fn with the result of f when f settles, at once if it has
+// settled. Like [context.AfterFunc] it returns a function that ends the watch.
+// That function reports whether it ended the watch: it returns false if fn was
+// called or is about to be called, or if the watch was ended before.
 //
-// fn runs like every handler, on the goroutine that settles f, and should not
-// block. But it only watches: it makes no new future, keeps no cancel from f, and
-// does not handle a failure. A panic of fn is given to [OnUnhandled].
+// fn runs as every handler does, on the goroutine that settles f, and should
+// not block. Unlike a handler it only watches: OnSettled makes no new future,
+// does not keep f from being canceled, and does not handle a failure. A panic
+// of fn goes to [OnUnhandled].
 func (f *Future[T]) OnSettled(fn func(T, error)) (stop func() bool) {
 	return watch(f, fn).stop
 }
@@ -97,11 +101,12 @@ func watch[T any](f *Future[T], fn func(T, error)) *watchNode[T] {
 }
 
 // ThenFuture is [Then] for a handler that returns a future: the new future
-// settles as that one does. A cancel of the new future goes to f while f is pending, and to
-// the inner one afterwards. It mirrors a callback that returns a Deferred.
+// settles as the handler's future does. A cancel of the new future goes to f
+// while f is pending, and to the handler's future afterwards. ThenFuture is the
+// equivalent of a callback that returns a Deferred.
 //
-// A handler that returns nil makes the new future fail, one that returns a future
-// which waits for the new one makes it fail with [ErrCycle].
+// If the handler returns nil, the new future fails. If the handler's future
+// waits for the new future, the new future fails with [ErrCycle].
 func ThenFuture[T, U any](f FutureOf[T], fn func(T) *Future[U]) *Future[U] {
 	if fn == nil {
 		panic("twill: ThenFuture with a nil function")
@@ -138,21 +143,23 @@ func (f *Future[T]) CatchFuture(fn func(error) *Future[T]) *Future[T] {
 	return &n.f
 }
 
-// Timeout returns a future that settles as f does if that is within d, and
-// fails with a [*TimeoutError] otherwise. It mirrors addTimeout.
+// Timeout returns a future that settles as f does if f settles within d, and
+// otherwise fails with a [*TimeoutError]. It is the equivalent of Twisted's
+// addTimeout.
 //
-// After d, f is canceled as by [Future.Cancel]. The outcome of that cancel is
-// passed on if it is a value, because a canceler or a handler between has
-// answered with one. If the new future is pending when the cancel has returned -
-// a handler still runs, or has recovered by starting something new - it takes
-// the result of f if f has settled, and otherwise detaches from f and fails at
-// once. If nothing else depends on f, what f waits for by then is canceled, too;
-// work that has to finish is kept from that by a [Future.Shield]. So the new
-// future ends after d, plus the time for which the cancelers and handlers run
-// that this cancel calls.
+// After d, f is canceled as by [Future.Cancel]. If the outcome of that cancel
+// is a value, supplied by a canceler or by a handler in between, the new future
+// settles with it. If the new future is still pending when the cancel has
+// returned, because a handler is running or has recovered by starting something
+// new, it takes the result of f if f has settled; otherwise it detaches from f
+// and fails at once. If f has no other dependents, whatever f waits for at that
+// moment is canceled too; [Future.Shield] protects work that must finish. The
+// new future therefore ends after d, plus the time that the cancelers and
+// handlers called by that cancel take.
 //
-// A value that comes later is dropped. Bound the acquisition of what has to be
-// released, as in Then(q.Get().Timeout(d), fn), and not what follows it.
+// A value that arrives later is dropped. To bound the acquisition of something
+// that must be released, put the Timeout before the handler, as in
+// Then(q.Get().Timeout(d), fn), and not after it.
 func (f *Future[T]) Timeout(d time.Duration) *Future[T] {
 	n := &timeoutNode[T]{after: d}
 	n.start(n, f)
@@ -173,16 +180,15 @@ func (f *Future[T]) Timeout(d time.Duration) *Future[T] {
 	return &n.f
 }
 
-// WithContext returns a future that settles as f does if that is before ctx
+// WithContext returns a future that settles as f does if f settles before ctx
 // ends, and otherwise fails with a [*CanceledError] for [context.Cause] of ctx.
-// A value that f has is passed on even if ctx has ended. If f fails because ctx
-// has ended, as that of a function which returns ctx.Err(), the error is the
-// same.
+// If f has a value, the new future has it even if ctx has ended. If f fails
+// because ctx has ended, for example because a function returns ctx.Err(), the
+// error is the same.
 //
 // When ctx ends, f is canceled as by [Future.Cancel], and the new future ends
 // with the outcome of that cancel, or at once, as described for
-// [Future.Timeout]. What is said there about values that come later, and about
-// the acquisition of what has to be released, holds here too.
+// [Future.Timeout]. Values that arrive later are dropped, as described there.
 func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
 	if ctx == nil {
 		panic("twill: WithContext with a nil context")
@@ -206,24 +212,25 @@ func (f *Future[T]) WithContext(ctx context.Context) *Future[T] {
 	return &n.f
 }
 
-// Shield returns a future that settles as f does, and that keeps every cancel
-// from below away from f: the shield fails at once with a [*CanceledError], and
-// f goes on.
+// Shield returns a future that settles as f does but never passes a cancel to
+// f: if the new future is canceled, it fails at once with a [*CanceledError],
+// and f goes on.
 func (f *Future[T]) Shield() *Future[T] {
 	n := &shieldNode[T]{}
 	n.start(n, f)
 	return &n.f
 }
 
-// Via returns a future that settles as f does, in a function that run is called
-// with: the handlers added to the new future, and what follows them, run where
-// run runs its argument, instead of on the goroutine that settles f. run must
-// call its argument once, now or later; the Go methods of [sync.WaitGroup] and of
-// an errgroup do, and so does func(fn func()) { go fn() }. If run panics, the
-// new future fails with that.
+// Via returns a future that settles as f does, inside a function that is given
+// to run. The handlers of the new future, and everything that follows them, run
+// where run runs its argument, and not on the goroutine that settles f. run
+// must call its argument once, now or later, as the Go methods of
+// [sync.WaitGroup] and of an errgroup do, and as func(fn func()) { go fn() }
+// does. If run panics, the new future fails with the [*PanicError].
 //
-// A Cancel, a Timeout or the end of a context ends a future whose function waits
-// to be run at once, and runs its handlers on its own goroutine.
+// A Cancel, a Timeout or the end of a context ends the new future at once, even
+// if its function has not been run yet. The handlers then run on the goroutine
+// that cancels.
 func (f *Future[T]) Via(run func(func())) *Future[T] {
 	if run == nil {
 		panic("twill: Via with a nil function")
@@ -233,15 +240,15 @@ func (f *Future[T]) Via(run func(func())) *Future[T] {
 	return &n.f
 }
 
-// derived is a future that continues another one: the future, and the link by
-// which it listens, in one allocation.
+// derived is a future that continues another future: the future, and the link
+// by which it listens, in one allocation.
 type derived[T, U any] struct {
 	f    Future[U]
 	link settle.Link
-	src  *Future[T] // until f settles; changed under the lock of f
+	src  *Future[T] // until f settles; changed with the lock of f held
 }
 
-// start hangs n, the node that d is embedded in, on src.
+// start adds n, the node in which d is embedded, to the listeners of src.
 func (d *derived[T, U]) start(n settle.Node, src *Future[T]) {
 	if src == nil {
 		panic("twill: nil future")
@@ -255,9 +262,9 @@ func (d *derived[T, U]) start(n settle.Node, src *Future[T]) {
 	}
 }
 
-// requests keeps the cancels that have passed a future which goes from one
-// source to another, or to something else, for what it comes to wait for: the
-// first that is not answered, and the latest. The lock of the future guards it.
+// requests records the cancels that have passed through a future that changes
+// its source: the first unanswered cancel, and the latest. They are passed on
+// to the next source. The lock of the future guards requests.
 type requests struct{ ask, later *settle.Failure }
 
 // note is called by Source.
@@ -273,7 +280,7 @@ func (r *requests) note(ask *settle.Failure) {
 	ask.Hold()
 }
 
-// asked is the first cancel that was not answered, nil if there is none.
+// asked returns the first unanswered cancel, or nil.
 func (r *requests) asked() *settle.Failure {
 	for _, ask := range []*settle.Failure{r.ask, r.later} {
 		if ask != nil && !ask.Answered() {
@@ -283,9 +290,10 @@ func (r *requests) asked() *settle.Failure {
 	return nil
 }
 
-// pass is called when c, the future's core, has come to wait for something else,
-// and a cancel finds that: one that came before goes there, unless it was
-// answered by the outcome with which the future has gone on.
+// pass is called when c, the core of the future, has come to wait for a new
+// source that a cancel can reach. It passes on a cancel that arrived earlier,
+// unless that cancel was answered by the outcome with which the future has
+// continued.
 func (r *requests) pass(c *settle.Core) {
 	w := c.Lock()
 	ask := r.asked()
@@ -295,12 +303,13 @@ func (r *requests) pass(c *settle.Core) {
 	}
 }
 
-// Source is the future that d continues.
+// Source returns the future that d continues.
 func (d *derived[T, U]) Source(*settle.Failure) (*settle.Core, bool) {
 	return &d.src.core, false
 }
 
-// incoming is the failure with which d goes on, nil for the value of src.
+// incoming returns the failure with which d continues, or nil for the value of
+// src.
 func (d *derived[T, U]) incoming(left *settle.Failure) *settle.Failure {
 	if left == nil {
 		left = d.src.core.Failure()
@@ -308,8 +317,9 @@ func (d *derived[T, U]) incoming(left *settle.Failure) *settle.Failure {
 	return left
 }
 
-// answer settles d with the result of a handler that was called with fail. One
-// that returns the very error it was given has handled nothing.
+// answer settles d with the result of a handler that was called with fail. A
+// handler that returns the very error that it was given has not handled the
+// failure.
 func (d *derived[T, U]) answer(fail *settle.Failure, v U, err error) (*settle.Core, *settle.Link) {
 	if err == nil {
 		fail.Take()
@@ -323,7 +333,7 @@ func (d *derived[T, U]) conclude(v U, err error) (*settle.Core, *settle.Link) {
 	if err != nil {
 		return d.fail(settle.NewFailure(err))
 	}
-	// Nobody else may settle d, and nobody reads the value before that is done.
+	// Nothing else can settle d, and nothing reads the value before d has settled.
 	d.f.val = v
 	if d.f.core.Succeed() {
 		d.src = nil
@@ -340,8 +350,8 @@ func (d *derived[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link) 
 	return &d.f.core, d.f.core.Publish(w, fail)
 }
 
-// Abort makes what stopped a handler the failure of its future. If the handler
-// was called with a failure, it has handled that.
+// Abort fails the future with the panic or exit of the handler. If the handler
+// was called with a failure, that failure is handled.
 func (d *derived[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
 	if d.src.core.Settled() {
 		if fail := d.src.core.Failure(); fail != nil {
@@ -425,7 +435,8 @@ func (w *watchNode[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	return nil, nil
 }
 
-// Abort reports a panic of the function, as no future can tell of it.
+// Abort reports a panic of the function, as there is no future that could fail
+// with it.
 func (w *watchNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	if err != ErrGoexit {
 		report(err)
@@ -433,22 +444,23 @@ func (w *watchNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return nil, nil
 }
 
-// Source is nil: nothing is canceled by way of a watch.
+// Source returns nil: nothing is canceled through a watch.
 func (w *watchNode[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// adoptNode listens to src first, and after that to the future that the handler
-// returned: with a link of its own, because a cancel that takes the node off src
-// may have it there while src is still pending and looked at.
+// adoptNode listens first to src and then to the future that the handler
+// returned. It has a second link, because a cancel that takes the node off src
+// may move the node to the handler's future while other goroutines still read
+// the link on src, which is pending.
 type adoptNode[T, U any] struct {
 	derived[T, U]
-	onValue func(T) *Future[U] // one of these two, until it is called
+	onValue func(T) *Future[U] // one of the two, until it is called
 	onBoth  func(T, error) *Future[U]
-	inner   *Future[U]  // set and cleared under the lock of f
-	second  settle.Link // the one on inner; not empty if the handler has returned
+	inner   *Future[U]  // set and cleared with the lock of f held
+	second  settle.Link // the link on inner; not empty if the handler has returned
 	requests
 }
 
-// Source is the inner future once there is one.
+// Source returns the inner future if there is one, and src before that.
 func (n *adoptNode[T, U]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	n.note(ask)
 	if n.inner != nil {
@@ -457,7 +469,8 @@ func (n *adoptNode[T, U]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &n.src.core, false
 }
 
-// Fire runs the handler at first, and takes the inner result afterwards.
+// Fire runs the handler first, and takes the result of the inner future
+// afterwards.
 func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if n.inner != nil {
 		if left != nil {
@@ -476,7 +489,7 @@ func (n *adoptNode[T, U]) Fire(left *settle.Failure) (*settle.Core, *settle.Link
 		if inner != nil && inner.core.Settled() {
 			if same := inner.core.Failure(); same != nil && isSame(same.Err, fail.Err) {
 				if same != fail {
-					same.Take() // passed on, as one with the handler's
+					same.Take() // joined to the handler's failure
 				}
 				n.second.Do = n
 				return n.fail(fail)
@@ -507,7 +520,7 @@ func (n *adoptNode[T, U]) adopt(inner *Future[U]) (*settle.Core, *settle.Link) {
 	if !inner.core.AddPending(&n.second, 1) {
 		return n.take()
 	}
-	// From here on n may be fired by others.
+	// From here on other goroutines may fire n.
 	if c.Depends(&inner.core) && inner.core.Remove(&n.second, 1) {
 		return n.fail(settle.NewFailure(ErrCycle))
 	}
@@ -535,9 +548,9 @@ func (n *adoptNode[T, U]) fail(fail *settle.Failure) (*settle.Core, *settle.Link
 	return c, c.Publish(w, fail)
 }
 
-// Abort makes what stopped the handler the failure of its future. If the
-// goroutine exits after the handler returned, in a canceler that adopt had to
-// run, that is not n's concern.
+// Abort fails the future with the panic or exit of the handler. If the
+// goroutine exits after the handler has returned, in a canceler that adopt
+// runs, n is not affected.
 func (n *adoptNode[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
 	if n.second.Do != nil {
 		return nil, nil
@@ -545,16 +558,17 @@ func (n *adoptNode[T, U]) Abort(err error) (*settle.Core, *settle.Link) {
 	return n.fail(settle.NewFailure(err))
 }
 
-// bound is a future that ends at some moment whatever happens upstream. As two
-// goroutines may fire it then, its outcome goes to the first of them.
+// bound is a future that ends at some moment whatever happens upstream. Two
+// goroutines may fire it at that moment; the first of them decides the outcome.
 type bound[T any] struct {
 	derived[T, T]
-	request *settle.Failure // the cancel that ends it; under the lock of f
+	request *settle.Failure // the cancel that ends it; guarded by the lock of f
 }
 
-// end cancels upstream, and ends n, the node that b is embedded in, if the cancel
-// did not. again is the failure by which it ends then, and the request by which
-// upstream is canceled that the first request has let go on.
+// end cancels upstream, and ends n, the node in which b is embedded, if the
+// cancel did not end it. again is the failure with which n ends in that case,
+// and the request that cancels what upstream has started after the first
+// request.
 func (b *bound[T]) end(n settle.Node, request, again *settle.Failure) {
 	c := &b.f.core
 	w, ok := c.Begin()
@@ -564,7 +578,7 @@ func (b *bound[T]) end(n settle.Node, request, again *settle.Failure) {
 	b.request = request
 	c.Unlock(w)
 	request.Bound()
-	defer b.detach(n, again) // even if a handler ends the goroutine
+	defer b.detach(n, again) // runs even if a handler ends the goroutine
 	c.Cancel(request)
 }
 
@@ -585,7 +599,7 @@ func (b *bound[T]) detach(n settle.Node, again *settle.Failure) {
 	}
 }
 
-// state is the source, nil if b has settled, and the request.
+// state returns the source, or nil if b has settled, and the request.
 func (b *bound[T]) state() (src *Future[T], request *settle.Failure) {
 	w := b.f.core.Lock()
 	src, request = b.src, b.request
@@ -593,8 +607,8 @@ func (b *bound[T]) state() (src *Future[T], request *settle.Failure) {
 	return src, request
 }
 
-// settle settles b with the value of src or with fail. The lock of b's future
-// is held, with word w.
+// settle settles b with the value of src or with fail. The caller holds the
+// lock of b's future, with word w.
 func (b *bound[T]) settle(w uint32, src *Future[T], fail *settle.Failure) (*settle.Core, *settle.Link) {
 	b.src, b.request = nil, nil
 	if fail == nil {
@@ -606,7 +620,7 @@ func (b *bound[T]) settle(w uint32, src *Future[T], fail *settle.Failure) (*sett
 type timeoutNode[T any] struct {
 	bound[T]
 	after time.Duration
-	timer *time.Timer // under the lock of f
+	timer *time.Timer // guarded by the lock of f
 }
 
 func (n *timeoutNode[T]) expire() {
@@ -614,8 +628,8 @@ func (n *timeoutNode[T]) expire() {
 	n.end(n, canceled(err), canceled(err))
 }
 
-// Fire passes the outcome on. A failure that tells of a cancel is a timeout if
-// the time was over.
+// Fire passes the outcome on. A cancellation becomes a timeout if the time is
+// over.
 func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w := c.Lock()
@@ -633,7 +647,7 @@ func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	}
 	if fail != nil && request != nil && isCancel(fail.Err) {
 		if fail.Incident {
-			report(fail.Err) // a timeout does not tell that a canceler panicked
+			report(fail.Err) // the timeout replaces it, and would hide the panic of a canceler
 		}
 		fail = n.timedOut(fail, request)
 	}
@@ -645,8 +659,8 @@ func (n *timeoutNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	return n.settle(w, src, fail)
 }
 
-// timedOut is the failure of a future whose time was over when its source failed
-// with fail, to which request has led. What else the failure tells is kept.
+// timedOut returns the failure of a future whose time was over when its source
+// failed with fail, as the result of request. It keeps what else fail contains.
 func (n *timeoutNode[T]) timedOut(fail, request *settle.Failure) *settle.Failure {
 	err := &TimeoutError{After: n.after}
 	if !fail.Canceled {
@@ -660,7 +674,7 @@ func (n *timeoutNode[T]) timedOut(fail, request *settle.Failure) *settle.Failure
 
 type contextNode[T any] struct {
 	bound[T]
-	// Under the lock of f, and until that settles.
+	// With the lock of f held, until f settles.
 	ctx  context.Context
 	stop func() bool
 }
@@ -670,8 +684,8 @@ func (n *contextNode[T]) expire(ctx context.Context) {
 	n.end(n, canceled(cause), canceled(cause))
 }
 
-// Fire passes the outcome on. A failure that comes from the end of ctx is the
-// same error, whether the watch on ctx or the source noticed the end first.
+// Fire passes the outcome on. A failure caused by the end of ctx is the same
+// error, whether the watch on ctx or the source noticed the end first.
 func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w := c.Lock()
@@ -703,7 +717,7 @@ func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 
 type shieldNode[T any] struct{ derived[T, T] }
 
-// Source holds the source.
+// Source returns src, and stops every cancel.
 func (n *shieldNode[T]) Source(*settle.Failure) (*settle.Core, bool) {
 	return &n.src.core, true
 }
@@ -713,15 +727,14 @@ func (n *shieldNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) 
 	return pass(&n.derived, n.incoming(left))
 }
 
-// viaNode listens to src first, and then waits for run to call what it was
-// called with.
+// viaNode listens first to src, and then waits until run calls its argument.
 type viaNode[T any] struct {
 	derived[T, T]
 	requests
-	run func(func()) // nil once src has settled; under the lock of f
+	run func(func()) // nil after src has settled; guarded by the lock of f
 }
 
-// Source is nil once src has settled.
+// Source returns nil after src has settled.
 func (n *viaNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	if n.run == nil {
 		return nil, false
@@ -730,7 +743,7 @@ func (n *viaNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &n.src.core, false
 }
 
-// Fire passes the outcome to run, or ends the wait for that.
+// Fire gives the outcome to run, or ends the wait for run.
 func (n *viaNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	var val T
 	if left != nil {
@@ -758,8 +771,8 @@ func (n *viaNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return nil, nil
 }
 
-// deliver settles n, unless it has ended before. A failure that comes too late
-// is reported, as that of a future that nothing waits for.
+// deliver settles n, unless it has ended before. A failure that arrives later
+// is reported, as the failure of a future that nothing waits for is.
 func (n *viaNode[T]) deliver(v T, fail *settle.Failure) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	w, ok := c.Begin()
@@ -780,8 +793,8 @@ func (n *viaNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return n.deliver(zero, settle.NewFailure(err))
 }
 
-// FutureOf is a future of T: a *Future[T], or what embeds a Future[T], such as a
-// [*Job] or a [*DeferredList]. Only these implement it.
+// FutureOf is a future of T. Only *Future[T] and types that embed a Future[T],
+// such as [*Job] and [*DeferredList], implement it.
 type FutureOf[T any] interface {
 	AnyFuture
 	future() *Future[T]
@@ -790,7 +803,7 @@ type FutureOf[T any] interface {
 // future returns f.
 func (f *Future[T]) future() *Future[T] { return f }
 
-// source is the future that f is, nil if f is nil.
+// source returns f as a *Future[T], or nil if f is nil.
 func source[T any](f FutureOf[T]) *Future[T] {
 	if f == nil {
 		return nil

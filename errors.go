@@ -15,9 +15,10 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// How a future fails other than by an error of the code it runs.
+// The failures of a future other than the errors of user code.
 var (
-	// ErrCanceled is what a [*CanceledError] Is: the future was canceled.
+	// ErrCanceled is the target that every [*CanceledError] Is: the future was
+	// canceled.
 	ErrCanceled = errors.New("twill: canceled")
 
 	// ErrGoexit is the failure of a future whose function or handler ended its
@@ -28,28 +29,26 @@ var (
 	// FireOnOneCallback that have no members.
 	ErrEmpty = errors.New("twill: no futures")
 
-	// ErrNotNeeded is the cause of the cancel of a future whose result a list
-	// no longer needs.
+	// ErrNotNeeded is the cancellation cause when a list no longer needs a member.
 	ErrNotNeeded = errors.New("twill: result no longer needed")
 
-	// ErrCycle is the failure of a future that was made to wait for itself,
-	// directly or through others.
+	// ErrCycle is the failure of a future that would wait for itself, directly or
+	// through others.
 	ErrCycle = errors.New("twill: future waits for itself")
 )
 
-// ErrClosed is returned by what adds to a pool, a queue or a dictionary that
-// was closed, and is the failure of what still waited for one, and of
-// [FromChan] when its channel is closed.
+// ErrClosed is returned when something is added to a closed pool, queue or
+// dictionary. It is also the failure of the futures that waited for an item
+// when it was closed, and of [FromChan] when its channel is closed.
 var ErrClosed = errors.New("twill: closed")
 
 // CanceledError is the failure of a future that was canceled. It Is
 // [ErrCanceled]. It Is [context.Canceled] too, unless its cause Is
 // [context.DeadlineExceeded], as a [*TimeoutError] is: one deadline is one
-// error, whether a future is canceled by it or a function returns because of
-// it.
+// error, whether it cancels a future or makes a function return.
 type CanceledError struct {
-	// Cause is what was given to Cancel; it may be nil. If a canceler
-	// panicked, its [*PanicError] is joined to it.
+	// Cause is the cause given to Cancel; it may be nil. If a canceler panicked,
+	// the [*PanicError] is joined to it.
 	Cause error
 }
 
@@ -72,7 +71,7 @@ func (e *CanceledError) Unwrap() error { return e.Cause }
 // PanicError is the failure of a future whose function or handler panicked. The
 // format verb %+v prints the stack too.
 type PanicError struct {
-	Value any    // what was given to panic
+	Value any    // the argument of panic
 	Stack []byte // the stack of the goroutine, as [debug.Stack] formats it
 }
 
@@ -84,8 +83,8 @@ func (e *PanicError) Unwrap() error {
 	return err
 }
 
-// Format implements [fmt.Formatter]: the text for every verb, and the stack for
-// %+v.
+// Format implements [fmt.Formatter]. All verbs print the text; %+v adds the
+// stack.
 func (e *PanicError) Format(s fmt.State, verb rune) {
 	if e == nil {
 		fmt.Fprint(s, "<nil>")
@@ -100,10 +99,10 @@ func (e *PanicError) Format(s fmt.State, verb rune) {
 // TimeoutError is the failure of a future that [Future.Timeout] ended. It Is
 // [context.DeadlineExceeded].
 type TimeoutError struct {
-	After time.Duration // the time it was given
+	After time.Duration // the duration given to Timeout
 
-	// Err is what else is known of the work that was ended, such as the other
-	// failures of a list or that of a clean-up; mostly nil.
+	// Err is what else is known about the ended work, such as the other failures
+	// of a list or the failure of a clean-up; usually nil.
 	Err error
 }
 
@@ -124,39 +123,38 @@ func (e *TimeoutError) Unwrap() error { return e.Err }
 // Timeout reports true, as the errors of package net do.
 func (e *TimeoutError) Timeout() bool { return true }
 
-// OnUnhandled sets the function that is called with failures that were not
-// handled, and returns the function that it replaces; nil discards them. By
+// OnUnhandled sets the function that is called with unhandled failures, and
+// returns the function that it replaces. A nil function discards them. By
 // default they are logged by [slog.Error] as "unhandled error in future", with
 // the stack of a panic.
 //
 // A failure is handled by a handler that is called with it, an Await or Poll
 // that returns it, a Follow, or a list. One failure is one record, and handled
-// anywhere is handled: all futures share it that fail without their handler
-// being called, and those of a Tap, a Finally or a handler that returns the
-// very error it was given. So a Tap for metrics is silent beside an Await that
-// returns the error; so is a branch that is dropped. A wrapped or new error is
-// a new record. A record that was not handled is reported once, some time after
-// the last future that holds it became garbage.
+// anywhere is handled. A future that fails without its handler being called
+// shares the record of its source, and so does a Tap, a Finally or a handler
+// that returns the very error that it was given. A Tap for metrics is therefore
+// silent beside an Await that returns the error; so is a branch that is
+// dropped. A wrapped or new error is a new record. A record that was not
+// handled is reported once, some time after the last future that holds it
+// became garbage.
 //
-// Not reported are
+// The following failures are not reported:
 //
 //   - a cancellation, unless a canceler panicked;
-//   - the failure of a function whose context has ended, if it Is that context's
-//     Err or cause. A function that joins others to it, as [errors.Join] does, is
-//     reported for those;
-//   - the failure of a future on which an Await was made, if all that were made
-//     have given up.
+//   - the failure of a function whose context has ended, if the failure Is that
+//     context's Err or cause. If the function joins other errors to it, as
+//     [errors.Join] does, those are reported;
+//   - the failure of a future on which at least one Await was made, if all its
+//     Awaits have given up.
 //
-// A panic, or a Goexit, is always reported if it was not handled; at once if
-// its future was settled before. Any other failure is reported, during a
-// shutdown too.
+// An unhandled panic or Goexit is always reported, at once if its future was
+// settled before. Any other failure is reported, even during a shutdown.
 //
 // The record keeps its error until it is handled or reported. An error that
-// leads to a future that failed by it, such as one with a [*Job] in it, keeps
-// both in memory until then, and is therefore never reported if it is not
-// handled.
+// refers to a future that failed with it, such as an error with a [*Job] in it,
+// keeps both in memory. If it is not handled, it is never reported.
 //
-// fn runs on a goroutine of its own, and may be called by several at a time.
+// fn runs on its own goroutine, and may be called concurrently.
 func OnUnhandled(fn func(err error)) (previous func(err error)) {
 	var old *func(error)
 	if fn == nil {
@@ -170,11 +168,11 @@ func OnUnhandled(fn func(err error)) (previous func(err error)) {
 	return *old
 }
 
-// SetDebug turns debug mode on or off. While it is on, futures record where
-// they were made, settled and canceled; the format verb %+v shows that, and so
-// does the report of an unhandled failure. It costs a few microseconds and some
-// hundred bytes for each future. The environment variable TWILLDEBUG=1 turns it
-// on from the start.
+// SetDebug turns debug mode on or off. In debug mode futures record where they
+// were made, settled and canceled. The format verb %+v and the report of an
+// unhandled failure show these places. Debug mode costs a few microseconds and
+// some hundred bytes for each future. The environment variable TWILLDEBUG=1
+// turns it on at the start.
 func SetDebug(on bool) { settle.Tracing.Store(on) }
 
 func init() {
@@ -191,7 +189,7 @@ func init() {
 	SetDebug(os.Getenv("TWILLDEBUG") == "1")
 }
 
-// unhandled is the function that OnUnhandled set; nil for silence.
+// unhandled is the function set by OnUnhandled, or nil.
 var unhandled atomic.Pointer[func(error)]
 
 func logUnhandled(err error) {
@@ -205,7 +203,7 @@ func logUnhandled(err error) {
 	slog.Error("unhandled error in future", args...)
 }
 
-// plainError is an error that prints its text for every verb: a
+// plainError prints the text of an error for every verb, because a
 // [slog.TextHandler] formats errors with %+v.
 type plainError struct{ err error }
 
@@ -213,7 +211,8 @@ func (e plainError) Error() string { return errorText(e.err) }
 
 func (e plainError) Unwrap() error { return e.err }
 
-// tracedError is an unhandled error with its future's origin, which %+v shows.
+// tracedError is an unhandled error with the origin of its future, which %+v
+// prints.
 type tracedError struct {
 	error
 	origin *settle.Origin
@@ -221,7 +220,7 @@ type tracedError struct {
 
 func (e *tracedError) Unwrap() error { return e.error }
 
-// Format shows the origin for %+v.
+// Format prints the origin for %+v.
 func (e *tracedError) Format(s fmt.State, verb rune) {
 	if verb != 'v' || !s.Flag('+') {
 		formatText(s, verb, e.Error())
@@ -230,7 +229,7 @@ func (e *tracedError) Format(s fmt.State, verb rune) {
 	fmt.Fprintf(s, "%+v\n%s", e.error, e.origin)
 }
 
-// isReported reports whether a failure is to be reported if it is not handled.
+// isReported reports whether a failure is reported if it is not handled.
 func isReported(fail *settle.Failure) bool {
 	if unhandled.Load() == nil {
 		return false
@@ -238,13 +237,12 @@ func isReported(fail *settle.Failure) bool {
 	if fail.Silent() {
 		return false
 	}
-	// What an Await of a canceled future returned and a function passed on.
+	// A function has passed on the error of its Await of a canceled future.
 	ce, ok := fail.Err.(*CanceledError)
 	return !ok || ce == nil || fail.Incident || isStop(ce)
 }
 
-// formatText prints text as a string is printed for verb, and for %v whatever
-// the flags.
+// formatText prints text as verb prints a string. %v ignores flags.
 func formatText(s fmt.State, verb rune, text string) {
 	if verb == 'v' {
 		verb = 's'
@@ -252,27 +250,28 @@ func formatText(s fmt.State, verb rune, text string) {
 	fmt.Fprintf(s, fmt.FormatString(s, verb), text)
 }
 
-// isStop reports whether err tells of a panic or of an exited goroutine.
+// isStop reports whether err is or wraps a panic or an exited goroutine.
 func isStop(err error) bool {
 	_, panicked := as[*PanicError](err)
 	return panicked || is(err, ErrGoexit)
 }
 
-// failureOf records err, with which the work that ctx was given to has ended.
+// failureOf records err, the error of work that was given ctx.
 func failureOf(ctx context.Context, err error) *settle.Failure {
 	fail := settle.NewFailure(err)
 	fail.Expected = ctx.Err() != nil && isEndOf(ctx, err)
 	return fail
 }
 
-// isEndOf reports whether err says nothing but that ctx, which has ended, has.
+// isEndOf reports whether err consists only of the end of ctx, and ctx has
+// ended.
 func isEndOf(ctx context.Context, err error) bool {
 	end, cause := ctx.Err(), context.Cause(ctx)
 	return consistsOf(err, func(e error) bool { return isSelf(e, end) || isSelf(e, cause) })
 }
 
-// answered records err, which a handler has returned that was called with fail:
-// the same failure if it is the very error.
+// answered records err, which was returned by a handler that was called with
+// fail. If err is the very error of fail, it returns fail.
 func answered(fail *settle.Failure, err error) *settle.Failure {
 	if isSame(err, fail.Err) {
 		return fail
@@ -283,10 +282,10 @@ func answered(fail *settle.Failure, err error) *settle.Failure {
 	return other
 }
 
-// consistsOf reports whether err is an error that has the property, or wraps
-// one, and if several errors are joined in it whether all are. [fmt.Errorf]
-// with several %w describes one failure, of which one error is enough. An error
-// whose methods panic has no property, nor has that of a panic.
+// consistsOf reports whether err, or an error that it wraps, has the property.
+// If err joins several errors, all of them must have it. [fmt.Errorf] with
+// several %w describes one failure, so one of its errors is enough. An error
+// whose methods panic does not have the property, and neither does a panic.
 func consistsOf(err error, property func(error) bool) (all bool) {
 	defer func() {
 		if recover() != nil {
@@ -332,36 +331,37 @@ func isSelf(err, target error) bool {
 	return ok && x.Is(target)
 }
 
-// isSame reports whether a and b are the very same error. Their words are
-// compared, as errors of some types must not be compared by ==.
+// isSame reports whether a and b are the very same error. It compares their
+// words, as errors of some types must not be compared by ==.
 func isSame(a, b error) bool {
 	return *(*[2]uintptr)(unsafe.Pointer(&a)) == *(*[2]uintptr)(unsafe.Pointer(&b))
 }
 
-// is is [errors.Is] for an error whose methods may panic, as those of a nil
-// pointer do that was returned as an error.
+// is is [errors.Is] for an error whose methods may panic, such as a nil pointer
+// that was returned as an error.
 func is(err, target error) (ok bool) {
 	defer func() { _ = recover() }()
 	return errors.Is(err, target)
 }
 
-// as is [errors.AsType] for such an error.
+// as is [errors.AsType] for an error whose methods may panic.
 func as[E error](err error) (e E, ok bool) {
 	defer func() { _ = recover() }()
 	return errors.AsType[E](err)
 }
 
-// errorText is the text of such an error.
+// errorText returns the text of an error whose methods may panic.
 func errorText(err error) (text string) {
 	defer func() {
 		if recover() != nil {
-			text = fmt.Sprint(err) // says what is wrong with it
+			text = fmt.Sprint(err) // describes the panic of Error
 		}
 	}()
 	return err.Error()
 }
 
-// report tells of err without waiting for it.
+// report passes err to the function set by OnUnhandled, and does not wait for
+// it.
 func report(err error) {
 	if fn := unhandled.Load(); fn != nil {
 		go func() {
@@ -378,9 +378,9 @@ func report(err error) {
 // errNoFuture is the failure of a chain whose handler returned a nil future.
 var errNoFuture = errors.New("twill: handler returned a nil future")
 
-// caught is what a panic with v, or an exit of the goroutine if v is nil, is as
-// an error. It is called by the function that recovers, where the stack of the
-// panic is still there.
+// caught returns the error for a panic with v or, if v is nil, for an exit of
+// the goroutine. The function that recovers calls it, as the stack of the panic
+// is available there.
 func caught(v any) error {
 	if v == nil {
 		return ErrGoexit
@@ -388,7 +388,7 @@ func caught(v any) error {
 	return &PanicError{Value: v, Stack: debug.Stack()}
 }
 
-// endedFuture is a future that the end of ctx has canceled.
+// endedFuture returns a future that was canceled by the end of ctx.
 func endedFuture[T any](ctx context.Context) *Future[T] {
 	f := new(Future[T])
 	settle.Made(&f.core)
@@ -396,18 +396,19 @@ func endedFuture[T any](ctx context.Context) *Future[T] {
 	return f
 }
 
-// reportPanic reports what ended a callback that no future stands for: what
-// recover returned, nil for a Goexit.
+// reportPanic reports what ended a callback that has no future. Its argument is
+// the result of recover, which is nil for a Goexit.
 func reportPanic(panicked any) { report(caught(panicked)) }
 
-// canceled is the failure that a cancel for cause makes.
+// canceled returns the failure of a future that was canceled for cause.
 func canceled(cause error) *settle.Failure {
 	return settle.NewCancel(&CanceledError{Cause: cause})
 }
 
-// contextFailure is the failure of a future that ends because ctx has ended. It
-// is [context.Cause] itself if that is a deadline, so that a caller that waits
-// with the same context gets the same error, whichever notices first.
+// contextFailure returns the failure of a future that ends because ctx has
+// ended. If the cause of ctx is a deadline, the failure is [context.Cause]
+// itself, so that a caller that waits with the same context gets the same error
+// whichever notices first.
 func contextFailure(ctx context.Context) *settle.Failure {
 	cause := context.Cause(ctx)
 	if is(cause, context.DeadlineExceeded) {
@@ -416,11 +417,11 @@ func contextFailure(ctx context.Context) *settle.Failure {
 	return canceled(cause)
 }
 
-// isCancel reports whether err is that of a cancel, or wraps one.
+// isCancel reports whether err is, or wraps, the error of a cancel.
 func isCancel(err error) bool { return is(err, ErrCanceled) }
 
-// causeOf is the cause that a canceler is called with, if err is the outcome of
-// a cancel.
+// causeOf returns the argument of a canceler, if err is the outcome of a
+// cancel.
 func causeOf(err error) error {
 	if ce, ok := as[*CanceledError](err); ok && ce != nil && ce.Cause != nil {
 		return ce.Cause

@@ -8,75 +8,76 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// How it is built, and why so.
+// How a future is built, and why:
 //
 // A future is one allocation: a word of bits, the head of the list of
-// listeners, a pointer that is the way up until the future settles and the way
-// to its failure from then on, and the value: 32 bytes for a Future[int]. The
-// futures that Then and its like make carry, in the same allocation, the
-// handler and the links by which they hang on the list of the future before
-// them: 80 bytes a link. Nothing is allocated to listen.
+// listeners, a pointer, and the value: 32 bytes for a Future[int]. The pointer
+// leads to the future's source until the future settles, and to its failure
+// from then on. The future that Then or a similar function makes carries, in
+// the same allocation, the handler and the links that hang it on the list of
+// the future before it: 80 bytes a link. Adding a listener allocates nothing.
 //
-// The list is doubly linked because everything that listens may leave: a wait
-// that is given up, a loser of a race, a chain that is canceled. With the
-// links inside the listener that is O(1) and leaves nothing behind; a slice
-// would need a search, a lock-free stack tombstones.
+// The list is doubly linked because every listener may leave: a wait that is
+// given up, a loser of a race, a chain that is canceled. As the links are
+// inside the listener, removing it is O(1) and leaves nothing behind. A slice
+// would need a search, a lock-free stack would need tombstones.
 //
-// The lock is one bit of the word. Under it are a few assignments, never an
-// allocation, a call of user code or another lock, so that it is as good as
-// lock-free; unlike that, it can take a listener out of the middle.
+// One bit of the word is a spin lock. It protects a few assignments, and never
+// an allocation, user code or another lock, so contention is negligible. Unlike
+// a lock-free stack it allows removing a listener from the middle.
 //
-// Settling takes the whole list under the lock and runs it without: a loop,
-// depth first, over an explicit stack that stays empty for a chain, whatever
-// its length. The settler owns the list it took, so that a listener needs no
-// state of its own to be run once. Listeners that come while the loop runs are
-// appended, and the loop takes them too; this is what keeps them in order.
+// Settling takes the whole list under the lock and runs it without the lock: a
+// depth-first loop over an explicit stack that stays empty for a chain of any
+// length. The settler owns the list that it took, so a listener needs no state
+// of its own to run only once. Listeners that are added while the loop runs are
+// appended, and the same loop runs them; this keeps them in order.
 //
-// The loop catches panics with one defer that is set up once for all
-// listeners, and again only after one of them has used it.
+// One defer catches the panics of all listeners. It is set up again only after
+// a listener has panicked.
 //
-// internal/settle holds that part, without types and with its own tests.
+// internal/settle contains this part, without types and with its own tests.
 
-// Future is a result that is not there yet: a value of type T, or an error.
-// It settles once, and never changes afterwards. It is Twisted's Deferred,
-// seen from the side of those who wait.
+// Future is the result of work that may not have finished: a value of type T,
+// or an error. It settles once, and never changes afterwards. It is the
+// consumer's side of Twisted's Deferred; [Promise] is the producer's side.
 //
 // Futures are made by [Go], [Call], a [Promise], [Resolved], [Rejected],
-// [After], [FromChan], [FromContext], and from other futures by [Then],
-// [Handle] and their like. The zero value is of no use: nothing settles it. A
-// Future must not be copied; it is always used as *Future[T], by any number of
-// goroutines. Its value is shared by all who see it.
+// [After], [FromChan] and [FromContext], and from other futures by [Then],
+// [Handle] and similar functions. The zero value cannot be used, as nothing
+// settles it. A Future must not be copied. It is used as *Future[T], by any
+// number of goroutines, which share its value.
 //
 // # Handlers
 //
-// Any number of handlers may be added, before and after the future settles, and
-// from any goroutine. Each sees the same result, runs exactly once, and in the
-// order of adding. A handler runs on the goroutine that settles the future or,
-// if it is settled and its handlers have run, on the one that adds the handler,
-// before the call that adds it returns; [Future.Via] moves it elsewhere. It
-// never runs under a lock of this package, and may call anything here, but it
-// should not block: others wait for it. In particular it must not wait for
-// another handler of the same future. If it panics or ends its goroutine, the
-// future it was to give fails with a [*PanicError] or [ErrGoexit], and the
-// other handlers run.
+// Any number of handlers may be added, before and after the future settles,
+// from any goroutine. Each handler sees the same result and runs exactly once;
+// handlers run in the order in which they were added. A handler runs on the
+// goroutine that settles the future. If the future has settled and its handlers
+// have run, a new handler runs on the goroutine that adds it, before the call
+// that adds it returns. [Future.Via] moves handlers elsewhere. A handler never
+// runs under a lock of this package and may call anything in it, but it should
+// not block, as other handlers wait for it. In particular it must not wait for
+// another handler of the same future. If a handler panics or ends its
+// goroutine, the future of its result fails with a [*PanicError] or
+// [ErrGoexit], and the other handlers run.
 //
 // # Memory model
 //
 // The call that settles a future synchronizes before every handler that is run
-// with the result and before every return of Await and Poll that gives it.
+// with the result and before every return of Await and Poll that returns it.
 type Future[T any] struct {
 	core settle.Core
-	val  T // written under the lock, before the settled bit
+	val  T // written with the lock held, before the settled bit
 }
 
-// Result is a settled future's value or error.
+// Result is the value or the error of a settled future.
 type Result[T any] struct {
 	Value T
 	Err   error
 }
 
-// AnyFuture is a future of any type: every *Future[T] is one, and nothing else
-// but what embeds one, such as a [*Job]. Its methods are those of [Future].
+// AnyFuture is a future of any type. Only *Future[T] and types that embed a
+// Future, such as [*Job], implement it. Its methods are those of [Future].
 type AnyFuture interface {
 	Done() <-chan struct{}
 	Context() context.Context
@@ -85,20 +86,22 @@ type AnyFuture interface {
 	withoutValue() *Future[struct{}]
 }
 
-// Go starts fn on a goroutine of its own and returns the future of its result.
-// It calls fn even if ctx has ended, as fn may own what it has to release.
+// Go starts fn on its own goroutine and returns the future of its result. It
+// calls fn even if ctx has ended, as fn may own something that it has to
+// release.
 //
-// A Cancel of the future ends fn's context with the cause and fails the future
-// at once: a settled future may outlive its function. What fn returns after
-// that is dropped; [GoWith] can release it. If ctx ends, fn's context ends too,
-// and the future settles when fn returns: an Await with the same ctx does not
-// wait for that, and may return while fn still runs. To wait until functions
-// have returned, start them by [GoIn] in a pool.
+// Canceling the future ends fn's context with the cause and fails the future at
+// once, so the settled future may outlive its function. A value that fn returns
+// after that is dropped; [GoWith] can release it. If ctx ends, fn's context
+// ends too, and the future settles when fn returns. An Await with the same ctx
+// does not wait for that, and may return while fn is still running. To wait
+// until functions have returned, start them in a pool by [GoIn].
 //
-// A panic of fn is a [*PanicError], its [runtime.Goexit] an [ErrGoexit]; either
-// goes to [OnUnhandled] if the future was settled before. [NoValue] makes a
-// function for Go of one that returns only an error. With Await inside fn, Go
-// is what inlineCallbacks is in Twisted.
+// If fn panics, the future fails with a [*PanicError]; if fn calls
+// [runtime.Goexit], it fails with [ErrGoexit]. If the future was settled
+// before, the error goes to [OnUnhandled]. [NoValue] adapts a function that
+// returns only an error. Go, with Await inside fn, is the equivalent of
+// Twisted's inlineCallbacks.
 func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
 	checkGo("Go", ctx, fn == nil)
 	n := newGoNode[T](ctx)
@@ -106,14 +109,14 @@ func Go[T any](ctx context.Context, fn func(ctx context.Context) (T, error)) *Fu
 	return n.f
 }
 
-// GoIn is [Go] for a function that pool waits for: the future is in the pool,
-// and the pool is not empty until fn has returned, even if the future was
-// canceled long before. A shutdown that cancels the pool and waits for its
-// [Pool.Empty] may close what the functions use.
+// GoIn is [Go] in a pool that waits for the function: the future is a member of
+// the pool, and the pool is not empty until fn has returned, even if the future
+// was canceled long before. A shutdown that cancels the pool and waits for its
+// [Pool.Empty] can then close what the functions use.
 //
-// If the pool was closed the future fails with [ErrClosed]. Even then fn is
-// called, with a context that has ended for that cause, and keeps the pool from
-// being empty until it has returned.
+// If the pool is closed, the future fails with [ErrClosed]. Even then fn is
+// called, with a context that has ended with that cause, and the pool is not
+// empty until fn has returned.
 func GoIn[T any](pool *Pool, ctx context.Context, fn func(ctx context.Context) (T, error)) *Future[T] {
 	if pool == nil {
 		panic("twill: GoIn with a nil pool")
@@ -122,20 +125,21 @@ func GoIn[T any](pool *Pool, ctx context.Context, fn func(ctx context.Context) (
 	return GoWith(ctx, fn, &GoOptions[T]{Pool: pool})
 }
 
-// GoOptions are the options of [GoWith]. The zero value is [Go].
+// GoOptions are the options of [GoWith]. The zero value makes GoWith the same
+// as [Go].
 type GoOptions[T any] struct {
-	// Pool, if it is not nil, is not empty until the function has returned and
-	// Discard, if it is called, too; see [GoIn].
+	// Pool, if not nil, is not empty until the function, and Discard if it is
+	// called, have returned; see [GoIn].
 	Pool *Pool
 
-	// Discard, if it is not nil, is called with a value that the function has
-	// returned, without an error, after its future was canceled: to close a
-	// connection, say, that nobody else will. It runs on the function's
-	// goroutine. A panic of it goes to [OnUnhandled].
+	// Discard, if not nil, is called with a value that the function returned
+	// without an error after its future was canceled, for example to close a
+	// connection. It runs on the function's goroutine. If it panics, the panic
+	// goes to [OnUnhandled].
 	Discard func(v T)
 }
 
-// GoWith is [Go] with options; nil is the zero value.
+// GoWith is [Go] with options. Nil options mean the zero value.
 func GoWith[T any](ctx context.Context, fn func(ctx context.Context) (T, error), opts *GoOptions[T]) *Future[T] {
 	checkGo("GoWith", ctx, fn == nil)
 	n := newGoNode[T](ctx)
@@ -165,8 +169,8 @@ func checkGo(name string, ctx context.Context, noFunc bool) {
 	}
 }
 
-// NoValue makes a function with an empty value of one that returns only an
-// error, for [Go], [Retry], [RunWith] and others.
+// NoValue adapts a function that returns only an error to [Go], [Retry],
+// [RunWith] and other functions that expect a value as well.
 func NoValue(fn func(ctx context.Context) error) func(ctx context.Context) (struct{}, error) {
 	if fn == nil {
 		panic("twill: NoValue with a nil function")
@@ -183,8 +187,9 @@ func NoValueArg[A any](fn func(ctx context.Context, arg A) error) func(ctx conte
 	return func(ctx context.Context, arg A) (struct{}, error) { return struct{}{}, fn(ctx, arg) }
 }
 
-// Call runs fn now, on the caller's goroutine, and returns its result as a
-// settled future. A panic is a [*PanicError]. It mirrors maybeDeferred.
+// Call runs fn on the caller's goroutine and returns its result as a settled
+// future. If fn panics, the future fails with a [*PanicError]. Call is the
+// equivalent of Twisted's maybeDeferred.
 func Call[T any](fn func() (T, error)) (f *Future[T]) {
 	if fn == nil {
 		panic("twill: Call with a nil function")
@@ -205,7 +210,8 @@ func Call[T any](fn func() (T, error)) (f *Future[T]) {
 	return Resolved(v)
 }
 
-// Resolved returns a future that is settled with v; Twisted's succeed.
+// Resolved returns a future that is settled with v. It is the equivalent of
+// Twisted's succeed.
 func Resolved[T any](v T) *Future[T] {
 	f := &Future[T]{val: v}
 	settle.Made(&f.core)
@@ -213,8 +219,8 @@ func Resolved[T any](v T) *Future[T] {
 	return f
 }
 
-// Rejected returns a future that has failed with err; Twisted's fail. It panics
-// if err is nil.
+// Rejected returns a future that has failed with err. It is the equivalent of
+// Twisted's fail. It panics if err is nil.
 func Rejected[T any](err error) *Future[T] {
 	if err == nil {
 		panic("twill: Rejected with a nil error")
@@ -233,7 +239,8 @@ func failedFuture[T any](fail *settle.Failure) *Future[T] {
 	return f
 }
 
-// After returns a future that settles with v after d. A Cancel stops the timer.
+// After returns a future that settles with v after d. Canceling it stops the
+// timer.
 func After[T any](d time.Duration, v T) *Future[T] {
 	n := &afterNode[T]{}
 	settle.Made(&n.f.core)
@@ -247,11 +254,11 @@ func After[T any](d time.Duration, v T) *Future[T] {
 	return &n.f
 }
 
-// FromChan returns a future of the next value received from ch; a ch that is
-// closed fails it with [ErrClosed]. It receives one value at most, on a
-// goroutine that lives until then or until Cancel. No value is lost to a
-// cancel: one that was received settles the future, and one that was not is
-// still in ch.
+// FromChan returns a future of the next value received from ch. If ch is
+// closed, the future fails with [ErrClosed]. FromChan receives at most one
+// value, on a goroutine that ends when it has received the value or when the
+// future is canceled. Canceling never loses a value: it has either settled the
+// future or is still in ch.
 func FromChan[T any](ch <-chan T) *Future[T] {
 	if ch == nil {
 		panic("twill: FromChan with a nil channel")
@@ -272,7 +279,7 @@ func FromChan[T any](ch <-chan T) *Future[T] {
 }
 
 // FromContext returns a future that fails with [context.Cause] when ctx ends.
-// It never succeeds. A Cancel of it detaches it from ctx.
+// It never succeeds. Canceling it detaches it from ctx.
 func FromContext(ctx context.Context) *Future[struct{}] {
 	if ctx == nil {
 		panic("twill: FromContext with a nil context")
@@ -290,10 +297,10 @@ func FromContext(ctx context.Context) *Future[struct{}] {
 }
 
 // Await blocks until f settles, and returns its result, or until ctx ends, and
-// returns [context.Cause] of it. A result that is there wins over a context
-// that has ended. The context bounds the waiting, not the work: to end that,
-// use [Future.Cancel] or [Future.WithContext]. A wait that is given up leaves
-// nothing behind. Await panics if ctx is nil.
+// returns [context.Cause] of ctx. A result that exists is returned even if ctx
+// has ended. The context limits the wait, not the work: to end the work, use
+// [Future.Cancel] or [Future.WithContext]. An abandoned wait leaves nothing
+// behind. Await panics if ctx is nil.
 func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	if ctx == nil {
 		panic("twill: Await with a nil context")
@@ -307,7 +314,8 @@ func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	return f.result()
 }
 
-// Poll returns the result and true if f has settled. It never blocks.
+// Poll returns the result of f and true, or false if f has not settled. It
+// never blocks.
 func (f *Future[T]) Poll() (Result[T], bool) {
 	if !f.core.Settled() {
 		return Result[T]{}, false
@@ -317,8 +325,9 @@ func (f *Future[T]) Poll() (Result[T], bool) {
 }
 
 // Done returns a channel that is closed when f settles, before any handler
-// runs: the bridge to select. Calling it again gives the same channel. Watching
-// it is no interest in the sense of [Future.Cancel], and takes no error.
+// runs. It is for use in select. Every call returns the same channel. Done does
+// not make the caller a dependent in the sense of [Future.Cancel], and does not
+// handle an error.
 func (f *Future[T]) Done() <-chan struct{} {
 	if b := f.bridge(); b != nil {
 		return b.ctx.Done()
@@ -326,8 +335,8 @@ func (f *Future[T]) Done() <-chan struct{} {
 	return closedChan
 }
 
-// Context returns a context that ends when f settles: with f's error as its
-// cause if f failed, [context.Canceled] otherwise. See [Future.Done].
+// Context returns a context that ends when f settles. Its cause is f's error if
+// f failed, and [context.Canceled] otherwise. See [Future.Done].
 func (f *Future[T]) Context() context.Context {
 	if b := f.bridge(); b != nil {
 		return b.ctx
@@ -341,19 +350,21 @@ func (f *Future[T]) Context() context.Context {
 	return ctx
 }
 
-// Cancel asks for f to end with a [*CanceledError] for cause, which may be nil.
-// It reports whether this call ended something that way: it is false if f is
-// settled, if its own handler is already running, or if a canceler settled it
-// with a result of its own.
+// Cancel requests that f end with a [*CanceledError] with cause, which may be
+// nil. It reports whether this call ended something that way. It returns false
+// if f is settled, if its own handler is already running, or if a canceler
+// settled it with another result.
 //
-// The request goes up the chain to the pending future on which f hangs; through
-// [ThenFuture], to the one its handler returned. That one's canceler runs, and
-// its outcome comes down again through the handlers, which may clean up or
-// recover. But a future that others depend on too - by a handler, an Await, a
-// Follow or a list - is left alone: then the one below it leaves, at once, and
-// its handlers see the [*CanceledError]. The last to leave takes it down.
+// The request goes up the chain to the pending future that f waits for; through
+// [ThenFuture], to the future that its handler returned. There the canceler
+// runs, and its outcome comes down again through the handlers, which may clean
+// up or recover. A future that has other dependents - handlers, Awaits,
+// follows, lists - is not canceled: only the future below it detaches, at once,
+// and its handlers see the [*CanceledError]. The shared future is canceled when
+// its last dependent detaches.
 //
-// It mirrors Deferred.cancel; a canceler that panics is contained.
+// Cancel is the equivalent of Deferred.cancel. A panic of a canceler is
+// contained.
 func (f *Future[T]) Cancel(cause error) bool {
 	if f.core.Settled() {
 		return false
@@ -361,7 +372,7 @@ func (f *Future[T]) Cancel(cause error) bool {
 	return f.core.Cancel(canceled(cause))
 }
 
-// base is the core of f; nil if f is.
+// base returns the core of f, or nil if f is nil.
 func (f *Future[T]) base() *settle.Core {
 	if f == nil {
 		return nil
@@ -369,7 +380,7 @@ func (f *Future[T]) base() *settle.Core {
 	return &f.core
 }
 
-// result is what a settled f holds. Its failure is taken by that.
+// result returns what a settled f holds, and marks its failure as handled.
 func (f *Future[T]) result() (T, error) {
 	if fail := f.core.Failure(); fail != nil {
 		fail.Take()
@@ -378,8 +389,8 @@ func (f *Future[T]) result() (T, error) {
 	return f.val, nil
 }
 
-// settle is the one way by which a future is settled by hand. It reports
-// whether f was pending.
+// settle settles f by hand; all such calls go through it. It reports whether f
+// was pending.
 func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	w, ok := f.core.Begin()
 	if !ok {
@@ -415,7 +426,7 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	return true
 }
 
-// settleResult is settle for what a function returned.
+// settleResult is settle with the result of a function.
 func (f *Future[T]) settleResult(v T, err error) bool {
 	if err != nil {
 		return f.fail(settle.NewFailure(err))
@@ -429,17 +440,18 @@ func (f *Future[T]) fail(fail *settle.Failure) bool {
 	return f.settle(zero, fail)
 }
 
-// A leaver listens to something for a future that may be settled by hand
-// before. Then its leave is called.
+// A leaver listens to something on behalf of a future that may be settled by
+// hand first. In that case its leave method is called.
 type leaver interface{ leave() }
 
-// An answerer runs the cancelers of a future. It knows which request to cancel
-// is answered by the caller, if that is such a canceler and about to settle the
-// future.
+// An answerer runs the cancelers of a future. answering returns the request to
+// cancel that the caller answers, if the caller is such a canceler and is about
+// to settle the future.
 type answerer interface{ answering() *settle.Failure }
 
-// answer notes that f, whose canceler runs and whose lock is held with word w,
-// is about to be settled by it, if it is. The result is that of Begin.
+// answer records that f, whose canceler runs and whose lock is held with word
+// w, is about to be settled by that canceler, if it is. It returns what Begin
+// returns.
 func (f *Future[T]) answer(w uint32) (uint32, bool) {
 	up := f.core.Up()
 	f.core.Unlock(w)
@@ -455,27 +467,27 @@ func (f *Future[T]) answer(w uint32) (uint32, bool) {
 	return w, ok
 }
 
-// root is a future that is settled by hand and has something to do when it is
+// root is a future that is settled by hand and does something when it is
 // canceled.
 type root[T any] struct {
 	f    Future[T]
 	link settle.Link
 }
 
-// Source is nil: a root is canceled itself.
+// Source returns nil: a root is canceled itself.
 func (r *root[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Abort is not called: what roots do on a cancel is not user code.
+// Abort is not called: roots run no user code on a cancel.
 func (r *root[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return r.end(settle.NewFailure(err))
 }
 
-// end settles the root unless that was done.
+// end settles the root unless it is settled.
 func (r *root[T]) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
 	return settleFailed(&r.f.core, fail)
 }
 
-// settleFailed settles c with fail unless it was settled.
+// settleFailed settles c with fail unless c is settled.
 func settleFailed(c *settle.Core, fail *settle.Failure) (*settle.Core, *settle.Link) {
 	w, ok := c.Begin()
 	if !ok {
@@ -484,8 +496,8 @@ func settleFailed(c *settle.Core, fail *settle.Failure) (*settle.Core, *settle.L
 	return c, c.Publish(w, fail)
 }
 
-// goNode is what belongs to the function of a Go. The future is an allocation
-// of its own: settled, it does not keep the context.
+// goNode is the state of a function started by Go. The future is an allocation
+// of its own, so that a settled future does not keep the context.
 type goNode[T any] struct {
 	lazyctx.Context
 	f    *Future[T]
@@ -513,8 +525,8 @@ func (n *goNode[T]) run(fn func(context.Context) (T, error)) {
 	n.returned(v, err)
 }
 
-// runWith is run for a value that may be discarded and a member of a pool that
-// leaves at the end; both may be nil.
+// runWith runs fn, gives a late value to discard, and removes m from its pool
+// at the end. discard and m may be nil.
 func (n *goNode[T]) runWith(fn func(context.Context) (T, error), discard func(T), m *running) {
 	done := false
 	defer func() {
@@ -532,8 +544,8 @@ func (n *goNode[T]) runWith(fn func(context.Context) (T, error), discard func(T)
 	}
 }
 
-// returned settles the future with what the function returned, and reports
-// whether it was pending.
+// returned settles the future with the function's result, and reports whether
+// the future was pending.
 func (n *goNode[T]) returned(v T, err error) bool {
 	n.Context.End(nil)
 	if err != nil {
@@ -550,11 +562,11 @@ func (n *goNode[T]) stopped(err error) {
 	}
 }
 
-// Source is nil: the future is canceled itself.
+// Source returns nil: the future is canceled itself.
 func (n *goNode[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Fire fails the future, so that the function cannot come first with a result,
-// and then ends the function's context.
+// Fire fails the future, so that a result of the function cannot settle it
+// first, and then ends the function's context.
 func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	left.EndsWork()
 	core, list := settleFailed(&n.f.core, left)
@@ -566,13 +578,14 @@ func (n *goNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return core, list
 }
 
-// Abort is called if ending the context panics, which takes a context that was
-// not made by package context.
+// Abort is called if ending the context panics, which can happen only with a
+// context that was not made by package context.
 func (n *goNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return settleFailed(&n.f.core, settle.NewFailure(err))
 }
 
-// discardLate calls discard with a value that came too late for its future.
+// discardLate calls discard with a value that was returned after its future had
+// settled.
 func discardLate[T any](discard func(T), v T) {
 	done := false
 	defer func() {
@@ -586,7 +599,7 @@ func discardLate[T any](discard func(T), v T) {
 
 type afterNode[T any] struct {
 	root[T]
-	timer *time.Timer // under the lock of f, and until that settles
+	timer *time.Timer // with the lock of f held, until f settles
 }
 
 func (n *afterNode[T]) elapsed(v T) {
@@ -614,13 +627,13 @@ func (n *afterNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 
 type chanNode[T any] struct {
 	root[T]
-	// Under the lock of f, and until that settles; nil if ch had a value at
-	// once.
+	// With the lock of f held, until f settles; nil if ch had a value at once.
 	quit    chan struct{} // closed to end receive
-	decided chan struct{} // closed when receive has a value, which is published, or none
+	decided chan struct{} // closed when receive has published a value, or has none
 }
 
-// receive is given the channels, which a settled future does not keep.
+// receive has the channels as arguments, as a settled future does not keep
+// them.
 func (n *chanNode[T]) receive(ch <-chan T, quit <-chan struct{}, decided chan<- struct{}) {
 	select {
 	case v, ok := <-ch:
@@ -648,8 +661,8 @@ func (n *chanNode[T]) received(v T, open bool) {
 	}
 }
 
-// Fire stops the receiving goroutine, and waits until that has published a
-// value or has none, which depends on no user code.
+// Fire stops the receiving goroutine, and waits until the goroutine has
+// published a value or has none. This wait depends on no user code.
 func (n *chanNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	w, ok := n.f.core.Begin()
 	if !ok {
@@ -666,8 +679,8 @@ func (n *chanNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return &n.f.core, n.f.core.Publish(w, left)
 }
 
-// fromContext watches a context for a future, which is an allocation of its own
-// for the reason of goNode.
+// fromContext watches a context for a future. The future is an allocation of
+// its own for the same reason as in goNode.
 type fromContext struct {
 	f    *Future[struct{}]
 	link settle.Link
@@ -680,7 +693,7 @@ func (n *fromContext) ended(ctx context.Context) {
 	n.f.fail(fail)
 }
 
-// Source is nil: the future is canceled itself.
+// Source returns nil: the future is canceled itself.
 func (n *fromContext) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // Fire detaches n from the context.
@@ -694,7 +707,7 @@ func (n *fromContext) Abort(err error) (*settle.Core, *settle.Link) {
 	return settleFailed(&n.f.core, settle.NewFailure(err))
 }
 
-// bridge is the one bridge of f, nil if f is settled.
+// bridge returns the only bridge of f, or nil if f is settled.
 func (f *Future[T]) bridge() *bridgeNode {
 	if f.core.Settled() {
 		return nil
@@ -739,5 +752,5 @@ func (b *bridgeNode) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 // Abort is not called: Fire runs no user code.
 func (b *bridgeNode) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: nothing is canceled by way of a bridge.
+// Source returns nil: nothing is canceled through a bridge.
 func (b *bridgeNode) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }

@@ -12,19 +12,19 @@ import (
 // waiter is a future that waits in a line until its owner serves it, such as a
 // get of an empty queue.
 //
-// A waiter leaves its line under the lock of the owner: when it is served, or
-// when its future is canceled. If both happen at the same time, the two race to
-// settle the future, and serve reports whether the owner did.
+// A waiter leaves its line with the lock of the owner held: when it is served,
+// or when its future is canceled. If both happen at the same time, the two race
+// to settle the future, and serve reports whether the owner did.
 type waiter[T any] struct {
 	root[T]
 	list.Links[*waiter[T]]
 	owner waiterOwner[T]
 }
 
-// waiterOwner is what a waiter waits at.
+// waiterOwner is the owner of a line of waiters.
 type waiterOwner[T any] interface {
-	// leave takes w out of its line, and reports whether it was there. It takes
-	// the lock of the owner.
+	// leave takes w out of its line, and reports whether w was in it. It locks the
+	// owner.
 	leave(w *waiter[T]) bool
 
 	// target returns the future to settle when w is served, or nil if w must
@@ -50,8 +50,8 @@ func (w *waiter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 }
 
 // serve gives v to w, which was taken out of its line, and reports whether w
-// took it: not if its future was canceled or its caller's context has ended. The
-// handlers run as deliveries says.
+// accepted it: w does not if its future was canceled or its caller's context
+// has ended. The handlers run as described at deliveries.run.
 func (w *waiter[T]) serve(d *deliveries, v T) bool {
 	f := w.owner.target(w)
 	if f == nil {
@@ -80,8 +80,9 @@ func (w *waiter[T]) fail(err error) {
 	}
 }
 
-// forget lets go of the owner before the future is settled, as a settled future
-// keeps its result alone. Only a cancel that has begun may still look for it.
+// forget removes the reference to the owner before the future is settled, as a
+// settled future keeps only its result. A cancel that has already begun may
+// still need the owner.
 func (w *waiter[T]) forget(word uint32) {
 	if !settle.Underway(word) {
 		w.owner = nil
@@ -103,16 +104,16 @@ func (b *blockedWaiter[T]) init(ctx context.Context, at waiterOwner[T]) {
 
 func (b *blockedWaiter[T]) leave(w *waiter[T]) bool { return b.at.leave(w) }
 
-// target refuses what comes after the end of the context. Then the future fails
-// with the context's cause.
+// target refuses what arrives after the end of the context. The future then
+// fails with the context's cause.
 func (b *blockedWaiter[T]) target(*waiter[T]) *Future[T] { return targetUntil(b.ctx, &b.f) }
 
-// await blocks until b, which is in its line, was served, and returns the
+// await blocks until b, which is in its line, is served, and returns the
 // result, or until the context ends, and returns its cause.
 func (b *blockedWaiter[T]) await() (T, error) { return awaitServed(b.ctx, &b.waiter, b.at) }
 
-// targetUntil is f, which nothing cancels, or nil if ctx has ended: then f fails
-// with its cause.
+// targetUntil returns f, which is never canceled, or nil if ctx has ended. In
+// that case f fails with the cause of ctx.
 func targetUntil[T any](ctx context.Context, f *Future[T]) *Future[T] {
 	if ctx.Err() == nil {
 		return f
@@ -122,31 +123,32 @@ func targetUntil[T any](ctx context.Context, f *Future[T]) *Future[T] {
 	return nil
 }
 
-// awaitServed blocks until w, which is in the line of at, was served or failed,
-// or until ctx ends and w could be taken out of the line.
+// awaitServed blocks until w, which is in the line of at, is served or failed,
+// or until ctx ends and w is taken out of the line.
 func awaitServed[T any](ctx context.Context, w *waiter[T], at waiterOwner[T]) (T, error) {
 	if err := w.f.core.Wait(ctx); err != nil {
 		if at.leave(w) {
 			var none T
 			return none, err
 		}
-		// It was taken out of the line, and is served or refused right now.
+		// Another goroutine has taken w out of the line, and serves or refuses it
+		// now.
 		_ = w.f.core.Wait(context.Background())
 	}
 	return w.f.result()
 }
 
-// maxNested bounds how deep handlers nest when each of them passes what it got
-// on to the next waiter: that is one call within the other, and a line of a
-// million waiters would need a stack as deep.
+// maxNested bounds how deeply handlers nest when each of them passes its item
+// on to the next waiter. Each such call is made inside the one before, so a
+// line of a million waiters would need a very deep stack.
 const maxNested = 100
 
-// deliveries counts the calls of run at this moment.
+// deliveries counts the calls of run that are underway.
 type deliveries struct{ running atomic.Int32 }
 
 // run runs the listeners of c, which was settled, before it returns or, if
-// maxNested other calls are running, on a new goroutine. A nil d counts nothing:
-// it is for those that do not nest.
+// maxNested other calls are running, on a new goroutine. A nil d counts
+// nothing; it is for calls that do not nest.
 func (d *deliveries) run(c *settle.Core, list *settle.Link) {
 	switch {
 	case list == nil:
@@ -164,8 +166,8 @@ func (d *deliveries) drain(c *settle.Core, list *settle.Link) {
 	settle.Drain(c, list)
 }
 
-// each calls fn, which settles a future, for every one of xs. If a handler ends
-// the goroutine, a new one goes on, so that no other future is forgotten.
+// each calls fn, which settles a future, for each of xs. If a handler ends the
+// goroutine, a new goroutine continues, so that every future is settled.
 func each[T any](xs []T, fn func(T)) {
 	i := 0
 	defer func() {
@@ -204,5 +206,5 @@ func (o *observer) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 // Abort does nothing: no future depends on an observer.
 func (o *observer) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: no cancellation passes an observer.
+// Source returns nil: no cancel passes through an observer.
 func (o *observer) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }

@@ -14,26 +14,27 @@ import (
 // [Semaphore] has.
 var ErrTooManyTokens = errors.New("twill: more tokens than the semaphore has")
 
-// Lock has one holder at a time; acquiring it gives a future. Unlike a
-// [sync.Mutex] it blocks no goroutine, it is released by a function that works
-// once, and a wait for it can be canceled. It is the equivalent of Twisted's
+// Lock has at most one holder at a time; acquiring it returns a future. Unlike
+// a [sync.Mutex] it blocks no goroutine, it is released by a function that
+// works once, and a wait for it can be canceled. [RunWith], [RunWithFuture] and
+// [Lock.Run] acquire it for a function. Lock is the equivalent of Twisted's
 // DeferredLock.
 //
 // The zero value is a lock without a holder. A Lock must not be copied after
-// first use. Its methods may be called by several goroutines. A Lock is a
-// [Semaphore] with one token, and keeps its promises about order, goroutines and
-// tokens that are dropped.
+// first use. Its methods may be called concurrently. A Lock is a [Semaphore]
+// with one token: what is said there about order, goroutines and dropped tokens
+// holds for a Lock.
 //
 // A Lock is not reentrant: a holder that acquires it again waits for itself. In
 // particular, a function called by [Lock.Run] must not wait for another Run of
 // the same lock.
 type Lock struct{ s Semaphore }
 
-// Acquire returns a future of the lock: of the function that releases it. The
-// future is settled at once if the lock is free. See [Semaphore.Acquire].
+// Acquire returns a future of the function that releases the lock. The future
+// is settled at once if the lock is free. See [Semaphore.Acquire].
 func (l *Lock) Acquire() *Future[func()] { return l.s.Acquire() }
 
-// AcquireWait blocks until it holds the lock, or until ctx ends; see
+// AcquireWait blocks until the caller holds the lock, or until ctx ends; see
 // [Semaphore.AcquireWait].
 func (l *Lock) AcquireWait(ctx context.Context) (release func(), err error) {
 	return l.s.AcquireWait(ctx)
@@ -54,36 +55,38 @@ func (l *Lock) Locked() bool { return l.s.Tokens() == 0 }
 // Waiting returns the number of acquires that wait for the lock.
 func (l *Lock) Waiting() int { return l.s.Waiting() }
 
-// Close ends the use of the lock; see [Semaphore.Close].
+// Close closes the lock; see [Semaphore.Close].
 func (l *Lock) Close() { l.s.Close() }
 
-// Semaphore hands out a limited number of tokens; acquiring one gives a future.
-// Unlike golang.org/x/sync/semaphore it blocks no goroutine, and each token is
-// released by a function that works once, so that none is released twice. It is
-// the equivalent of Twisted's DeferredSemaphore.
+// Semaphore hands out a limited number of tokens; acquiring one returns a
+// future. Unlike golang.org/x/sync/semaphore it blocks no goroutine, and each
+// token is released by a function that works once, so that no token is released
+// twice. [RunWith], [RunWithFuture] and [Semaphore.Run] acquire a token for a
+// function. Semaphore is the equivalent of Twisted's DeferredSemaphore.
 //
-// The zero value has one token: it is a [Lock]. [NewSemaphore] makes one with
-// more. A Semaphore must not be copied after first use. Its methods may be called
-// by several goroutines.
+// The zero value has one token, as a [Lock] has. [NewSemaphore] makes a
+// semaphore with more. A Semaphore must not be copied after first use. Its
+// methods may be called concurrently.
 //
-// Tokens are handed over in the order in which they were asked for, and no
-// acquire overtakes another. A release settles the future of the first acquire
-// that waits before it returns: the handlers run on the goroutine that releases,
-// under no lock, and may use the semaphore. To bound the stack, handlers run on a
-// new goroutine when 100 such calls are nested. A release synchronizes before
-// the acquire that gets the token.
+// Tokens are handed out in the order of the acquires, and no acquire overtakes
+// another. A release settles the future of the first acquire in line before it
+// returns: the handlers run on the goroutine that releases, under no lock, and
+// may use the semaphore. To bound the stack, handlers run on a new goroutine
+// when 100 such calls are nested. A release synchronizes before the acquire
+// that gets the token.
 //
 // A token belongs to the future that received it, even if that future is
 // dropped: like a mutex that is never unlocked, it is then lost. To stop
 // waiting, cancel the future; if Cancel returns false, the token was acquired
 // and must be released. [Semaphore.AcquireWait], [Semaphore.Run] and [RunWith]
-// do that. To take whichever of two tokens is free first, do not use Any, which
-// drops the other one; use a [Race] of AcquireWait whose Discard releases it.
+// do so. To take whichever of two tokens is free first, do not use [Any], which
+// drops the other token. Use a [Race] of calls of AcquireWait whose Discard
+// releases the token.
 type Semaphore struct {
 	mu      sched.Mutex                // guards the fields below
 	extra   int                        // tokens besides the first, so that the zero value has one
-	taken   int                        // tokens acquired or being handed over; more than there are after a Resize
-	waiting list.List[*waiter[func()]] // of acquires, in their order
+	taken   int                        // tokens acquired or being handed over; after a Resize maybe more than exist
+	waiting list.List[*waiter[func()]] // acquires in line, in their order
 	closed  bool
 
 	deliveries deliveries
@@ -98,20 +101,20 @@ func NewSemaphore(n int) *Semaphore {
 	return &Semaphore{extra: n - 1}
 }
 
-// Acquire returns a future of a token: of the function that releases it. The
-// future is settled at once if a token is free. The function may be called from
-// any goroutine; a second call does nothing. The future fails with [ErrClosed]
-// if the semaphore is closed. Canceling the future gives up the place in line.
+// Acquire returns a future of the function that releases a token. The future is
+// settled at once if a token is free. The function may be called from any
+// goroutine; a second call does nothing. If the semaphore is closed, the future
+// fails with [ErrClosed]. Canceling the future gives up the place in line.
 //
-// Do not bound the wait with an Await that has a deadline: when it gives up the
-// acquire is still in line, and gets a token that is never released. Use
-// [Semaphore.AcquireWait].
+// Do not bound the wait by the context of an Await: when the Await gives up,
+// the acquire is still in line, and receives a token that is never released.
+// Use [Semaphore.AcquireWait].
 func (s *Semaphore) Acquire() *Future[func()] { return s.acquire(1) }
 
 // AcquireN is Acquire for n tokens, which are acquired and released together.
-// An acquire that waits for several tokens is not overtaken by acquires that want
-// fewer. The future fails with [ErrTooManyTokens] if n is more than the
-// semaphore has, now or after a Resize. AcquireN panics if n is less than one.
+// An acquire that waits for several tokens is not overtaken by acquires that
+// need fewer. If n is more than the semaphore has, now or after a Resize, the
+// future fails with [ErrTooManyTokens]. AcquireN panics if n is less than one.
 func (s *Semaphore) AcquireN(n int) *Future[func()] {
 	if n < 1 {
 		panic("twill: AcquireN of fewer than one token")
@@ -119,9 +122,10 @@ func (s *Semaphore) AcquireN(n int) *Future[func()] {
 	return s.acquire(n)
 }
 
-// AcquireWait blocks until it has a token, or until ctx ends, and then returns
-// [context.Cause] of ctx. It returns [ErrClosed] if the semaphore is closed. An
-// error means that no token was acquired; none is acquired after ctx has ended.
+// AcquireWait blocks until it has acquired a token, or until ctx ends, and then
+// returns [context.Cause] of ctx. It returns [ErrClosed] if the semaphore is
+// closed. An error means that no token was acquired; none is acquired after ctx
+// has ended.
 func (s *Semaphore) AcquireWait(ctx context.Context) (release func(), err error) {
 	if ctx == nil {
 		panic("twill: AcquireWait with a nil context")
@@ -140,8 +144,8 @@ func (s *Semaphore) AcquireNWait(ctx context.Context, n int) (release func(), er
 	return s.acquireWait(ctx, n)
 }
 
-// TryAcquire takes a token if one is free and no acquire waits, and reports
-// whether it did. It never waits.
+// TryAcquire takes a token if one is free and no acquire is in line, and
+// reports whether it did. It never waits.
 func (s *Semaphore) TryAcquire() (release func(), ok bool) {
 	s.mu.Lock()
 	ok, _ = s.takeLocked(1)
@@ -174,18 +178,18 @@ func (s *Semaphore) Limit() int {
 	return s.extra + 1
 }
 
-// Waiting returns the number of acquires that wait for tokens.
+// Waiting returns the number of acquires in line.
 func (s *Semaphore) Waiting() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.waiting.Len()
 }
 
-// Resize changes the number of tokens to n. Added tokens go to the acquires
-// that wait. If there are fewer, no holder loses its tokens: those that are too
-// many are not handed out again when they are released. Acquires that wait for
-// more than n tokens fail with [ErrTooManyTokens]. Resize panics if n is less
-// than one.
+// Resize changes the number of tokens to n. Additional tokens go to the
+// acquires in line. If there are fewer tokens than before, no holder loses its
+// tokens, and excess tokens are not handed out again after their release.
+// Acquires in line for more than n tokens fail with [ErrTooManyTokens]. Resize
+// panics if n is less than one.
 func (s *Semaphore) Resize(n int) {
 	if n < 1 {
 		panic("twill: Resize to fewer than one token")
@@ -205,13 +209,13 @@ func (s *Semaphore) Resize(n int) {
 		}
 	}
 	s.mu.Unlock()
-	defer s.handOver() // even if a handler ends the goroutine
+	defer s.handOver() // runs even if a handler ends the goroutine
 	each(tooMany, func(w *waiter[func()]) { w.fail(ErrTooManyTokens) })
 }
 
-// Close ends the use of the semaphore: the acquires that wait, and all later
-// ones, fail with [ErrClosed]; TryAcquire reports false. Holders keep their
-// tokens, and releasing them works as before. A second Close does nothing.
+// Close closes the semaphore: the acquires in line, and all later ones, fail
+// with [ErrClosed]; TryAcquire returns false. Holders keep their tokens, and
+// may release them as before. A second Close does nothing.
 func (s *Semaphore) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -223,7 +227,7 @@ func (s *Semaphore) Close() {
 	each(waiting, func(w *waiter[func()]) { w.fail(ErrClosed) })
 }
 
-// token is n tokens that were acquired together.
+// token stands for n tokens that were acquired together.
 type token struct {
 	s        *Semaphore
 	n        int
@@ -236,7 +240,7 @@ func (t *token) release() {
 	}
 }
 
-// acquire is Acquire and AcquireN.
+// acquire implements Acquire and AcquireN.
 func (s *Semaphore) acquire(n int) *Future[func()] {
 	s.mu.Lock()
 	ok, err := s.takeLocked(n)
@@ -252,7 +256,7 @@ func (s *Semaphore) acquire(n int) *Future[func()] {
 	return &a.f
 }
 
-// acquireWait is AcquireWait and AcquireNWait.
+// acquireWait implements AcquireWait and AcquireNWait.
 func (s *Semaphore) acquireWait(ctx context.Context, n int) (release func(), err error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -271,8 +275,8 @@ func (s *Semaphore) acquireWait(ctx context.Context, n int) (release func(), err
 	return awaitServed(ctx, &a.waiter, a)
 }
 
-// takeLocked takes n tokens if they are free and no acquire waits. It returns
-// an error if they will never be.
+// takeLocked takes n tokens if they are free and no acquire is in line. It
+// returns an error if they can never be taken.
 func (s *Semaphore) takeLocked(n int) (ok bool, err error) {
 	switch {
 	case s.closed:
@@ -286,10 +290,11 @@ func (s *Semaphore) takeLocked(n int) (ok bool, err error) {
 	return true, nil
 }
 
-// freeLocked is negative after a Resize to fewer tokens than are taken.
+// freeLocked returns the number of free tokens. It is negative after a Resize
+// to fewer tokens than are taken.
 func (s *Semaphore) freeLocked() int { return s.extra - s.taken + 1 }
 
-// acquired is the future of an acquire that did not wait.
+// acquired returns the future of an acquire that did not wait.
 func acquired(s *Semaphore, n int) *Future[func()] {
 	a := &struct {
 		f Future[func()]
@@ -301,14 +306,14 @@ func acquired(s *Semaphore, n int) *Future[func()] {
 	return &a.f
 }
 
-// acquireWaiter is an acquire that waits.
+// acquireWaiter is an acquire in line.
 type acquireWaiter struct {
 	waiter[func()]
 	token
-	ctx context.Context // bounds the wait; nil if nothing does
+	ctx context.Context // bounds the wait; may be nil
 }
 
-// waitLocked puts an acquire into the line.
+// waitLocked adds an acquire to the line.
 func (s *Semaphore) waitLocked(n int, ctx context.Context) *acquireWaiter {
 	a := &acquireWaiter{token: token{s: s, n: n}, ctx: ctx}
 	a.init(a)
@@ -316,12 +321,12 @@ func (s *Semaphore) waitLocked(n int, ctx context.Context) *acquireWaiter {
 	return a
 }
 
-// acquireOf is the acquire that w is part of.
+// acquireOf returns the acquire that contains w.
 func acquireOf(w *waiter[func()]) *acquireWaiter { return w.owner.(*acquireWaiter) }
 
 // leave is called when the future is canceled. If the acquire was the first in
-// line, for many tokens, the next ones may get theirs now; on a goroutine of its
-// own, as that runs handlers.
+// line, the acquires behind it may now get their tokens. They get them on a new
+// goroutine, as that runs handlers.
 func (a *acquireWaiter) leave(w *waiter[func()]) bool {
 	s := a.s
 	waited, more := s.remove(w)
@@ -342,8 +347,8 @@ func (a *acquireWaiter) target(*waiter[func()]) *Future[func()] {
 	return targetUntil(a.ctx, &a.f)
 }
 
-// remove takes w out of the line, and reports whether it was there and whether
-// tokens are free for others that wait.
+// remove takes w out of the line. It reports whether w was in the line, and
+// whether tokens are free for others in line.
 func (s *Semaphore) remove(w *waiter[func()]) (waited, more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -359,13 +364,14 @@ func (s *Semaphore) giveBack(n int) {
 	s.handOver()
 }
 
-// handOver hands free tokens to the acquires that wait, in their order. While an
-// acquire is served its tokens are taken, so that no other one gets them.
+// handOver hands free tokens to the acquires in line, in their order. While an
+// acquire is served its tokens count as taken, so that no other acquire gets
+// them.
 func (s *Semaphore) handOver() {
 	for w := s.next(); w != nil; w = s.next() {
 		a := acquireOf(w)
 		n := a.n
-		if !w.serve(&s.deliveries, a.release) { // canceled at this moment, or its context has ended
+		if !w.serve(&s.deliveries, a.release) { // canceled in the meantime, or its context has ended
 			s.mu.Lock()
 			s.taken -= n
 			s.mu.Unlock()
@@ -373,7 +379,7 @@ func (s *Semaphore) handOver() {
 	}
 }
 
-// next takes the first acquire out of the line, if there are tokens for it.
+// next takes the first acquire out of the line if its tokens are free.
 func (s *Semaphore) next() *waiter[func()] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -386,24 +392,26 @@ func (s *Semaphore) next() *waiter[func()] {
 	return w
 }
 
-// Acquirer is what [RunWith] and [RunWithFuture] acquire: a [*Lock], a
-// [*Semaphore], or a type of the program around these. The future gives the
-// function that releases what was acquired; it is called once.
+// Acquirer is the type of what [RunWith] and [RunWithFuture] acquire: a
+// [*Lock], a [*Semaphore], or a type of the program that wraps one of them. The
+// value of the future is the function that releases what was acquired; it is
+// called once.
 type Acquirer interface {
 	Acquire() *Future[func()]
 }
 
-// RunWith acquires a and then starts fn, like [Go]. It releases a when fn has
-// returned, panicked or ended its goroutine, and not before: while fn runs the
-// token is taken, even if the future is canceled. It is the equivalent of the run
-// method of Twisted's DeferredLock and DeferredSemaphore for functions that
-// block.
+// RunWith acquires a and then starts fn, as [Go] does. It releases a after fn
+// has returned, panicked or ended its goroutine, and not before: while fn runs
+// the token is taken, even if the future is canceled. It is the equivalent of
+// the run method of Twisted's DeferredLock and DeferredSemaphore for functions
+// that block.
 //
-// A Cancel of the future, and the end of ctx, give up the wait: then fn is not
-// called, and the future fails with a [*CanceledError] for the cause. While fn
-// runs, a Cancel ends its context and fails the future at once, and the end of
-// ctx ends its context. What fn returns after that is dropped. If it has to be
-// released, use [GoWith] with a Discard and call AcquireWait in its function.
+// If the future is canceled or ctx ends during the wait, fn is not called, and
+// the future fails with a [*CanceledError] for the cause. While fn runs, a
+// Cancel ends its context and fails the future at once, and the end of ctx ends
+// its context. A value that fn returns after that is dropped. If such a value
+// must be released, use [GoWith] with a Discard and call AcquireWait in its
+// function.
 func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T, error)) *Future[T] {
 	if ctx == nil {
 		panic("twill: RunWith with a nil context")
@@ -422,7 +430,7 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 		token = token.WithContext(ctx)
 	}
 	return ThenFuture(token, func(release func()) *Future[T] {
-		if ctx.Err() != nil { // WithContext may notice later
+		if ctx.Err() != nil { // WithContext may notice it later
 			release()
 			return endedFuture[T](ctx)
 		}
@@ -432,9 +440,9 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 	})
 }
 
-// runHolding is run for a function that holds a token, which is released before
-// the future settles. It settles with what fn returned even if a handler of the
-// next acquire in line ends the goroutine.
+// runHolding runs fn, which holds a token. The token is released before the
+// future settles. The future settles with the result of fn even if a handler of
+// the next acquire in line ends the goroutine.
 func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, error)) {
 	var v T
 	var err, stop error
@@ -456,16 +464,16 @@ func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, erro
 	stop = nil
 }
 
-// RunWithFuture acquires a and then calls fn. It releases a when the future that
-// fn returned has settled, and gives that future's result. fn runs on the
-// caller's goroutine if a was free, and otherwise on the goroutine that releases
-// it: it should not block.
+// RunWithFuture acquires a and then calls fn. It releases a when the future
+// that fn returned has settled, and settles as that future does. fn runs on the
+// caller's goroutine if a is free, and otherwise on the goroutine that releases
+// a; it should not block.
 //
-// A Cancel gives up the wait: then fn is not called. After fn was called, the
-// Cancel goes to its future by the rules of [Future.Cancel]; if others depend
-// on that future, it goes on and keeps the token until it settles. RunWithFuture
-// is the equivalent of the run method of Twisted's DeferredLock and
-// DeferredSemaphore.
+// If RunWithFuture's future is canceled during the wait, fn is not called.
+// After fn was called, a cancel goes to fn's future by the rules of
+// [Future.Cancel]. If that future has other dependents, it goes on and keeps
+// the token until it settles. RunWithFuture is the equivalent of the run method
+// of Twisted's DeferredLock and DeferredSemaphore.
 func RunWithFuture[T any](a Acquirer, fn func() *Future[T]) *Future[T] {
 	if a == nil {
 		panic("twill: RunWithFuture with nothing to acquire")
@@ -481,7 +489,8 @@ func RunWithFuture[T any](a Acquirer, fn func() *Future[T]) *Future[T] {
 			}
 		}()
 		if f = fn(); f != nil {
-			// The first listener if f is new: a is released before other listeners run.
+			// This is the first listener if f is new: a is released before other
+			// listeners run.
 			onSettled(&f.core, release)
 		}
 		return f

@@ -10,22 +10,21 @@ import (
 	"github.com/twillgo/twill/internal/watermark"
 )
 
-// Pool is a set of futures, of any types, not a worker pool: it knows which
-// futures have not settled, and when there are none, as a graceful shutdown
-// needs. Unlike [sync.Pool] it keeps nothing for later use. Unlike a
-// [sync.WaitGroup] futures may be added at any time, listed and canceled. It is
-// the equivalent of Twisted's DeferredPool.
+// Pool is a set of futures of any types. It is not a worker pool: it knows
+// which futures have not settled and when there are none left, as a graceful
+// shutdown needs. Unlike [sync.Pool] it keeps nothing for later use. Unlike
+// with a [sync.WaitGroup], futures may be added at any time, listed and
+// canceled. Pool is the equivalent of the recipe DeferredPool.
 //
 // The zero value is an empty pool. A Pool must not be copied after first use.
-// Its methods may be called by several goroutines. A pool only watches its
-// futures: it handles no errors, and does not keep a future from being
-// canceled.
+// Its methods may be called concurrently. A pool only watches its futures: it
+// handles no errors, and does not keep a future from being canceled.
 type Pool struct {
 	mu      sched.Mutex // guards the fields below
 	opts    PoolOptions
 	members map[*settle.Core]*poolMember // nil when empty, to release the memory
 	order   list.List[*poolMember]       // the members, in the order of Add
-	waiting list.List[*waiter[struct{}]] // for the pool to be empty
+	waiting list.List[*waiter[struct{}]] // wait for the pool to be empty
 	closed  bool
 	marks   watermark.Marks
 	added   uint64
@@ -34,15 +33,14 @@ type Pool struct {
 
 // PoolOptions are the water marks of a pool.
 type PoolOptions struct {
-	// OnHigh is called when the number of futures in the pool reaches High.
-	// OnLow is called when the number falls to Low after that; then OnHigh may
-	// be called again. With High 0 there are no marks.
+	// OnHigh is called when the number of futures in the pool reaches High. OnLow
+	// is called when the number falls to Low after that; then OnHigh may be called
+	// again. If High is 0 there are no marks.
 	//
-	// The functions get the number at that moment. They are called in turn,
-	// never two at a time, on a goroutine that adds or settles a future, or on
-	// a new one after a panic, which goes to [OnUnhandled]. They may call
-	// methods of the pool but must not wait for each other. A nil function is
-	// skipped.
+	// The argument is the number at that moment. Calls never overlap. They are
+	// made on a goroutine that adds or settles a future, or on a new goroutine
+	// after a panic, which goes to [OnUnhandled]. The functions may call methods
+	// of the pool but must not wait for each other. A nil function is not called.
 	High, Low     int
 	OnHigh, OnLow func(n int)
 }
@@ -52,13 +50,13 @@ type PoolStats struct {
 	Len     int             // futures in the pool
 	Peak    int             // maximum of Len so far
 	Added   uint64          // futures added so far
-	Waiting int             // waits of Empty, NextEmpty and EmptyWait
+	Waiting int             // pending waits of Empty, NextEmpty and EmptyWait
 	Ages    []time.Duration // time since each future was added, longest first
 }
 
-// NewPool returns a pool with water marks. If opts is nil there are none, as in
-// the zero value. It panics if Low is negative or High is not greater than Low,
-// unless High and Low are 0.
+// NewPool returns a pool with water marks, or without if opts is nil, as in the
+// zero value. It panics if Low is negative or High is not greater than Low,
+// unless both are 0.
 func NewPool(opts *PoolOptions) *Pool {
 	p := new(Pool)
 	if opts != nil {
@@ -70,8 +68,8 @@ func NewPool(opts *PoolOptions) *Pool {
 	return p
 }
 
-// Add puts f into the pool until it settles. If f has settled, or is in the
-// pool already, Add changes nothing. After Close it returns [ErrClosed].
+// Add adds f to the pool until f settles. If f has settled or is in the pool
+// already, Add does nothing. After Close it returns [ErrClosed].
 func (p *Pool) Add(f AnyFuture) error {
 	var core *settle.Core
 	if f != nil {
@@ -93,21 +91,21 @@ func (p *Pool) Len() int {
 	return p.order.Len()
 }
 
-// Empty returns a future that settles when the pool is empty: at once if it is
+// Empty returns a future that settles when the pool is empty, at once if it is
 // empty now. Futures of Empty and NextEmpty settle in the order in which they
 // were made.
 //
-// An Await that gives up does not withdraw the future: it takes memory until
-// the pool is empty, or the future is canceled. To bound the wait by a context,
-// as in a health check, use [Pool.EmptyWait].
+// An Await that gives up does not withdraw the future: the future takes memory
+// until the pool is empty or the future is canceled. To bound the wait by a
+// context, as in a health check, use [Pool.EmptyWait].
 func (p *Pool) Empty() *Future[struct{}] { return p.wait(true) }
 
-// NextEmpty returns a future that settles the next time the pool becomes empty:
-// if it is empty now, only after something was in it.
+// NextEmpty returns a future that settles the next time the pool becomes empty.
+// If the pool is empty now, that is only after a future was added.
 func (p *Pool) NextEmpty() *Future[struct{}] { return p.wait(false) }
 
-// EmptyWait blocks until the pool is empty, or until ctx ends: then it returns
-// [context.Cause] of ctx and leaves nothing behind.
+// EmptyWait blocks until the pool is empty, or until ctx ends. In that case it
+// returns [context.Cause] of ctx and leaves nothing behind.
 func (p *Pool) EmptyWait(ctx context.Context) error {
 	if ctx == nil {
 		panic("twill: EmptyWait with a nil context")
@@ -131,7 +129,7 @@ func (p *Pool) EmptyWait(ctx context.Context) error {
 }
 
 // CancelAll cancels every future that is in the pool now, in the order of Add,
-// each by its own Cancel(cause).
+// by calling its Cancel with cause.
 func (p *Pool) CancelAll(cause error) {
 	p.mu.Lock()
 	all := make([]AnyFuture, 0, p.order.Len())
@@ -143,7 +141,7 @@ func (p *Pool) CancelAll(cause error) {
 }
 
 // Close makes later calls of Add return [ErrClosed]. Futures in the pool stay
-// there until they settle. A second Close does nothing.
+// in it until they settle. A second Close does nothing.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -165,7 +163,7 @@ func (p *Pool) Stats() PoolStats {
 	return s
 }
 
-// wait is Empty if now is true, and NextEmpty.
+// wait is Empty if now is true, and NextEmpty otherwise.
 func (p *Pool) wait(now bool) *Future[struct{}] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -178,8 +176,8 @@ func (p *Pool) wait(now bool) *Future[struct{}] {
 	return &w.f
 }
 
-// add puts f, whose core it is given, into the pool, which may be closed if
-// closed is true. It reports whether the pool is open.
+// add adds f, whose core is given, to the pool, even to a closed pool if closed
+// is true. It reports whether the pool is open.
 func (p *Pool) add(f AnyFuture, core *settle.Core, closed bool) (open bool) {
 	m := &poolMember{pool: p, f: f, core: core}
 	m.link.Do = m
@@ -192,7 +190,7 @@ func (p *Pool) add(f AnyFuture, core *settle.Core, closed bool) (open bool) {
 	if p.members == nil {
 		p.members = make(map[*settle.Core]*poolMember)
 	}
-	m.added = time.Now() // in the order of adding
+	m.added = time.Now() // with the lock held, so that the order is that of added
 	p.members[core] = m
 	p.order.PushBack(m)
 	p.added++
@@ -203,12 +201,12 @@ func (p *Pool) add(f AnyFuture, core *settle.Core, closed bool) (open bool) {
 		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
 	if !core.Add(&m.link, 0) {
-		settle.Run(m, nil) // it has settled since
+		settle.Run(m, nil) // it has settled in the meantime
 	}
 	return open
 }
 
-// running is a function of GoIn in a pool. A CancelAll cancels its future.
+// running is a function of GoIn in a pool. CancelAll cancels its future.
 type running struct {
 	AnyFuture
 	returned Future[struct{}] // settles when the function has returned
@@ -216,8 +214,8 @@ type running struct {
 
 func (r *running) base() *settle.Core { return &r.returned.core }
 
-// enter puts the function whose future is f into the pool, and reports whether
-// that is open.
+// enter adds the function whose future is f to the pool, and reports whether
+// the pool is open.
 func (p *Pool) enter(f AnyFuture) (r *running, open bool) {
 	r = &running{AnyFuture: f}
 	return r, p.add(r, r.base(), true)
@@ -249,7 +247,7 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 	tell := p.marks.Watch(p.order.Len(), p.opts.Low, p.opts.High)
 	p.mu.Unlock()
 	m.f, m.core = nil, nil
-	if tell { // last, and even if a handler ends the goroutine
+	if tell { // runs last, and even if a handler ends the goroutine
 		defer p.marks.Call(&p.mu, p.opts.OnHigh, p.opts.OnLow, reportPanic)
 	}
 	each(ready, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
@@ -260,7 +258,7 @@ func (m *poolMember) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 // future.
 func (m *poolMember) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: no cancellation passes a pool.
+// Source returns nil: no cancel passes through a pool.
 func (m *poolMember) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // leave takes a future of Empty or NextEmpty out of the line.

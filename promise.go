@@ -6,31 +6,33 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Promise is the side of a future that settles it; Twisted has both in one
-// Deferred. Hand out [Promise.Future] and keep the promise.
+// Promise is the producer's side of a future: it settles the future. Twisted's
+// Deferred is both sides in one. Give [Promise.Future] to consumers and keep
+// the promise.
 //
 // The zero value is a pending promise. A Promise must not be copied after first
-// use. All methods may be called from any goroutine, at the same time: of all
-// calls that would settle it, Cancel on its future among them, exactly one does.
+// use. All methods may be called concurrently: of all calls that would settle
+// the promise, including Cancel on its future, exactly one does.
 type Promise[T any] struct {
 	f Future[T]
 }
 
-// NewPromise returns a pending promise; new(Promise[T]) is as good.
+// NewPromise returns a pending promise, as new(Promise[T]) does.
 func NewPromise[T any]() *Promise[T] {
 	p := new(Promise[T])
 	settle.Made(&p.f.core)
 	return p
 }
 
-// Future is the future that p settles; always the same one.
+// Future returns the future that p settles. Every call returns the same future.
 func (p *Promise[T]) Future() *Future[T] {
 	settle.Made(&p.f.core)
 	return &p.f
 }
 
-// Resolve settles the future with v, and reports whether this call did so; false
-// means that it was settled before. The handlers run before Resolve returns.
+// Resolve settles the future with v, and reports whether this call did so; it
+// returns false if the future was settled before. The handlers run before
+// Resolve returns.
 func (p *Promise[T]) Resolve(v T) bool { return p.f.settle(v, nil) }
 
 // Reject settles the future with err, and reports whether this call did so. It
@@ -43,8 +45,8 @@ func (p *Promise[T]) Reject(err error) bool {
 	return p.f.settle(zero, settle.NewFailure(err))
 }
 
-// Settle is Resolve(v) if err is nil and Reject(err) otherwise: the form for
-// the results of a call.
+// Settle is Resolve(v) if err is nil, and Reject(err) otherwise. Use it for the
+// results of a call.
 func (p *Promise[T]) Settle(v T, err error) bool {
 	if err != nil {
 		return p.Reject(err)
@@ -52,14 +54,16 @@ func (p *Promise[T]) Settle(v T, err error) bool {
 	return p.Resolve(v)
 }
 
-// OnCancel has fn run when the future is canceled: at most once, on the
-// goroutine that cancels, with the cause given to Cancel, or [ErrCanceled] if
-// that was nil. fn should stop the work; it may settle p with any result. If
-// it does not, the future fails with a [*CanceledError]. A panic of fn is
-// contained, and joined to that error's cause.
+// OnCancel registers fn as a canceler. When the future is canceled, fn runs
+// once, on the goroutine that cancels. Its argument is the cause given to
+// Cancel, or [ErrCanceled] if that cause is nil. fn should stop the work, and
+// may settle p with any result. If it does not settle p, the future fails with
+// a [*CanceledError]. A panic of fn is contained, and joined to the cause in
+// that error.
 //
-// Several functions run in the order in which they were added. On a settled
-// promise OnCancel does nothing. It mirrors the canceler of a Deferred.
+// Several cancelers run in the order in which they were added. On a settled
+// promise OnCancel does nothing. A canceler is the equivalent of the canceller
+// of a Deferred.
 func (p *Promise[T]) OnCancel(fn func(cause error)) {
 	if fn == nil {
 		panic("twill: OnCancel with a nil function")
@@ -76,14 +80,15 @@ func (p *Promise[T]) OnCancel(fn func(cause error)) {
 	}
 }
 
-// Follow settles p as f settles, unless p is settled by then, and reports
-// whether p follows f: false if p is settled or follows another already. f keeps its
-// result for its other users.
+// Follow makes p settle with the result of f. It returns false, and does
+// nothing, if p is already settled or already follows a future. If p is settled
+// in another way first, it no longer follows f. f keeps its result for its
+// other consumers.
 //
-// If f is canceled while p follows it, the functions given to OnCancel run,
-// and then p takes the outcome of f. A cancel of p's future goes to f, or only
-// leaves it if others depend on f. If p comes to wait for itself by
-// this, it fails with [ErrCycle]. It mirrors chainDeferred.
+// If f is canceled while p follows it, the cancelers of p run, and then p takes
+// the outcome of f. A cancel of p's future is passed to f, or only detaches p
+// if f has other dependents. If following f makes p wait for itself, p fails
+// with [ErrCycle]. Follow is the equivalent of Twisted's chainDeferred.
 func (p *Promise[T]) Follow(f *Future[T]) bool {
 	if f == nil {
 		panic("twill: Follow of a nil future")
@@ -96,7 +101,7 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 		p.f.core.Unlock(w)
 		return false
 	}
-	if settle.Underway(w) { // a canceler may follow what is there, but not wait
+	if settle.Underway(w) { // a canceler may follow a settled future, but not wait
 		p.f.core.Unlock(w)
 		r, ok := f.Poll()
 		return ok && p.Settle(r.Value, r.Err)
@@ -114,7 +119,7 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 		p.f.settle(zero, settle.NewFailure(ErrCycle))
 		return true
 	}
-	// What came between naming the source and listening to it found no link.
+	// A cancel between naming the source and listening to it found no link.
 	if p.f.core.Settled() {
 		h.leave()
 	} else {
@@ -123,25 +128,25 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 	return true
 }
 
-// hook is what hangs on a promise that can be canceled or follows a future.
-// The lock of f guards src, ask and the list of cancelers; the rest belongs to the
-// one goroutine that runs these.
+// hook is the state of a promise that has cancelers or follows a future. The
+// lock of f guards src, ask and the list of cancelers; the rest belongs to the
+// single goroutine that runs the cancelers.
 type hook[T any] struct {
 	link  settle.Link
 	f     *Future[T]
 	src   *Future[T] // set once, and not after a canceler was started
-	stale bool       // a cancel that src has seen came before the following
+	stale bool       // src received a cancel before p followed it
 	requests
 	first, last *canceler
 
-	// The request that runs the cancelers and the goroutine on which it does,
-	// if the request is held below f; both under the lock of f.
+	// The request that runs the cancelers, and the goroutine that runs them, if
+	// the request is held below f. The lock of f guards both.
 	request *settle.Failure
 	runner  uint64
 
 	val  T
-	fail *settle.Failure // what f is to be settled with when the cancelers are through
-	err  error           // what they panicked with
+	fail *settle.Failure // what f is settled with after the cancelers
+	err  error           // the panics of the cancelers
 }
 
 type canceler struct {
@@ -149,8 +154,8 @@ type canceler struct {
 	next *canceler
 }
 
-// hook returns p's hook with p's lock held, making it first where there is
-// none; not ok, and no lock, if p is settled.
+// hook returns p's hook with p's lock held, and makes the hook if there is
+// none. If p is settled, ok is false and the lock is not held.
 func (p *Promise[T]) hook() (h *hook[T], w uint32, ok bool) {
 	for {
 		if w, ok = p.f.core.Begin(); !ok {
@@ -169,7 +174,7 @@ func (p *Promise[T]) hook() (h *hook[T], w uint32, ok bool) {
 	}
 }
 
-// Source is the future that is followed.
+// Source returns the future that p follows.
 func (h *hook[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	if h.src == nil {
 		return nil, false
@@ -197,7 +202,7 @@ func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		}
 		gone = !h.stale && (gone || h.src.core.Asked())
 	}
-	// A cancel that found no source has taken the right to start already.
+	// A cancel that found no source has already taken the right to start.
 	if gone && (left != nil && h.src == nil || h.f.core.Starts()) {
 		h.val, h.fail = val, fail
 		if left != nil && left.Held() {
@@ -211,7 +216,7 @@ func (h *hook[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return h.end(val, fail)
 }
 
-// cancel runs the cancelers and then settles f, if none of them did.
+// cancel runs the cancelers and then settles f, unless a canceler has.
 func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 	cause := h.cause()
 	for fn := h.next(); fn != nil; fn = h.next() {
@@ -233,8 +238,9 @@ func (h *hook[T]) cancel() (*settle.Core, *settle.Link) {
 	return h.end(val, fail)
 }
 
-// cause is what the cancelers are told: that of the cancel by which f is to
-// fail, or else, as src has answered otherwise, of the one that went to src.
+// cause returns the argument of the cancelers: the cause of the cancel that f
+// is to fail with or, if src has answered with another result, of the cancel
+// that was passed to src.
 func (h *hook[T]) cause() error {
 	if h.fail != nil && h.fail.Canceled {
 		return causeOf(h.fail.Err)
@@ -260,15 +266,15 @@ func (h *hook[T]) next() func(error) {
 	return c.fn
 }
 
-// Abort goes on with the next canceler after one panicked.
+// Abort continues with the next canceler after a canceler has panicked.
 func (h *hook[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	h.err = errors.Join(h.err, err)
 	return h.cancel()
 }
 
-// answering is the request that an outcome answers which the caller is about to
-// give to f, whose cancelers run: the caller is one of them. It is nil if the
-// outcome comes from another goroutine, as that of work that was not stopped yet.
+// answering returns the request that the caller answers by settling f, if the
+// caller is one of the cancelers of f, which run. It returns nil if another
+// goroutine settles f, such as that of work that has not stopped yet.
 func (h *hook[T]) answering() *settle.Failure {
 	w := h.f.core.Lock()
 	request, runner := h.request, h.runner
@@ -294,7 +300,7 @@ func (h *hook[T]) end(val T, fail *settle.Failure) (*settle.Core, *settle.Link) 
 	return c, list
 }
 
-// leave ends the following: f was settled another way.
+// leave stops following: f was settled another way.
 func (h *hook[T]) leave() {
 	w := h.f.core.Lock()
 	src := h.src

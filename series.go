@@ -10,23 +10,25 @@ import (
 
 // Series calls the steps one after another: the first step with first, and each
 // other step with the value of the future that the step before it returned. It
-// returns a future of the last value or, without steps, of first. It is the
-// equivalent of Twisted's sequential decorator and of a function under
-// inlineCallbacks. Straight code with [Go] and [Future.Await] does the same; a
-// Series needs no goroutine. Unlike a chain of [ThenFuture], [SeriesOf] asks for a
-// step only after the previous one has succeeded.
+// returns a future of the last value or, without steps, of first. [SeriesOf] is
+// the form for steps that are made as they are needed. Series is the equivalent
+// of Twisted's sequential decorator and of a function under inlineCallbacks.
+// Straight code with [Go] and [Future.Await] does the same; a Series needs no
+// goroutine. Unlike a chain of [ThenFuture], [SeriesOf] asks for a step only
+// after the previous step has succeeded.
 //
 // The first failure ends the series, which fails with the same error; the steps
-// after it are not called. A step that panics, ends its goroutine or returns nil
-// makes the series fail, too.
+// after it are not called. If a step panics, ends its goroutine or returns nil,
+// the series fails too.
 //
-// The first step runs before Series returns, and each other step on the goroutine
-// that settles the future before it. A step should not block. Steps never
-// overlap. The stack does not grow, however many futures are settled already.
+// The first step runs before Series returns. Each other step runs on the
+// goroutine that settles the future before it. A step should not block. Steps
+// never overlap. The stack does not grow, even if all futures have settled
+// already.
 //
-// A Cancel of the series cancels the future of the current step, by the rules of
-// [Future.Cancel], and no other step is called: if that future succeeds and a
-// step is left, the series fails with the [*CanceledError].
+// Canceling the series cancels the future of the current step, by the rules of
+// [Future.Cancel], and no other step is called: if that future succeeds and
+// steps are left, the series fails with the [*CanceledError].
 //
 // steps is copied. A step that has been called is released.
 func Series[T any](first T, steps ...func(T) *Future[T]) *Future[T] {
@@ -50,9 +52,9 @@ func Series[T any](first T, steps ...func(T) *Future[T]) *Future[T] {
 
 // SeriesOf is [Series] for steps that are made as they are needed: a step is
 // taken from the sequence when the step before it has succeeded. The sequence
-// runs on the goroutines that the steps run on, and is stopped when the series
+// runs on the same goroutines as the steps, and is stopped when the series
 // settles. If the series and the future that it waits for are both dropped, the
-// sequence is stopped some time after, on a goroutine of its own; a panic of the
+// sequence is stopped some time later, on its own goroutine; a panic of the
 // sequence is then reported to [OnUnhandled].
 func SeriesOf[T any](first T, steps iter.Seq[func(T) *Future[T]]) *Future[T] {
 	if steps == nil {
@@ -64,8 +66,8 @@ func SeriesOf[T any](first T, steps iter.Seq[func(T) *Future[T]]) *Future[T] {
 	return n.begin(first)
 }
 
-// stopDropped ends the sequence of a series that can no longer go on. It is
-// called by the garbage collector's goroutine, which must not run user code.
+// stopDropped ends the sequence of a series that can no longer continue. The
+// goroutine of the garbage collector calls it, and must not run user code.
 func stopDropped(stop func()) {
 	go func() {
 		defer func() {
@@ -77,9 +79,9 @@ func stopDropped(stop func()) {
 	}()
 }
 
-// seriesNode listens to the future of one step after another, each with the
-// same link: it leaves one for another only when that has settled, where
-// nobody looks at its links any more.
+// seriesNode listens to the future of one step after another, each time with
+// the same link: it moves to the next future only after the previous one has
+// settled, when nothing reads the link.
 type seriesNode[T any] struct {
 	f    Future[T]
 	link settle.Link
@@ -88,7 +90,7 @@ type seriesNode[T any] struct {
 	// dropped stops the sequence if the node becomes garbage before it settles:
 	// the coroutine of an iter.Pull is never collected.
 	dropped runtime.Cleanup
-	cur     *Future[T] // of the last step called; set under the lock of f
+	cur     *Future[T] // of the last step called; guarded by the lock of f
 	requests
 }
 
@@ -101,7 +103,8 @@ func (n *seriesNode[T]) begin(first T) *Future[T] {
 	return &n.f
 }
 
-// seriesStart has the first steps run as all others do, their panics contained.
+// seriesStart makes the first steps run as all others do, with their panics
+// contained.
 type seriesStart[T any] struct {
 	n     *seriesNode[T]
 	first T
@@ -115,10 +118,10 @@ func (s *seriesStart[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 // Abort fails the series.
 func (s *seriesStart[T]) Abort(err error) (*settle.Core, *settle.Link) { return s.n.Abort(err) }
 
-// Source is nil: this is no future.
+// Source returns nil: a seriesStart is not a future.
 func (s *seriesStart[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// advance takes steps until one has to be waited for.
+// advance takes steps until it has to wait for the future of one.
 func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 	c := &n.f.core
 	for {
@@ -130,7 +133,7 @@ func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 			return n.fail(ask)
 		}
 		if step == nil {
-			panic("twill: SeriesOf with a nil step") // which fails the series
+			panic("twill: SeriesOf with a nil step") // the panic fails the series
 		}
 		f := step(v)
 		if f == nil {
@@ -140,11 +143,11 @@ func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 		n.cur = f
 		c.Unlock(w)
 		if f.core.AddPending(&n.link, 1) {
-			// From here on n may be fired by others.
+			// From here on other goroutines may fire n.
 			if c.Depends(&f.core) && f.core.Remove(&n.link, 1) {
 				return n.fail(settle.NewFailure(ErrCycle))
 			}
-			n.pass(c) // a cancel that came while the step ran had nothing to go to
+			n.pass(c) // a cancel that arrived while the step ran found no source
 			return nil, nil
 		}
 		if f.core.Failure() != nil {
@@ -154,18 +157,18 @@ func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 	}
 }
 
-// Fire goes on with the result of a step.
+// Fire continues with the result of a step.
 func (n *seriesNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	switch {
 	case left != nil:
 		return n.fail(left)
 	case n.f.core.Settled():
-		return nil, nil // by Abort, while it was already waiting
+		return nil, nil // Abort has settled it while it was waiting
 	}
 	return n.taken(n.cur)
 }
 
-// taken goes on with the result of f.
+// taken continues with the result of f.
 func (n *seriesNode[T]) taken(f *Future[T]) (*settle.Core, *settle.Link) {
 	if fail := f.core.Failure(); fail != nil {
 		return n.fail(fail)
@@ -179,7 +182,7 @@ func (n *seriesNode[T]) asked() *settle.Failure {
 	return n.ask
 }
 
-// Source is the future of the step underway.
+// Source returns the future of the current step.
 func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	n.note(ask)
 	if n.cur == nil {
@@ -188,7 +191,7 @@ func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &n.cur.core, false
 }
 
-// Abort fails the series with what a step did.
+// Abort fails the series with the panic or exit of a step.
 func (n *seriesNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return n.fail(settle.NewFailure(err))
 }
