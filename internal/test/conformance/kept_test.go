@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"weak"
@@ -23,6 +24,7 @@ import (
 // keep makes what a settled future must not keep.
 type keep struct {
 	t       *testing.T
+	mu      sync.Mutex // guards made
 	made    []weak.Pointer[kit.Resource]
 	cancels []context.CancelFunc // keep the contexts cancelable until the test ends
 }
@@ -30,6 +32,8 @@ type keep struct {
 // res returns something that must be collected.
 func (k *keep) res() *kit.Resource {
 	r := new(kit.Resource)
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	k.made = append(k.made, weak.Make(r))
 	return r
 }
