@@ -10,22 +10,21 @@ import (
 	"time"
 )
 
-// The sequences of pauses are plain iterators that hold their settings and
-// nothing else: the position belongs to the loop. One value therefore serves
-// any number of calls at the same time, and each of them from the start. A
-// slice of pauses becomes a sequence with [slices.Values].
+// The sequences of pauses are stateless iterators; the position belongs to the
+// loop. One value therefore serves any number of concurrent calls, each of them
+// from the start. [slices.Values] makes a sequence of a slice of pauses.
 //
-// What they yield is never negative: sums and products that would be too large
-// end at the largest duration. A negative duration among the settings counts as
-// 0.
+// The pauses are never negative. Sums and products that would overflow become
+// the largest duration. A negative duration among the settings counts as 0.
 
 // SimpleBackoff yields 0, then 10 milliseconds, doubled each time up to 2.56
-// seconds: ten pauses, 5.11 seconds in all. It is simpleBackoffIterator of
-// txretry, without jitter; see [RetryOptions] for the default of [Retry].
+// seconds: ten pauses, 5.11 seconds in all. It has no jitter; see
+// [RetryOptions] for the default of [Retry]. It is the equivalent of the
+// simpleBackoffIterator of txretry.
 //
-// txretry pauses before the first attempt too, for 0 seconds, and makes ten
-// attempts. Here a sequence gives the pauses between attempts, and
-// SimpleBackoff allows eleven.
+// txretry also pauses before the first attempt, for 0 seconds, and makes ten
+// attempts. Here a sequence contains the pauses between attempts, and
+// SimpleBackoff allows eleven attempts.
 func SimpleBackoff() iter.Seq[time.Duration] { return simpleBackoff }
 
 func simpleBackoff(yield func(time.Duration) bool) {
@@ -68,7 +67,7 @@ func ExponentialBackoff(first time.Duration, factor float64) iter.Seq[time.Durat
 	}
 	factor = min(factor, math.MaxFloat64) // 0 times infinity is not a number
 	return func(yield func(time.Duration) bool) {
-		// Not rounded between the steps: half a nanosecond counts too.
+		// Not rounded between the steps, so that half a nanosecond counts.
 		const limit = 1 << 63
 		for d := float64(first); d < limit; d *= factor {
 			if !yield(time.Duration(d)) {
@@ -81,8 +80,8 @@ func ExponentialBackoff(first time.Duration, factor float64) iter.Seq[time.Durat
 }
 
 // LimitBackoff yields the first n pauses of seq, or all of them if there are
-// fewer. n is then the number of retries: LimitBackoff(seq, 0) allows the first
-// attempt only.
+// fewer, so that n is the number of retries: LimitBackoff(seq, 0) allows only
+// the first attempt.
 func LimitBackoff(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 	if seq == nil {
 		panic("twill: LimitBackoff of a nil sequence")
@@ -117,9 +116,9 @@ func CapBackoff(seq iter.Seq[time.Duration], limit time.Duration) iter.Seq[time.
 	}
 }
 
-// FullJitter yields, for each pause of seq, a random one from 0 to that pause,
-// uniformly distributed: the widest spread of clients that failed at the same
-// moment.
+// FullJitter yields, for each pause of seq, a random pause from 0 to that
+// pause, uniformly distributed. It spreads clients that failed at the same
+// moment as widely as possible.
 func FullJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	if seq == nil {
 		panic("twill: FullJitter of a nil sequence")
@@ -133,7 +132,7 @@ func FullJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	}
 }
 
-// EqualJitter yields, for each pause of seq, a random one from half of that
+// EqualJitter yields, for each pause of seq, a random pause from half of that
 // pause to the whole, uniformly distributed. A pause above 0 stays above 0.
 func EqualJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	if seq == nil {
@@ -149,10 +148,10 @@ func EqualJitter(seq iter.Seq[time.Duration]) iter.Seq[time.Duration] {
 	}
 }
 
-// DecorrelatedJitter yields, without end, pauses that grow at random: each is
+// DecorrelatedJitter yields pauses that grow at random, without end: each is
 // from first to three times the previous one, uniformly distributed, and at
-// most limit. The limit applies before the draw, so that the pauses are still
-// spread when they have reached it. With a first of 0 they are all 0.
+// most limit. The limit applies before the draw, so that pauses are still
+// spread after they have reached it. If first is 0, all pauses are 0.
 func DecorrelatedJitter(first, limit time.Duration) iter.Seq[time.Duration] {
 	limit = max(limit, 0)
 	first = min(max(first, 0), limit)
@@ -169,28 +168,29 @@ func DecorrelatedJitter(first, limit time.Duration) iter.Seq[time.Duration] {
 	}
 }
 
-// between draws a duration from low to high, both included and not negative.
+// between returns a random duration from low to high, inclusive. Neither may be
+// negative.
 func between(low, high time.Duration) time.Duration {
 	return low + time.Duration(rand.Uint64N(uint64(high-low)+1))
 }
 
-// Budget limits what retries and hedges add to the load of a server that is in
-// trouble, over all calls that share it. Unlike a rate limiter it does not
-// count time: calls that succeed pay for those that are repeated. It is the
-// token bucket of gRPC's retry throttling (proposal A6).
+// Budget limits the load that retries and hedges add to a server in trouble,
+// over all calls that share the Budget. Unlike a rate limiter it does not count
+// time: calls that succeed pay for calls that are repeated. It is the token
+// bucket of gRPC's retry throttling (proposal A6).
 //
 // The bucket starts full. Each failed attempt that might be repeated takes one
-// token, as long as there are any, and each success returns a fraction of one,
-// the ratio. A retry is made only if more than half of the tokens remain. n
-// calls therefore make at most n*ratio retries and, once, half of the tokens
-// more; a server that answers no call gets at most that half. A function that a
+// token, if there is one, and each success returns a fraction of a token, the
+// ratio. A retry is made only if more than half of the tokens remain. Therefore
+// n calls make at most n*ratio retries and, once, half of the tokens more; a
+// server that answers no call receives at most that half. A function that a
 // [Race] starts after the first one takes a token too.
 //
 // A token taken for a retry that is not made, because the call was canceled or
 // panicked, is returned.
 //
-// The zero value is NewBudget(100, 0.1). A Budget must not be copied after
-// first use. It may be used by several goroutines.
+// The zero value is the same as NewBudget(100, 0.1). A Budget must not be
+// copied after first use. It may be used concurrently.
 type Budget struct {
 	tokens, ratio int64        // in millionths; 0 in the zero value
 	missing       atomic.Int64 // from 0 to tokens, in millionths
@@ -204,10 +204,10 @@ const (
 	zeroPerToken = oneToken / 10
 )
 
-// NewBudget returns a full bucket of the given number of tokens, to which each
-// success returns ratio tokens: 0.1 allows one retry for ten successes. It
-// panics if there are fewer than 3 tokens, as no retry could be made, or if
-// ratio is not a number above 0. Very large values count as the largest that
+// NewBudget returns a full bucket with the given number of tokens, to which
+// each success returns ratio tokens: a ratio of 0.1 allows one retry for ten
+// successes. It panics if tokens is less than 3, as no retry could be made, or
+// if ratio is not a number above 0. Very large values count as the largest that
 // can be represented, 2 million million tokens.
 func NewBudget(tokens int, ratio float64) *Budget {
 	if tokens < 3 {
@@ -246,8 +246,8 @@ func (b *Budget) fail() bool {
 	}
 }
 
-// allow takes a token for an attempt that is to be made besides others, if more
-// than half remain afterwards, and reports whether it did.
+// allow takes a token for an additional attempt, if more than half of the
+// tokens remain afterwards, and reports whether it did.
 func (b *Budget) allow() bool {
 	size := b.size()
 	for {
@@ -261,10 +261,10 @@ func (b *Budget) allow() bool {
 	}
 }
 
-// refund returns a token that fail or allow took when it reported true.
+// refund returns a token that fail or allow has taken and that was not used.
 func (b *Budget) refund() { b.put(oneToken) }
 
-// earn returns the ratio of a success.
+// earn adds the ratio after a success.
 func (b *Budget) earn() {
 	if b.tokens == 0 {
 		b.put(zeroPerToken)
@@ -282,13 +282,13 @@ func (b *Budget) put(n int64) {
 	}
 }
 
-// lookahead reads a sequence bit by bit without the coroutine that [iter.Pull]
-// would hold during all pauses, and leave behind in a call that is dropped: it
-// iterates again and skips what it has read. The first 32 elements are read one
-// at a time, later ones in batches of a sixteenth of those before, so that n
-// elements cost less than 20*n steps.
+// lookahead reads a sequence in portions without [iter.Pull], whose coroutine
+// would exist during all pauses, and would remain if a call is dropped:
+// lookahead iterates again and skips what it has read. The first 32 elements
+// are read one at a time, later elements in batches of a sixteenth of those
+// before, so that n elements cost less than 20*n steps.
 type lookahead struct {
-	delays []time.Duration // read and not used yet
+	delays []time.Duration // elements that were read and not used yet
 	read   int             // number of elements read
 	done   bool            // the sequence has ended
 }

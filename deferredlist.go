@@ -14,15 +14,15 @@ import (
 )
 
 // DeferredList is a future of the results of several futures, its members. The
-// flags of [NewDeferredList] say when it settles. It has exactly the semantics of
-// Twisted's DeferredList; new code says more plainly what it means with one of
-// [All], [AllSettled], [Any], [First] and [Some].
+// flags of [NewDeferredList] determine when it settles. It has exactly the
+// semantics of Twisted's DeferredList. New code should use [All], [AllSettled],
+// [Any], [First] or [Some], which say more plainly what they mean.
 //
-// Use NewDeferredList: the zero value never settles. A DeferredList must not be
-// copied. It is a future with all methods of one, and works as a [FutureOf].
-// A Cancel of it is passed to the members, in their order, by the rules of
-// [Future.Cancel]; the list then settles with what they make of it. By itself a
-// DeferredList never cancels a member.
+// DeferredList is constructed by [NewDeferredList]; the zero value never
+// settles. A DeferredList must not be copied. It is a future with all methods
+// of [Future], and works as a [FutureOf]. A cancel of it is passed to the
+// members, in their order, by the rules of [Future.Cancel]; the list then
+// settles with their outcomes. By itself a DeferredList never cancels a member.
 type DeferredList[T any] struct {
 	Future[ListResult[T]]
 }
@@ -32,20 +32,20 @@ type ListResult[T any] struct {
 	// Results are the results of all members, in their order. They are nil if
 	// the list settled because of one value.
 	Results []Result[T]
-	// Index is the number of the member whose value settled the list, by
+	// Index is the index of the member whose value settled the list, by
 	// FireOnOneCallback, and Value is that value. Otherwise Index is -1.
 	Index int
 	Value T
 }
 
-// ListFlags say when a [DeferredList] settles.
+// ListFlags determine when a [DeferredList] settles.
 type ListFlags uint8
 
 const (
-	// FireOnOneCallback makes the list succeed with the first member that does.
+	// FireOnOneCallback makes the list succeed as soon as a member succeeds.
 	FireOnOneCallback ListFlags = 1 << iota
-	// FireOnOneErrback makes the list fail with the first member that does, with
-	// an [*IndexError].
+	// FireOnOneErrback makes the list fail as soon as a member fails, with an
+	// [*IndexError].
 	FireOnOneErrback
 	// ConsumeErrors makes the list handle the errors of its members. Without it,
 	// the failure of a member is reported to [OnUnhandled] unless something else
@@ -53,10 +53,10 @@ const (
 	ConsumeErrors
 )
 
-// NewDeferredList returns the list of fs, which is copied. Without flags it
-// succeeds when all members have settled, with all results. A list without
-// members succeeds at once, except with FireOnOneCallback: it fails with
-// [ErrEmpty], where Twisted's never fires.
+// NewDeferredList returns a [DeferredList] of fs, which is copied. Without
+// flags it succeeds when all members have settled, with all results. A list
+// without members succeeds at once. With FireOnOneCallback it fails instead,
+// with [ErrEmpty]; Twisted's list never fires.
 func NewDeferredList[T any](fs []*Future[T], flags ListFlags) *DeferredList[T] {
 	l := new(DeferredList[T])
 	results := make([]Result[T], len(fs))
@@ -74,14 +74,14 @@ func NewDeferredList[T any](fs []*Future[T], flags ListFlags) *DeferredList[T] {
 }
 
 // All returns a future of the values of fs, in their order. It fails as soon as
-// one of fs does, with an [*IndexError] that says which. It then releases the
-// other futures: it depends on them no longer, which cancels those that have no
-// other dependents, with [ErrNotNeeded] as the cause. Without members it succeeds
-// at once. It is the equivalent of Twisted's gatherResults. For futures of
-// several types see [Join] and [Combine]; for jobs, [Futures].
+// one of fs fails, with an [*IndexError] that has the index of that member. It
+// then releases the other futures, canceling those that have no other
+// dependents, with [ErrNotNeeded] as the cause. Without members it succeeds at
+// once. For futures of several types see [Join] and [Combine]; for jobs,
+// [Futures]. All is the equivalent of Twisted's gatherResults.
 //
 // All, [AllSettled], [Any], [First] and [Some] handle the errors of their
-// members, and copy fs. A Cancel of their future is passed to the members, in
+// members, and copy fs. A cancel of their future is passed to the members, in
 // their order, by the rules of [Future.Cancel].
 func All[T any](fs ...*Future[T]) *Future[[]T] {
 	values := make([]T, len(fs))
@@ -94,9 +94,9 @@ func All[T any](fs ...*Future[T]) *Future[[]T] {
 	return g.f
 }
 
-// AllMap is [All] for a map of futures: a future of the map of their values. m
-// is read once, during the call. The first failure makes it fail, with a
-// [*KeyError] that has the key, and releases the other futures.
+// AllMap is [All] for a map of futures: it returns a future of the map of their
+// values. m is read once, during the call. On the first failure the future
+// fails with a [*KeyError] that has the key, and releases the other futures.
 func AllMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]T] {
 	keys, fs := entries(m)
 	values := make([]T, len(fs))
@@ -116,12 +116,13 @@ func AllMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]T] {
 	return g.f
 }
 
-// AllSettled returns a future of the results of fs, in their order, when all
-// have settled. It never fails by itself, not even by a Cancel or a
-// [Future.Timeout]: members that these end have failed, and the future succeeds
-// with the results, which is a partial answer. It fails only if a member does not
-// end when it is canceled: because others depend on it, the future detaches and
-// fails with the [*TimeoutError] or [*CanceledError].
+// AllSettled returns a future of the results of fs, in their order, when all of
+// them have settled. It never fails by itself. If it is canceled, or ended by a
+// [Future.Timeout], the members that end by that have failed, and the future
+// succeeds with the results: a partial answer. It fails only if a member does
+// not end when it is canceled. If that is because the member has other
+// dependents, the future detaches and fails with the [*TimeoutError] or
+// [*CanceledError].
 func AllSettled[T any](fs ...*Future[T]) *Future[[]Result[T]] {
 	results := make([]Result[T], len(fs))
 	g := &gather[T, []Result[T]]{
@@ -133,8 +134,8 @@ func AllSettled[T any](fs ...*Future[T]) *Future[[]Result[T]] {
 	return g.f
 }
 
-// AllSettledMap is [AllSettled] for a map of futures: a future of the map of
-// their results.
+// AllSettledMap is [AllSettled] for a map of futures: it returns a future of
+// the map of their results.
 func AllSettledMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]Result[T]] {
 	keys, fs := entries(m)
 	results := make([]Result[T], len(fs))
@@ -154,15 +155,15 @@ func AllSettledMap[K comparable, T any](m map[K]*Future[T]) *Future[map[K]Result
 }
 
 // Any returns a future of the first value among fs. It then releases the other
-// futures, which cancels those that have no other dependents. A failure does not
-// count unless all fail: then the future fails with an [*AllFailedError]. Without
-// members it fails with [ErrEmpty]. It is the equivalent of Twisted's race. To
-// start functions instead of watching futures see [Race].
+// futures, canceling those that have no other dependents. A failure does not
+// count unless all fail; then the future fails with an [*AllFailedError].
+// Without members it fails with [ErrEmpty]. To start functions instead of
+// watching futures see [Race]. Any is the equivalent of Twisted's race.
 //
-// Do not use Any for futures whose values have an owner: of
-// Any(a.Get(), b.Get()) or Any(l1.Acquire(), l2.Acquire()) two may have settled
-// before Any could cancel one, and the second item or token is lost. For queues use
-// [GetAny].
+// Do not use Any for futures whose values must be released or returned: in
+// Any(a.Get(), b.Get()) or Any(l1.Acquire(), l2.Acquire()) both may have
+// settled before Any could cancel one, and the second item or token is lost.
+// For queues use [GetAny].
 func Any[T any](fs ...*Future[T]) *Future[T] {
 	failures := make([]error, len(fs))
 	g := &gather[T, T]{
@@ -179,9 +180,9 @@ func Any[T any](fs ...*Future[T]) *Future[T] {
 }
 
 // First returns a future of the first result among fs, a value or an error. An
-// error arrives as an [*IndexError]. It then releases the other futures, which
-// cancels those that have no other dependents. Without members it fails with
-// [ErrEmpty]. The warning of [Any] about items and tokens holds here, too.
+// error is wrapped in an [*IndexError]. First then releases the other futures,
+// canceling those that have no other dependents. Without members it fails with
+// [ErrEmpty]. The warning of [Any] about items and tokens applies here too.
 func First[T any](fs ...*Future[T]) *Future[T] {
 	g := &gather[T, T]{
 		f: new(Future[T]), onValue: true, onError: true, leaves: true, takes: true,
@@ -192,20 +193,20 @@ func First[T any](fs ...*Future[T]) *Future[T] {
 }
 
 // Some returns a future of the first n values among fs, in the order in which
-// they arrived: a quorum. It then releases the other futures, which cancels those
-// that have no other dependents. As soon as too many have failed for n values, it
-// fails with an [*AllFailedError] that has these failures, and releases the
-// others, too.
+// they arrived: a quorum. It then releases the other futures, canceling those
+// that have no other dependents. As soon as so many have failed that n values
+// are impossible, it fails with an [*AllFailedError] of these failures, and
+// releases the others too.
 //
 // Some(0, fs...) succeeds at once with no values. With fewer than n futures it
 // fails at once with an error that Is [ErrEmpty]. Both release all of fs. Some
-// panics if n is negative. The warning of [Any] about items and tokens holds
-// here, too.
+// panics if n is negative. The warning of [Any] about items and tokens applies
+// here too.
 func Some[T any](n int, fs ...*Future[T]) *Future[[]T] {
 	if n < 0 {
 		panic(fmt.Sprintf("twill: Some with a count of %d", n))
 	}
-	spare := len(fs) - n // failures that leave n values possible
+	spare := len(fs) - n // failures after which n values are still possible
 	values := places[T]{kept: make([]T, min(n, len(fs)))}
 	failures := places[IndexError]{kept: make([]IndexError, max(spare+1, 0))}
 	g := &gather[T, []T]{
@@ -230,7 +231,7 @@ func Some[T any](n int, fs ...*Future[T]) *Future[[]T] {
 			return nil, &AllFailedError{Errs: errs, of: len(fs)}
 		},
 	}
-	if n == 0 || spare < 0 { // decided before there is a result
+	if n == 0 || spare < 0 { // the outcome does not depend on a result
 		g.decided.Store(true)
 		if spare < 0 {
 			g.fail = settle.NewFailure(fmt.Errorf("%w: %d of %d values", ErrEmpty, n, len(fs)))
@@ -248,8 +249,9 @@ func Some[T any](n int, fs ...*Future[T]) *Future[[]T] {
 }
 
 // Join is [All] for futures of several types, such as jobs, without their
-// values: when it has succeeded, a Poll of each member gives its value. It fails
-// as soon as one of fs does, with an [*IndexError], and releases the others.
+// values: after it has succeeded, a Poll of each member returns its value. It
+// fails as soon as one of fs fails, with an [*IndexError], and releases the
+// others.
 func Join(fs ...AnyFuture) *Future[struct{}] {
 	members := make([]*Future[struct{}], len(fs))
 	for i, f := range fs {
@@ -261,7 +263,7 @@ func Join(fs ...AnyFuture) *Future[struct{}] {
 	return Then(All(members...), func([]struct{}) (struct{}, error) { return struct{}{}, nil })
 }
 
-// withoutValue is the future that settles when f does; f itself if it has no
+// withoutValue returns a future that settles when f does; f itself if it has no
 // value.
 func (f *Future[T]) withoutValue() *Future[struct{}] {
 	if void, ok := any(f).(*Future[struct{}]); ok {
@@ -270,10 +272,10 @@ func (f *Future[T]) withoutValue() *Future[struct{}] {
 	return Then(f, func(T) (struct{}, error) { return struct{}{}, nil })
 }
 
-// Combine returns a future of the result of fn for the values of a and b, which
-// may be of different types. It fails as soon as one of them does, as [Join]
-// does, with an [*IndexError] of 0 or 1; then fn is not called. See [Future] for the
-// goroutine that runs fn and for a panic of fn.
+// Combine returns a future of fn's result for the values of a and b, which may
+// be of different types. It fails as soon as a or b fails, as [Join] does, with
+// an [*IndexError] of 0 or 1; then fn is not called. See [Future] for the
+// goroutine that runs fn and for what happens if it panics.
 func Combine[A, B, C any](a FutureOf[A], b FutureOf[B], fn func(A, B) (C, error)) *Future[C] {
 	if fn == nil {
 		panic("twill: Combine with a nil function")
@@ -285,8 +287,8 @@ func Combine[A, B, C any](a FutureOf[A], b FutureOf[B], fn func(A, B) (C, error)
 	return Then(Join(fa, fb), func(struct{}) (C, error) { return fn(fa.val, fb.val) })
 }
 
-// Futures returns the futures of jobs, or of anything else that is a
-// [FutureOf], for the functions that take a list: All(Futures(jobs)...).
+// Futures returns the futures of jobs, or of other values that are a
+// [FutureOf], for functions that take a list: All(Futures(jobs)...).
 func Futures[F FutureOf[T], T any](fs []F) []*Future[T] {
 	futures := make([]*Future[T], len(fs))
 	for i, f := range fs {
@@ -296,10 +298,10 @@ func Futures[F FutureOf[T], T any](fs []F) []*Future[T] {
 }
 
 // AsCompleted returns an iterator over the results of fs in the order in which
-// they settle, each with its index in fs. The loop blocks between them. If ctx
-// ends before the last result, the results that are available are yielded, then
-// the index -1 with [context.Cause] as the error, and the loop ends. A loop that
-// ends early, by a break or by ctx, leaves nothing behind and cancels nothing.
+// they settle, each with its index in fs. The loop blocks between results. If
+// ctx ends first, the loop yields the results that are available and then index
+// -1 with [context.Cause], and ends. A loop that ends early, by a break or by
+// ctx, leaves nothing behind and cancels nothing.
 //
 // fs is copied. The iterator may be used once. Yielding an error handles it.
 func AsCompleted[T any](ctx context.Context, fs ...*Future[T]) iter.Seq2[int, Result[T]] {
@@ -334,23 +336,22 @@ func AsCompleted[T any](ctx context.Context, fs ...*Future[T]) iter.Seq2[int, Re
 	}
 }
 
-// Map calls fn for each value of seq, at most width at a time, each call on a
-// goroutine of its own, and yields the results in the order of seq. An error
-// does not end the loop; break out of it to stop. A panic of fn is yielded as a
+// Map calls fn for each value of seq, at most width calls at a time, each on
+// its own goroutine, and yields the results in the order of seq. An error does
+// not end the loop; break out of it to stop. A panic of fn is yielded as a
 // [*PanicError].
 //
-// seq runs on the goroutine of the loop. The next value is taken from seq only
-// when a call for it may begin, so that up to width calls are ahead of the result
-// that the loop waits for, and a break out of the loop loses no value that no call
-// was made for.
+// seq runs on the goroutine of the loop. A value is taken from seq only when a
+// call for it may begin. Therefore at most width calls are ahead of the result
+// that the loop waits for, and a break out of the loop loses no value of seq.
 //
-// When the loop is broken out of, the contexts of the calls underway end with
-// [ErrNotNeeded], and their results are dropped. When ctx ends, no call begins
-// and no value is taken. Then the loop yields the results of the calls underway
-// that have returned and [context.Cause] for each of the others. If values of seq
-// may be left and no [context.Cause] was yielded for a call, the loop ends with a
-// zero R and [context.Cause]: a loop without an error has seen all of seq. In
-// both cases calls may still run when the loop has ended.
+// After a break out of the loop, the contexts of the calls underway end with
+// [ErrNotNeeded], and their results are dropped. After ctx ends, no call begins
+// and no value is taken. The loop then yields the results of the calls underway
+// that have returned, and [context.Cause] for each of the others. If values of
+// seq may be left and [context.Cause] was not yielded for a call, the loop ends
+// with a zero R and [context.Cause]: a loop without an error has seen all of
+// seq. In both cases calls may still be running after the loop has ended.
 //
 // Map panics if width is less than 1.
 func Map[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx context.Context, a A) (R, error)) iter.Seq2[R, error] {
@@ -369,7 +370,7 @@ func Map[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx 
 			window = window[1:]
 			return yield(r.Value, r.Err)
 		}
-		more := ctx.Err() != nil // seq may hold values that no call was made for
+		more := ctx.Err() != nil // seq may have values for which no call was made
 		if !more {
 			for a := range seq {
 				window = append(window, m.call(a))
@@ -394,8 +395,8 @@ func Map[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx 
 }
 
 // MapCompleted is [Map] that yields the results in the order in which the calls
-// return, each with the value that the call was made for. If ctx ends and values
-// of seq may be left, the last pair is a zero A and [context.Cause].
+// return, each with the value that was the argument of its call. If ctx ends
+// and values of seq may be left, the last pair is a zero A and [context.Cause].
 func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn func(ctx context.Context, a A) (R, error)) iter.Seq2[A, Result[R]] {
 	checkMap("MapCompleted", ctx, seq == nil, width, fn == nil)
 	return func(yield func(A, Result[R]) bool) {
@@ -419,7 +420,7 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 			underway.Remove(c)
 			return yield(c.arg, m.result(c.f))
 		}
-		more := ctx.Err() != nil // seq may hold values that no call was made for
+		more := ctx.Err() != nil // seq may have values for which no call was made
 		if !more {
 			for a := range seq {
 				c := &mapCall[A, R]{arg: a, f: m.call(a)}
@@ -446,7 +447,7 @@ func MapCompleted[A, R any](ctx context.Context, seq iter.Seq[A], width int, fn 
 	}
 }
 
-// IndexError is the failure of a list because of one member.
+// IndexError is the failure of a list caused by one member.
 type IndexError struct {
 	Index int
 	Err   error
@@ -457,7 +458,7 @@ func (e *IndexError) Error() string { return fmt.Sprintf("twill: future %d: %v",
 // Unwrap returns the error of the member.
 func (e *IndexError) Unwrap() error { return e.Err }
 
-// KeyError is the failure of a map of futures because of one of them.
+// KeyError is the failure of a map of futures caused by one of them.
 type KeyError struct {
 	Key any
 	Err error
@@ -465,15 +466,15 @@ type KeyError struct {
 
 func (e *KeyError) Error() string { return fmt.Sprintf("twill: future of key %v: %v", e.Key, e.Err) }
 
-// Unwrap returns the error of the future of the key.
+// Unwrap returns the error of the future.
 func (e *KeyError) Unwrap() error { return e.Err }
 
 // AllFailedError is the failure of [Any] and of a [Race] when all members or
-// functions have failed, and of [Some] when too many members have.
+// functions have failed, and of [Some] when too many members have failed.
 type AllFailedError struct {
-	Errs []error // of the members that have failed, in their order
+	Errs []error // of the failed members, in their order
 
-	of int // the number of members of a Some, not all of which failed
+	of int // the number of members of a Some, of which not all have failed
 }
 
 func (e *AllFailedError) Error() string {
@@ -489,11 +490,12 @@ func (e *AllFailedError) Error() string {
 // Unwrap returns the errors of the members.
 func (e *AllFailedError) Unwrap() []error { return e.Errs }
 
-// places keeps the first values that are added, by several goroutines at once.
+// places keeps the first values that are added, by several goroutines
+// concurrently.
 type places[T any] struct {
 	kept   []T
 	added  atomic.Int64
-	stored atomic.Int64 // of kept
+	stored atomic.Int64 // number of values in kept
 }
 
 func (p *places[T]) add(v T) {
@@ -503,7 +505,7 @@ func (p *places[T]) add(v T) {
 	}
 }
 
-// full reports whether all of kept is there, and may be read.
+// full reports whether all of kept is stored, and may be read.
 func (p *places[T]) full() bool { return p.stored.Load() == int64(len(p.kept)) }
 
 func entries[K comparable, T any](m map[K]*Future[T]) (keys []K, fs []*Future[T]) {
@@ -519,56 +521,56 @@ func entries[K comparable, T any](m map[K]*Future[T]) (keys []K, fs []*Future[T]
 
 var _ settle.Many = (*gather[int, int])(nil)
 
-// gather is the mechanism of the lists. Who decides the outcome - the first
-// value, the first error, or the last of all results - is settled by one
-// compare-and-swap; that goroutine alone goes on to conclude. The results
-// before that are written to places of their own, and counted afterwards.
+// gather is the mechanism of the lists. One compare-and-swap determines which
+// member decides the outcome: the first value, the first error, or the last of
+// all results. Only the goroutine that wins it calls conclude. Earlier results
+// are written to places of their own, and counted after that.
 type gather[T, R any] struct {
-	link    settle.Link // the way up of f; on no list
+	link    settle.Link // the up link of f; on no list
 	f       *Future[R]
 	members []member[T, R]
-	missing atomic.Int32 // results
+	missing atomic.Int32 // number of results
 	decided atomic.Bool
-	// Of the members that failed, where that does not decide: whether there is
-	// one that was not canceled, and one that is to be reported.
+	// About failed members, if a failure does not decide: whether one was not
+	// canceled, and whether one is to be reported.
 	failures, loud atomic.Bool
-	asked          atomic.Pointer[listCancel] // the cancel that goes through the members
+	asked          atomic.Pointer[listCancel] // the cancel that is passed to the members
 
 	onValue bool // the first value decides
 	onError bool // the first error decides
-	leaves  bool // losers are left, and so perhaps canceled
-	takes   bool // members' errors are taken
+	leaves  bool // detaches from losers, which may cancel them
+	takes   bool // handles the members' errors
 	ends    bool // a cancel that no member answers to fails f
 
-	store  func(i int, v T, err error)  // keeps one result; nil if none is needed
-	one    func(i int, v T) R           // the outcome by the first value
-	enough func() bool                  // the results so far decide; nil if only all do
-	all    func() (R, error)            // the outcome by all results, or enough
-	blame  func(i int, err error) error // the outcome by the first error; nil for an IndexError
+	store  func(i int, v T, err error)  // keeps a result; nil if results are not needed
+	one    func(i int, v T) R           // the outcome for the first value
+	enough func() bool                  // reports whether the results so far decide; nil if only all do
+	all    func() (R, error)            // the outcome for all results, or enough
+	blame  func(i int, err error) error // the outcome for the first error; nil for an IndexError
 
-	// Of the goroutine that decided:
+	// Used only by the goroutine that decided:
 	val  R
 	fail *settle.Failure
-	gone int // members that were left
+	gone int // number of members that were left
 	by   int // the member that decided, or allMembers
 }
 
-// listCancel is a cancel on its way through the members of a list.
+// listCancel is a cancel that is being passed to the members of a list.
 type listCancel struct {
 	fail    *settle.Failure                  // the request
-	members []atomic.Pointer[settle.Failure] // the requests made of it
+	members []atomic.Pointer[settle.Failure] // the requests made to the members
 }
 
-// memberLeft stands for the request to a member that the cancel took the list
-// off, because others depend on the member.
+// memberLeft stands for the request to a member from which the cancel only
+// detached the list, because the member has other dependents.
 var memberLeft = settle.NewCancel(ErrCanceled)
 
 func init() { memberLeft.Answer() }
 
 const allMembers = -1
 
-// answered reports whether the outcome of member i, or of any of all members,
-// was caused by the cancel.
+// answered reports whether the cancel caused the outcome of member i, or of any
+// member if i is allMembers.
 func (c *listCancel) answered(i int) bool {
 	if i != allMembers {
 		r := c.members[i].Load()
@@ -582,7 +584,7 @@ func (c *listCancel) answered(i int) bool {
 	return false
 }
 
-// member is a gather's place on one future.
+// member is the listener of a gather on one future.
 type member[T, R any] struct {
 	link settle.Link
 	g    *gather[T, R]
@@ -622,25 +624,25 @@ func (g *gather[T, R]) empty() {
 	g.f.settle(v, nil)
 }
 
-// join begins to listen to the member's future.
+// join starts to listen to the member's future.
 func (m *member[T, R]) join() {
 	c := &m.src.core
 	var manner settle.Manner
 	if !m.g.takes {
 		manner |= settle.Observing
 	}
-	if !m.g.onValue && m.g.enough == nil { // a value is only counted, and the last leaves nobody
+	if !m.g.onValue && m.g.enough == nil { // a value is only counted, and the last member leaves no others
 		manner |= settle.Quiet
 	}
 	switch {
 	case !c.AddAs(&m.link, manner):
 		m.Fire(nil)
 	case m.g.decided.Load():
-		m.part() // whoever decided may have come by before the link was there
+		m.part() // the goroutine that decided may have passed before the link was added
 	}
 }
 
-// Fire notes the result of a member, or that it was left to a cancel.
+// Fire records the result of a member, or that a cancel has detached it.
 func (m *member[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	g, fail := m.g, left
 	if left == nil {
@@ -704,7 +706,7 @@ func (g *gather[T, R]) count() (*settle.Core, *settle.Link) {
 	}
 	var err error
 	if g.val, err = g.all(); err != nil {
-		// Canceled if all are, and not reported if none is to be.
+		// Canceled if all failures are, and not reported if none is to be reported.
 		g.fail = settle.NewFailure(err)
 		g.fail.Canceled, g.fail.Expected = !g.failures.Load(), !g.loud.Load()
 		g.fail.Incident = g.fail.Canceled && !g.fail.Expected
@@ -716,8 +718,8 @@ func (g *gather[T, R]) count() (*settle.Core, *settle.Link) {
 	return g.conclude()
 }
 
-// conclude leaves the other members, in their order, and then settles the
-// list.
+// conclude detaches from the other members, in their order, and then settles
+// the list.
 func (g *gather[T, R]) conclude() (*settle.Core, *settle.Link) {
 	for g.gone < len(g.members) {
 		m := &g.members[g.gone]
@@ -736,7 +738,7 @@ func (g *gather[T, R]) conclude() (*settle.Core, *settle.Link) {
 	return c, c.Publish(w, g.fail)
 }
 
-// part ends the listening, because the outcome is decided.
+// part stops listening, because the outcome is decided.
 func (m *member[T, R]) part() {
 	c := &m.src.core
 	ask := m.g.asked.Load()
@@ -746,9 +748,9 @@ func (m *member[T, R]) part() {
 	case m.g.leaves:
 		c.Leave(&m.link, notNeeded)
 	case ask != nil:
-		// The cancel is still to come by; Fire parts from what it leaves.
+		// The cancel has not passed here yet; Fire parts from what it leaves.
 	case c.Remove(&m.link, 1) && m.g.takes:
-		onSettled(c, func() { // a link of its own: a cancel of the list may still look at the member's
+		onSettled(c, func() { // with a link of its own: a cancel of the list may still read the member's link
 			if fail := c.Failure(); fail != nil {
 				fail.Take()
 			}
@@ -756,41 +758,41 @@ func (m *member[T, R]) part() {
 	}
 }
 
-// notNeeded is how the losers of a list are canceled: one record for all of
-// them, since it is never to be reported.
+// notNeeded is the failure of the losers of a list: one record for all of them,
+// since it is never reported.
 var notNeeded = settle.NewCancel(&CanceledError{Cause: ErrNotNeeded})
 
 func init() { notNeeded.Take() }
 
 // Abort is called if the goroutine exits in a canceler of a member that was
-// left.
+// detached.
 func (m *member[T, R]) Abort(error) (*settle.Core, *settle.Link) { return m.g.conclude() }
 
-// Passive says whether the member's failure may be reported as unhandled.
+// Passive reports whether the member's failure may be reported as unhandled.
 func (m *member[T, R]) Passive() bool { return !m.g.takes }
 
-// Source is nil: a list is found from below by the link of the gather.
+// Source returns nil: a list is reached from below by the link of the gather.
 func (m *member[T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Source is nil: there are several.
+// Source returns nil: there are several sources.
 func (g *gather[T, R]) Source(*settle.Failure) (*settle.Core, bool) {
 	return nil, false
 }
 
-// Ask notes that a cancel goes to the members.
+// Ask records that a cancel is being passed to the members.
 func (g *gather[T, R]) Ask(fail *settle.Failure) {
 	fail.Hold()
 	g.asked.Store(&listCancel{fail, make([]atomic.Pointer[settle.Failure], len(g.members))})
 }
 
-// Asked notes the request to member i.
+// Asked records the request to member i.
 func (g *gather[T, R]) Asked(i int, fail *settle.Failure) {
 	if ask := g.asked.Load(); ask != nil {
 		ask.members[i].Store(fail)
 	}
 }
 
-// Member lets a cancel of the list go to the members.
+// Member returns the core of member i, to which a cancel of the list is passed.
 func (g *gather[T, R]) Member(i int) (*settle.Core, *settle.Link) {
 	if i >= len(g.members) {
 		return nil, nil
@@ -798,11 +800,11 @@ func (g *gather[T, R]) Member(i int) (*settle.Core, *settle.Link) {
 	return &g.members[i].src.core, &g.members[i].link
 }
 
-// Fire is called when all members were asked to cancel. Those that are still
-// pending have answered by waiting for something else; they are not asked again.
+// Fire is called after all members were asked to cancel. Members that are still
+// pending have answered by waiting for something else, and are not asked again.
 func (g *gather[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if g.ends && g.decided.CompareAndSwap(false, true) {
-		if !left.IsBound() { // else conclude leaves them
+		if !left.IsBound() { // otherwise conclude detaches them
 			for i := range g.members {
 				g.members[i].src.core.Remove(&g.members[i].link, 1)
 			}
@@ -820,10 +822,10 @@ func (g *gather[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	return nil, nil
 }
 
-// Abort is like a member's.
+// Abort does the same as a member's.
 func (g *gather[T, R]) Abort(error) (*settle.Core, *settle.Link) { return g.conclude() }
 
-// arrivals is a line of values, each added when a future settles.
+// arrivals is a line of values; each value is added when a future settles.
 type arrivals[T any] struct {
 	mu   sched.Mutex
 	line ring.Buffer[T] // guarded by mu
@@ -832,7 +834,7 @@ type arrivals[T any] struct {
 
 func newArrivals[T any]() *arrivals[T] { return &arrivals[T]{wake: make(chan struct{}, 1)} }
 
-// add puts v at the end of the line. It never blocks.
+// add appends v to the line. It never blocks.
 func (l *arrivals[T]) add(v T) {
 	l.mu.Lock()
 	l.line.Push(v)
@@ -843,8 +845,8 @@ func (l *arrivals[T]) add(v T) {
 	}
 }
 
-// next takes the first value out of the line, and waits for one if necessary. It
-// reports false if there is none and ctx has ended.
+// next removes the first value from the line, and waits for one if necessary.
+// It returns false if the line is empty and ctx has ended.
 func (l *arrivals[T]) next(ctx context.Context) (v T, ok bool) {
 	for ended := ctx.Err() != nil; ; {
 		if v, ok = l.take(); ok || ended {
@@ -891,14 +893,14 @@ func (a *arrival[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
 // Abort is not called: Fire runs no user code.
 func (a *arrival[T]) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
-// Source is nil: nothing is canceled by way of an arrival.
+// Source returns nil: nothing is canceled through an arrival.
 func (a *arrival[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // mapping is one loop over a Map or a MapCompleted.
 type mapping[A, R any] struct {
 	ctx  context.Context
 	fn   func(context.Context, A) (R, error)
-	told bool // the end of ctx was yielded
+	told bool // the cause of ctx was yielded
 }
 
 // mapCall is one call of a MapCompleted.
@@ -909,7 +911,7 @@ type mapCall[A, R any] struct {
 	f   *Future[R]
 }
 
-// call begins the call for a. If ctx has ended while seq gave a, there is no
+// call begins the call for a. If ctx ended while seq yielded a, there is no
 // call: the future fails with the cause.
 func (m *mapping[A, R]) call(a A) *Future[R] {
 	if m.ctx.Err() != nil {
@@ -918,7 +920,7 @@ func (m *mapping[A, R]) call(a A) *Future[R] {
 	return Go(m.ctx, func(ctx context.Context) (R, error) { return m.fn(ctx, a) })
 }
 
-// result is that of the call f, for which it waits until ctx ends.
+// result waits for the call f until ctx ends, and returns its result.
 func (m *mapping[A, R]) result(f *Future[R]) Result[R] {
 	v, err := f.Await(m.ctx)
 	if err != nil && (m.ctx.Err() != nil || !f.core.Settled()) {
@@ -932,7 +934,8 @@ func (m *mapping[A, R]) result(f *Future[R]) Result[R] {
 	return Result[R]{v, err}
 }
 
-// drop cancels f. A failure that f has already is not reported, except a panic.
+// drop cancels f. If f has already failed, the failure is not reported unless
+// it is a panic.
 func (m *mapping[A, R]) drop(f *Future[R], cause error) {
 	if f.Cancel(cause) {
 		return
@@ -942,12 +945,12 @@ func (m *mapping[A, R]) drop(f *Future[R], cause error) {
 	}
 }
 
-// endOf returns the cause of the end of ctx.
+// endOf returns the cause with which ctx has ended.
 func endOf(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return context.Canceled // of a ctx that is done before its Err says so
+	return context.Canceled // for a ctx that is done before its Err returns an error
 }
 
 func checkMap(name string, ctx context.Context, noSeq bool, width int, noFunc bool) {

@@ -13,50 +13,51 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Dict is a map in which a get of a missing key is a future, which is settled
-// when the key is set. Unlike a [sync.Map] it is a place to exchange values that
-// are not available yet. It is the equivalent of the DeferredDict of Twisted
-// programs.
+// Dict is a map in which a get of a missing key returns a future that is
+// settled when the key is set. Unlike [sync.Map], it is a place to exchange
+// values that are not available yet. It is the equivalent of the recipe
+// DeferredDict.
 //
-// The zero value is empty and ready to use. A Dict must not be copied after first
-// use. Its methods may be called by several goroutines; a Set synchronizes
-// before every get that returns its value. Keys and values belong to the caller;
-// a value is shared by all callers that get it. As in a map, a key that does not
-// equal itself, such as a NaN, is never found, and a key that cannot be compared
+// The zero value is empty and ready to use. A Dict must not be copied after
+// first use. Its methods may be called concurrently; a Set synchronizes before
+// every get that returns its value. Keys and values belong to the caller; all
+// callers that get a value share it. As in a map, a key that does not equal
+// itself, such as a NaN, is never found, and a key that cannot be compared
 // panics.
 //
-// A Set stores the value first, and then settles the futures that wait for the
-// key, in the order in which they were made: their handlers run on the goroutine
-// that calls Set, under no lock, and may use the Dict, even for the same key.
+// Set first stores the value, and then settles the futures that wait for the
+// key, in the order in which they were made: their handlers run on the
+// goroutine that calls Set, under no lock, and may use the Dict, even for the
+// same key.
 type Dict[K comparable, V any] struct {
-	// mu guards the fields below. While it is held there are map accesses and
-	// list operations; futures are settled and functions called without it.
+	// mu guards the fields below. Only map accesses and list operations are made
+	// while it is held; futures are settled and functions called without it.
 	mu      sched.RWMutex
 	slots   keymap.Map[K, *dictSlot[K, V]]
 	never   *dictSlot[K, V] // the line of keys that do not equal themselves; made on first use
-	n       int             // slots that hold a value; the others are waited for
-	waiting int             // waiters, in all lines
+	n       int             // number of slots with a value; the others have waiters
+	waiting int             // number of waiters, in all lines
 	came    uint64          // number of the last waiter
-	closed  error           // the failure of gets that would wait; nil while open
+	closed  error           // the failure of gets that would wait; nil if open
 
 	pooler *Pooler[computation[K, V], computed[V]] // made by the first GetOrCompute
 }
 
-// dictSlot is what the Dict knows of a key: either a value or a line.
+// dictSlot is the state of a key: either a value or a line of waiters.
 type dictSlot[K comparable, V any] struct {
-	value     *Future[V]                   // settled, and shared by all that get it
-	line      list.List[*dictWaiter[K, V]] // once it was taken, no waiter is added again
+	value     *Future[V]                   // settled, and shared by all gets
+	line      list.List[*dictWaiter[K, V]] // after it was taken, no waiter is added to it
 	forgotten uint64                       // number of the last waiter whose computation is not stored
 	d         *Dict[K, V]
 	k         K
 }
 
-// Get returns a future of the value of k: a settled one if k is there, and
-// otherwise one that is settled by the next Set of k. It fails with the error of
-// a Fail for k, and when the Dict is closed. Canceling it withdraws the get.
+// Get returns a future of the value of k. The future is settled if k is set,
+// and otherwise the next Set of k settles it. It fails with the error of a Fail
+// for k, and with the error of Close. Canceling it withdraws the get.
 //
-// An Await that gives up does not: the get waits on, and takes memory until the
-// key is set. To bound the wait by a context, use [Dict.GetWait].
+// An Await that gives up does not withdraw the get, which takes memory until
+// the key is set. To bound the wait by a context, use [Dict.GetWait].
 func (d *Dict[K, V]) Get(k K) *Future[V] {
 	if f := d.value(k); f != nil {
 		return f
@@ -70,9 +71,9 @@ func (d *Dict[K, V]) Get(k K) *Future[V] {
 	return f
 }
 
-// GetWait returns the value of k, and waits until k is set. If ctx ends first it
-// returns [context.Cause] of ctx and leaves nothing behind. It returns the error
-// of a Fail for k, and that of Close.
+// GetWait returns the value of k, and blocks until k is set. If ctx ends first,
+// it returns [context.Cause] of ctx and leaves nothing behind. It returns the
+// error of a Fail for k, and the error of Close.
 func (d *Dict[K, V]) GetWait(ctx context.Context, k K) (V, error) {
 	var none V
 	if ctx == nil {
@@ -91,13 +92,13 @@ func (d *Dict[K, V]) GetWait(ctx context.Context, k K) (V, error) {
 	case err != nil:
 		return none, err
 	case slot == nil:
-		return f.val, nil // it was set after the first look
+		return f.val, nil // it was set after the first lookup
 	}
 	if err := w.f.core.Wait(ctx); err != nil {
 		if slot.remove(w) {
 			return none, err
 		}
-		_ = w.f.core.Wait(context.Background()) // it is served right now, or refused
+		_ = w.f.core.Wait(context.Background()) // another goroutine serves or refuses it now
 	}
 	if w.f.core.Canceled() {
 		return none, context.Cause(ctx)
@@ -105,7 +106,7 @@ func (d *Dict[K, V]) GetWait(ctx context.Context, k K) (V, error) {
 	return w.f.result()
 }
 
-// Lookup returns the value of k, and whether k is there. It never waits.
+// Lookup returns the value of k, and whether k is set. It never waits.
 func (d *Dict[K, V]) Lookup(k K) (V, bool) {
 	if f := d.value(k); f != nil {
 		return f.val, true
@@ -122,9 +123,9 @@ func (d *Dict[K, V]) Set(k K, v V) error {
 	return err
 }
 
-// Fail makes the gets that wait for k now fail with err. Nothing is stored: the
-// next Get of k waits again. If k is there, no get waits, and Fail does nothing.
-// It panics if err is nil.
+// Fail makes the gets that now wait for k fail with err. Nothing is stored: the
+// next Get of k waits again. If k is set, no get waits for it, and Fail does
+// nothing. It panics if err is nil.
 func (d *Dict[K, V]) Fail(k K, err error) {
 	if err == nil {
 		panic("twill: Fail with a nil error")
@@ -133,11 +134,11 @@ func (d *Dict[K, V]) Fail(k K, err error) {
 	serveAll(d.takeMissing(k), none, err)
 }
 
-// Delete removes k, and reports whether it was there. Gets that wait for k, as
-// it was not there, wait on.
+// Delete removes k, and reports whether it was set. If it was not set, the gets
+// that wait for k continue to wait.
 //
-// A function that GetOrCompute is running for k is forgotten, as [Dict.Forget]
-// says: what it computes is not stored after the Delete.
+// A function that GetOrCompute is running for k is forgotten, as by
+// [Dict.Forget]: its value is not stored after the Delete.
 func (d *Dict[K, V]) Delete(k K) bool {
 	d.forgetCall(k)
 	d.mu.Lock()
@@ -153,12 +154,12 @@ func (d *Dict[K, V]) Delete(k K) bool {
 }
 
 // Update sets k to the value that fn returns for its present value, and returns
-// the new value. ok tells fn whether k is there; if not, old is zero. If fn
-// returns an error nothing is changed, and Update returns that error, or
-// [ErrClosed] after Close.
+// the new value. ok is true if k is set; otherwise old is zero. If fn returns
+// an error, nothing changes and Update returns that error. After Close it
+// returns [ErrClosed].
 //
-// fn runs on the caller's goroutine, under no lock. If k was changed while fn
-// ran, fn is called again with the newer value.
+// fn runs on the caller's goroutine, under no lock. If k changes while fn runs,
+// fn is called again with the newer value.
 func (d *Dict[K, V]) Update(k K, fn func(old V, ok bool) (V, error)) (V, error) {
 	if fn == nil {
 		panic("twill: Update with a nil function")
@@ -186,21 +187,22 @@ func (d *Dict[K, V]) Update(k K, fn func(old V, ok bool) (V, error)) (V, error) 
 	}
 }
 
-// GetOrCompute is Get that calls fn, on a new goroutine, to make the value of a
-// missing key. Concurrent calls for the same key share one call of fn. Its value
-// is stored, unless the key was set before fn returned: then all futures get the
-// value that was set, at the time it was set. If fn fails, panics or ends its
-// goroutine, the futures of GetOrCompute fail with that and nothing is stored;
-// those of Get wait on. A value for a key that does not equal itself is given to
-// the caller, and not stored.
+// GetOrCompute is Get that calls fn, on a new goroutine, to compute the value
+// of a missing key. Concurrent calls for the same key share one call of fn. Its
+// value is stored, unless the key is set before fn returns: then all futures
+// have the value that was set, as soon as it is set. If fn fails, panics or
+// ends its goroutine, the futures of GetOrCompute fail with that error and
+// nothing is stored; the futures of Get continue to wait. A value for a key
+// that does not equal itself is given to the caller, and not stored.
 //
-// fn gets a context with the values of ctx, which ends when its value is no
-// longer needed: when the last of these futures was canceled, or the contexts of
-// their callers ended, or the key was set. As with a [Pooler], fn is never called
-// while another call for the same key is running, except after [Dict.Forget] and
-// Delete; it is not called if the contexts of all callers have ended. A
-// GetOrCompute for a key within fn for the same key fails with [ErrReentrant].
-// A future whose context ends fails with a [*CanceledError] for the cause.
+// fn's context has the values of ctx. It ends when the value is no longer
+// needed: when all of these futures were canceled or the contexts of their
+// callers have ended, or when the key is set. As with a [Pooler], fn is never
+// called while another call for the same key is running, except after
+// [Dict.Forget] and Delete. It is not called if the contexts of all callers
+// have ended. If fn calls GetOrCompute for the same key, that call fails with
+// [ErrReentrant]. A future whose context ends fails with a [*CanceledError] for
+// the cause.
 func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Context) (V, error)) *Future[V] {
 	if ctx == nil {
 		panic("twill: GetOrCompute with a nil context")
@@ -226,19 +228,20 @@ func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Cont
 	case err != nil:
 		return Rejected[V](err)
 	case slot == nil:
-		return f // it was set after the first look
+		return f // it was set after the first lookup
 	}
 	call := w.ask(ctx, slot, pooler, computation[K, V]{k, fn, slot, w.came})
 	w.call.Store(call)
 	if w.f.core.Settled() {
-		w.leave() // it was settled before there was a call to leave
+		w.leave() // it was settled before it could leave a call
 	}
 	return &w.f
 }
 
 // Forget makes the next GetOrCompute for k call its function at once, even if
-// one is running. That one goes on, and gives its value or failure to its
-// callers, but the value is not stored. Forget reports whether one was running.
+// another function is running for k. That function goes on, and its callers get
+// its value or failure, but the value is not stored. Forget reports whether a
+// function was running.
 func (d *Dict[K, V]) Forget(k K) bool {
 	forgot := d.forgetCall(k)
 	d.mu.Lock()
@@ -247,15 +250,16 @@ func (d *Dict[K, V]) Forget(k K) bool {
 	return forgot
 }
 
-// Len returns the number of keys that are there.
+// Len returns the number of keys that are set.
 func (d *Dict[K, V]) Len() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.n
 }
 
-// All walks the keys that are there and their values, in no particular order,
-// as they are when the walk begins. The body of the loop may use the Dict.
+// All iterates over the keys that are set and their values, in no particular
+// order, as they are when the loop begins. The body of the loop may use the
+// Dict.
 func (d *Dict[K, V]) All() iter.Seq2[K, V] {
 	return func(yield func(K, V) bool) {
 		type entry struct {
@@ -278,7 +282,7 @@ func (d *Dict[K, V]) All() iter.Seq2[K, V] {
 	}
 }
 
-// Waiting returns the number of gets that wait, for all keys together.
+// Waiting returns the number of waiting gets, for all keys together.
 func (d *Dict[K, V]) Waiting() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -295,9 +299,9 @@ func (d *Dict[K, V]) WaitingFor(k K) int {
 	return 0
 }
 
-// Close makes all gets that wait fail with err, in the order in which they were
-// made, and every later get of a missing key fail with it at once. If err is nil
-// it is [ErrClosed]. Values that are there can still be got and deleted; Set
+// Close makes all waiting gets fail with err, in the order in which they were
+// made, and every later get of a missing key fail with err at once. A nil err
+// means [ErrClosed]. Values that are set can still be read and deleted; Set
 // returns ErrClosed. A second Close does nothing.
 func (d *Dict[K, V]) Close(err error) {
 	if err == nil {
@@ -307,14 +311,15 @@ func (d *Dict[K, V]) Close(err error) {
 	each(d.close(err), func(w *dictWaiter[K, V]) { w.serve(none, err) })
 }
 
-// value is the future of k's value, nil if there is none.
+// value returns the future of k's value, or nil if k is not set.
 func (d *Dict[K, V]) value(k K) *Future[V] {
 	d.mu.RLock()
-	defer d.mu.RUnlock() // even if k cannot be compared
+	defer d.mu.RUnlock() // deferred, as a key that cannot be compared panics
 	return d.slots.Get(k).future()
 }
 
-// future is the future of the value, nil if there is no value, or no slot.
+// future returns the future of the value, or nil if there is no value, or no
+// slot.
 func (s *dictSlot[K, V]) future() *Future[V] {
 	if s == nil {
 		return nil
@@ -322,8 +327,9 @@ func (s *dictSlot[K, V]) future() *Future[V] {
 	return s.value
 }
 
-// store makes f the value of k if right approves of the present one, nil for
-// none. It returns the value afterwards, and the waiters to serve with f.
+// store makes f the value of k if right returns true for the present value,
+// which is nil if k is not set. It returns the value afterwards, and the
+// waiters to serve with f.
 func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (now *Future[V], waiters list.List[*dictWaiter[K, V]], err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -346,7 +352,8 @@ func (d *Dict[K, V]) store(k K, f *Future[V], right func(now *Future[V]) bool) (
 	return f, d.takeLocked(slot), nil
 }
 
-// takeMissing takes the line of k, if it is not there, out of the Dict.
+// takeMissing removes the line of k from the Dict, and returns it, if k is not
+// set.
 func (d *Dict[K, V]) takeMissing(k K) (waiters list.List[*dictWaiter[K, V]]) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -358,8 +365,8 @@ func (d *Dict[K, V]) takeMissing(k K) (waiters list.List[*dictWaiter[K, V]]) {
 	return d.takeLocked(slot)
 }
 
-// takeLocked empties the line of a slot, to which no waiter is added from then
-// on. The links of the waiters are the caller's alone.
+// takeLocked empties the line of a slot. No waiter is added to it from then on,
+// and only the caller uses the links of its waiters.
 func (d *Dict[K, V]) takeLocked(slot *dictSlot[K, V]) list.List[*dictWaiter[K, V]] {
 	line := slot.line
 	d.waiting -= line.Len()
@@ -367,7 +374,7 @@ func (d *Dict[K, V]) takeLocked(slot *dictSlot[K, V]) list.List[*dictWaiter[K, V
 	return line
 }
 
-// close takes all waiters out.
+// close removes all waiters.
 func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -399,14 +406,14 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	return all
 }
 
-// dictWaiter is a get of a missing key. Unlike a [waiter] it is given a value
-// that others get, too; its line is that of a key.
+// dictWaiter is a get of a missing key. Unlike a [waiter] it receives a value
+// that others receive too; its line is that of a key.
 type dictWaiter[K comparable, V any] struct {
 	root[V]
 	list.Links[*dictWaiter[K, V]]
-	slot *dictSlot[K, V] // in whose line it is or was
+	slot *dictSlot[K, V] // the slot whose line it is or was in
 	came uint64          // its number
-	ctx  context.Context // bounds the wait; nil if nothing does
+	ctx  context.Context // bounds the wait; may be nil
 }
 
 func (w *dictWaiter[K, V]) init(node settle.Node) {
@@ -415,7 +422,7 @@ func (w *dictWaiter[K, V]) init(node settle.Node) {
 	settle.Made(&w.f.core)
 }
 
-// wait puts w into the line of k, and returns its future and the slot. If k was
+// wait adds w to the line of k, and returns its future and the slot. If k is
 // set it returns the future of the value, and no slot.
 func (d *Dict[K, V]) wait(w *dictWaiter[K, V], k K) (*Future[V], *dictSlot[K, V], error) {
 	d.mu.Lock()
@@ -428,7 +435,7 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V], k K) (*Future[V], *dictSlot[K, V]
 		return nil, nil, d.closed
 	}
 	switch {
-	case !keymap.Findable(k): // in slots it could not be removed again
+	case !keymap.Findable(k): // such a key could not be removed from slots again
 		if slot = d.never; slot == nil {
 			slot = &dictSlot[K, V]{d: d, k: k}
 			d.never = slot
@@ -445,13 +452,13 @@ func (d *Dict[K, V]) wait(w *dictWaiter[K, V], k K) (*Future[V], *dictSlot[K, V]
 	return &w.f, slot, nil
 }
 
-// remove takes w out of the line, and reports whether it was there. The last
-// one removes the key from the Dict.
+// remove takes w out of the line, and reports whether it was in the line. If
+// the line is empty after that, the key is removed from the Dict.
 func (s *dictSlot[K, V]) remove(w *dictWaiter[K, V]) bool {
-	d := s.d // s.k is not findable if s is d.never
+	d := s.d // s.k cannot be found in a map if s is d.never
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if s.line.Len() == 0 || !s.line.Remove(w) { // of a line that was taken, the links are not to be read
+	if s.line.Len() == 0 || !s.line.Remove(w) { // the links of a line that was taken must not be read
 		return false
 	}
 	d.waiting--
@@ -468,8 +475,8 @@ func (s *dictSlot[K, V]) has(w *dictWaiter[K, V]) bool {
 	return s.line.Len() > 0 && s.line.Has(w)
 }
 
-// serve settles the future of a waiter that was taken out of its line, unless
-// its caller's context has ended: then the future is canceled.
+// serve settles the future of a waiter that was taken out of its line. If the
+// context of its caller has ended, the future is canceled.
 func (w *dictWaiter[K, V]) serve(v V, err error) {
 	var none V
 	var fail *settle.Failure
@@ -485,7 +492,7 @@ func (w *dictWaiter[K, V]) serve(v V, err error) {
 	}
 	w.f.val = v
 	w.ctx = nil
-	if !settle.Underway(word) { // else a cancel may still look for the slot
+	if !settle.Underway(word) { // otherwise a cancel may still need the slot
 		w.slot = nil
 	}
 	list := w.f.core.Publish(word, fail)
@@ -497,8 +504,8 @@ func (w *dictWaiter[K, V]) serve(v V, err error) {
 	}
 }
 
-// serveAll serves waiters in their order. If a handler ends the goroutine, a new
-// one goes on.
+// serveAll serves waiters in their order. If a handler ends the goroutine, a
+// new goroutine continues.
 func serveAll[K comparable, V any](waiters list.List[*dictWaiter[K, V]], v V, err error) {
 	defer func() {
 		if waiters.Len() > 0 {
@@ -516,7 +523,7 @@ func (w *dictWaiter[K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Lin
 	return w.end(left)
 }
 
-// leaveLine takes w out of its line for a cancel.
+// leaveLine takes w out of its line because of a cancel.
 func (w *dictWaiter[K, V]) leaveLine() {
 	if w.slot.remove(w) {
 		w.slot, w.ctx = nil, nil
@@ -527,11 +534,11 @@ func (w *dictWaiter[K, V]) leaveLine() {
 type computation[K comparable, V any] struct {
 	k    K
 	fn   func(context.Context) (V, error)
-	slot *dictSlot[K, V] // in which its callers wait, and the number of the first
+	slot *dictSlot[K, V] // the slot where its callers wait, and the number of the first caller
 	came uint64
 }
 
-// computed is its result.
+// computed is the result of a computation.
 type computed[V any] struct {
 	v      V
 	stored bool // by this call or by another
@@ -553,14 +560,14 @@ func (d *Dict[K, V]) computing() (*Pooler[computation[K, V], computed[V]], error
 // compute is the function of the pooler.
 func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (computed[V], error) {
 	if v, ok := d.Lookup(c.k); ok {
-		return computed[V]{v, true}, nil // set since it was missing
+		return computed[V]{v, true}, nil // set after the get found it missing
 	}
 	if !keymap.Findable(c.k) {
 		v, err := c.fn(ctx)
 		return computed[V]{v: v}, err
 	}
 	v, err := c.fn(ctx)
-	if err != nil || ctx.Err() != nil { // a value that is not needed is not stored
+	if err != nil || ctx.Err() != nil { // a value that is no longer needed is not stored
 		return computed[V]{v: v}, err
 	}
 	f := Resolved(v)
@@ -576,7 +583,7 @@ func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (computed
 	return computed[V]{now.val, true}, nil
 }
 
-// forgetCall makes the next GetOrCompute for k start a call of its own.
+// forgetCall makes the next GetOrCompute for k start its own call.
 func (d *Dict[K, V]) forgetCall(k K) bool {
 	d.mu.RLock()
 	pooler := d.pooler
@@ -584,36 +591,36 @@ func (d *Dict[K, V]) forgetCall(k K) bool {
 	return pooler != nil && pooler.Forget(computation[K, V]{k: k})
 }
 
-// forgetLocked keeps what is being computed from being stored.
+// forgetLocked prevents the value that is being computed from being stored.
 func (s *dictSlot[K, V]) forgetLocked() {
 	if s != nil {
 		s.forgotten = s.d.came
 	}
 }
 
-// computeWaiter is a dictWaiter that keeps a call of the pooler going.
+// computeWaiter is a dictWaiter that is a caller of the pooler.
 type computeWaiter[K comparable, V any] struct {
 	dictWaiter[K, V]
 	call atomic.Pointer[Future[struct{}]]
 }
 
-// ask calls the function, or joins the call that is running. A value that was
-// stored comes to w by way of the Dict.
+// ask calls the function, or joins the running call. A value that is stored
+// reaches w through the Dict.
 func (w *computeWaiter[K, V]) ask(ctx context.Context, slot *dictSlot[K, V], pooler *Pooler[computation[K, V], computed[V]], c computation[K, V]) *Future[struct{}] {
 	return HandleFuture(pooler.Call(ctx, c), func(got computed[V], err error) *Future[struct{}] {
 		switch {
 		case err == nil && got.stored:
 			if slot.has(&w.dictWaiter) {
-				return w.ask(ctx, slot, pooler, c) // stored and deleted again before w came
+				return w.ask(ctx, slot, pooler, c) // stored and deleted again before w was in line
 			}
-		case slot.remove(&w.dictWaiter): // else it gets a value that was stored by another
+		case slot.remove(&w.dictWaiter): // otherwise it gets a value that another goroutine has stored
 			w.serve(got.v, err)
 		}
 		return Resolved(struct{}{})
 	})
 }
 
-// leave is called when the key was set, or the wait failed.
+// leave is called when the key is set, or the wait has failed.
 func (w *computeWaiter[K, V]) leave() {
 	if call := w.call.Swap(nil); call != nil {
 		call.Cancel(ErrNotNeeded)
@@ -623,7 +630,7 @@ func (w *computeWaiter[K, V]) leave() {
 // Fire is called when the wait is canceled.
 func (w *computeWaiter[K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	w.leaveLine()
-	core, list := w.end(left) // before the call, whose failure would come first
+	core, list := w.end(left) // before the call is left, whose failure would come first
 	if call := w.call.Swap(nil); call != nil {
 		call.Cancel(causeOf(left.Err))
 	}

@@ -17,15 +17,16 @@ import (
 	"github.com/twillgo/twill/internal/watermark"
 )
 
-// Why a dispatch queue refuses a call, or a job fails or is canceled by it.
+// The reasons why a dispatch queue refuses a call, or why one of its jobs fails
+// or is canceled.
 var (
 	// ErrStopped is returned by Put, SetWidth and Resume when the queue is
-	// stopped, by Put also during a Drain. It is the cause of the cancels that
-	// StopNow makes.
+	// stopped, and by Put during a Drain. StopNow cancels jobs with it as the
+	// cause.
 	ErrStopped = errors.New("twill: dispatch queue is stopped")
 
-	// ErrDuplicateJob is returned by Put, with the job that has the key, if a
-	// job of the same key is pending or underway and the options have Refuse.
+	// ErrDuplicateJob is returned by Put, with the job that has the key, if a job
+	// with the same key is pending or underway and the options have Refuse.
 	ErrDuplicateJob = errors.New("twill: duplicate job key")
 
 	// ErrNotPending is returned by Reprioritize for a job that is not pending
@@ -35,8 +36,8 @@ var (
 	// ErrNegativeWidth is returned by SetWidth and ResumeWidth.
 	ErrNegativeWidth = errors.New("twill: negative width")
 
-	// ErrResumed is the cause of the cancel of the future of a Pause when the
-	// queue is resumed before its jobs have ended.
+	// ErrResumed is the cancellation cause of the future of a Pause if the queue
+	// is resumed before its jobs have ended.
 	ErrResumed = errors.New("twill: dispatch queue was resumed")
 
 	// ErrExpired is the failure of a job that was not started before it
@@ -45,91 +46,94 @@ var (
 )
 
 // ResizableDispatchQueue runs jobs. A job is one call of the queue's function
-// with an argument of its own. At most Width jobs run at once; the others wait,
-// ordered by priority. It is the queue of txRDQ. Unlike a worker pool or an
-// errgroup with a limit, it can be inspected and controlled while it runs, and
-// each job is a future: the width can be changed, jobs can be moved, canceled and
-// listed, and the queue can be paused, resumed, stopped and saved.
+// with its own argument. At most Width jobs run at the same time; the others
+// wait, ordered by priority. Unlike a worker pool or an errgroup with a limit,
+// it can be inspected and controlled while it runs, and each job is a future:
+// the width can be changed, jobs can be moved, canceled and listed, and the
+// queue can be paused, resumed, stopped and saved. It is the equivalent of the
+// ResizableDispatchQueue of txRDQ.
 //
-// A queue is made by [NewResizableDispatchQueue]; the zero value does not work.
-// It must not be copied. Its methods may be called by several goroutines, and by
-// the function itself: a Put does not block, so a job may put other jobs whatever
-// the width. The lists that methods return belong to the caller. The queue keeps
-// no job that has ended. A Put synchronizes before the call for its job.
+// A queue is constructed by [NewResizableDispatchQueue]; the zero value does
+// not work. It must not be copied. Its methods may be called concurrently, and
+// by the function itself: Put does not block, so a job may put other jobs
+// whatever the width. The lists that methods return belong to the caller. The
+// queue keeps no job that has ended. A Put synchronizes before the call for its
+// job.
 //
-// Jobs start in order of priority, lowest value first, and in order of Put among
-// equals. A job waits while the width is exhausted, the queue is paused or
-// stopped, the job is not due, the limit of its group is reached, or the rate
-// limit holds it back; [ResizableDispatchQueue.Why] returns the reason.
+// Jobs start in order of priority, lowest value first, and in order of Put
+// among equals. A job waits while the width is exhausted, the queue is paused
+// or stopped, the job is not due, the limit of its group is reached, or the
+// rate limit holds it back; [ResizableDispatchQueue.Why] returns the reason.
 //
 // # Slots
 //
-// Width bounds the calls that are running. Canceling a job that is underway ends
-// its future and its context at once, but its slot is free only when the
+// Width bounds the calls that are running. Canceling a job that is underway
+// ends its future and its context at once, but its slot is free only after the
 // function has returned. A job also holds its slot while the handlers of its
 // future run, on the goroutine that ran the job; [Future.Via] moves slow
 // handlers elsewhere. A job that awaits another job of the same queue holds its
-// slot meanwhile: with a width of 1 it waits for itself, so let the job return
-// and continue in a handler of the other one. A job that pauses before a retry,
-// or returns [Snooze], holds no slot.
+// slot during the wait: with a width of 1 it waits for itself. Let the job
+// return instead, and continue in a handler of the other job. A job that pauses
+// before a retry, or returns [Snooze], holds no slot.
 //
-// Goroutines exist only while they have jobs to run or a rate limit to wait for.
-// A queue that is idle, paused or stopped has none, and is garbage collected
-// without a Close.
+// Goroutines exist only while they have jobs to run or a rate limit to wait
+// for. A queue that is idle, paused or stopped has none, and is garbage
+// collected without a Close.
 //
 // # Time
 //
-// Delays, timeouts and pauses are measured by the monotonic clock. A time of day,
-// such as JobOptions.At, is converted when the job is put: if the wall clock is
-// set after that, or the machine sleeps, the job does not move. The times that
-// methods return are by the wall clock at the time of the call.
+// Delays, timeouts and pauses are measured by the monotonic clock. A time of
+// day, such as JobOptions.At, is converted when the job is put: if the wall
+// clock is set after that, or the machine sleeps, the job does not move.
+// Methods return times of the wall clock at the moment of the call.
 //
 // # The next day
 //
-// Stop returns the jobs that were not run, in order. They are saved as JSON, and
-// [ResizableDispatchQueue.Restore] puts them into the queue of the next process.
-// [ResizableDispatchQueue.Drain] ends a queue after its work instead, within a
-// bounded time.
+// Stop returns the jobs that were not run, in order. They can be saved as JSON,
+// and [ResizableDispatchQueue.Restore] puts them into the queue of the next
+// process. [ResizableDispatchQueue.Drain] ends a queue after its work instead,
+// within a bounded time.
 //
 // # Failures
 //
 // If the function panics, the job fails with a [*PanicError]; if it calls
-// [runtime.Goexit], with [ErrGoexit]. Neither costs a slot.
+// [runtime.Goexit], the job fails with [ErrGoexit]. In both cases the slot is
+// free afterwards.
 type ResizableDispatchQueue[A, R any] struct {
 	fn    func(context.Context, A) (R, error)
 	opts  DispatchOptions                                              // with the defaults in place
-	run   atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks, nil if there are none
+	run   atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks; nil if there are no hooks
 	clock clock.Clock
 
-	mu       sched.Mutex                         // guards the fields below and those of the jobs; no user code runs under it
-	latest   instant                             // the time at which the lock was taken last
-	pending  jobHeap[A, R]                       // jobs that may start when there is a slot; of each group at most one
-	delayed  jobHeap[A, R]                       // jobs that are not due, by due time, and then those held back
+	mu       sched.Mutex                         // guards the fields below and those of the jobs; not held while user code runs
+	latest   instant                             // the time at which mu was last locked
+	pending  jobHeap[A, R]                       // jobs that may start when a slot is free; of each group at most one
+	delayed  jobHeap[A, R]                       // jobs that are not due, by due time, and then the jobs that are held back
 	dueTimer dueTimer                            // fires when the first delayed job is due or a group may start a job
 	underway list.By[*Job[A, R], jobLinks[A, R]] // jobs whose calls have not returned, in order of start
 	seq      uint64                              // number of the last job
 	restored uint64                              // number of the first job of the last Restore
-	keys     map[string]*Job[A, R]               // the jobs with a key, pending or underway
+	keys     map[string]*Job[A, R]               // jobs with a key, pending or underway
 	groups   groupTable[A, R]
 
-	// A job is in pending only if there are width workers or more, the queue is
-	// paused or stopped, or the rate limit holds the job back: a method that
-	// changes one of these calls advanceLocked, mostly by commit, which starts
-	// what may start. A PutWait waits only if there is no room: advanceLocked
-	// admits it, too.
+	// A job is in pending only if there are at least width workers, the queue is
+	// paused or stopped, or the rate limit holds the job back. A method that
+	// changes one of these calls advanceLocked, usually through commit, which
+	// starts the jobs that may start. A PutWait waits only if there is no room;
+	// advanceLocked admits it too.
 	width   int
 	workers int // goroutines that run jobs
 	paused  bool
 	stopped bool // by Stop or StopNow
-	closing bool // by Drain: no more jobs are put
+	closing bool // by Drain: no job can be put
 	rate    rateLimit
 	line    putLine[A, R]
 
-	drained   *Promise[struct{}]         // of Pause, while there are workers
-	idle      *Promise[struct{}]         // of NoneUnderway, while there are workers
-	empty     *Promise[struct{}]         // of Empty, while there are jobs
-	below     map[int]*Promise[struct{}] // of PendingBelow, while as many are pending
-	leftovers *Promise[[]*Job[A, R]]     // of Stop, once it was called
+	drained   *Promise[struct{}]         // of Pause, if there are workers
+	idle      *Promise[struct{}]         // of NoneUnderway, if there are workers
+	empty     *Promise[struct{}]         // of Empty, if there are jobs
+	below     map[int]*Promise[struct{}] // of PendingBelow, by n, if at least n jobs are pending
+	leftovers *Promise[[]*Job[A, R]]     // of Stop; set by the first call
 	killed    []*Job[A, R]               // canceled by StopNow, in order of start
 	closed    bool                       // stopped, and the last worker has ended
 	failed    []failedJob[A, R]          // jobs that ended without a call, to be settled
@@ -141,61 +145,61 @@ type ResizableDispatchQueue[A, R any] struct {
 	ended  feed.Feeds[*Job[A, R]]
 }
 
-// DispatchOptions are the settings of a [ResizableDispatchQueue]. The zero value
-// of each field is its default.
+// DispatchOptions are the settings of a [ResizableDispatchQueue]. The zero
+// value of each field is its default.
 type DispatchOptions struct {
-	// Width is how many jobs may run at once; 0 means 1. SetWidth(0) keeps a
-	// queue from starting any.
+	// Width is the maximum number of jobs underway; 0 means 1. SetWidth(0) keeps a
+	// queue from starting jobs.
 	Width int
 
-	// Size is how many jobs may be pending; 0 means no limit. With a negative
-	// Size none may be pending, so that a Put succeeds only if a slot is free. A
-	// job for which a slot is free, and which only waits for the rate limit, does
-	// not count.
+	// Size is the maximum number of pending jobs; 0 means no limit. With a
+	// negative Size no job may be pending, so that a Put succeeds only if a slot
+	// is free. A job for which a slot is free, and which only waits for the rate
+	// limit, does not count.
 	Size int
 
-	// Context is the parent of the jobs' contexts; nil means
-	// [context.Background]. Its end does not stop the queue: the function sees
-	// it and decides.
+	// Context is the parent of the jobs' contexts; nil means [context.Background].
+	// Its end does not stop the queue: the function receives the ended context and
+	// decides.
 	Context context.Context
 
-	// Rate limits how fast jobs start; nil means no limit. See SetRate.
+	// Rate limits the rate at which jobs start; nil means no limit. See SetRate.
 	Rate Limiter
 
-	// GroupLimit is the limit of every group that has none of its own. See
+	// GroupLimit is the limit of every group that has no limit of its own. See
 	// JobOptions.Group and SetGroupLimit.
 	GroupLimit GroupLimit
 
-	// TakeTurns makes groups take turns among jobs of equal priority: the next
-	// job is one of the group that has waited longest for a start. The jobs
-	// without a group are one group. With Ageing no two jobs are equal, and
-	// there are no turns.
+	// TakeTurns makes groups take turns among jobs of equal priority: the next job
+	// is taken from the group that has waited longest for a start. The jobs
+	// without a group are one group. With Ageing no two jobs are equal, and groups
+	// do not take turns.
 	TakeTurns bool
 
-	// Timeout and Retry are those of jobs that have none of their own; see
-	// [JobOptions].
+	// Timeout and Retry are used for jobs without their own; see [JobOptions].
 	Timeout time.Duration
 	Retry   *RetryOptions
 
-	// Ageing keeps a stream of urgent jobs from holding others back forever: a
-	// job that has waited for Ageing comes before a job that was just put with a
-	// priority lower by one. 0 means that only priorities count.
+	// Ageing keeps a stream of urgent jobs from holding others back forever: a job
+	// that has waited for Ageing starts before a job that was just put with a
+	// priority number lower by one. 0 means that only priorities count.
 	Ageing time.Duration
 
-	// OnHigh is called when the number of pending jobs reaches High, OnLow when
-	// it is down to Low after that; then OnHigh may be called again. Both are
-	// called with the number, one at a time and in order, on a goroutine of
-	// their own, so one must not wait for the other. Nil callbacks are skipped.
-	// A High of 0 means no marks.
+	// OnHigh is called when the number of pending jobs reaches High. OnLow is
+	// called when the number falls to Low after that; then OnHigh may be called
+	// again. The argument is the number at that moment. Calls are made in order
+	// and never overlap, on their own goroutine, so the functions must not wait
+	// for each other. A nil function is not called. If High is 0 there are no
+	// marks.
 	High, Low     int
 	OnHigh, OnLow func(pending int)
 }
 
 // NewResizableDispatchQueue returns a queue that calls fn for each job. The
-// context that is passed to fn ends when the job is canceled, with the cause,
-// when its time is over, and when fn returns. It panics if fn is nil or a setting
-// is negative that must not be, or if opts.High is not above opts.Low; opts may
-// be nil.
+// context given to fn ends when the job is canceled, with the cause, when its
+// time limit is exceeded, and when fn returns. NewResizableDispatchQueue panics
+// if fn is nil, if a setting is negative for which that has no meaning, or if
+// opts.High is not greater than opts.Low. opts may be nil.
 func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error), opts *DispatchOptions) *ResizableDispatchQueue[A, R] {
 	if fn == nil {
 		panic("twill: NewResizableDispatchQueue with a nil function")
@@ -229,9 +233,10 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 }
 
 // NewResizableDispatchQueueFuture is [NewResizableDispatchQueue] for a function
-// that returns a future. The job settles as that future does, and holds its slot
-// until then. When the job is canceled or its time is over, the future is
-// canceled too unless others depend on it. A nil future is an error.
+// that returns a future. The job settles as that future does, and holds its
+// slot until then. When the job is canceled or its time limit is exceeded, the
+// future is canceled too unless it has other dependents. If the function
+// returns nil, the job fails.
 func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Future[R], opts *DispatchOptions) *ResizableDispatchQueue[A, R] {
 	if fn == nil {
 		panic("twill: NewResizableDispatchQueueFuture with a nil function")
@@ -249,14 +254,15 @@ func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Futu
 	}, opts)
 }
 
-// Put adds a job for arg. Jobs of a lower priority run first, and those of equal
-// priority in the order of the calls. If a slot is free, the job is underway when
-// Put returns, unless a delay or a limit holds it back. Put does not block.
+// Put adds a job for arg. Jobs with a lower priority number start first, and
+// jobs of equal priority in the order of the calls. If a slot is free, the job
+// is underway when Put returns, unless a delay or a limit holds it back. Put
+// does not block.
 //
-// It returns [ErrStopped] after a stop and [ErrQueueFull] if Size jobs are
-// pending, and has then added nothing. Of several opts, the fields that are set
-// in a later one replace those of an earlier one. Put panics if one of them has
-// both an At and an After.
+// Put returns [ErrStopped] after a stop and [ErrQueueFull] if Size jobs are
+// pending; in these cases it has added nothing. If there are several opts, the
+// fields that are set in a later one replace those of an earlier one. Put
+// panics if one of them has both an At and an After.
 func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
 	j, o := q.newJob(arg, priority, opts)
 	now := q.lock()
@@ -264,10 +270,10 @@ func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptio
 	return q.putLocked(j, o, now)
 }
 
-// PutWait is Put, but waits while Size jobs are pending. Calls are admitted in
-// their order. It returns [context.Cause] of ctx if that ends before there was
-// room, and has then added nothing. A PutWait in line whose Key another job takes
-// joins that job at once.
+// PutWait is Put, but waits while Size jobs are pending. Waiting calls are
+// admitted in their order. If ctx ends before there is room, PutWait returns
+// [context.Cause] of ctx and has added nothing. If another job takes the Key of
+// a waiting PutWait, the call joins that job at once.
 //
 // Do not call PutWait from a job of the same queue: it may deadlock. Use Put.
 func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
@@ -284,7 +290,7 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 		q.commit(now)
 		return job, err
 	}
-	q.stats.Refused-- // not yet
+	q.stats.Refused-- // it waits instead
 	w := &putWaiter[A, R]{job: j, opts: o, done: make(chan struct{})}
 	q.joinLineLocked(w, now)
 	q.commit(now)
@@ -300,9 +306,9 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 	return nil, cmp.Or(context.Cause(ctx), context.Canceled)
 }
 
-// PutAll adds a job for each of args, all with the same priority and options and
-// in that order, and starts the first of them when all are added. If there is an
-// error, one of those of Put, none is added.
+// PutAll adds a job for each of args, in order, all with the same priority and
+// options, and starts the first of them after all were added. It returns the
+// errors of Put; after an error, none was added.
 func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int, opts ...JobOptions) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(args))
 	var o *JobOptions
@@ -350,8 +356,8 @@ func (q *ResizableDispatchQueue[A, R]) mayPutAllLocked(jobs []*Job[A, R], o *Job
 	return nil
 }
 
-// newJob makes a job that is in no queue yet, and returns its options merged into
-// one, nil if it has none.
+// newJob makes a job that is not in a queue yet. It also returns its options
+// merged into one, or nil if it has none.
 func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOptions) (*Job[A, R], *JobOptions) {
 	j := newJob(q, arg, priority)
 	if len(opts) == 0 && !q.opts.TakeTurns && q.opts.Timeout <= 0 && q.opts.Retry == nil {
@@ -385,7 +391,7 @@ func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOpt
 }
 
 // putLocked adds j, if possible, and starts it if it need not wait. It returns
-// the job that is in the queue then, if any.
+// the job that stands for the put, if there is one.
 func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], o *JobOptions, now instant) (*Job[A, R], error) {
 	if q.stopped || q.closing {
 		q.stats.Refused++
@@ -414,21 +420,21 @@ func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], o *JobOptions, no
 	return j, nil
 }
 
-// startsAtOnceLocked reports whether j, which may use a free slot, starts when it is
-// put: not if others are to start first, or if it has expired.
+// startsAtOnceLocked reports whether j, for which a slot is free, starts when
+// it is put: it does not if other jobs start first, or if it has expired.
 func (q *ResizableDispatchQueue[A, R]) startsAtOnceLocked(j *Job[A, R], now instant) bool {
 	m := j.extra.Load()
 	return q.pending.Len() == 0 && q.rate.open() && (m == nil || !m.expired(j, now))
 }
 
-// needsRunLocked reports whether a put with options o needs a run of its own
-// after that of old, which has its key.
+// needsRunLocked reports whether a put with options o needs its own run after
+// that of old, which has its key.
 func (q *ResizableDispatchQueue[A, R]) needsRunLocked(old *Job[A, R], o *JobOptions) bool {
 	return o.Again && old.state == JobUnderway && old.extra.Load().next == nil
 }
 
-// joinLocked merges the put of j into old, the job with the same key. It returns
-// the job that stands for the put.
+// joinLocked merges the put of j into old, the job with the same key. It
+// returns the job that stands for the put.
 func (q *ResizableDispatchQueue[A, R]) joinLocked(old, j *Job[A, R], o *JobOptions, now instant) (*Job[A, R], error) {
 	if o.Refuse {
 		q.stats.Refused++
@@ -465,7 +471,8 @@ func (q *ResizableDispatchQueue[A, R]) joinLocked(old, j *Job[A, R], o *JobOptio
 	return old, nil
 }
 
-// followLocked adds j as the job that runs when old, which has its key, has ended.
+// followLocked adds j as the job that runs when old, which has its key, has
+// ended.
 func (q *ResizableDispatchQueue[A, R]) followLocked(old, j *Job[A, R], o *JobOptions, seq uint64, now instant) {
 	j.extra.Load().follows = true
 	q.acceptLocked(j, o, seq, now)
@@ -473,13 +480,13 @@ func (q *ResizableDispatchQueue[A, R]) followLocked(old, j *Job[A, R], o *JobOpt
 	q.enqueueLocked(j, now)
 }
 
-// pendingLenLocked is how many jobs are pending.
+// pendingLenLocked returns the number of pending jobs.
 func (q *ResizableDispatchQueue[A, R]) pendingLenLocked() int {
 	return q.pending.Len() + q.delayed.Len() + q.groups.waiting
 }
 
-// usableLocked is how many slots jobs like j may use now: none if it is not due,
-// and no more than its group allows.
+// usableLocked returns how many slots jobs like j may use now: none if j is not
+// due, and no more than its group allows.
 func (q *ResizableDispatchQueue[A, R]) usableLocked(j *Job[A, R], o *JobOptions, now instant) int {
 	if m := j.extra.Load(); m != nil && (m.due > now || m.held) {
 		return 0
@@ -491,7 +498,7 @@ func (q *ResizableDispatchQueue[A, R]) usableLocked(j *Job[A, R], o *JobOptions,
 	return min(free, q.groups.usable(o.Group, now))
 }
 
-// freeLocked is how many slots are free.
+// freeLocked returns the number of free slots.
 func (q *ResizableDispatchQueue[A, R]) freeLocked() int {
 	if q.paused || q.stopped {
 		return 0
@@ -499,8 +506,8 @@ func (q *ResizableDispatchQueue[A, R]) freeLocked() int {
 	return max(q.width-q.workers, 0)
 }
 
-// roomLocked is how many jobs may be added now, if usable of them may use a free
-// slot each.
+// roomLocked returns how many jobs may be added now, if up to usable of them
+// may use a free slot.
 func (q *ResizableDispatchQueue[A, R]) roomLocked(usable int) int {
 	if q.opts.Size == 0 {
 		return math.MaxInt
@@ -517,8 +524,8 @@ func (q *ResizableDispatchQueue[A, R]) roomLocked(usable int) int {
 	return room + usable
 }
 
-// acceptLocked makes j a job of q, with a number that defines its place among
-// equals.
+// acceptLocked makes j a job of q, with a number that determines its place
+// among equals.
 func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], o *JobOptions, seq uint64, now instant) {
 	if j.queued.IsZero() {
 		j.queued = now
@@ -540,8 +547,8 @@ func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], o *JobOptions,
 	}
 }
 
-// claimKeyLocked gives its key to j. The PutWaits in line that have the same key
-// join j when the change ends.
+// claimKeyLocked gives j its key. Waiting PutWaits with the same key join j
+// when the change ends.
 func (q *ResizableDispatchQueue[A, R]) claimKeyLocked(j *Job[A, R]) {
 	key := j.extra.Load().key
 	if q.keys == nil {
@@ -576,12 +583,12 @@ func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R], now instan
 	default:
 		delete(q.keys, m.key)
 		if len(q.keys) == 0 {
-			q.keys = nil // a map keeps the room it once had
+			q.keys = nil // a map keeps the memory that it once had
 		}
 	}
 }
 
-// enqueueLocked puts j, which q has accepted, where jobs wait.
+// enqueueLocked adds j, which q has accepted, to where jobs wait.
 func (q *ResizableDispatchQueue[A, R]) enqueueLocked(j *Job[A, R], now instant) {
 	m := j.extra.Load()
 	switch {
@@ -599,8 +606,8 @@ func (q *ResizableDispatchQueue[A, R]) enqueueLocked(j *Job[A, R], now instant) 
 	}
 }
 
-// requeueLocked moves j, which is pending, to where it waits now that it is not
-// held back any longer.
+// requeueLocked moves j, which is pending and no longer held back, to where it
+// now waits.
 func (q *ResizableDispatchQueue[A, R]) requeueLocked(j *Job[A, R], now instant) {
 	if q.delayed.Has(j) {
 		q.delayed.Remove(j)
@@ -608,14 +615,14 @@ func (q *ResizableDispatchQueue[A, R]) requeueLocked(j *Job[A, R], now instant) 
 	}
 }
 
-// keyLocked is what jobs that are due are ordered by.
+// keyLocked returns the key by which jobs that are due are ordered.
 func (q *ResizableDispatchQueue[A, R]) keyLocked(j *Job[A, R]) heap.Key {
 	return heap.Key{Priority: q.rankLocked(j), Seq: j.seq}
 }
 
-// rankLocked is what jobs that are due are ordered by first. With ageing it is the
-// time at which a job of priority 0 would have to be put to have the same place,
-// so that no job moves as time passes.
+// rankLocked returns the first part of the key by which jobs that are due are
+// ordered. With ageing it is the time at which a job of priority 0 would have
+// to be put to have the same place, so that no job moves as time passes.
 func (q *ResizableDispatchQueue[A, R]) rankLocked(j *Job[A, R]) int64 {
 	priority := int64(j.priority)
 	age := int64(q.opts.Ageing)
@@ -642,15 +649,16 @@ func (q *ResizableDispatchQueue[A, R]) removePendingLocked(j *Job[A, R], now ins
 	}
 }
 
-// dueTimer is a timer for the first of what is delayed.
+// dueTimer is a timer for the first delayed job.
 type dueTimer struct {
 	timer *time.Timer
 	at    instant // when it fires; 0 means never
 }
 
-// setDueTimerLocked sets the timer for the first delayed job, the first group that
-// its rate holds back, and the first PutWait in line with a delay. The timer may fire too early; then it is set again.
-// If there is nothing to wait for it is stopped, as it keeps the queue in memory.
+// setDueTimerLocked sets the timer for the first delayed job, the first group
+// that its rate holds back, and the first waiting PutWait with a delay. The
+// timer may fire too early; then it is set again. If there is nothing to wait
+// for it is stopped, as it keeps the queue in memory.
 func (q *ResizableDispatchQueue[A, R]) setDueTimerLocked(now instant) {
 	at := clock.Never
 	if q.delayed.Len() > 0 {
@@ -681,7 +689,7 @@ func (q *ResizableDispatchQueue[A, R]) setDueTimerLocked(now instant) {
 	}
 }
 
-// onDueTimer is called by the timer.
+// onDueTimer is the function of the timer.
 func (q *ResizableDispatchQueue[A, R]) onDueTimer() {
 	now := q.lock()
 	q.dueTimer.at = 0
@@ -689,7 +697,7 @@ func (q *ResizableDispatchQueue[A, R]) onDueTimer() {
 	q.commit(now)
 }
 
-// moveDueLocked moves the jobs that are due to where they may start.
+// moveDueLocked moves jobs that are due to where they may start.
 func (q *ResizableDispatchQueue[A, R]) moveDueLocked(now instant) {
 	if q.stopped {
 		return
@@ -705,12 +713,13 @@ func (q *ResizableDispatchQueue[A, R]) moveDueLocked(now instant) {
 	}
 }
 
-// instant is a moment as a queue and its jobs keep it.
+// instant is a moment in the form that a queue and its jobs use.
 type instant = clock.Instant
 
-// lock takes the lock and returns the time. The clock is read before, as reading
-// it takes longer than most changes; a time that lies before that of the change
-// before is not used, so that what happens first has the earlier time.
+// lock locks q and returns the time. It reads the clock before locking, as
+// reading it takes longer than most changes. If that time is before the time of
+// the previous change, that time is used, so that times have the order of the
+// changes.
 func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
 	now = q.clock.Now()
 	q.mu.Lock()
@@ -718,17 +727,17 @@ func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
 	return q.latest
 }
 
-// commit ends a change that a method has made, and gives the lock back.
+// commit ends a change that a method has made, and unlocks q.
 func (q *ResizableDispatchQueue[A, R]) commit(now instant) {
 	signals := q.advanceLocked(now)
 	q.mu.Unlock()
 	signals.settle()
 }
 
-// advanceLocked does what has become possible: it starts jobs, admits PutWaits
-// and asks the rate limit for the next start. It returns the futures to settle
-// when the lock was given back. Every change of the queue ends with it, so that
-// nothing waits for a signal.
+// advanceLocked does everything that has become possible: it starts jobs,
+// admits PutWaits and asks the rate limit for the next start. It returns the
+// futures to settle after unlocking. Every change of the queue ends with it, so
+// that nothing waits for a signal.
 func (q *ResizableDispatchQueue[A, R]) advanceLocked(now instant) *signals[A, R] {
 	q.moveDueLocked(now)
 	q.joinWaitersLocked(now)
@@ -746,14 +755,14 @@ func (q *ResizableDispatchQueue[A, R]) advanceLocked(now instant) *signals[A, R]
 	return q.signalsLocked()
 }
 
-// canBeginLocked reports whether one of so many workers may take a job, apart from
-// the rate limit.
+// canBeginLocked reports whether one of the given number of workers may take a
+// job, apart from the rate limit.
 func (q *ResizableDispatchQueue[A, R]) canBeginLocked(workers int) bool {
 	return workers <= q.width && !q.paused && !q.stopped && q.pending.Len() > 0
 }
 
-// popLocked removes the first job that may start. If its time is over, the job
-// ends instead, and popLocked returns nil.
+// popLocked removes the first job that may start. If that job's time limit is
+// exceeded, the job ends instead, and popLocked returns nil.
 func (q *ResizableDispatchQueue[A, R]) popLocked(now instant) *Job[A, R] {
 	j := q.pending.Pop().Item
 	m := j.extra.Load()
@@ -780,7 +789,7 @@ type failedJob[A, R any] struct {
 	err error
 }
 
-// failLocked fails j, which is pending and was removed from where it waits.
+// failLocked fails j, which is pending and was removed from where it waited.
 func (q *ResizableDispatchQueue[A, R]) failLocked(j *Job[A, R], err error, now instant) {
 	q.endLocked(j, JobFailed, now)
 	q.failed = append(q.failed, failedJob[A, R]{j, err})
@@ -790,7 +799,7 @@ func (q *ResizableDispatchQueue[A, R]) failLocked(j *Job[A, R], err error, now i
 func (f failedJob[A, R]) settle() {
 	m := f.job.extra.Load()
 	fail := settle.NewFailure(f.err)
-	_, fail.Expected = f.err.(*TimeoutError) // the end of the job's own context
+	_, fail.Expected = f.err.(*TimeoutError) // the end of the job's own context is not reported
 	m.release()
 	f.job.ctx.End(endCause(fail))
 	m.dropContext()
@@ -798,14 +807,14 @@ func (f failedJob[A, R]) settle() {
 	f.job.settle(zero, fail)
 }
 
-// startLocked makes j underway, on a goroutine of its own.
+// startLocked makes j underway, on its own goroutine.
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
 	sched.Go(func() { q.work(j) })
 }
 
-// beginLocked makes j, which waits nowhere, underway.
+// beginLocked makes j, which was removed from where it waited, underway.
 func (q *ResizableDispatchQueue[A, R]) beginLocked(j *Job[A, R], now instant) {
 	first := j.started.IsZero()
 	if first {
@@ -829,12 +838,12 @@ func (q *ResizableDispatchQueue[A, R]) beginLocked(j *Job[A, R], now instant) {
 	q.emitLocked(EventStarted, j)
 }
 
-// work runs j and then whatever else may start, and ends when nothing may.
+// work runs j and then other jobs that may start, and ends when there are none.
 func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 	returned := false
 	defer func() {
-		if !returned { // runtime.Goexit: the goroutine is lost, its slot is not
-			defer q.replaceWorker() // even if a handler calls it again
+		if !returned { // runtime.Goexit: the goroutine ends, but its slot must not be lost
+			defer q.replaceWorker() // runs even if a handler calls Goexit again
 			var zero R
 			q.finishCall(j, zero, ErrGoexit)
 		}
@@ -857,7 +866,8 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 	}
 }
 
-// replaceWorker makes another goroutine go on where one is about to exit.
+// replaceWorker starts a goroutine that continues the work of a goroutine that
+// is exiting.
 func (q *ResizableDispatchQueue[A, R]) replaceWorker() {
 	next, signals := q.nextJob()
 	if next != nil {
@@ -866,7 +876,8 @@ func (q *ResizableDispatchQueue[A, R]) replaceWorker() {
 	signals.settle()
 }
 
-// callJob calls the function for j. A panic becomes an error; a Goexit passes.
+// callJob calls the function for j. A panic becomes an error; a Goexit passes
+// through.
 func (q *ResizableDispatchQueue[A, R]) callJob(j *Job[A, R]) (v R, err error) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -887,11 +898,11 @@ func (q *ResizableDispatchQueue[A, R]) callHooked(ctx context.Context, j *Job[A,
 	return q.fn(ctx, j.arg)
 }
 
-// finishCall notes the outcome of j's call and settles its future, or makes it
-// pending again. It does nothing if that was done before: a handler of the future
-// may have ended the goroutine. If nothing listens to the future, as is usual
-// while the queue is busy, all is done under the lock at once, with what nextJob
-// does: then taken is true.
+// finishCall records the outcome of j's call and settles its future, or makes
+// it pending again. It does nothing if that was done before: a handler of the
+// future may have ended the goroutine. If nothing listens to the future, as is
+// usual while the queue is busy, everything is done with the lock held once,
+// including the work of nextJob; in that case taken is true.
 func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) (next *Job[A, R], _ *signals[A, R], taken bool) {
 	again, snoozed := false, time.Duration(-1)
 	if err != nil {
@@ -954,23 +965,23 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 	m.dropContext()
 	switch panicked := panicOf(err); {
 	case fail != nil && panicked != nil:
-		report(panicked) // as for Go: the future cannot report it
+		report(panicked) // as for Go, the future cannot report it
 	case fail == nil && err != nil:
 		fail = failureOf(q.opts.Context, err)
-		fail.Expected = fail.Expected || timedOut // the end of the job's own context
+		fail.Expected = fail.Expected || timedOut // the end of the job's own context is not reported
 	}
 	if fail != nil {
 		var zero R
 		v = zero
 	}
-	// A cancel settles the future of the job, too. It is settled here as well so
-	// that no future is pending when those of Pause and Stop settle.
+	// A cancel settles the future of the job, too. The future is also settled
+	// here, so that no future is pending when those of Pause and Stop settle.
 	j.settle(v, fail)
 	return nil, nil, false
 }
 
-// panicOf is the panic of a call that has failed with err, or of a function of its
-// RetryOptions; nil if there was none.
+// panicOf returns the panic of a call that has failed with err, or of a
+// function of its RetryOptions, or nil if nothing has panicked.
 func panicOf(err error) *PanicError {
 	if e, ok := err.(*RetryError); ok && e != nil {
 		err = e.Reason
@@ -979,7 +990,7 @@ func panicOf(err error) *PanicError {
 	return e
 }
 
-// endLocked notes that j has reached a final state.
+// endLocked records that j has reached a final state.
 func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, now instant) {
 	j.state, j.ended = state, now
 	if m := j.extra.Load(); m != nil {
@@ -994,8 +1005,8 @@ func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, n
 	q.ended.Push(j)
 }
 
-// nextJob takes the job that a worker runs after the one it has ended. If there is
-// none, the worker has ended. The worker settles the signals.
+// nextJob returns the job that a worker runs next. If there is none, the worker
+// has ended. The worker settles the signals.
 func (q *ResizableDispatchQueue[A, R]) nextJob() (*Job[A, R], *signals[A, R]) {
 	now := q.lock()
 	defer q.mu.Unlock()

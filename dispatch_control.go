@@ -8,10 +8,11 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// SetWidth changes how many jobs may run at once. Widening starts jobs at once;
-// narrowing interrupts none, but no job starts until enough have finished. With 0
-// no job is started. While q is paused, the width is only noted. It returns
-// [ErrNegativeWidth] for a negative n, and [ErrStopped] if q is stopped.
+// SetWidth changes the maximum number of jobs underway. Widening starts jobs at
+// once; narrowing interrupts no job, and no job starts until enough jobs have
+// finished. With 0 no job is started. While q is paused, the new width is
+// recorded, and used after Resume. SetWidth returns [ErrNegativeWidth] for a
+// negative n, and [ErrStopped] if q is stopped.
 func (q *ResizableDispatchQueue[A, R]) SetWidth(n int) error {
 	if n < 0 {
 		return ErrNegativeWidth
@@ -32,10 +33,10 @@ func (q *ResizableDispatchQueue[A, R]) setWidthLocked(n int) {
 	}
 }
 
-// Pause keeps q from starting jobs; it may be called again. Jobs that are underway
-// go on. The future settles when the calls of all have returned and their futures
-// have settled. If q is resumed first, it is canceled with [ErrResumed] as the
-// cause. Canceling it has no effect on q.
+// Pause keeps q from starting jobs; it may be called again. Jobs that are
+// underway go on. The future settles when all their calls have returned and
+// their futures have settled. If q is resumed first, it is canceled with
+// [ErrResumed] as the cause. Canceling it has no effect on q.
 func (q *ResizableDispatchQueue[A, R]) Pause() *Future[struct{}] {
 	now := q.lock()
 	defer q.commit(now)
@@ -49,7 +50,7 @@ func (q *ResizableDispatchQueue[A, R]) Pause() *Future[struct{}] {
 	return shieldOf(&q.drained)
 }
 
-// shieldOf returns a future of what *p settles with, which is made if it is nil.
+// shieldOf returns a shield of the future of *p, which it makes if *p is nil.
 func shieldOf(p **Promise[struct{}]) *Future[struct{}] {
 	if *p == nil {
 		*p = NewPromise[struct{}]()
@@ -57,14 +58,14 @@ func shieldOf(p **Promise[struct{}]) *Future[struct{}] {
 	return (*p).Future().Shield()
 }
 
-// Resume ends a pause and starts as many jobs as the width allows. It does nothing
-// if q is not paused, and returns [ErrStopped] if q is stopped.
+// Resume ends a pause and starts as many jobs as the width allows. It does
+// nothing if q is not paused, and returns [ErrStopped] if q is stopped.
 func (q *ResizableDispatchQueue[A, R]) Resume() error {
 	return q.resume(func() {})
 }
 
-// ResumeWidth is Resume with a new width, which it sets even if q is not paused. A
-// negative n changes nothing and returns [ErrNegativeWidth].
+// ResumeWidth is Resume with a new width, which it sets even if q is not
+// paused. A negative n changes nothing and returns [ErrNegativeWidth].
 func (q *ResizableDispatchQueue[A, R]) ResumeWidth(n int) error {
 	if n < 0 {
 		return ErrNegativeWidth
@@ -92,9 +93,9 @@ func (q *ResizableDispatchQueue[A, R]) resume(change func()) error {
 	return nil
 }
 
-// Reprioritize gives a pending job another priority. Among jobs of that priority
-// it has the place that it would have if it had been put with it. It returns
-// [ErrNotPending] if j is not pending in q.
+// Reprioritize changes the priority of a pending job. Among jobs of the new
+// priority the job has the place that it would have if it had been put with
+// that priority. Reprioritize returns [ErrNotPending] if j is not pending in q.
 func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
 	if j == nil || j.q != q {
 		return ErrNotPending
@@ -124,7 +125,8 @@ func (q *ResizableDispatchQueue[A, R]) reprioritizeLocked(j *Job[A, R], priority
 	q.emitLocked(EventReprioritized, j)
 }
 
-// Clear cancels every pending job, in order, and returns how many there were.
+// Clear cancels every pending job, in order, and returns the number of these
+// jobs.
 func (q *ResizableDispatchQueue[A, R]) Clear() int {
 	now := q.lock()
 	left := q.snapshotLocked()
@@ -137,7 +139,7 @@ func (q *ResizableDispatchQueue[A, R]) Clear() int {
 	signals := q.advanceLocked(now)
 	q.mu.Unlock()
 	fail := canceled(nil)
-	defer signals.settle() // even if a handler ends the goroutine
+	defer signals.settle() // runs even if a handler ends the goroutine
 	each(jobs, func(j *Job[A, R]) {
 		if m := j.extra.Load(); m != nil {
 			m.release()
@@ -150,7 +152,7 @@ func (q *ResizableDispatchQueue[A, R]) Clear() int {
 	return len(jobs)
 }
 
-// clearPendingLocked empties what pending jobs wait in.
+// clearPendingLocked removes all jobs from where they wait.
 func (q *ResizableDispatchQueue[A, R]) clearPendingLocked() {
 	q.pending.Clear()
 	q.delayed.Clear()
@@ -161,12 +163,12 @@ func (q *ResizableDispatchQueue[A, R]) clearPendingLocked() {
 	q.groups.waiting = 0
 }
 
-// Use puts a hook around the calls that are started from now on, to time, log,
-// limit or change them. The hook calls next for the call itself, with its context
-// or one derived from it, and returns what counts as the call's result; it need
-// not call next, and may call it again. The first hook is the outermost. It runs
-// on the goroutine of the call and is part of it: it holds the slot, and a panic
-// fails the job. With a Retry it is around each attempt.
+// Use adds a hook around all calls that are started from now on, to time, log,
+// limit or change them. The hook calls next to make the call, with its own
+// context or one derived from it, and returns the result of the call. It need
+// not call next, and may call it again. The first hook is the outermost. A hook
+// runs on the goroutine of the call and is part of it: it holds the slot, and
+// its panic fails the job. With a Retry the hook is called for each attempt.
 func (q *ResizableDispatchQueue[A, R]) Use(hook func(ctx context.Context, j *Job[A, R], next func(context.Context) (R, error)) (R, error)) {
 	if hook == nil {
 		panic("twill: Use of a nil function")
@@ -184,26 +186,27 @@ func (q *ResizableDispatchQueue[A, R]) Use(hook func(ctx context.Context, j *Job
 	q.run.Store(&run)
 }
 
-// Limiter limits how fast jobs start: Wait returns nil when one may start. It must
-// heed the context, which ends when no job waits any longer. A *rate.Limiter of
-// golang.org/x/time/rate is one.
+// Limiter limits the rate at which jobs start: Wait returns nil when a job may
+// start. It must heed the context, which ends when no job waits. A
+// *rate.Limiter of golang.org/x/time/rate is a Limiter.
 type Limiter interface {
 	Wait(ctx context.Context) error
 }
 
-// SetRate changes how fast jobs may start; nil removes the limit. Each attempt,
-// including retries, calls Wait once. Wait is called when a job could start
-// otherwise and before the job is chosen, so a more urgent job that is put while
-// it waits starts first. A Wait that is underway is given up, so that SetRate with
-// the same limiter applies a new setting of the limiter at once.
+// SetRate changes the rate limit; nil removes it. Each attempt, including
+// retries, calls Wait once. Wait is called when a job could otherwise start,
+// and before the job is chosen, so a more urgent job that is put while Wait
+// blocks starts first. SetRate ends a Wait that is underway, so that SetRate
+// with the same limiter applies a new setting of the limiter at once.
 //
-// If Wait returns an error, or panics, no job starts until a later Wait succeeds.
-// It is called again after 100 ms, and after each further failure in a row after
-// twice the time, at most 30 s. No job fails by it, and [ErrStopped] or a pause
-// play no part: Stats has the error and the time of the first failure in a row,
-// and there is one event for each row of failures.
+// If Wait returns an error, or panics, no job starts until a later Wait
+// succeeds. Wait is called again after 100 ms; the time doubles with each
+// further failure in a row, up to 30 s. No job fails because of the limiter,
+// and the queue is not paused: Paused remains false. Stats has the error and
+// the time of the first failure in a row, and each row of failures causes one
+// event.
 //
-// One Wait at a time is underway, on a goroutine of its own.
+// At most one Wait at a time is underway, on its own goroutine.
 func (q *ResizableDispatchQueue[A, R]) SetRate(limiter Limiter) {
 	now := q.lock()
 	q.stopLimiterLocked()
@@ -212,11 +215,11 @@ func (q *ResizableDispatchQueue[A, R]) SetRate(limiter Limiter) {
 	q.commit(now)
 }
 
-// Empty returns a future that settles when no job is pending or underway: at once
-// if that is so now. The futures of all jobs have settled, except for one that
-// another goroutine is canceling before its start at this moment. If q is stopped
-// with jobs left over, it fails with [ErrStopped]. Canceling it has no effect on
-// q.
+// Empty returns a future that settles when no job is pending or underway, at
+// once if there is none now. At that moment the futures of all jobs have
+// settled, except for a job that another goroutine is just canceling before its
+// start. If q is stopped with jobs left over, the future fails with
+// [ErrStopped]. Canceling it has no effect on q.
 func (q *ResizableDispatchQueue[A, R]) Empty() *Future[struct{}] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -233,15 +236,15 @@ func (q *ResizableDispatchQueue[A, R]) emptyLocked() *Future[struct{}] {
 	return shieldOf(&q.empty)
 }
 
-// isEmptyLocked reports whether no job is pending, nor about to be put by a PutWait
-// that was admitted.
+// isEmptyLocked reports whether no job is pending, or about to be put by a
+// PutWait that was admitted.
 func (q *ResizableDispatchQueue[A, R]) isEmptyLocked() bool {
 	return q.pendingLenLocked() == 0 && q.line.reserved == 0
 }
 
-// NoneUnderway returns a future that settles when no job is underway: at once if
-// that is so now. Unlike [ResizableDispatchQueue.Pause] it keeps no job from
-// starting. Canceling it has no effect on q.
+// NoneUnderway returns a future that settles when no job is underway, at once
+// if there is none now. Unlike [ResizableDispatchQueue.Pause] it does not keep
+// jobs from starting. Canceling it has no effect on q.
 func (q *ResizableDispatchQueue[A, R]) NoneUnderway() *Future[struct{}] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -251,11 +254,11 @@ func (q *ResizableDispatchQueue[A, R]) NoneUnderway() *Future[struct{}] {
 	return shieldOf(&q.idle)
 }
 
-// PendingBelow returns a future that settles when fewer than n jobs are pending:
-// at once if that is so now. If q is stopped with more left over, it fails with
-// [ErrStopped], and so it does if n is not positive. Canceling it has no effect on
-// q. A producer that loads work in portions waits for it; PutWait with a Size does
-// the same for one job.
+// PendingBelow returns a future that settles when fewer than n jobs are
+// pending, at once if that is so now. It fails with [ErrStopped] if q is
+// stopped with n or more jobs left over, or if n is not positive. Canceling it
+// has no effect on q. A producer that loads work in portions can wait for it;
+// PutWait with a Size does the same for one job.
 func (q *ResizableDispatchQueue[A, R]) PendingBelow(n int) *Future[struct{}] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -273,18 +276,18 @@ func (q *ResizableDispatchQueue[A, R]) PendingBelow(n int) *Future[struct{}] {
 	return shieldOf(&p)
 }
 
-// Drain ends the queue after its work. From now on no job is put; when the jobs
-// that are pending or underway have ended, delayed ones among them, the queue is
-// stopped. If ctx ends first, Drain stops the queue as
+// Drain ends the queue after its work. From now on no job can be put. When all
+// jobs that are pending or underway have ended, including delayed jobs, the
+// queue is stopped. If ctx ends first, Drain stops the queue as
 // [ResizableDispatchQueue.StopNow] does, and at once returns the jobs left over
-// with the cause of ctx: first those that it has canceled, whose calls may not
-// have returned, and then the pending ones.
+// with the cause of ctx: first the jobs that it has canceled, whose calls may
+// not have returned, and then the pending jobs.
 //
-// Drain refuses what running jobs put, too: for jobs that put others wait for
-// [ResizableDispatchQueue.Empty] first, and then call Drain. A paused queue, one
-// of width 0, and one with a job that is held do not become empty by themselves.
-// If the queue is stopped by another call, Drain returns what is left over with
-// [ErrStopped]. It must not be called by a job.
+// Drain refuses jobs that are put by running jobs, too. If jobs put other jobs,
+// wait for [ResizableDispatchQueue.Empty] first, and then call Drain. A paused
+// queue, a queue of width 0 and a queue with a held job do not become empty by
+// themselves. If the queue is stopped by another call, Drain returns the jobs
+// left over with [ErrStopped]. It must not be called by a job.
 func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R], error) {
 	if ctx == nil {
 		panic("twill: Drain with a nil context")
@@ -298,12 +301,12 @@ func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R],
 	_, err := empty.Await(ctx)
 	if r, over := empty.Poll(); over { // ctx may have any cause, even ErrStopped
 		left, _ := q.Stop().Await(context.Background())
-		if len(left) > 0 { // even if all of them were underway, and canceled by StopNow
+		if len(left) > 0 { // even if all of them were underway, and StopNow has canceled them
 			return left, ErrStopped
 		}
 		return left, r.Err
 	}
-	empty.Catch(func(error) (struct{}, error) { return struct{}{}, nil }) // nothing waits for it any longer
+	empty.Catch(func(error) (struct{}, error) { return struct{}{}, nil }) // nothing waits for it
 	kill := canceled(ErrStopped)
 	now = q.lock()
 	killed := q.stopLocked(kill, now)
@@ -315,30 +318,30 @@ func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R],
 	return append(killed, left.inOrder()...), err
 }
 
-// Stop ends the queue for good: no job is put or started any longer, and the width
-// is 0. Jobs that are underway go on. The future settles when the calls of all
-// have returned and their futures have settled. It holds the jobs left over, in
-// the order in which they would have started, to be saved and put again another
-// day by [ResizableDispatchQueue.Restore]. They stay pending: they can be listed
-// and canceled, but their futures do not settle by themselves;
-// [ResizableDispatchQueue.Clear] cancels them.
+// Stop ends the queue for good: no job can be put or started after it, and the
+// width is 0. Jobs that are underway go on. The future settles when all their
+// calls have returned and their futures have settled. Its value is the list of
+// the jobs left over, in the order in which they would have started; they can
+// be saved, and put again later by [ResizableDispatchQueue.Restore]. They stay
+// pending: they can be listed and canceled, but their futures do not settle by
+// themselves. [ResizableDispatchQueue.Clear] cancels them.
 //
-// Stop refuses what running jobs put. Where jobs put others, such as a crawler's,
-// no work is lost by Pause, waiting for its future, and then Stop: what the last
-// jobs have put is left over. If they must not be waited for, cancel them by
-// StopNow after a bounded wait for that future, and let them put nothing after the
-// end of their contexts.
+// Stop refuses jobs that are put by running jobs. If jobs put other jobs, as in
+// a crawler, call Pause, wait for its future, and then call Stop: no work is
+// lost, as the jobs put last are left over. If that wait has to be bounded,
+// call StopNow after it, and let the function put no job after its context has
+// ended.
 //
-// Stop may be called again, and each future gets the same list. It may be called
-// by a job; its future does not settle before that job ends. Canceling the future
-// has no effect on q.
+// Stop may be called again; each future has the same list. It may be called by
+// a job, but its future does not settle before that job ends. Canceling the
+// future has no effect on q.
 func (q *ResizableDispatchQueue[A, R]) Stop() *Future[[]*Job[A, R]] {
 	return q.stop(nil)
 }
 
-// StopNow is Stop, and cancels the jobs that are underway, with [ErrStopped] as
-// the cause. They are the first in the list, in the order in which they were
-// started. After a Stop it cancels those that are still underway.
+// StopNow is Stop that also cancels the jobs that are underway, with
+// [ErrStopped] as the cause. They are first in the list, in the order in which
+// they were started. After a Stop it cancels the jobs that are still underway.
 func (q *ResizableDispatchQueue[A, R]) StopNow() *Future[[]*Job[A, R]] {
 	return q.stop(canceled(ErrStopped))
 }
@@ -352,14 +355,14 @@ func (q *ResizableDispatchQueue[A, R]) stop(kill *settle.Failure) *Future[[]*Job
 
 	q.settleKilled(killed, kill)
 	signals.settle()
-	// Each caller has a list and a future of its own.
+	// Each caller has its own list and future.
 	return Then(leftovers.Future().Shield(), func(jobs []*Job[A, R]) ([]*Job[A, R], error) {
 		return slices.Clone(jobs), nil
 	})
 }
 
-// stopLocked stops q and returns the jobs underway that it has ended with kill, if
-// that is not nil.
+// stopLocked stops q. If kill is not nil it ends the jobs underway with it, and
+// returns them.
 func (q *ResizableDispatchQueue[A, R]) stopLocked(kill *settle.Failure, now instant) (killed []*Job[A, R]) {
 	if !q.stopped {
 		q.moveDueLocked(now)
@@ -397,18 +400,18 @@ func (q *ResizableDispatchQueue[A, R]) settleKilled(killed []*Job[A, R], kill *s
 // rateLimit is the rate limit of a queue; the queue's lock guards it.
 type rateLimit struct {
 	limiter Limiter // nil means no limit
-	changes int     // of the limiter
+	changes int     // number of changes of the limiter
 	permit  bool    // one job may start
 	waiter  *limiterWait
-	since   instant // since when it holds jobs back
+	since   instant // the time since which it holds jobs back
 
-	failing instant       // when the first Wait in a row failed; 0 means that the last one did not
-	err     error         // what the last of them returned
-	pause   time.Duration // before the next one
-	retryAt instant       // when it may be called
+	failing instant       // time of the first failed Wait in a row; 0 means that the last Wait succeeded
+	err     error         // the error of the last failed Wait
+	pause   time.Duration // the pause before the next Wait
+	retryAt instant       // the time of the next Wait
 }
 
-// The pauses between Waits that fail.
+// The pauses between failed Waits.
 const (
 	firstLimiterPause = 100 * time.Millisecond
 	maxLimiterPause   = 30 * time.Second
@@ -420,15 +423,15 @@ func (r *rateLimit) open() bool { return r.limiter == nil || r.permit }
 // limiterWait is a goroutine that waits for permits.
 type limiterWait struct {
 	limiter Limiter
-	changes int       // as they were when it began
-	pause   time.Time // wait until then first
-	waiting bool      // in the limiter's Wait
+	changes int       // the number of changes when it began
+	pause   time.Time // the goroutine sleeps until then
+	waiting bool      // the goroutine is in the limiter's Wait
 	ctx     context.Context
 	cancel  context.CancelFunc
 }
 
 // updateLimiterLocked starts a goroutine that waits for a permit if a job waits
-// for nothing else, and stops it if none does.
+// only for the rate limit, and stops it if no job does.
 func (q *ResizableDispatchQueue[A, R]) updateLimiterLocked(now instant) {
 	r := &q.rate
 	if r.limiter == nil {
@@ -462,7 +465,7 @@ func (q *ResizableDispatchQueue[A, R]) stopLimiterLocked() {
 	}
 }
 
-// waitForPermits waits for permits until none is needed.
+// waitForPermits waits for permits until no permit is needed.
 func (q *ResizableDispatchQueue[A, R]) waitForPermits(w *limiterWait) {
 	returned := false
 	defer func() {
@@ -470,7 +473,7 @@ func (q *ResizableDispatchQueue[A, R]) waitForPermits(w *limiterWait) {
 			w.cancel()
 			return
 		}
-		// runtime.Goexit, of the limiter or of a handler of a future that settles
+		// For runtime.Goexit by the limiter, or by a handler of a future that settles
 		// here.
 		defer q.replaceLimiterWait(w)
 		if w.waiting {
@@ -483,7 +486,8 @@ func (q *ResizableDispatchQueue[A, R]) waitForPermits(w *limiterWait) {
 	returned = true
 }
 
-// replaceLimiterWait makes another goroutine go on with w, if it is still needed.
+// replaceLimiterWait makes a new goroutine continue with w, if w is still
+// needed.
 func (q *ResizableDispatchQueue[A, R]) replaceLimiterWait(w *limiterWait) {
 	q.mu.Lock()
 	needed := q.rate.waiter == w
@@ -495,8 +499,8 @@ func (q *ResizableDispatchQueue[A, R]) replaceLimiterWait(w *limiterWait) {
 	go q.waitForPermits(w)
 }
 
-// sleep returns after the pause, if there is one, and reports whether the wait is
-// still needed.
+// sleep returns after the pause, if there is a pause, and reports whether the
+// wait is still needed.
 func (w *limiterWait) sleep() bool {
 	if w.pause.IsZero() {
 		return true
@@ -525,17 +529,18 @@ func (w *limiterWait) wait() (err error) {
 	return err
 }
 
-// limiterReturned takes the result of a Wait, and reports whether w goes on.
+// limiterReturned handles the result of a Wait, and reports whether w
+// continues.
 func (q *ResizableDispatchQueue[A, R]) limiterReturned(w *limiterWait, err error) bool {
 	now := q.lock()
 	r := &q.rate
 	switch {
-	case w.changes != r.changes: // of a limiter that was replaced
+	case w.changes != r.changes: // the limiter was replaced
 	case err == nil:
-		// A permit that is not needed now is kept: the limiter has counted it.
+		// A permit that is not needed now is kept, as the limiter has counted it.
 		r.permit = true
 		r.failing, r.err, r.pause = 0, nil, 0
-	case r.waiter == w: // else its context was ended
+	case r.waiter == w: // otherwise its context was ended
 		first := r.failing == 0
 		r.pause = min(max(2*r.pause, firstLimiterPause), maxLimiterPause)
 		r.err, r.retryAt = err, now.Add(r.pause)
@@ -552,12 +557,11 @@ func (q *ResizableDispatchQueue[A, R]) limiterReturned(w *limiterWait, err error
 	return goOn
 }
 
-// signals are the futures that a change of the queue settles, after the lock was
-// given back.
+// signals has the futures that a change of the queue settles after unlocking.
 type signals[A, R any] struct {
 	failed    []failedJob[A, R]    // jobs that have ended without a call
 	below     []*Promise[struct{}] // of PendingBelow
-	refused   []*Promise[struct{}] // of PendingBelow, as the queue is stopped
+	refused   []*Promise[struct{}] // of PendingBelow, because the queue is stopped
 	idle      *Promise[struct{}]
 	drained   *Promise[struct{}]
 	empty     *Promise[struct{}]
@@ -566,7 +570,7 @@ type signals[A, R any] struct {
 	left      pendingSnapshot[A, R]
 }
 
-// signalsLocked takes what is to be settled now, nil if there is nothing.
+// signalsLocked returns what is to be settled now, or nil if there is nothing.
 func (q *ResizableDispatchQueue[A, R]) signalsLocked() *signals[A, R] {
 	var s *signals[A, R]
 	if len(q.failed) > 0 || len(q.below) > 0 {
@@ -608,7 +612,7 @@ func (q *ResizableDispatchQueue[A, R]) signalsLocked() *signals[A, R] {
 	return s
 }
 
-// earlySignalsLocked takes what is settled even while jobs run.
+// earlySignalsLocked collects what is settled even while jobs run.
 func (q *ResizableDispatchQueue[A, R]) earlySignalsLocked() *signals[A, R] {
 	s := &signals[A, R]{failed: q.failed}
 	q.failed = nil
@@ -625,8 +629,8 @@ func (q *ResizableDispatchQueue[A, R]) earlySignalsLocked() *signals[A, R] {
 	return s
 }
 
-// settle is called without the lock. The futures settle even if a handler of one
-// of them ends the goroutine.
+// settle is called without the lock. The futures settle even if a handler of
+// one of them ends the goroutine.
 func (s *signals[A, R]) settle() {
 	if s == nil {
 		return
@@ -635,7 +639,7 @@ func (s *signals[A, R]) settle() {
 		defer func() {
 			left := s.left.inOrder()
 			for _, j := range left {
-				if m := j.extra.Load(); m != nil { // it may have been called
+				if m := j.extra.Load(); m != nil { // nil for a job without extra settings
 					j.ctx.End(ErrStopped)
 				}
 			}

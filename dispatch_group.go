@@ -11,21 +11,21 @@ import (
 )
 
 // GroupLimit bounds the jobs of one group of a [ResizableDispatchQueue], such
-// as those of one host or one user. The zero value is no limit.
+// as those of one host or one user. The zero value means no limit.
 type GroupLimit struct {
-	// Width is how many jobs of the group may run at once; 0 means no limit.
+	// Width is the maximum number of jobs of the group underway; 0 means no limit.
 	Width int `json:"width,omitempty"`
 
-	// Rate is how many calls of the group's jobs may start per second; 0 means
-	// no limit. Retries and calls after a Snooze count as well.
+	// Rate is the maximum number of calls of the group's jobs that start per
+	// second; 0 means no limit. Retries and calls after a Snooze count too.
 	Rate float64 `json:"rate,omitempty"`
 
-	// Burst is how many calls may start at once after a quiet time, if there is a
-	// Rate; 0 means 1.
+	// Burst is the maximum number of calls that start at once after a quiet time,
+	// if there is a Rate; 0 means 1.
 	Burst int `json:"burst,omitempty"`
 }
 
-// check returns an error that names the field if l is not possible.
+// check returns an error that names the field if l is invalid.
 func (l GroupLimit) check() error {
 	switch {
 	case l.Width < 0:
@@ -38,7 +38,7 @@ func (l GroupLimit) check() error {
 	return nil
 }
 
-// longest bounds intervals, so that sums of a few do not overflow.
+// longest bounds intervals, so that the sum of a few does not overflow.
 const longest = time.Duration(math.MaxInt64 / 8)
 
 // interval is the time between two starts.
@@ -50,7 +50,7 @@ func (l GroupLimit) interval() time.Duration {
 	return max(time.Duration(d), 1)
 }
 
-// span is the time that Burst starts take.
+// span is the time between the first and the last of Burst starts.
 func (l GroupLimit) span() time.Duration {
 	burst, each := time.Duration(max(l.Burst, 1)), l.interval()
 	if burst > longest/each {
@@ -59,10 +59,10 @@ func (l GroupLimit) span() time.Duration {
 	return burst * each
 }
 
-// SetGroupLimit gives a group a limit of its own, in place of
+// SetGroupLimit sets the limit of one group, in place of
 // DispatchOptions.GroupLimit. It holds from now on: calls that are running are
-// not interrupted, and a wider limit starts jobs at once. It returns an error
-// for a limit with a negative field, and [ErrStopped] after a stop.
+// not interrupted, and a wider limit starts jobs at once. SetGroupLimit returns
+// an error for a limit with a negative field, and [ErrStopped] after a stop.
 func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLimit) error {
 	if err := limit.check(); err != nil {
 		return err
@@ -79,8 +79,8 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLi
 	return nil
 }
 
-// SetGroupLimits changes the limit of all groups that have none of their own.
-// It takes time in proportion to the number of groups that have jobs.
+// SetGroupLimits changes the limit of all groups without their own limit. It
+// takes time in proportion to the number of groups that have jobs.
 func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
 	if err := limit.check(); err != nil {
 		return err
@@ -100,19 +100,19 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
 	return nil
 }
 
-// groupTable holds the groups of a queue that have jobs, a limit of their own,
-// or a start that their rate still counts.
+// groupTable holds the groups of a queue that have jobs, their own limit, or a
+// start that their rate still counts.
 //
-// The jobs of a group that are due wait in the group's own heap. Only the first
-// one, the head, is in the queue's pending, and only while the group is open:
-// so the next job to start is always the first of pending, whatever the number
-// of groups.
+// Jobs of a group that are due wait in the group's own heap. Only the first of
+// them, the head, is in the queue's pending, and only while the group is open.
+// The next job to start is therefore always the first of pending, whatever the
+// number of groups.
 type groupTable[A, R any] struct {
-	limit   GroupLimit // of groups without their own
+	limit   GroupLimit // of groups without their own limit
 	byName  map[string]*jobGroup[A, R]
 	waiting int                                              // jobs in the groups' heaps
-	timed   heap.By[*jobGroup[A, R], groupTimedPlaces[A, R]] // groups to look at later, by that time
-	lines   heap.By[*jobGroup[A, R], groupLinePlaces[A, R]]  // groups in which a PutWait may use a free slot, by the first one's place in line
+	timed   heap.By[*jobGroup[A, R], groupTimedPlaces[A, R]] // groups to update later, by that time
+	lines   heap.By[*jobGroup[A, R], groupLinePlaces[A, R]]  // groups in which a PutWait may use a free slot, by the place in line of the first PutWait
 	seq     uint64                                           // number of the last group
 	turns   uint64                                           // number of the last turn
 }
@@ -123,14 +123,14 @@ type jobGroup[A, R any] struct {
 	seq      uint64
 	limit    GroupLimit
 	own      bool                                          // the limit was set for this group
-	jobs     int                                           // jobs that have not ended
-	running  int                                           // calls that have not returned
-	reserved int                                           // PutWaits that were admitted to use a free slot, and have not put their jobs yet
-	head     *Job[A, R]                                    // in q.pending
-	heap     jobHeap[A, R]                                 // the other jobs that are due
+	jobs     int                                           // number of jobs that have not ended
+	running  int                                           // number of calls that have not returned
+	reserved int                                           // number of PutWaits that were admitted to use a free slot, and have not put their jobs yet
+	head     *Job[A, R]                                    // the job in q.pending
+	heap     jobHeap[A, R]                                 // other jobs that are due
 	waiters  heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits that are due
-	turn     uint64                                        // since when it waits for a start, if groups take turns
-	next     instant                                       // with a rate: the time of the next start if there were no burst
+	turn     uint64                                        // the turn since which it waits for a start, if groups take turns
+	next     instant                                       // with a rate: the time at which the next job would start without a burst
 
 	timedPlace heap.Place
 	linePlace  heap.Place
@@ -145,8 +145,8 @@ func (groupTimedPlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.t
 
 func (groupLinePlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.linePlace }
 
-// usable is how many jobs more of a group may start now, as far as the group is
-// concerned.
+// usable returns how many more jobs of a group the group itself allows to start
+// now.
 func (t *groupTable[A, R]) usable(name string, now instant) int {
 	if name == "" {
 		return math.MaxInt
@@ -177,7 +177,7 @@ func (g *jobGroup[A, R]) open(now instant) bool {
 	return (g.limit.Width == 0 || g.running < g.limit.Width) && g.opens() <= now
 }
 
-// opens is when the rate lets a job start.
+// opens returns the time from which the rate lets a job start.
 func (g *jobGroup[A, R]) opens() instant {
 	if g.limit.Rate == 0 {
 		return 0
@@ -185,14 +185,14 @@ func (g *jobGroup[A, R]) opens() instant {
 	return g.next.Add(g.limit.interval() - g.limit.span())
 }
 
-// groupLocked returns the group of that name.
+// groupLocked returns the group with the given name.
 func (q *ResizableDispatchQueue[A, R]) groupLocked(name string) *jobGroup[A, R] {
 	t := &q.groups
 	g := t.byName[name]
 	if g == nil {
 		t.seq++
 		g = &jobGroup[A, R]{name: name, seq: t.seq, limit: t.limit}
-		if name == "" { // the jobs without a group, where groups take turns
+		if name == "" { // jobs without a group, if groups take turns
 			g.limit, g.own = GroupLimit{}, true
 		}
 		if t.byName == nil {
@@ -212,13 +212,13 @@ func (q *ResizableDispatchQueue[A, R]) joinGroupLocked(j *Job[A, R], name string
 
 func (q *ResizableDispatchQueue[A, R]) setGroupLimitLocked(g *jobGroup[A, R], limit GroupLimit, now instant) {
 	g.limit = limit
-	if limit.Rate > 0 { // what a slower rate has counted does not outlast it
+	if limit.Rate > 0 { // what a slower rate has counted must not outlast it
 		g.next = min(g.next, now.Add(limit.span()))
 	}
 	q.updateGroupLocked(g, now)
 }
 
-// pushGroupLocked puts j, which is due, where jobs of its group wait.
+// pushGroupLocked adds j, which is due, to where jobs of its group wait.
 func (q *ResizableDispatchQueue[A, R]) pushGroupLocked(g *jobGroup[A, R], j *Job[A, R], now instant) {
 	if g.head == nil && g.heap.Len() == 0 {
 		q.groups.turns++
@@ -268,9 +268,9 @@ func (q *ResizableDispatchQueue[A, R]) startInGroupLocked(g *jobGroup[A, R], now
 	q.updateGroupLocked(g, now)
 }
 
-// updateGroupLocked is called after every change of g: it keeps the head in
-// pending while g is open, and sees to it that g is looked at again when time
-// alone changes that.
+// updateGroupLocked is called after every change of g. It keeps the head in
+// pending while g is open, and schedules the next update if the passing of time
+// opens g.
 func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now instant) {
 	t := &q.groups
 	open := g.open(now)
@@ -295,7 +295,7 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 		t.lines.Push(g, g.waiters.Peek().Key)
 	}
 
-	var at instant // when time changes something
+	var at instant // the time of the next update
 	switch {
 	case !open && (g.heap.Len() > 0 || waits):
 		if opens := g.opens(); opens > now {
@@ -308,7 +308,7 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 		}
 		delete(t.byName, g.name)
 		if len(t.byName) == 0 {
-			t.byName = nil // a map keeps the room it once had
+			t.byName = nil // a map keeps the memory that it once had
 		}
 	}
 	switch {
@@ -324,38 +324,39 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 	}
 }
 
-// putLine is the PutWaits that wait for room, in their order. No step walks it.
+// putLine has the PutWaits that wait for room, in their order. No operation
+// iterates over all of it.
 type putLine[A, R any] struct {
 	all    list.By[*putWaiter[A, R], waiterLinks[A, R]]
-	slot   heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // those that may use a free slot; of groups see groupTable.lines
-	notDue heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // those with a delay, by due time
-	keys   map[string]*keyLine[A, R]                     // those with a key
-	number uint64                                        // of the last one
+	slot   heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits that may use a free slot; for those of groups see groupTable.lines
+	notDue heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits with a delay, by due time
+	keys   map[string]*keyLine[A, R]                     // PutWaits with a key
+	number uint64                                        // number of the last PutWait
 
-	claimed  []string // keys that a job has taken since the last advanceLocked
-	reserved int      // PutWaits that were admitted and have not put their jobs yet: one at most
+	claimed  []string // keys that jobs have taken since the last advanceLocked
+	reserved int      // number of PutWaits that were admitted and have not put their jobs yet, at most one
 }
 
-// keyLine is the PutWaits of one key.
+// keyLine has the PutWaits of one key.
 type keyLine[A, R any] struct {
 	list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
 }
 
-// putWaiter is one PutWait in line.
+// putWaiter is one waiting PutWait.
 //
-// It is admitted by the goroutine that makes room. As its context may have
-// ended, which only the waiting goroutine may find out, the room is reserved
-// for it, and that goroutine puts the job or gives the room to the next in
-// line.
+// The goroutine that makes room admits it. Its context may have ended, and only
+// the waiting goroutine may ask the context. Room is therefore reserved for the
+// putWaiter, and the waiting goroutine puts the job or passes the room on to
+// the next in line.
 type putWaiter[A, R any] struct {
-	job    *Job[A, R] // to be put, or that was put
+	job    *Job[A, R] // the job to be put, or the job that stands for the put
 	opts   *JobOptions
 	err    error
 	number uint64 // its place in line
 	group  *jobGroup[A, R]
-	seq    uint64        // reserved for the job; 0 before it was admitted
-	put    bool          // the job or err is the result
-	done   chan struct{} // closed when it was admitted or put
+	seq    uint64        // the number reserved for the job; 0 before it was admitted
+	put    bool          // job or err is the result
+	done   chan struct{} // closed when it is admitted or put
 
 	links    list.Links[*putWaiter[A, R]]
 	keyLinks list.Links[*putWaiter[A, R]]
@@ -376,7 +377,7 @@ func (waiterKeyLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, 
 
 func (waiterPlaces[A, R]) Place(w *putWaiter[A, R]) *heap.Place { return &w.place }
 
-// joinLineLocked puts w, whose job found no room, at the end of the line.
+// joinLineLocked adds w, whose job found no room, to the end of the line.
 func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now instant) {
 	l := &q.line
 	l.number++
@@ -402,7 +403,7 @@ func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now in
 	}
 }
 
-// mayUseSlotLocked notes that the job of w is due.
+// mayUseSlotLocked records that the job of w is due.
 func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now instant) {
 	if w.opts == nil || w.opts.Group == "" {
 		q.line.slot.Push(w, heap.Key{Seq: w.number})
@@ -414,8 +415,8 @@ func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now 
 }
 
 // leaveLine is called when the wait of w has ended, and puts its job if it was
-// admitted. It reports whether w has a result: not if ctx, whose end the caller
-// knows of, ended first.
+// admitted. It reports whether w has a result: it has none if ctx ended first,
+// which the caller checks.
 func (q *ResizableDispatchQueue[A, R]) leaveLine(w *putWaiter[A, R], ended bool) (ok bool) {
 	now := q.lock()
 	defer q.commit(now)
@@ -466,7 +467,7 @@ func (q *ResizableDispatchQueue[A, R]) putAdmittedLocked(w *putWaiter[A, R], now
 	return j, nil
 }
 
-// removeWaiterLocked takes w out of the line.
+// removeWaiterLocked removes w from the line.
 func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], now instant) {
 	l := &q.line
 	l.all.Remove(w)
@@ -486,8 +487,8 @@ func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], no
 	}
 }
 
-// admitWaitersLocked admits the next PutWait if there is room. Only when that
-// one has put its job, or has given up, is the one after it admitted: so their
+// admitWaitersLocked admits the next PutWait if there is room. The PutWait
+// after it is admitted only after that one has put its job or given up, so that
 // jobs are put in their order.
 func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 	if q.line.reserved > 0 {
@@ -505,8 +506,9 @@ func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 	}
 }
 
-// nextWaiterLocked is the first PutWait for which there is room, if any. One
-// that may use a free slot does not wait for one that may not.
+// nextWaiterLocked returns the first PutWait for which there is room, if there
+// is one. A PutWait that may use a free slot does not wait for one that may
+// not.
 func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	first, ok := q.line.all.Front()
 	if !ok || q.roomLocked(0) > 0 {
@@ -527,7 +529,7 @@ func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	return first
 }
 
-// joinWaitersLocked makes the PutWaits in line whose key a job has taken join
+// joinWaitersLocked makes the waiting PutWaits whose key a job has taken join
 // that job.
 func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
 	claimed := q.line.claimed
@@ -547,7 +549,8 @@ func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
 	}
 }
 
-// refuseWaitersLocked refuses all PutWaits in line, as the queue is stopped.
+// refuseWaitersLocked refuses all waiting PutWaits, because the queue is
+// stopped.
 func (q *ResizableDispatchQueue[A, R]) refuseWaitersLocked(now instant) {
 	for w, ok := q.line.all.Front(); ok; w, ok = q.line.all.Front() {
 		q.removeWaiterLocked(w, now)

@@ -14,10 +14,10 @@ import (
 	"github.com/twillgo/twill/internal/heap"
 )
 
-// Pending returns the jobs that wait, in the order in which they would start if
-// no limit of a group held them back and groups took no turns: those that are due,
-// and behind them the others, by the time at which they are due. Jobs that are
-// held, or wait for an earlier run of their key, are the last.
+// Pending returns the pending jobs, in the order in which they would start
+// without limits and turns of groups: first the jobs that are due, then the
+// others by their due time. Jobs that are held, or that wait for an earlier run
+// of their key, are last.
 func (q *ResizableDispatchQueue[A, R]) Pending() []*Job[A, R] {
 	q.mu.Lock()
 	w := q.snapshotLocked()
@@ -25,9 +25,10 @@ func (q *ResizableDispatchQueue[A, R]) Pending() []*Job[A, R] {
 	return w.inOrder()
 }
 
-// PendingPage returns up to n of the jobs that Pending returns, without the first
-// from. The first pages of a long queue cost a small part of Pending, unless its
-// jobs are of very many groups. It panics if from or n is negative.
+// PendingPage returns up to n of the jobs that Pending returns, starting with
+// the job at index from. The first pages of a long queue cost a small part of
+// Pending, unless its jobs are in very many groups. It panics if from or n is
+// negative.
 func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	if from < 0 || n < 0 {
 		panic("twill: PendingPage: from and n must not be negative")
@@ -38,14 +39,14 @@ func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	return w.page(from, n)
 }
 
-// pendingSnapshot is what is pending at one moment.
+// pendingSnapshot holds the pending jobs of one moment.
 type pendingSnapshot[A, R any] struct {
 	due, delayed heap.Snapshot[*Job[A, R]]
 	grouped      []heap.Snapshot[*Job[A, R]] // jobs that are due, in the heaps of their groups
-	heads        []heap.Entry[*Job[A, R]]    // the groups' jobs in due, as they are ordered here
+	heads        []heap.Entry[*Job[A, R]]    // the jobs of the groups in due, sorted by this function
 }
 
-// snapshotLocked is called with the lock, and its result is used without, as
+// snapshotLocked takes a snapshot. Its result is used without the lock, as
 // sorting takes time.
 func (q *ResizableDispatchQueue[A, R]) snapshotLocked() pendingSnapshot[A, R] {
 	w := pendingSnapshot[A, R]{due: q.pending.Snapshot(), delayed: q.delayed.Snapshot()}
@@ -79,14 +80,14 @@ func (w pendingSnapshot[A, R]) all() []*Job[A, R] {
 	return jobs
 }
 
-// sortedDue returns the jobs that are due, in order; of each group and of the rest
-// at least the first n.
+// sortedDue returns the jobs that are due, in order: at least the first n of
+// each group, and of the jobs without a group.
 func (w pendingSnapshot[A, R]) sortedDue(n int) []*Job[A, R] {
 	if w.grouped == nil && w.heads == nil {
 		return w.due.First(n)
 	}
 	var entries []heap.Entry[*Job[A, R]]
-	if w.heads != nil { // then all jobs are in groups
+	if w.heads != nil { // in this case all jobs are in groups
 		entries = w.heads
 	} else {
 		entries = first(w.due, n)
@@ -141,30 +142,31 @@ func (w pendingSnapshot[A, R]) page(from, n int) []*Job[A, R] {
 }
 
 // Underway returns the jobs whose calls have not returned, in the order in
-// which they were started. A job that was canceled stays among them until its
-// callJob returns; its State tells.
+// which they were started. A job that was canceled is among them until its call
+// returns; its State is Canceled.
 func (q *ResizableDispatchQueue[A, R]) Underway() []*Job[A, R] {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return slices.AppendSeq(make([]*Job[A, R], 0, q.underway.Len()), q.underway.All())
 }
 
-// Size returns how many jobs Underway and Pending would list.
+// Size returns the number of jobs that are underway and the number of jobs that
+// are pending.
 func (q *ResizableDispatchQueue[A, R]) Size() (underway, pending int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.underway.Len(), q.pendingLenLocked()
 }
 
-// Width returns how many jobs may run at once. It is not changed by a pause,
-// and 0 after a stop.
+// Width returns the maximum number of jobs underway. A pause does not change
+// it, and after a stop it is 0.
 func (q *ResizableDispatchQueue[A, R]) Width() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.width
 }
 
-// Paused reports whether q was paused and not resumed.
+// Paused reports whether q is paused.
 func (q *ResizableDispatchQueue[A, R]) Paused() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -178,9 +180,9 @@ func (q *ResizableDispatchQueue[A, R]) Stopped() bool {
 	return q.stopped
 }
 
-// Find returns the job with that key that is pending or underway, and reports
-// whether there is one. If another job waits for its end, by JobOptions.Again, that
-// is not the one.
+// Find returns the job with the given key that is pending or underway, and
+// reports whether there is one. If another job waits for the end of that job,
+// by JobOptions.Again, Find does not return the waiting job.
 func (q *ResizableDispatchQueue[A, R]) Find(key string) (*Job[A, R], bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -191,18 +193,19 @@ func (q *ResizableDispatchQueue[A, R]) Find(key string) (*Job[A, R], bool) {
 // WaitReason is what a pending job waits for.
 type WaitReason uint8
 
-// What a pending job waits for, as [ResizableDispatchQueue.Why] returns it. A job
-// may wait for several; the reason is the one that comes first here.
+// The reasons why a pending job waits, as returned by
+// [ResizableDispatchQueue.Why]. If a job waits for several reasons, Why returns
+// the first of them in this order.
 const (
-	WaitNone    WaitReason = iota // for nothing: the job is not pending
-	WaitStopped                   // the queue is stopped: the job is left over
-	WaitHeld                      // for Release
-	WaitKey                       // for the end of an earlier run of its key
-	WaitDue                       // for its due time
-	WaitPause                     // for the queue to be resumed
-	WaitGroup                     // for its group, which is at its limit
-	WaitWidth                     // for a slot, with the jobs before it
-	WaitRate                      // for the rate limit
+	WaitNone    WaitReason = iota // the job is not pending
+	WaitStopped                   // the queue is stopped, and the job will not run
+	WaitHeld                      // the job waits for Release
+	WaitKey                       // an earlier run of its key has not ended
+	WaitDue                       // the job is not due
+	WaitPause                     // the queue is paused
+	WaitGroup                     // its group is at its limit
+	WaitWidth                     // it waits for a slot, behind the jobs before it
+	WaitRate                      // it waits for the rate limit
 )
 
 var waitReasons = [...]string{"none", "stopped", "held", "key", "due", "pause", "group", "width", "rate"}
@@ -215,11 +218,12 @@ func (r WaitReason) String() string {
 	return "WaitReason(" + strconv.Itoa(int(r)) + ")"
 }
 
-// MarshalText returns the name, so that JSON has it too.
+// MarshalText returns the name, which JSON uses.
 func (r WaitReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// Why returns what j waits for. If it is the due time, or the rate of the job's
-// group, until is when that wait ends; else it is the zero time.
+// Why returns the reason why j waits. If that is the due time, or the rate of
+// the job's group, until is the time at which that wait ends; otherwise until
+// is zero.
 func (q *ResizableDispatchQueue[A, R]) Why(j *Job[A, R]) (reason WaitReason, until time.Time) {
 	if j == nil || j.q != q {
 		return WaitNone, time.Time{}
@@ -252,48 +256,49 @@ func (q *ResizableDispatchQueue[A, R]) Why(j *Job[A, R]) (reason WaitReason, unt
 	return WaitRate, time.Time{}
 }
 
-// DispatchStats are the numbers of a [ResizableDispatchQueue] at one moment. It is
-// a plain value that belongs to its owner, prints as one line, and is JSON with
-// the names of its fields.
+// DispatchStats are the numbers of a [ResizableDispatchQueue] at one moment.
+// They are a plain value that belongs to the caller. It prints as one line, and
+// its JSON has the names of the fields.
 type DispatchStats struct {
 	Width    int
 	Underway int // jobs whose calls have not returned
-	Pending  int // jobs that wait, including the delayed ones
+	Pending  int // jobs that wait, including those that are not due
 	Delayed  int // pending jobs that are not due, are held or wait for their key
 	Grouped  int // pending jobs that are due and wait behind others of their group, or for its limit
 
-	// Since the queue was made:
+	// Since the queue was created:
 	Put      uint64 // jobs added
-	Joined   uint64 // Puts that found a job of their key
-	Refused  uint64 // jobs for which Put and its kin returned an error
-	Retries  uint64 // calls that failed and are followed by another
+	Joined   uint64 // Puts that joined a job with their key
+	Refused  uint64 // jobs for which Put, PutWait or PutAll returned an error
+	Retries  uint64 // calls that failed and are followed by another call
 	Snoozed  uint64 // calls that returned Snooze
 	Finished uint64
 	Failed   uint64
 	Canceled uint64
 
-	// Waiting is how long jobs have waited for their first start since they were
-	// due, Running how long calls took, each of a job's own.
+	// Waiting has the time of jobs from their due time to their first start.
+	// Running has the time that each call took.
 	Waiting, Running Histogram
 
-	// Throughput is how many jobs have ended per second, on average over the last
-	// minute or, in a younger queue, its age, but at least a second.
+	// Throughput is the number of jobs that end per second, on average over the
+	// last minute or, in a younger queue, over its age, which counts as at least a
+	// second.
 	Throughput float64
 
-	// RateHeldSince is since when a job waits for nothing but the rate limit, the
-	// zero time if none does. RateFailingSince is when the first Wait in a row of
-	// failures failed, the zero time if the last Wait succeeded, and RateError
-	// the text of the last failure.
+	// RateHeldSince is the time since which a job waits only for the rate limit,
+	// or zero if no job does. RateFailingSince is the time of the first of the
+	// latest failures of Wait in a row, or zero if the latest Wait succeeded.
+	// RateError is the text of the latest failure.
 	RateHeldSince    time.Time
 	RateFailingSince time.Time
 	RateError        string
 }
 
-// Ended returns how many jobs have finished, failed or been canceled.
+// Ended returns the number of jobs that have finished, failed or been canceled.
 func (s DispatchStats) Ended() uint64 { return s.Finished + s.Failed + s.Canceled }
 
-// Add returns the sum of the numbers of two queues. Times are the earlier ones,
-// and the RateError is that of s if it has one.
+// Add returns the sum of the numbers of two queues. Its times are the earlier
+// ones of the two, and its RateError is that of s, or that of t if s has none.
 func (s DispatchStats) Add(t DispatchStats) DispatchStats {
 	s.Width = addSaturated(s.Width, t.Width)
 	s.Underway += t.Underway
@@ -324,7 +329,7 @@ func addSaturated(a, b int) int {
 	return a + b
 }
 
-// earlier is the earlier one of two times, either of which may be zero.
+// earlier returns the earlier of two times, either of which may be zero.
 func earlier(t, u time.Time) time.Time {
 	if t.IsZero() || !u.IsZero() && u.Before(t) {
 		return u
@@ -353,15 +358,15 @@ func (q *ResizableDispatchQueue[A, R]) Stats() DispatchStats {
 	err := q.rate.err
 	q.mu.Unlock()
 	if err != nil {
-		s.RateError = err.Error() // user code: not under the lock
+		s.RateError = err.Error() // Error is user code, and is not called with the lock held
 	}
 	return s
 }
 
-// dispatchStats are the numbers that are counted, under the queue's lock.
+// dispatchStats are the numbers that are counted with the queue's lock held.
 type dispatchStats struct {
-	last  int64      // the latest second in which a job has ended, or was asked for
-	ended [60]uint32 // in each of the last seconds, second s at s%60
+	last  int64      // the latest second in which a job has ended, or that was asked for
+	ended [60]uint32 // number of jobs in each of the last 60 seconds, second s at s%60
 	DispatchStats
 }
 
@@ -400,18 +405,18 @@ func (s *dispatchStats) throughput(now instant) float64 {
 	return n / min(max(time.Duration(now).Seconds(), 1), float64(len(s.ended)))
 }
 
-// Histogram counts durations by their size, in four classes for each power of two
-// from a microsecond to an hour: what it returns is at most an eighth off. Its zero
-// value is empty. It is a plain value that belongs to its owner: only Add changes
-// it.
+// Histogram counts durations by their size, in four classes for each power of
+// two from a microsecond to an hour. Its estimates have an error of at most an
+// eighth. The zero value is empty. A Histogram is a plain value that belongs to
+// its owner: only Add changes it.
 type Histogram struct {
-	over, sum uint64 // the sum of all, in 128 bits: the waits of a full queue pass 292 years in a day
+	over, sum uint64 // the sum of all durations in 128 bits: the waits in a full queue exceed 292 years in a day
 	max       time.Duration
 	counts    [histogramLen]uint64
 }
 
-// The classes: one below the first power of two, four between each and the
-// nextJob, and one for what is as long as the last or longer.
+// The classes: one below the first power of two, four between each power of two
+// and the next, and one for durations that are at least the last power.
 const (
 	histogramFirst = 10 // 2^10 ns
 	histogramLast  = 42 // 2^42 ns, 73 minutes
@@ -428,7 +433,7 @@ func (h *Histogram) Add(d time.Duration) {
 	h.max = max(h.max, d)
 }
 
-// merge counts what other has counted.
+// merge adds what other has counted.
 func (h *Histogram) merge(other Histogram) {
 	for i, n := range other.counts {
 		h.counts[i] += n
@@ -451,13 +456,13 @@ func classOf(d time.Duration) int {
 	return 1 + 4*(power-histogramFirst) + quarter
 }
 
-// classEnd is where class i ends.
+// classEnd returns the end of class i.
 func classEnd(i int) time.Duration {
 	power, quarter := histogramFirst+i/4, i%4
 	return 1<<power + time.Duration(quarter)<<(power-2)
 }
 
-// Count returns how many durations were counted.
+// Count returns the number of durations.
 func (h Histogram) Count() (n uint64) {
 	for _, k := range h.counts {
 		n += k
@@ -465,20 +470,21 @@ func (h Histogram) Count() (n uint64) {
 	return n
 }
 
-// Max returns the longest, 0 if there is none.
+// Max returns the longest duration, or 0 if there is none.
 func (h Histogram) Max() time.Duration { return h.max }
 
-// Mean returns the mean, 0 if there is none.
+// Mean returns the mean of the durations, or 0 if there is none.
 func (h Histogram) Mean() time.Duration {
 	n := h.Count()
 	if n == 0 {
 		return 0
 	}
-	mean, _ := bits.Div64(h.over, h.sum, n) // no more than the longest
+	mean, _ := bits.Div64(h.over, h.sum, n) // the sum is at most n times the longest duration, so the quotient fits
 	return time.Duration(mean)
 }
 
-// Sum returns the sum of the durations, or the longest Duration if that is less.
+// Sum returns the sum of the durations, or the maximum Duration if the sum
+// exceeds it.
 func (h Histogram) Sum() time.Duration {
 	if h.over > 0 || h.sum > math.MaxInt64 {
 		return math.MaxInt64
@@ -491,16 +497,16 @@ func (h Histogram) String() string {
 	return fmt.Sprintf("%d (mean %v, p50 %v, p99 %v, max %v)", h.Count(), h.Mean(), h.Quantile(0.5), h.Quantile(0.99), h.max)
 }
 
-// MarshalJSON writes the count and, in nanoseconds, the mean, the quantiles and the
-// maximum.
+// MarshalJSON writes the count and, in nanoseconds, the mean, the quantiles and
+// the maximum.
 func (h Histogram) MarshalJSON() ([]byte, error) {
 	return fmt.Appendf(nil, `{"count":%d,"mean":%d,"p50":%d,"p90":%d,"p99":%d,"max":%d}`,
 		h.Count(), h.Mean(), h.Quantile(0.5), h.Quantile(0.9), h.Quantile(0.99), h.max), nil
 }
 
 // Quantile returns an estimate of the p-quantile: Quantile(0.99) is exceeded by
-// about 1% of the durations. It is 0 if there are none. A p below 0 counts as 0, and
-// one above 1 as 1.
+// about 1% of the durations. It returns 0 if there are none. A p below 0 counts
+// as 0, and a p above 1 as 1.
 func (h Histogram) Quantile(p float64) time.Duration {
 	n := h.Count()
 	if n == 0 {
@@ -518,9 +524,10 @@ func (h Histogram) Quantile(p float64) time.Duration {
 	return h.max
 }
 
-// Buckets yields how many durations were less than each limit and not less
-// than the one before; the last limit is Max where that is longer than all others. Empty
-// classes at the end are left out.
+// Buckets yields, for each class, its limit and the number of durations that
+// are less than the limit and not less than the limit before it. If the longest
+// durations are beyond all classes, the last limit is Max. Empty classes at the
+// end are left out.
 func (h Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	return func(yield func(time.Duration, uint64) bool) {
 		left := h.Count()
@@ -540,23 +547,23 @@ func (h Histogram) Buckets() iter.Seq2[time.Duration, uint64] {
 	}
 }
 
-// EventKind is what a [DispatchEvent] is about.
+// EventKind is the kind of a [DispatchEvent].
 type EventKind uint8
 
-// What can happen to a job, and to a queue.
+// The kinds of events of jobs and of queues.
 const (
 	EventPut           EventKind = iota // a job was added
 	EventStarted                        // a call of a job was started
-	EventRetry                          // it failed, and the job is pending again
-	EventEnded                          // a job finished, failed or was canceled: see State
-	EventReprioritized                  // a job has another priority
+	EventRetry                          // a call failed, and the job is pending again
+	EventEnded                          // a job finished, failed or was canceled; see State
+	EventReprioritized                  // the priority of a job was changed
 	EventWidth                          // the width was changed
 	EventRate                           // the rate limit was changed
 	EventPaused                         // the queue was paused
 	EventResumed                        // the queue was resumed
 	EventStopped                        // the queue was stopped
 	EventSnoozed                        // a call returned Snooze, and the job is pending again
-	EventRateFailed                     // the rate limit returned an error, the first in a row: see Err
+	EventRateFailed                     // the rate limit returned an error, the first in a row; see Err
 	EventGroup                          // the limit of a group was changed
 )
 
@@ -571,31 +578,32 @@ func (k EventKind) String() string {
 	return "EventKind(" + strconv.Itoa(int(k)) + ")"
 }
 
-// DispatchEvent is something that happened in a [ResizableDispatchQueue].
+// DispatchEvent is an event of a [ResizableDispatchQueue].
 type DispatchEvent[A, R any] struct {
 	Kind EventKind
 	Time time.Time
-	Job  *Job[A, R] // nil if it is about the queue
-	// State and Priority are those the job had then, and Width the queue's.
+	Job  *Job[A, R] // nil if the event is about the queue
+	// State and Priority are those of the job at that moment, and Width is that of
+	// the queue.
 	State    JobState
 	Priority int
 	Width    int
 	// Err is the error of the rate limit, for EventRateFailed.
 	Err error
-	// Lost is how many events before this one were dropped, as the reader was too
-	// slow.
+	// Lost is the number of events before this event that were dropped because the
+	// reader was too slow.
 	Lost int
 }
 
-// maxEvents is how many events wait for a slow reader.
+// maxEvents is the maximum number of events that are buffered for a reader.
 const maxEvents = 1024
 
-// Events returns what happens in q from now on, in its order. A slow reader does
-// not block q: at most 1024 events are buffered, older ones are dropped, and
-// DispatchEvent.Lost counts them. When ctx ends, and when a stopped queue has no
-// more job underway, the sequence ends after what was there to read; look at
-// ctx.Err() to tell which. It can be read once. The subscription lasts until it was read to its end or ctx has
-// ended.
+// Events returns the events of q from now on, in their order. A slow reader
+// does not block q: at most 1024 events are buffered, older events are dropped,
+// and DispatchEvent.Lost counts them. When ctx ends, or when q is stopped and
+// no job is underway, the loop yields the events that are available and ends;
+// check ctx.Err() to distinguish the two. The sequence can be used once. The
+// subscription lasts until the loop has ended or ctx has ended.
 func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[DispatchEvent[A, R]] {
 	if ctx == nil {
 		panic("twill: Events with a nil context")
@@ -611,11 +619,12 @@ func (q *ResizableDispatchQueue[A, R]) Events(ctx context.Context) iter.Seq[Disp
 	}
 }
 
-// Results returns the jobs that end from now on, canceled ones among them, in the
-// order in which they end: their futures have settled. Nothing is dropped: what was
-// not read is kept, without a limit. When ctx ends, and when a stopped queue has no
-// more job underway, the sequence ends after what was there to read; look at
-// ctx.Err() to tell which. It can be read once. The subscription lasts until it was read to its end or ctx has
+// Results returns the jobs that end from now on, including canceled jobs, in
+// the order in which they end. Their futures have settled. Nothing is dropped:
+// results that were not read are kept, without a limit. When ctx ends, or when
+// q is stopped and no job is underway, the loop yields the jobs that are
+// available and ends; check ctx.Err() to distinguish the two. The sequence can
+// be used once. The subscription lasts until the loop has ended or ctx has
 // ended.
 func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Job[A, R]] {
 	if ctx == nil {
@@ -624,7 +633,7 @@ func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Jo
 	f := q.ended.Subscribe(ctx, &q.mu, 0)
 	return func(yield func(*Job[A, R]) bool) {
 		for j := range f.All() {
-			<-j.Done() // it is about to be settled
+			<-j.Done() // the job is about to be settled
 			if !yield(j) {
 				return
 			}
@@ -644,7 +653,7 @@ func (q *ResizableDispatchQueue[A, R]) emitLocked(kind EventKind, j *Job[A, R]) 
 	q.events.Push(e)
 }
 
-// emitErrorLocked is emitLocked for an event about an error.
+// emitErrorLocked is emitLocked for an event with an error.
 func (q *ResizableDispatchQueue[A, R]) emitErrorLocked(kind EventKind, err error) {
 	if q.events.Len() > 0 {
 		q.events.Push(DispatchEvent[A, R]{Kind: kind, Time: q.clock.Time(q.latest), Width: q.width, Err: err})

@@ -18,28 +18,30 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Job is one call of a [ResizableDispatchQueue] and the future of its result. It
-// is made by Put. Its methods may be called by several goroutines.
+// Job is one call of a [ResizableDispatchQueue] and the future of its result.
+// It is returned by [ResizableDispatchQueue.Put]. Its methods may be called
+// concurrently.
 //
-// Cancel removes a pending job from the queue, and ends the context of one that
-// is underway. In both cases the future fails at once, with a [*CanceledError],
-// and what the call returns later is dropped. A chain that hangs on the future
-// cancels the job too if nothing else depends on it.
+// Cancel removes a pending job from the queue, and ends the context of a job
+// that is underway. In both cases the future fails at once, with a
+// [*CanceledError], and what the call returns later is dropped. A cancel of a
+// chain that starts at the job cancels the job too, if the job has no other
+// dependents.
 //
 // The state is set before the future settles: a goroutine that has the result
-// sees the state. A job that has ended keeps its argument, its options and its
-// times.
+// sees the final state. A job that has ended keeps its argument, its options
+// and its times.
 type Job[A, R any] struct {
 	Future[R]
 
 	link settle.Link // leads a cancel to jobHook
 	q    *ResizableDispatchQueue[A, R]
 
-	arg A // guarded by q.mu if there are extra settings, else never changed
+	arg A // guarded by q.mu if there are extra settings, otherwise never changed
 
 	// Guarded by q.mu.
 	priority int
-	seq      uint64 // the number: the place among equals, and the ID
+	seq      uint64 // the number of the job: its place among equals, and its ID
 	queued   instant
 	started  instant
 	ended    instant
@@ -48,11 +50,11 @@ type Job[A, R any] struct {
 	state    JobState
 
 	ctx   lazyctx.State
-	extra atomic.Pointer[jobExtra[A, R]] // what few jobs have; set once, with q.mu
+	extra atomic.Pointer[jobExtra[A, R]] // settings that few jobs have; set once, with q.mu held
 }
 
-// ID returns a name of j that is unique in its queue: a number, or what the
-// JobRecord contained from which the job was restored.
+// ID returns a name of j that is unique in its queue: a number or, for a
+// restored job, the ID in its JobRecord.
 func (j *Job[A, R]) ID() string {
 	if m := j.extra.Load(); m != nil && m.id != "" {
 		return m.id
@@ -60,8 +62,8 @@ func (j *Job[A, R]) ID() string {
 	return strconv.FormatInt(int64(j.seq-firstSeq), 10)
 }
 
-// Arg returns the argument that was given to Put, by the latest one if several
-// were merged. The job keeps it when it has ended.
+// Arg returns the argument that was given to Put. A later Put with the same key
+// and Again or Debounce replaces it. A job that has ended keeps its argument.
 func (j *Job[A, R]) Arg() A {
 	if j.extra.Load() != nil {
 		j.q.mu.Lock()
@@ -70,14 +72,14 @@ func (j *Job[A, R]) Arg() A {
 	return j.arg
 }
 
-// Priority returns the priority that j has or, once it was started, had.
+// Priority returns the priority of j. After j was started it no longer changes.
 func (j *Job[A, R]) Priority() int {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
 	return j.priority
 }
 
-// State returns where j is in its life.
+// State returns the state of j.
 func (j *Job[A, R]) State() JobState {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
@@ -100,8 +102,8 @@ func (j *Job[A, R]) Group() string {
 	return ""
 }
 
-// Attempts returns how often j's call was started, without those that returned
-// [Snooze].
+// Attempts returns how many calls of j were started, without calls that
+// returned [Snooze].
 func (j *Job[A, R]) Attempts() int {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
@@ -111,23 +113,24 @@ func (j *Job[A, R]) Attempts() int {
 // QueuedAt returns when j was put.
 func (j *Job[A, R]) QueuedAt() time.Time { return j.time(&j.queued) }
 
-// DueAt returns when j may start, the zero time if it may at any time: the end of
-// its delay or, once it was started, of the pause before its latest call.
+// DueAt returns the time from which j may start: the end of its delay or, after
+// its first call, of the pause before its latest call. It is zero if j may
+// start at any time.
 func (j *Job[A, R]) DueAt() time.Time {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
 	return j.q.clock.Time(j.due())
 }
 
-// StartedAt returns when j's latest call was started, the zero time if none was.
+// StartedAt returns when j's latest call was started, or zero if no call was.
 func (j *Job[A, R]) StartedAt() time.Time { return j.time(&j.started) }
 
-// EndedAt returns when j finished, failed or was canceled, the zero time if it has
-// not. The call of a canceled job may have returned later.
+// EndedAt returns when j finished, failed or was canceled, or zero if it has
+// not ended. The call of a canceled job may have returned later.
 func (j *Job[A, R]) EndedAt() time.Time { return j.time(&j.ended) }
 
-// Release lets a job start that was put with Held, and reports whether it was
-// held until now.
+// Release lets a job start that was put with Held, and reports whether the job
+// was held until now.
 func (j *Job[A, R]) Release() bool {
 	q := j.q
 	now := q.lock()
@@ -141,7 +144,7 @@ func (j *Job[A, R]) Release() bool {
 	return true
 }
 
-// Record returns what is to be saved of j.
+// Record returns the record of j from which it can be restored.
 func (j *Job[A, R]) Record() JobRecord[A] {
 	q := j.q
 	q.mu.Lock()
@@ -162,90 +165,94 @@ func (j *Job[A, R]) Record() JobRecord[A] {
 	return r
 }
 
-// MarshalJSON returns the Record of j. It fails if JSON cannot write the argument;
-// then a whole list of jobs cannot be written, but its jobs can one by one.
+// MarshalJSON returns the JSON of the Record of j. If JSON cannot write the
+// argument, MarshalJSON fails, and so does writing a list with this job in it;
+// the other jobs can be written one by one.
 func (j *Job[A, R]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Record()) }
 
 // JobOptions are the settings of one job. The zero value of each field is its
 // default.
 type JobOptions struct {
-	// At and After delay a job: it is not started before that time, or before that
-	// much time has passed. Only one of the two may be set. Until then the job is
+	// At and After delay a job: it is not started before the time At, or before
+	// After has passed. Only one of the two may be set. Until then the job is
 	// pending, behind all jobs that are due.
 	At    time.Time
 	After time.Duration
 
-	// Expires is the time until which the job has to be started: if no call of it
-	// was started by then, it fails with [ErrExpired].
+	// Expires is the time by which the job has to be started: if no call of it was
+	// started by then, it fails with [ErrExpired].
 	Expires time.Time
 
-	// Timeout bounds the time from the start of the job's first call to the end
-	// of the job, including retries and the pauses before them, even while the
-	// queue is paused. The deadline of the calls' context tells when it ends: at
-	// that time the context's Err is [context.DeadlineExceeded] and its cause a
-	// [*TimeoutError], and the job fails with a [*TimeoutError] that unwraps to
-	// what its calls returned. It is not retried. The slot is free when the call
-	// has returned. 0 means the queue's Timeout, and a negative value no limit.
+	// Timeout bounds the time from the start of the job's first call to the end of
+	// the job, including retries and the pauses before them, even while the queue
+	// is paused. Its end is the deadline of the calls' context: at that time the
+	// context's Err is [context.DeadlineExceeded] and its cause a [*TimeoutError],
+	// and the job fails with a [*TimeoutError] that unwraps to the errors of its
+	// calls. The job is not retried after that. Its slot is free when the call has
+	// returned. 0 means the queue's Timeout, and a negative value no limit.
 	Timeout time.Duration
 
-	// Retry says how a job whose call fails is tried again; nil means the queue's
-	// Retry. In the pauses the job is pending and holds no slot; afterwards it has
-	// the place among equals that it had at first. In the end it fails with a
-	// [*RetryError].
+	// Retry determines how a job whose call fails is tried again; nil means the
+	// queue's Retry. In the pauses between calls the job is pending and holds no
+	// slot; after a pause it has the same place among equals as at first. A job
+	// that is not tried again fails with a [*RetryError].
 	Retry *RetryOptions
 
-	// Key, if it is not empty, makes the job the only one of that key: while it is
-	// pending or underway, a Put with the same key adds none and returns it. If
-	// that Put has a lower priority and the job is pending, the job gets that
-	// priority; if it has a shorter delay and the job was not called before, that
-	// too. The argument stays as it was.
+	// Key, if not empty, makes the job the only job with that key. While it is
+	// pending or underway, a Put with the same key adds no job and returns this
+	// job. If the Put has a lower priority number and the job is pending, the job
+	// gets that priority. If the Put has a shorter delay and the job was not
+	// called before, the job gets that delay. The argument does not change.
 	//
 	// To stop waiting for a shared job without canceling it, cancel a future
 	// derived from it, for example with Tap. The key is free when the job's future
-	// settles. The call of a job that was canceled may go on until it heeds its
-	// context.
+	// settles. The call of a canceled job may go on until it heeds its context.
 	Key string
 
-	// Refuse makes a Put whose Key is in use return [ErrDuplicateJob] with the
-	// job that has the key.
+	// Refuse makes a Put whose Key is in use return [ErrDuplicateJob] with the job
+	// that has the key.
 	Refuse bool
 
 	// Again makes a Put whose Key belongs to a job that is underway add a job that
-	// runs after that one, with the new argument. There is one such job: later
-	// Puts with Again give it their argument and return it. A job of the key that
-	// is pending gets the new argument. So a call that begins after a Put sees
-	// what that Put was about, and calls for one key do not overlap.
+	// runs after that job, with the new argument. At most one such job waits:
+	// later Puts with Again replace its argument and return it. If the job with
+	// the key is pending, its argument is replaced. Therefore a call that begins
+	// after a Put sees the argument of that Put or a newer one, and calls for one
+	// key do not overlap.
 	Again bool
 
-	// Debounce makes a Put whose Key belongs to a pending job that was not called
-	// before move that job's due time to its own, later or earlier, and give it
-	// its argument. With After, the job runs when no Put was made for that long.
+	// Debounce makes a Put whose Key belongs to a pending job, of which no call
+	// was made yet, move the job's due time to its own, later or earlier, and
+	// replace its argument. With After, the job runs when no Put was made for that
+	// time.
 	Debounce bool
 
-	// Group is the name of the job's group, such as a host or a user. At most as
-	// many jobs of a group run, and as many per second start, as its [GroupLimit]
-	// allows; jobs of other groups go on. A job that waits for its group holds no
-	// slot.
+	// Group is the name of the job's group, such as a host or a user. The
+	// [GroupLimit] of a group limits how many of its jobs run, and how many start
+	// per second. Jobs of other groups are not affected. A job that waits for its
+	// group holds no slot.
 	Group string
 
-	// Context is where the job's context looks for values first, such as those of
-	// a trace; hooks see them. Its end and its deadline have no effect on the job.
+	// Context, if not nil, supplies values for the job's context, such as those of
+	// a trace; hooks see them. Values of the queue's Context come second. The end
+	// and the deadline of Context have no effect on the job.
 	Context context.Context
 
 	// Held keeps the job from starting until Release is called, whatever its due
 	// time. It is pending, counts for Size, and has its Key. A program that writes
-	// a job to a disk first puts it held, and then releases or cancels it.
+	// jobs to a disk can put a job with Held, write it, and then release or cancel
+	// it.
 	Held bool
 }
 
-// isPlain reports whether a job with options o needs nothing that others do not.
+// isPlain reports whether a job with options o needs no extra settings.
 func (o *JobOptions) isPlain() bool {
 	return o.Timeout <= 0 && o.Retry == nil && o.Key == "" && o.At.IsZero() && o.After <= 0 && o.Expires.IsZero() &&
 		o.Group == "" && o.Context == nil && !o.Held
 }
 
-// mergeJobOptions returns one for all of opts: the fields that are set in a later
-// one replace those of an earlier one.
+// mergeJobOptions merges opts into one: the fields that are set in later
+// options replace those of earlier options.
 func mergeJobOptions(opts []JobOptions) *JobOptions {
 	var all JobOptions
 	for _, o := range opts {
@@ -281,38 +288,39 @@ func mergeJobOptions(opts []JobOptions) *JobOptions {
 	return &all
 }
 
-// Snooze returns an error with which the function of a job puts the job off: it is
-// pending again, holds no slot, and is due after d, or at once if d is not
-// positive. The call does not count as an attempt, and Retry is not asked. A
-// Timeout goes on. Elsewhere it is an error like others.
+// Snooze returns an error with which the function of a job postpones the job:
+// the job is pending again, holds no slot, and is due after d, or at once if d
+// is not positive. The call does not count as an attempt, and Retry is not
+// consulted. A Timeout continues. Returned by other functions, it is an
+// ordinary error.
 func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
 
 type snoozeError struct{ d time.Duration }
 
 func (e *snoozeError) Error() string { return "twill: snoozed for " + e.d.String() }
 
-// snoozeOf is the time for which err, what a call has returned, puts a job off; it
-// is negative if it does not.
+// snoozeOf returns the time by which err, which a call has returned, postpones
+// a job. It is negative if err is not from Snooze.
 func snoozeOf(err error) (d time.Duration) {
 	d = -1
-	defer func() { _ = recover() }() // of an error whose methods panic
+	defer func() { _ = recover() }() // the methods of an error may panic
 	if e, ok := errors.AsType[*snoozeError](err); ok {
 		d = e.d
 	}
 	return d
 }
 
-// JobState is where a job is in its life.
+// JobState is the state of a [Job].
 type JobState uint8
 
-// A job is pending, then underway, and then has finished or failed. It can be
-// canceled when pending or underway. The last three states are final. A job that
-// is to be called again is pending in between.
+// A job is pending, then underway, and then has finished or failed. A job that
+// is pending or underway can be canceled. The last three states are final. A
+// job that is to be called again is pending in between.
 const (
 	JobPending  JobState = iota // waits for a slot
 	JobUnderway                 // its call was started
 	JobFinished                 // its call returned a value
-	JobFailed                   // its call returned an error, panicked or exited, or its time was over
+	JobFailed                   // its call returned an error, panicked or exited, or its time limit was exceeded
 	JobCanceled                 // it was canceled before its call returned
 )
 
@@ -326,7 +334,7 @@ func (s JobState) String() string {
 	return "JobState(" + strconv.Itoa(int(s)) + ")"
 }
 
-// MarshalText returns the name, so that JSON has it too.
+// MarshalText returns the name, which JSON uses.
 func (s JobState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // UnmarshalText reads the name.
@@ -339,10 +347,11 @@ func (s *JobState) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// JobRecord is what is saved of a job. The JSON of a [Job] is that of its
-// JobRecord; a list of jobs, as Stop returns it, is read as a list of records for
-// Restore. If JSON cannot write some of the arguments, such as a NaN, write the
-// records one by one, and keep those that fail in another form.
+// JobRecord is a job in the form in which it is saved. The JSON of a [Job] is
+// that of its JobRecord; a list of jobs, as Stop returns it, can be read as a
+// list of records for Restore. If JSON cannot write some of the arguments, such
+// as a NaN, write the records one by one, and save those that fail in another
+// form.
 type JobRecord[A any] struct {
 	ID       string   `json:"id,omitempty"`
 	Arg      A        `json:"arg"`
@@ -351,8 +360,8 @@ type JobRecord[A any] struct {
 	Key      string   `json:"key,omitempty"`
 	Group    string   `json:"group,omitempty"`
 
-	// KeyBytes and GroupBytes are Key and Group if those are not UTF-8, which JSON
-	// cannot write: it has the bytes, and Restore takes them from here.
+	// KeyBytes and GroupBytes are Key and Group if these are not UTF-8, which JSON
+	// cannot write. Restore uses them if they are set.
 	KeyBytes   []byte `json:"keyBytes,omitempty"`
 	GroupBytes []byte `json:"groupBytes,omitempty"`
 
@@ -365,22 +374,24 @@ type JobRecord[A any] struct {
 	Stopped  time.Time `json:"stopped,omitzero"`
 }
 
-// firstSeq is the number before that of the first job put; the numbers of jobs
-// that are restored are below.
+// firstSeq is the number before that of the first job that is put; the numbers
+// of restored jobs are below it.
 const firstSeq = 1 << 63
 
-// Restore puts jobs that were saved back, to be run again whatever their State
-// was: in the order of the records, and before all jobs of the same priority that
-// were put or restored earlier; with Ageing, the time since they were queued
-// decides among those. They keep the time at which they were queued, their ID, key
-// and group, the time at which they expire, and the number of attempts. Timeout
-// and Retry are the queue's, and a retry begins anew. Size does not count here, as
-// the jobs were admitted once.
+// Restore puts saved jobs back, to be run again whatever their State was. They
+// are put in the order of the records, before all jobs of the same priority
+// that were put or restored earlier; with Ageing, the time since they were
+// queued determines the order among these. Restored jobs keep the time at which
+// they were queued, their ID, key and group, the time at which they expire, and
+// the number of attempts. Their Timeout and Retry are the queue's, and their
+// retries begin anew. Size does not limit Restore, as the jobs were admitted
+// once.
 //
-// Restore returns the jobs in the order of the records. If a key is used twice or
-// in use, or a number of attempts is negative, the error names the record, and
-// nothing was added. After a stop it is [ErrStopped]. Restore before the first
-// Put: an ID of a record may be one that a Put has used.
+// Restore returns the jobs in the order of the records. If a key is used twice
+// or in use, or a number of attempts is negative, the error names the record,
+// and nothing was added. After a stop Restore returns [ErrStopped]. Call
+// Restore before the first Put: otherwise the ID of a record may have been used
+// by a Put.
 func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(records))
 	opts := make([]*JobOptions, len(records))
@@ -400,7 +411,8 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 		}
 		if r.Key != "" {
 			if first, used := last[r.Key]; used {
-				// One that was put to run again after another is saved with that.
+				// A job that was put to run after another with the same key is saved with
+				// that job.
 				if follows[first] || !r.Again && records[first].State == JobPending {
 					return nil, fmt.Errorf("twill: restoring record %d: key %q of record %d: %w", i, r.Key, first, ErrDuplicateJob)
 				}
@@ -431,7 +443,7 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	q.restored -= uint64(len(jobs))
 	for i, j := range jobs {
 		q.skipIDLocked(records[i].ID)
-		j.queued = min(j.queued, now) // one that lies ahead would put the job behind all others
+		j.queued = min(j.queued, now) // a time in the future would put the job behind all others
 		if follows[i] {
 			current := q.keys[records[i].Key]
 			j.extra.Load().follows = true
@@ -446,22 +458,23 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	return jobs, nil
 }
 
-// skipIDLocked makes the numbers of later jobs differ from a restored ID.
+// skipIDLocked makes sure that the numbers of later jobs differ from a restored
+// ID.
 func (q *ResizableDispatchQueue[A, R]) skipIDLocked(id string) {
 	if n, err := strconv.ParseInt(id, 10, 64); err == nil && n > 0 && n < math.MaxInt64/2 {
 		q.seq = max(q.seq, firstSeq+uint64(n))
 	}
 }
 
-// restoreAgesLocked gives each job that was called before an age with which it
-// stands behind none that follows it in the records. With ageing its age decides,
-// and of that the records only tell that it is at most the time since the job was
-// queued, and at least that since its last pause.
+// restoreAgesLocked gives each job that was called before an age that puts it
+// before the records after it. With ageing the age determines the order. The
+// records only show that the age is at most the time since the job was queued,
+// and at least the time since its last pause.
 func (q *ResizableDispatchQueue[A, R]) restoreAgesLocked(jobs []*Job[A, R], now instant) {
 	if q.opts.Ageing == 0 {
 		return
 	}
-	next := int64(math.MaxInt64 / 2) // no rank is above that
+	next := int64(math.MaxInt64 / 2) // no rank is higher
 	for _, j := range slices.Backward(jobs) {
 		m := j.extra.Load()
 		if m.due > now {
@@ -482,7 +495,7 @@ func newJob[A, R any](q *ResizableDispatchQueue[A, R], arg A, priority int) *Job
 	return j
 }
 
-// jobLinks and jobPlaces find what lists and heaps keep in a job.
+// jobLinks and jobPlaces return the fields of a job that lists and heaps use.
 type (
 	jobLinks[A, R any]  struct{}
 	jobPlaces[A, R any] struct{}
@@ -526,7 +539,7 @@ func (j *Job[A, R]) due() instant {
 	return 0
 }
 
-// since is when j could have been started at first.
+// since returns the time from which j could have been started.
 func (j *Job[A, R]) since() instant {
 	if m := j.extra.Load(); m != nil {
 		return m.since
@@ -534,8 +547,8 @@ func (j *Job[A, R]) since() instant {
 	return j.queued
 }
 
-// setDueLocked makes j, which has extra settings and was not started, due at that
-// time, or at any time if it is 0.
+// setDueLocked makes j, which has extra settings and was not started, due at
+// the given time, or at any time if it is 0.
 func (j *Job[A, R]) setDueLocked(due instant) {
 	m := j.extra.Load()
 	m.due, m.since = due, j.queued
@@ -544,7 +557,7 @@ func (j *Job[A, R]) setDueLocked(due instant) {
 	}
 }
 
-// extraLocked returns the extra settings of j, which gets them if it has none.
+// extraLocked returns the extra settings of j, and adds them if j has none.
 func (j *Job[A, R]) extraLocked() *jobExtra[A, R] {
 	m := j.extra.Load()
 	if m == nil {
@@ -557,15 +570,15 @@ func (j *Job[A, R]) extraLocked() *jobExtra[A, R] {
 	return m
 }
 
-// jobHook is a Job as a [settle.Node]: its canceler. It is one pointer wide, so
-// that it fits an interface without an allocation.
+// jobHook makes a Job a [settle.Node], as its canceler. It is one pointer wide,
+// so that converting it to an interface does not allocate.
 type jobHook[A, R any] struct{ j *Job[A, R] }
 
-// Source is nil: the job itself is canceled.
+// Source returns nil: the job itself is canceled.
 func (h jobHook[A, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
-// Fire is called when the job is canceled. The lock under which jobs are started
-// and ended decides whether that is in time.
+// Fire is called when the job is canceled. The lock of the queue, under which
+// jobs are started and ended, determines whether the cancel is in time.
 func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	j, q := h.j, h.j.q
 	now := q.lock()
@@ -578,7 +591,7 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		q.abortLocked(j, JobCanceled, left, now)
 	default:
 		q.mu.Unlock()
-		return nil, nil // what has ended the job settles its future
+		return nil, nil // the goroutine that has ended the job settles its future
 	}
 	signals := q.advanceLocked(now)
 	q.mu.Unlock()
@@ -588,7 +601,7 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		m.release()
 	}
 	left.EndsWork()
-	if m != nil { // else no call has a context
+	if m != nil { // otherwise no call has a context
 		j.ctx.End(endCause(left))
 	}
 	if pending {
@@ -597,15 +610,15 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if signals == nil {
 		return h.end(left)
 	}
-	// What waits for the queue to be empty must find no pending job.
-	defer signals.settle() // even if a handler ends the goroutine
+	// A wait for the queue to be empty must find no pending job.
+	defer signals.settle() // runs even if a handler ends the goroutine
 	var zero R
 	j.settle(zero, left)
 	return nil, nil
 }
 
-// Abort is called if ending the context panics, which takes a context of the
-// user's own.
+// Abort is called if ending the context panics, which can happen only with a
+// context of the user's own.
 func (h jobHook[A, R]) Abort(err error) (*settle.Core, *settle.Link) {
 	return h.end(settle.NewFailure(err))
 }
@@ -619,14 +632,14 @@ func (h jobHook[A, R]) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
 	return c, c.Publish(w, fail)
 }
 
-// abortLocked ends j, which is underway, before its call has returned. Without
-// the lock the caller then ends j.ctx and settles j with fail.
+// abortLocked ends j, which is underway, before its call has returned. After
+// unlocking, the caller ends j.ctx and settles j with fail.
 func (q *ResizableDispatchQueue[A, R]) abortLocked(j *Job[A, R], state JobState, fail *settle.Failure, now instant) {
 	j.extraLocked().fail = fail
 	q.endLocked(j, state, now)
 }
 
-// endCause is the cause with which fail ends a context.
+// endCause returns the cause with which fail ends a context.
 func endCause(fail *settle.Failure) error {
 	if fail.Canceled {
 		return causeOf(fail.Err)
@@ -637,57 +650,59 @@ func endCause(fail *settle.Failure) error {
 	return fail.Err
 }
 
-// jobContext is a plain job as the context of its call: one pointer, so that a
-// function that merely passes its context on, or does not use it, pays nothing.
+// jobContext is a plain job as the context of its call. It is one pointer, so
+// that a function that only passes its context on, or does not use it, costs
+// nothing.
 type jobContext[A, R any] struct{ j *Job[A, R] }
 
-// Deadline is that of the queue's context.
+// Deadline returns the deadline of the queue's context.
 func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.opts.Context.Deadline() }
 
-// Done is closed when the job is canceled, and when its call has returned.
+// Done returns a channel that is closed when the job is canceled, and when its
+// call has returned.
 func (c jobContext[A, R]) Done() <-chan struct{} {
 	return c.j.ctx.Under(c.j.q.opts.Context).Done()
 }
 
-// Err is not nil when Done is closed.
+// Err is not nil after Done is closed.
 func (c jobContext[A, R]) Err() error { return c.j.ctx.Err(c.j.q.opts.Context) }
 
-// Value is that of the queue's context.
+// Value returns the value of the queue's context.
 func (c jobContext[A, R]) Value(key any) any { return c.j.ctx.Value(c.j.q.opts.Context, key) }
 
 // String keeps fmt from reading the fields.
 func (c jobContext[A, R]) String() string { return "twill.Job context" }
 
-// extraContext is the context of the call of a job with values or a deadline of
-// its own.
+// extraContext is the context of the calls of a job that has its own values or
+// deadline.
 type extraContext struct {
 	base  context.Context
 	state *lazyctx.State
 }
 
-// Deadline is that of the base.
+// Deadline returns the deadline of the base.
 func (c *extraContext) Deadline() (time.Time, bool) { return c.base.Deadline() }
 
-// Done is closed when the job is canceled or its time is over, and when its call
-// has returned.
+// Done returns a channel that is closed when the job is canceled, when its time
+// limit is exceeded, and when its call has returned.
 func (c *extraContext) Done() <-chan struct{} { return c.state.Under(c.base).Done() }
 
-// Err is not nil when Done is closed.
+// Err is not nil after Done is closed.
 func (c *extraContext) Err() error { return c.state.Err(c.base) }
 
-// Value is that of the base.
+// Value returns the value of the base.
 func (c *extraContext) Value(key any) any { return c.state.Value(c.base, key) }
 
 // String keeps fmt from reading the fields.
 func (c *extraContext) String() string { return "twill.Job context" }
 
-// valuesContext is a context with the values of another one before its own.
+// valuesContext is a context with the values of another context before its own.
 type valuesContext struct {
 	context.Context
 	values context.Context
 }
 
-// Value looks into the other context first.
+// Value looks up key in the other context first.
 func (c *valuesContext) Value(key any) any {
 	if v := c.values.Value(key); v != nil {
 		return v
@@ -698,18 +713,18 @@ func (c *valuesContext) Value(key any) any {
 // String keeps fmt from reading the fields.
 func (c *valuesContext) String() string { return "twill.Job context" }
 
-// jobExtra is what few jobs have.
+// jobExtra has the settings that few jobs have.
 type jobExtra[A, R any] struct {
 	// Guarded by the queue's lock.
-	due      instant // not to be started before; 0 means at any time
-	since    instant // when the job could have been started at first
-	expires  instant // the first call has to start before; 0 means never
-	deadline instant // of the Timeout, from the first call on
+	due      instant // the job must not start earlier; 0 means at any time
+	since    instant // the time from which the job could have been started
+	expires  instant // the first call must start earlier; 0 means never
+	deadline instant // the end of the Timeout, set by the first call
 	attempts int
-	soFar    *RetryError     // the attempts that have failed, while there may be others
-	fail     *settle.Failure // with which the job was ended while underway
+	soFar    *RetryError     // the failed attempts, if there may be another attempt
+	fail     *settle.Failure // the failure by which the job was ended while underway
 	group    *jobGroup[A, R]
-	next     *Job[A, R] // runs after this one, with the same key
+	next     *Job[A, R] // the job that runs after this one, with the same key
 	follows  bool       // waits for an earlier run of its key
 	held     bool       // waits for Release
 
@@ -717,24 +732,24 @@ type jobExtra[A, R any] struct {
 	key     string
 	timeout time.Duration
 
-	// These belong to the goroutine that has the job: its worker, or the one that
-	// took it from where it waits.
-	timer       *time.Timer // of the timeout, and of Expires before the first call
+	// These fields belong to the goroutine that has the job: its worker, or the
+	// goroutine that took it from where it waits.
+	timer       *time.Timer // of the timeout, and before the first call of Expires
 	retry       *jobRetry
-	values      context.Context    // where the context looks for values first
-	context     context.Context    // of the calls
-	stopContext context.CancelFunc // of its deadline
-	late        *TimeoutError      // its cause at the deadline
+	values      context.Context    // the context whose values come first
+	context     context.Context    // the context of the calls
+	stopContext context.CancelFunc // stops the timer of its deadline
+	late        *TimeoutError      // the cause at the deadline
 }
 
-// expired reports whether the first call of j would begin too late.
+// expired reports whether it is too late for the first call of j.
 func (m *jobExtra[A, R]) expired(j *Job[A, R], now instant) bool {
 	return m.expires != 0 && j.started.IsZero() && now >= m.expires
 }
 
-// timedOut reports whether a call that has failed with err at that time fails the
-// job by its timeout: when that is over, and when the pause before another attempt
-// would pass it.
+// timedOut reports whether a call that has failed with err at the given time
+// fails the job by its timeout. That is so if the time limit is exceeded, or
+// would be exceeded by the pause before another attempt.
 func (m *jobExtra[A, R]) timedOut(err error, now instant) bool {
 	if m.deadline == 0 || panicOf(err) != nil || err == ErrGoexit {
 		return false
@@ -746,8 +761,8 @@ func (m *jobExtra[A, R]) timedOut(err error, now instant) bool {
 	return ok && m.retry != nil && m.retry.bound && errors.Is(e.Reason, errPauseTooLong)
 }
 
-// timeoutError is what the job fails with when its time is over, after a call that
-// returned err, if that is not nil.
+// timeoutError returns the failure of a job whose time limit is exceeded. err
+// is the error of its last call, and may be nil.
 func (m *jobExtra[A, R]) timeoutError(err error) error {
 	if err == nil && m.soFar != nil {
 		all := *m.soFar
@@ -767,7 +782,7 @@ func (m *jobExtra[A, R]) stopTimer() {
 	}
 }
 
-// release releases what an ended job does not need.
+// release releases what a job that has ended does not need.
 func (m *jobExtra[A, R]) release() {
 	if m == nil {
 		return
@@ -780,8 +795,8 @@ func (m *jobExtra[A, R]) release() {
 	}
 }
 
-// dropContext lets go of the context of a job that has ended, after that was
-// ended.
+// dropContext drops the context of a job that has ended. The context was ended
+// before.
 func (m *jobExtra[A, R]) dropContext() {
 	if m == nil {
 		return
@@ -805,7 +820,7 @@ func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra[A, R]
 	if reason := r.before(ctx, q.opts.Context); reason != nil {
 		return v, reason
 	}
-	// Each attempt has a context of its own, which ends when it is over.
+	// Each attempt has its own context, which ends with the attempt.
 	if d := r.opts.AttemptTimeout; d > 0 {
 		return tryFor(ctx, d, func(ctx context.Context) (R, error) { return q.callHooked(ctx, j) })
 	}
@@ -836,8 +851,8 @@ func (q *ResizableDispatchQueue[A, R]) contextOf(j *Job[A, R], m *jobExtra[A, R]
 	return m.context
 }
 
-// retryLocked makes j, which was underway, pending until its pause is over. If the
-// queue was stopped, that is where it stays.
+// retryLocked makes j, which was underway, pending until its pause is over. If
+// the queue is stopped, j stays pending.
 func (q *ResizableDispatchQueue[A, R]) retryLocked(j *Job[A, R], now instant) {
 	m := j.extra.Load()
 	m.due = now.Add(m.retry.state.delay)
@@ -865,31 +880,32 @@ func (q *ResizableDispatchQueue[A, R]) snoozeLocked(j *Job[A, R], d time.Duratio
 	}
 }
 
-// timeOut fails j, whose time is over. It runs on the goroutine of the timer.
+// timeOut fails j, whose time limit is exceeded. It runs on the goroutine of
+// the timer.
 func (q *ResizableDispatchQueue[A, R]) timeOut(j *Job[A, R]) {
 	now := q.lock()
 	m := j.extra.Load()
 	switch {
 	case j.state == JobUnderway:
 		fail := settle.NewFailure(m.timeoutError(nil))
-		fail.Expected = true // the end of the job's own context
+		fail.Expected = true // the end of the job's own context is not reported
 		q.abortLocked(j, JobFailed, fail, now)
 		signals := q.advanceLocked(now)
 		q.mu.Unlock()
-		// The context has a timer of its own, and the cause of that.
-		defer signals.settle() // even if a handler ends the goroutine
+		// The context has its own timer, which sets its cause.
+		defer signals.settle() // runs even if a handler ends the goroutine
 		var zero R
 		j.settle(zero, fail)
 		return
-	case j.state == JobPending && !q.stopped: // else it is left over
+	case j.state == JobPending && !q.stopped: // otherwise the job stays left over
 		q.removePendingLocked(j, now)
 		q.failLocked(j, m.timeoutError(nil), now)
 	}
 	q.commit(now)
 }
 
-// expire fails j if it was not started before it expires. It runs on the
-// goroutine of the timer.
+// expire fails j if it was not started in time. It runs on the goroutine of the
+// timer.
 func (q *ResizableDispatchQueue[A, R]) expire(j *Job[A, R]) {
 	now := q.lock()
 	if j.state == JobPending && j.started.IsZero() && !q.stopped {
@@ -899,19 +915,20 @@ func (q *ResizableDispatchQueue[A, R]) expire(j *Job[A, R]) {
 	q.commit(now)
 }
 
-// jobRetry is the retrying of one job. It belongs to the worker that has the job,
-// and in the pauses to the goroutine that takes it from where it waits.
+// jobRetry is the state of the retries of one job. It belongs to the worker
+// that has the job, and in the pauses to the goroutine that takes the job from
+// where it waits.
 type jobRetry struct {
 	opts   *RetryOptions
 	state  retryState
 	pauses lookahead
-	bound  bool        // the deadline is that of the job's timeout
-	soFar  *RetryError // the attempts that have failed
-	exited error       // what the job fails with, as one of the user's functions has ended the goroutine
+	bound  bool        // the deadline is the end of the job's timeout
+	soFar  *RetryError // the failed attempts
+	exited error       // the failure of the job, if a function of the user has ended the goroutine
 }
 
-// before is called before each attempt, and returns the reason not to make it.
-// parent is the queue's context.
+// before is called before each attempt, and returns the reason for not making
+// it. parent is the queue's context.
 func (r *jobRetry) before(ctx, parent context.Context) (reason error) {
 	if r.state.ctx == nil {
 		r.state.begin(ctx, r.opts, time.Now())
@@ -922,8 +939,9 @@ func (r *jobRetry) before(ctx, parent context.Context) (reason error) {
 	return r.end(r.contain(r.state.resume))
 }
 
-// after is called after each attempt with its error, if it failed, and returns
-// whether there is to be another, and the error with which the job ends if not.
+// after is called after each attempt with its error, if the attempt failed. It
+// reports whether there is another attempt, and otherwise returns the error
+// with which the job ends.
 func (r *jobRetry) after(err error) (again bool, _ error) {
 	switch {
 	case r.state.over && r.exited != nil:
@@ -952,7 +970,8 @@ func (r *jobRetry) after(err error) (again bool, _ error) {
 	return true, nil
 }
 
-// end is the error with which the job ends, if there is a reason to end it.
+// end returns the error with which the job ends, if there is a reason to end
+// it.
 func (r *jobRetry) end(reason error) error {
 	if reason == nil {
 		return nil
@@ -960,8 +979,9 @@ func (r *jobRetry) end(reason error) error {
 	return r.state.gaveUp(reason)
 }
 
-// contain calls fn, which calls the user's functions. A panic is a reason to end,
-// and so is the exit of the goroutine; then nothing is owed to the budget.
+// contain calls fn, which calls functions of the user. A panic or an exit of
+// the goroutine is returned as a reason to end; in that case the token of the
+// budget is returned too.
 func (r *jobRetry) contain(fn func() error) (reason error) {
 	returned := false
 	defer func() {

@@ -19,49 +19,50 @@ import (
 // made.
 var ErrReentrant = errors.New("twill: reentrant call")
 
-// Pooler merges calls: it calls a function once for all callers that ask for
-// the same key at the same time. Unlike golang.org/x/sync/singleflight it gives
-// each caller a future of its own, cancels a call when its last caller leaves,
-// and turns a panic into an error. Unlike a cache it keeps no results: a call
-// made when the previous one has ended goes through. It is the DeferredPooler
-// of Twisted's mailing list.
+// Pooler merges calls: it calls a function once for all callers that request
+// the same key at the same time. Unlike golang.org/x/sync/singleflight it
+// returns a separate future to each caller, cancels a call when its last caller
+// leaves, and turns a panic into an error. Unlike a cache it keeps no results:
+// a call made after the previous one has ended calls the function again. Pooler
+// is the equivalent of the recipe DeferredPooler.
 //
-// Use [NewPooler] or one of its variants; the zero value panics. A Pooler must
-// not be copied. Its methods may be called by several goroutines. A result is
-// shared by all callers; the Pooler keeps no reference to it.
+// Pooler is constructed by [NewPooler], [NewPoolerFunc] or [NewPoolerFuture];
+// the zero value panics. A Pooler must not be copied. Its methods may be called
+// concurrently. All callers of a call share its result; the Pooler keeps no
+// reference to it.
 //
 // # Calls
 //
 // Calls with equal keys share the call underway. The function's context carries
 // the values of the first caller's context but not its deadline or
-// cancellation. It ends when the last caller has left, by a Cancel of its
-// future or because its own context ended, and when the function has returned.
-// A caller that leaves does not affect the others.
+// cancellation. It ends when the last caller has left, because its future was
+// canceled or its own context has ended, and when the function has returned. A
+// caller that leaves does not affect the others.
 //
 // A new caller does not join a call that was canceled, or whose function has
-// returned. The function never runs twice at a time for one key: a call made
-// after all callers have left starts when the canceled one has returned, unless
+// returned. Calls of the function for one key never overlap: a call made after
+// all callers have left starts when the canceled one has returned, unless
 // [Pooler.Forget] was called. It does not start if the contexts of all its
-// callers have ended by then. A key is free before its results are delivered,
-// in the order in which the callers came: a handler that calls again gets a new
-// call.
+// callers have ended by then. Results are delivered in the order in which the
+// callers joined, and after the key is free: a handler that calls again starts
+// a new call.
 //
-// If the function panics or ends its goroutine, all callers get a [*PanicError]
-// or [ErrGoexit], and the key is free.
+// If the function panics or ends its goroutine, the futures of all callers fail
+// with a [*PanicError] or [ErrGoexit], and the key is free.
 //
-// The function of NewPooler runs on a goroutine of its own, and so do the
-// handlers of its futures; see [Pooler.Do] for the exception. A key that does
-// not equal itself, such as a NaN, is never shared; an interface that cannot be
-// compared panics at the caller.
+// The function of NewPooler runs on its own goroutine, and so do the handlers
+// of its futures; see [Pooler.Do] for the exception. A key that does not equal
+// itself, such as a NaN, is never shared; a key of an interface type that
+// cannot be compared panics in the caller.
 //
 // # Calls from within a call
 //
-// A function that calls a Pooler, its own or another one, passes on the context
-// it was given, or one made from that. A call that would then wait for itself
-// fails with [ErrReentrant] instead: one with the key of a call from within
-// which it is made, or of a call that waits for that one, directly or through
-// other keys and other Poolers. For a call that the function does not wait for,
-// use a context without these values.
+// A function that calls a Pooler, its own or another one, must pass on the
+// context that it was given, or one derived from it. A call that would then
+// wait for itself fails with [ErrReentrant] instead: a call with the key of a
+// call from within which it is made, or of a call that waits for such a call,
+// directly or through other keys and other Poolers. For a call that the
+// function does not wait for, use a context without these values.
 type Pooler[A, V any] struct {
 	p pooling[A, V]
 }
@@ -79,17 +80,16 @@ type pooling[A, V any] interface {
 
 // PoolerOptions are the settings of a [Pooler].
 type PoolerOptions[V any] struct {
-	// Discard, if it is not nil, is called with a value that the function has
-	// returned, without an error, after all its callers had left: to release
-	// what it holds. It runs on the goroutine on which the call ended, before
-	// the futures of [Pooler.Empty] settle. A panic in it goes to
-	// [OnUnhandled].
+	// Discard, if not nil, is called with a value that the function returned,
+	// without an error, after all its callers had left, to release the value. It
+	// runs on the goroutine on which the call ended, before the futures of
+	// [Pooler.Empty] settle. A panic of it goes to [OnUnhandled].
 	Discard func(V)
 }
 
-// NewPooler returns a pooler of fn, whose argument is the key. If there are
-// several opts, fields that are set in a later one replace those of an earlier
-// one.
+// NewPooler returns a [Pooler] of fn, whose argument is the key. If there are
+// several opts, the fields that are set in a later one replace those of an
+// earlier one.
 func NewPooler[K comparable, V any](fn func(ctx context.Context, key K) (V, error), opts ...PoolerOptions[V]) *Pooler[K, V] {
 	if fn == nil {
 		panic("twill: NewPooler with a nil function")
@@ -97,9 +97,10 @@ func NewPooler[K comparable, V any](fn func(ctx context.Context, key K) (V, erro
 	return NewPoolerFunc(func(k K) K { return k }, fn, opts...)
 }
 
-// NewPoolerFunc returns a pooler of fn for arguments that are not map keys.
-// Calls are equal if keyOf returns equal keys; fn gets the argument of the
-// first of them. keyOf runs on the goroutine of the caller, under no lock.
+// NewPoolerFunc returns a [Pooler] of fn for arguments that are not map keys.
+// Calls are equal if keyOf returns equal keys; fn is called with the argument
+// of the first of them. keyOf runs on the goroutine of the caller, under no
+// lock.
 func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx context.Context, arg A) (V, error), opts ...PoolerOptions[V]) *Pooler[A, V] {
 	if keyOf == nil || fn == nil {
 		panic("twill: NewPoolerFunc with a nil function")
@@ -107,11 +108,11 @@ func NewPoolerFunc[A any, K comparable, V any](keyOf func(A) K, fn func(ctx cont
 	return &Pooler[A, V]{&poolerTable[A, K, V]{keyOf: keyOf, fn: fn, discard: discardOf(opts)}}
 }
 
-// NewPoolerFuture returns a pooler of a function that returns a future. fn runs
-// on the goroutine of the first caller, before Call returns, and should not
-// block. The call is underway until the future settles, on whose goroutine the
-// callers' handlers run. When the last caller leaves, that future is canceled
-// by the rules of [Future.Cancel].
+// NewPoolerFuture returns a [Pooler] of a function that returns a future. fn
+// runs on the goroutine of the first caller, before Call returns, and should
+// not block. The call is underway until the future settles; the callers'
+// handlers run on the goroutine that settles it. When the last caller leaves,
+// that future is canceled by the rules of [Future.Cancel].
 func NewPoolerFuture[K comparable, V any](fn func(ctx context.Context, key K) *Future[V], opts ...PoolerOptions[V]) *Pooler[K, V] {
 	if fn == nil {
 		panic("twill: NewPoolerFuture with a nil function")
@@ -132,8 +133,9 @@ func discardOf[V any](opts []PoolerOptions[V]) (discard func(V)) {
 // and returns the future of the result.
 //
 // If ctx ends first, the caller leaves and its future fails: with
-// [context.Cause] of ctx if that is a deadline, otherwise with a
-// [*CanceledError] for that cause. If ctx has ended already, nothing is called.
+// [context.Cause] of ctx if that is a deadline, and otherwise with a
+// [*CanceledError] for that cause. If ctx has ended already, the function is
+// not called.
 func (p *Pooler[A, V]) Call(ctx context.Context, arg A) *Future[V] {
 	if ctx == nil {
 		panic("twill: Call with a nil context")
@@ -142,11 +144,11 @@ func (p *Pooler[A, V]) Call(ctx context.Context, arg A) *Future[V] {
 }
 
 // Do is Call that waits for the result: it returns what Call(ctx,
-// arg).Await(ctx) returns. If ctx cannot end, as its Done is nil, and no call
-// is underway that it could join, the function of NewPooler and NewPoolerFunc
-// runs on the goroutine of Do, and so do the handlers of callers that join.
-// Such a caller cannot leave; if the function ends the goroutine, it ends that
-// of Do.
+// arg).Await(ctx) returns. If ctx cannot end, because its Done is nil, and
+// there is no call underway to join, the function of NewPooler and
+// NewPoolerFunc runs on the goroutine of Do, and so do the handlers of callers
+// that join. Such a caller cannot leave; if the function ends the goroutine, it
+// ends that of Do.
 func (p *Pooler[A, V]) Do(ctx context.Context, arg A) (V, error) {
 	if ctx == nil {
 		panic("twill: Do with a nil context")
@@ -154,16 +156,17 @@ func (p *Pooler[A, V]) Do(ctx context.Context, arg A) (V, error) {
 	return p.table().do(ctx, arg)
 }
 
-// Forget makes the next call with an equal key go through at once, even if one
-// is underway, which continues for its callers. It reports whether one was.
+// Forget makes the next call with an equal key call the function at once, even
+// if a call is underway, which continues for its callers. It reports whether a
+// call was underway.
 func (p *Pooler[A, V]) Forget(arg A) bool { return p.table().forget(arg) }
 
-// CancelAll cancels the futures of all callers, in the order in which the calls
-// started and the callers came, each by its own Cancel(cause). It ends the
-// context of a call that runs on the goroutine of [Pooler.Do].
+// CancelAll cancels the futures of all callers by their Cancel(cause), in the
+// order in which the calls started and the callers joined. It ends the context
+// of a call that runs on the goroutine of [Pooler.Do].
 func (p *Pooler[A, V]) CancelAll(cause error) { p.table().cancelAll(cause) }
 
-// Empty returns a future that settles when no function is underway: at once if
+// Empty returns a future that settles when no function is underway, at once if
 // none is now. A call whose callers have left counts until its function has
 // returned.
 func (p *Pooler[A, V]) Empty() *Future[struct{}] { return p.table().empty() }
@@ -171,8 +174,8 @@ func (p *Pooler[A, V]) Empty() *Future[struct{}] { return p.table().empty() }
 // Len returns the number of functions that are underway.
 func (p *Pooler[A, V]) Len() int { return p.Stats().Underway }
 
-// All walks the arguments of the calls that are underway, in the order in which
-// they started, as of the beginning of the walk.
+// All iterates over the arguments of the calls that are underway when the loop
+// begins, in the order in which they started.
 func (p *Pooler[A, V]) All() iter.Seq[A] {
 	t := p.table()
 	return func(yield func(A) bool) {
@@ -184,13 +187,13 @@ func (p *Pooler[A, V]) All() iter.Seq[A] {
 	}
 }
 
-// Stats returns how many calls there were and are.
+// Stats returns the numbers of calls so far and now.
 func (p *Pooler[A, V]) Stats() PoolerStats { return p.table().stats() }
 
 // PoolerStats is the result of [Pooler.Stats].
 type PoolerStats struct {
 	Calls    uint64 // calls of Call and Do that were admitted
-	Merged   uint64 // those of them that joined another one
+	Merged   uint64 // calls among these that joined another call
 	Underway int    // functions that are underway
 	Waiting  int    // callers that wait for their result
 }
@@ -205,49 +208,49 @@ func (p *Pooler[A, V]) table() pooling[A, V] {
 // poolerTable holds the calls of a [Pooler].
 type poolerTable[A any, K comparable, V any] struct {
 	keyOf   func(A) K
-	fn      func(context.Context, A) (V, error) // one of these two
+	fn      func(context.Context, A) (V, error) // one of the two
 	start   func(context.Context, A) *Future[V]
 	discard func(V)
 
-	// mu guards the fields below, and the fields of calls and callers that say
-	// so. Functions are called, contexts looked at and ended, and futures
-	// settled without it.
+	// mu guards the fields below, and the fields of calls and callers where it is
+	// noted. It is not held while functions are called, contexts are checked or
+	// ended, and futures are settled.
 	mu      sched.Mutex
-	joined  keymap.Map[K, *poolerCall[A, K, V]] // to join or to wait for
-	running list.List[*poolerCall[A, K, V]]     // and those forgotten
+	joined  keymap.Map[K, *poolerCall[A, K, V]] // calls to join or to wait for
+	running list.List[*poolerCall[A, K, V]]     // calls underway, including forgotten ones
 	idle    list.List[*waiter[struct{}]]
 	calls   uint64
 	merged  uint64
-	waiting int // callers
+	waiting int // number of callers
 }
 
 // poolerCall is one call of the function, and the context it is given.
 type poolerCall[A any, K comparable, V any] struct {
 	lazyctx.Context
 	list.Links[*poolerCall[A, K, V]]
-	node waitgraph.Node // Returned: no caller joins
+	node waitgraph.Node // if it has returned, no caller joins
 	arg  A
 	key  K
 
 	table atomic.Pointer[poolerTable[A, K, V]] // nil once the call is finished
 
-	// The table's lock guards these, and callers until the call is finished.
-	// Then callers belong to the goroutine that delivers.
+	// The table's lock guards these fields, and callers until the call is
+	// finished. After that callers belongs to the goroutine that delivers.
 	callers   poolerCallers[A, K, V]
-	inDo      bool                 // a caller runs it, which cannot leave
+	inDo      bool                 // a caller of Do runs it, and cannot leave
 	begun     bool                 // it does not wait in line for another call
-	abandoned bool                 // it was canceled, as all callers left
-	expired   bool                 // the last one as its context ended
-	finished  bool                 // it was taken out of the table
-	taken     bool                 // a caller has taken the result
+	abandoned bool                 // it was canceled, because all callers have left
+	expired   bool                 // the last caller left because its context ended
+	finished  bool                 // it was removed from the table
+	taken     bool                 // a caller has accepted the result
 	next      *poolerCall[A, K, V] // starts when this one has returned
-	before    *poolerCall[A, K, V] // the one whose next this is
-	source    *settle.Core         // that of the future that start returned
+	before    *poolerCall[A, K, V] // the call of which this is next
+	source    *settle.Core         // of the future that start returned
 	inner     *Future[struct{}]    // depends on that future
-	cause     *error               // of the end, if inner did not exist
+	cause     *error               // of the cancel, if inner did not exist yet
 }
 
-// Value lets a call find the calls from within which it is made.
+// Value makes the calls from within which another call is made visible to it.
 func (c *poolerCall[A, K, V]) Value(key any) any {
 	if key == (withinKey{}) {
 		return &c.node
@@ -258,7 +261,7 @@ func (c *poolerCall[A, K, V]) Value(key any) any {
 // withinKey is the key of the innermost call, of any Pooler, in a context.
 type withinKey struct{}
 
-// within returns the innermost call from within which ctx was made, nil if
+// within returns the innermost call from within which ctx was made, or nil if
 // there is none.
 func within(ctx context.Context) *waitgraph.Node {
 	n, _ := ctx.Value(withinKey{}).(*waitgraph.Node)
@@ -340,8 +343,8 @@ func (t *poolerTable[A, K, V]) watch(ctx context.Context, c *poolerCaller[A, K, 
 	}
 }
 
-// do is call for a caller that waits. It needs no watch on its context, and no
-// future if it runs the function itself.
+// do is call for a caller that waits. It needs no watch on its context, and
+// needs no future if it runs the function itself.
 func (t *poolerTable[A, K, V]) do(ctx context.Context, arg A) (V, error) {
 	var zero V
 	if ctx.Err() != nil {
@@ -382,17 +385,17 @@ func (t *poolerTable[A, K, V]) do(ctx context.Context, arg A) (V, error) {
 	return zero, fail.Err
 }
 
-// beginInDo begins a call for a caller that runs it, unless there is one to
+// beginInDo begins a call for a caller that runs it, unless there is a call to
 // join or to wait for.
 func (t *poolerTable[A, K, V]) beginInDo(ctx context.Context, arg A, key K, in *waitgraph.Node) *poolerCall[A, K, V] {
 	t.mu.Lock()
-	defer t.mu.Unlock() // even if the key cannot be compared
+	defer t.mu.Unlock() // deferred, as a key that cannot be compared panics
 	if call := t.joined.Get(key); call != nil && (call.abandoned || !call.overLocked()) {
 		return nil
 	}
 	call := new(poolerCall[A, K, V])
 	t.initCall(call, ctx, arg, key, in)
-	in.Wait(&call.node) // it waits for nothing, so this closes no cycle
+	in.Wait(&call.node) // the call waits for nothing, so this closes no cycle
 	call.inDo = true
 	t.calls++
 	t.waiting++
@@ -417,11 +420,11 @@ func (t *poolerTable[A, K, V]) runInDo(call *poolerCall[A, K, V], in *waitgraph.
 }
 
 // join finds the call for a key and adds a caller to it. It also returns that
-// call if it has to be started. It returns no caller if that would have to wait
-// for a call from within which it is made.
+// call if it has to be started. It returns no caller if the caller would have
+// to wait for a call from within which it calls.
 func (t *poolerTable[A, K, V]) join(ctx context.Context, arg A, key K, in *waitgraph.Node, more *callerMore) (c *poolerCaller[A, K, V], first *poolerCall[A, K, V]) {
 	t.mu.Lock()
-	defer t.mu.Unlock() // even if the key cannot be compared
+	defer t.mu.Unlock() // deferred, as a key that cannot be compared panics
 	call := t.joined.Get(key)
 	if in != nil && call != nil && !call.overLocked() && in.Within(&call.node) {
 		return nil, nil
@@ -437,7 +440,7 @@ func (t *poolerTable[A, K, V]) join(ctx context.Context, arg A, key K, in *waitg
 		call.node.Wait(&before.node)
 		isNew = true
 	case call != nil && !call.overLocked():
-	default: // there is none, or one too late to join
+	default: // there is no call, or it is too late to join it
 		call, c = t.newCall(ctx, arg, key, in)
 		isNew = true
 	}
@@ -489,7 +492,7 @@ func (t *poolerTable[A, K, V]) initCall(call *poolerCall[A, K, V], ctx context.C
 func (t *poolerTable[A, K, V]) beginLocked(call *poolerCall[A, K, V]) {
 	call.begun = true
 	t.running.PushBack(call)
-	if keymap.Findable(call.key) { // else it could not be taken out again
+	if keymap.Findable(call.key) { // otherwise it could not be removed again
 		t.joined.Set(call.key, call)
 	}
 }
@@ -505,7 +508,8 @@ func (t *poolerTable[A, K, V]) startCall(call *poolerCall[A, K, V]) {
 	}
 }
 
-// runCalls is the goroutine of a call, and of those that wait in line for it.
+// runCalls is the goroutine of a call, and of the calls that wait in line for
+// it.
 func (t *poolerTable[A, K, V]) runCalls(call *poolerCall[A, K, V]) {
 	defer func() {
 		if call != nil { // the function ends the goroutine
@@ -584,9 +588,10 @@ func (t *poolerTable[A, K, V]) startFuture(call *poolerCall[A, K, V]) (next *poo
 	return nil
 }
 
-// wanted reports whether the function of a call that is about to start is to be
-// called: not if the last caller has left because its context ended. Watches on
-// contexts may be late, so it looks itself, until it finds a caller that waits.
+// wanted reports whether the function of a call that is about to start should
+// be called: not if the last caller has left because its context ended. Watches
+// on contexts may be late, so wanted checks the contexts itself, until it finds
+// a caller that waits.
 func (t *poolerTable[A, K, V]) wanted(call *poolerCall[A, K, V]) bool {
 	for {
 		var ctx context.Context
@@ -605,8 +610,8 @@ func (t *poolerTable[A, K, V]) wanted(call *poolerCall[A, K, V]) bool {
 }
 
 // finishCall delivers the result of a call whose function has returned, and
-// returns the call that has waited in line for it, if any. Such a call has been
-// abandoned: where there is a next call, no handlers run here.
+// returns the call that has waited in line for it, if there is one. In that
+// case the call was abandoned, and no handlers run here.
 func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err error) (next *poolerCall[A, K, V]) {
 	call.node.Return() // from here on no caller joins
 	if err != nil || t.discard == nil || call.inDo {
@@ -614,9 +619,9 @@ func (t *poolerTable[A, K, V]) finishCall(call *poolerCall[A, K, V], v V, err er
 	}
 	if t.hasCallers(call) {
 		next = t.deliverCall(call, v, nil)
-		if !call.taken { // all have left just now
+		if !call.taken { // all callers have just left
 			if next != nil {
-				go t.startCall(next) // even if Discard ends the goroutine
+				go t.startCall(next) // runs even if Discard ends the goroutine
 				next = nil
 			}
 			discardLate(t.discard, v)
@@ -641,11 +646,11 @@ func (t *poolerTable[A, K, V]) hasCallers(call *poolerCall[A, K, V]) bool {
 	return call.callers.n > 0
 }
 
-// deliverCall is finishCall without the care for late values.
+// deliverCall is finishCall for a call whose late values need no care.
 func (t *poolerTable[A, K, V]) deliverCall(call *poolerCall[A, K, V], v V, err error) (next *poolerCall[A, K, V]) {
 	next, idle := t.removeCall(call)
 	call.End(nil)
-	if idle != nil { // last, and even if a handler ends the goroutine
+	if idle != nil { // runs last, and even if a handler ends the goroutine
 		defer each(idle, func(w *waiter[struct{}]) { w.serve(nil, struct{}{}) })
 	}
 	if _, ok := err.(*PanicError); ok && call.callers.n == 0 && !call.inDo {
@@ -661,7 +666,7 @@ func (t *poolerTable[A, K, V]) deliverCall(call *poolerCall[A, K, V], v V, err e
 	return next
 }
 
-// removeCall takes a call out of the table whose function has returned. It
+// removeCall removes a call whose function has returned from the table. It
 // returns the call that has waited in line for it, already begun, and the
 // futures of Empty to settle.
 func (t *poolerTable[A, K, V]) removeCall(call *poolerCall[A, K, V]) (next *poolerCall[A, K, V], idle []*waiter[struct{}]) {
@@ -683,14 +688,15 @@ func (t *poolerTable[A, K, V]) removeCall(call *poolerCall[A, K, V]) (next *pool
 			idle = append(idle, w)
 		}
 	}
-	if !call.inDo { // then no future is part of the call
+	if !call.inDo { // otherwise no future is part of the call
 		call.clear()
 		call.table.Store(nil)
 	}
 	return next, idle
 }
 
-// clear drops what a call that is over holds: a future may keep the call.
+// clear drops the fields of a call that has ended, because a future may keep
+// the call.
 func (c *poolerCall[A, K, V]) clear() {
 	var none struct {
 		arg A
@@ -699,7 +705,7 @@ func (c *poolerCall[A, K, V]) clear() {
 	c.arg, c.key, c.source, c.inner, c.cause = none.arg, none.key, nil, nil, nil
 }
 
-// promoteLocked begins the call that waits in line for call, if any.
+// promoteLocked begins the call that waits in line for call, if there is one.
 func (t *poolerTable[A, K, V]) promoteLocked(call *poolerCall[A, K, V]) *poolerCall[A, K, V] {
 	next := call.next
 	if next != nil {
@@ -711,7 +717,7 @@ func (t *poolerTable[A, K, V]) promoteLocked(call *poolerCall[A, K, V]) *poolerC
 }
 
 // deliver settles the callers' futures. If a handler ends the goroutine, a new
-// one continues.
+// goroutine continues.
 func (c *poolerCall[A, K, V]) deliver(v V, fail *settle.Failure) {
 	done := false
 	defer func() {
@@ -742,7 +748,7 @@ func (c *poolerCaller[A, K, V]) deliver(call *poolerCall[A, K, V], v V, fail *se
 	}
 }
 
-// release ends what a caller has that no longer waits for call.
+// release drops what a caller that no longer waits for call does not need.
 func (m *callerMore) release(call *waitgraph.Node) {
 	if m.stop != nil {
 		m.stop()
@@ -750,7 +756,7 @@ func (m *callerMore) release(call *waitgraph.Node) {
 	m.within.Done(call)
 }
 
-// current returns the call that c waits for, nil if its future has settled.
+// current returns the call that c waits for, or nil if its future has settled.
 func (c *poolerCaller[A, K, V]) current() *poolerCall[A, K, V] {
 	w, ok := c.f.core.Begin()
 	if !ok {
@@ -761,7 +767,7 @@ func (c *poolerCaller[A, K, V]) current() *poolerCall[A, K, V] {
 	return call
 }
 
-// contextEnded makes the caller leave whose context has ended.
+// contextEnded makes a caller leave because its context has ended.
 func (c *poolerCaller[A, K, V]) contextEnded(ctx context.Context) {
 	c.leave(context.Cause(ctx), true)
 	if core, list := c.fail(contextFailure(ctx)); list != nil {
@@ -769,7 +775,7 @@ func (c *poolerCaller[A, K, V]) contextEnded(ctx context.Context) {
 	}
 }
 
-// Fire makes the caller leave whose future is canceled.
+// Fire makes a caller leave because its future is canceled.
 func (c *poolerCaller[A, K, V]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if c.leave(causeOf(left.Err), false) {
 		left.EndsWork()
@@ -791,9 +797,9 @@ func (c *poolerCaller[A, K, V]) fail(fail *settle.Failure) (*settle.Core, *settl
 	return &c.f.core, c.f.core.Publish(w, fail)
 }
 
-// leave takes the caller off its call. If it was the last one, the call is
-// abandoned, and then its context ends and its future is canceled; a call that
-// waits in line is never made. It reports whether the call was abandoned.
+// leave removes the caller from its call. If it was the last caller, the call
+// is abandoned: its context ends and its future is canceled, or, if it waits in
+// line, it is never made. leave reports whether the call was abandoned.
 func (c *poolerCaller[A, K, V]) leave(cause error, expired bool) bool {
 	call := c.current()
 	if call == nil {
@@ -817,7 +823,7 @@ func (c *poolerCaller[A, K, V]) leave(cause error, expired bool) bool {
 }
 
 // removeCaller is the part of leave that needs the lock. It does nothing if the
-// caller does not wait any longer.
+// caller no longer waits.
 func (t *poolerTable[A, K, V]) removeCaller(call *poolerCall[A, K, V], c *poolerCaller[A, K, V], cause error, expired bool) (more *callerMore, inner *Future[struct{}], abandoned bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -835,7 +841,7 @@ func (t *poolerTable[A, K, V]) removeCaller(call *poolerCall[A, K, V], c *pooler
 	default:
 		call.abandoned, call.expired, abandoned = true, expired, true
 		if inner = call.inner; inner == nil {
-			kept := cause // so that cause is not always on the heap
+			kept := cause // a copy, so that cause is allocated only if it is kept
 			call.cause = &kept
 		}
 	}
@@ -850,7 +856,8 @@ func (t *poolerTable[A, K, V]) forget(arg A) bool {
 	return call != nil
 }
 
-// drop takes the call for a key out of those that are joined or waited for.
+// drop removes the call for a key from the calls that can be joined or waited
+// for.
 func (t *poolerTable[A, K, V]) drop(key K) (call, next *poolerCall[A, K, V]) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -912,7 +919,7 @@ func (t *poolerTable[A, K, V]) empty() *Future[struct{}] {
 	return &w.f
 }
 
-// leave takes a future of Empty out of the line.
+// leave removes a future of Empty from the line.
 func (t *poolerTable[A, K, V]) leave(w *waiter[struct{}]) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -921,8 +928,8 @@ func (t *poolerTable[A, K, V]) leave(w *waiter[struct{}]) bool {
 
 func (t *poolerTable[A, K, V]) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }
 
-// poolerCallers is a list of callers. They are many and short-lived: this one,
-// which knows its items, takes half the time of a [list.List].
+// poolerCallers is a list of callers. Callers are many and short-lived: this
+// list, which is made for them, takes half the time of a [list.List].
 type poolerCallers[A any, K comparable, V any] struct {
 	head, tail *poolerCaller[A, K, V]
 	n          int
@@ -938,7 +945,7 @@ func (l *poolerCallers[A, K, V]) push(c *poolerCaller[A, K, V]) {
 	l.n++
 }
 
-// pop takes out the first one; nil if there is none.
+// pop removes and returns the first caller, or nil if there is none.
 func (l *poolerCallers[A, K, V]) pop() *poolerCaller[A, K, V] {
 	c := l.head
 	if c != nil {
@@ -952,7 +959,7 @@ func (l *poolerCallers[A, K, V]) has(c *poolerCaller[A, K, V]) bool {
 	return c.prev != nil || l.head == c
 }
 
-// remove takes out c, and reports whether it was on the list.
+// remove removes c, and reports whether it was on the list.
 func (l *poolerCallers[A, K, V]) remove(c *poolerCaller[A, K, V]) bool {
 	if !l.has(c) {
 		return false

@@ -10,9 +10,9 @@ import (
 
 // How the types of this package print: their type and their state and, if a
 // future failed, the type of the error. Values, keys, arguments and texts of
-// errors are the user's: they may lead back to what is printed, and may be
-// secret. Every type has the four methods, as fmt would print the fields of a
-// type that lacks one of them.
+// errors belong to the user: they may refer to the value that is printed, and
+// may be secret. Every type has the four methods, as fmt would print the fields
+// of a type that lacks one of them.
 
 // stateOf returns the state of a future as text.
 func stateOf(c *settle.Core) string {
@@ -25,7 +25,7 @@ func stateOf(c *settle.Core) string {
 	return "resolved"
 }
 
-// printed is the text of a value of a generic type.
+// printed returns the text of a value of a generic type.
 func printed(name, state string, of ...reflect.Type) string {
 	text := name
 	for i, t := range of {

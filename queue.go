@@ -27,14 +27,14 @@ var (
 // QueueOptions are the limits of a queue. The zero value sets none.
 type QueueOptions struct {
 	// Size is the maximum number of queued items. Zero means no limit. With a
-	// negative Size nothing is queued: a Put succeeds only if a get waits for
-	// the item. Twisted's DeferredQueue uses None and 0 for these.
+	// negative Size nothing is queued: a Put succeeds only if a get waits for the
+	// item. In Twisted's DeferredQueue these are None and 0.
 	Size int
 
-	// Backlog is the maximum number of futures of Get that wait. Zero means no
-	// limit. With a negative Backlog none may wait: a Get succeeds only if an
+	// Backlog is the maximum number of waiting futures of Get. Zero means no
+	// limit. With a negative Backlog no future may wait: a Get succeeds only if an
 	// item is queued. GetWait, GetAny and All may always wait, and do not count.
-	// Twisted's DeferredQueue uses None and 0 for these.
+	// In Twisted's DeferredQueue these are None and 0.
 	Backlog int
 }
 
@@ -44,13 +44,13 @@ type QueueOptions struct {
 // blocks. It is the equivalent of Twisted's DeferredQueue.
 //
 // The zero value is an empty queue without limits, ready to use. A Queue must
-// not be copied after first use. Its methods may be called by several
-// goroutines. An item belongs to the caller that gets it; the queue keeps no
-// reference to it. A Put synchronizes before the get that returns its item.
+// not be copied after first use. Its methods may be called concurrently. An
+// item belongs to the caller that gets it; the queue keeps no reference to it.
+// A Put synchronizes before the get that returns its item.
 //
 // A loop that takes items should use [Queue.GetWait] or [Queue.All]. An item
-// that a future of [Queue.Get] was settled with belongs to that future: if the
-// future is dropped, the item is lost.
+// that settles a future of [Queue.Get] belongs to that future: if the future is
+// dropped, the item is lost.
 //
 // A Put that serves a waiting get settles its future: the handlers run on the
 // goroutine that calls Put, under no lock, and may use the queue. To bound the
@@ -58,13 +58,13 @@ type QueueOptions struct {
 type Queue[T any] struct {
 	size, backlog int // as in QueueOptions
 
-	gets    getters[T]                 // gets.mu guards the fields below, too
+	gets    getters[T]                 // gets.mu guards the fields below too
 	items   ring.Buffer[T]             // empty if a get waits
 	putters list.List[*queuePutter[T]] // empty unless items is full or a put is being admitted
 }
 
-// NewQueue returns an empty queue with the limits in opts. If opts is nil there
-// are none, as in the zero value.
+// NewQueue returns an empty queue with the limits in opts, or without limits if
+// opts is nil, as in the zero value.
 func NewQueue[T any](opts *QueueOptions) *Queue[T] {
 	q := new(Queue[T])
 	if opts != nil {
@@ -75,8 +75,8 @@ func NewQueue[T any](opts *QueueOptions) *Queue[T] {
 
 // Put gives v to the get that has waited longest or, if none waits, queues it.
 // It does not block: it returns [ErrQueueFull] if the queue is full or calls of
-// PutWait wait for room, and [ErrClosed] if the queue is closed. Then nothing was
-// put.
+// PutWait wait for room, and [ErrClosed] if the queue is closed. After an error
+// v was not put.
 func (q *Queue[T]) Put(v T) error {
 	locked, err := q.gets.lockToPut(v)
 	if !locked {
@@ -90,10 +90,10 @@ func (q *Queue[T]) Put(v T) error {
 	return nil
 }
 
-// PutWait is Put that waits while the queue is full. Calls that wait come in in
-// their order, and no Put comes in before them. PutWait returns
-// [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
-// closed. Then nothing was put.
+// PutWait is Put that waits while the queue is full. Waiting calls are admitted
+// in their order, and no Put overtakes them. PutWait returns [context.Cause] of
+// ctx if ctx ends first, and [ErrClosed] if the queue is closed. After an error
+// v was not put.
 func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 	if ctx == nil {
 		panic("twill: PutWait with a nil context")
@@ -119,20 +119,20 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 // Get takes the first item: at once if there is one, and otherwise when one is
 // put. The future fails with [ErrTooManyGets] if the Backlog of the queue is
 // reached, and with [ErrClosed] if the queue is closed and empty. Canceling the
-// future withdraws the get; that loses no item, even if one is put at the same
-// time.
+// future withdraws the get. Canceling never loses an item, even if one is put
+// at the same time.
 //
-// The item belongs to the future. Do not bound the wait with an Await that has a
-// deadline: when it gives up the get is still in line, and takes an item that
-// nobody sees. [Queue.GetWait] waits until a context ends and loses nothing.
-// Nor should Any or First be used for gets of several queues: if two of them
-// have an item, one is lost. Use [GetAny].
+// The item belongs to the future. Do not bound the wait by the context of an
+// Await: when the Await gives up, the get is still in line, and takes an item
+// that is then lost. [Queue.GetWait] waits until a context ends and loses
+// nothing. Do not use [Any] or [First] for gets of several queues: if two of
+// the queues have an item, one item is lost. Use [GetAny].
 func (q *Queue[T]) Get() *Future[T] { return get(q, q.backlog) }
 
 // GetWait takes the first item, and waits until there is one. It returns
 // [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
-// closed and empty. It loses nothing: an error means that no item was taken, and
-// nothing is taken after ctx has ended.
+// closed and empty. It loses nothing: an error means that no item was taken,
+// and nothing is taken after ctx has ended.
 func (q *Queue[T]) GetWait(ctx context.Context) (T, error) {
 	if ctx == nil {
 		panic("twill: GetWait with a nil context")
@@ -140,18 +140,18 @@ func (q *Queue[T]) GetWait(ctx context.Context) (T, error) {
 	return getWait(ctx, q)
 }
 
-// TryGet takes the first item. It reports false, and does not wait, if the
-// queue is empty.
+// TryGet takes the first item, and returns true. If the queue is empty, it
+// returns false and does not wait.
 func (q *Queue[T]) TryGet() (T, bool) {
 	q.gets.mu.Lock()
 	defer q.gets.mu.Unlock()
 	return q.takeLocked()
 }
 
-// All takes items out, the first one each time, and waits while there are none.
-// It ends when ctx ends, or when the queue is closed and empty: look at ctx.Err
-// afterwards to tell these apart. It loses no item. Several loops may share a
-// queue; each item goes to one of them.
+// All yields items, always the first of the queue, and waits while there are
+// none. It ends when ctx ends, or when the queue is closed and empty: check
+// ctx.Err afterwards to distinguish the two. It loses no item. Several loops
+// may share a queue; each item goes to one of them.
 func (q *Queue[T]) All(ctx context.Context) iter.Seq[T] {
 	if ctx == nil {
 		panic("twill: All with a nil context")
@@ -166,11 +166,11 @@ func (q *Queue[T]) Len() int {
 	return q.items.Len()
 }
 
-// Waiting returns the number of gets that wait for an item.
+// Waiting returns the number of waiting gets.
 func (q *Queue[T]) Waiting() int { return q.gets.waiting() }
 
-// Clear takes out all queued items and returns them in their order. Calls of
-// PutWait that wait for room come in afterwards.
+// Clear removes all queued items and returns them in their order. Waiting calls
+// of PutWait are admitted after that.
 func (q *Queue[T]) Clear() []T {
 	q.gets.mu.Lock()
 	defer q.gets.mu.Unlock()
@@ -182,9 +182,9 @@ func (q *Queue[T]) Clear() []T {
 	return items
 }
 
-// Close makes later calls of Put return [ErrClosed]. The gets and the calls of
-// PutWait that wait fail with ErrClosed. Queued items can still be taken; when
-// none is left, a get fails with ErrClosed at once. A second Close does nothing.
+// Close makes later calls of Put return [ErrClosed]. Waiting gets and calls of
+// PutWait fail with ErrClosed. Queued items can still be taken; when there are
+// none left, a get fails with ErrClosed at once. A second Close does nothing.
 func (q *Queue[T]) Close() {
 	q.gets.mu.Lock()
 	for p, ok := q.putters.PopFront(); ok; p, ok = q.putters.PopFront() {
@@ -193,8 +193,8 @@ func (q *Queue[T]) Close() {
 	q.gets.closeAndUnlock()
 }
 
-// takeLocked takes the first item, and admits the first of the puts that wait.
-// It gives the lock back while it looks at their contexts.
+// takeLocked takes the first item, and admits the first waiting put. It unlocks
+// while it checks the contexts of puts.
 func (q *Queue[T]) takeLocked() (v T, ok bool) {
 	var asked *queuePutter[T]
 	for q.items.Len() == 0 { // if Size is negative, or while puts are admitted
@@ -213,7 +213,7 @@ func (q *Queue[T]) takeLocked() (v T, ok bool) {
 	return v, true
 }
 
-// admitLocked admits the puts that wait, in their order, while there is room.
+// admitLocked admits waiting puts, in their order, while there is room.
 func (q *Queue[T]) admitLocked() {
 	var asked *queuePutter[T]
 	for q.putters.Len() > 0 && !atLimit(q.items.Len(), q.size) {
@@ -225,9 +225,10 @@ func (q *Queue[T]) admitLocked() {
 	}
 }
 
-// mayAdmitLocked reports whether p, the first of the puts that wait, may come
-// in. If it returns false the caller has to look again at what comes first, as
-// the lock was given back to look at p's context; asked remembers that.
+// mayAdmitLocked reports whether p, the first waiting put, may be admitted. It
+// unlocks to check p's context, and then returns false: the caller must look
+// again for the first put, as it may have changed. asked records that p was
+// checked.
 func (q *Queue[T]) mayAdmitLocked(p *queuePutter[T], asked **queuePutter[T]) bool {
 	if p.ctx == nil || *asked == p {
 		return true
@@ -250,17 +251,16 @@ type queuePutter[T any] struct {
 	v T
 }
 
-// PriorityQueue is a queue that gives out the item with the lowest priority
-// number first and, among equals, the one that was put first. Unlike a heap or a
-// channel its Get returns a future; waiting gets are served in the order in which
-// they were made, by whatever is put next. It is the equivalent of txRDQ's
+// PriorityQueue is a queue that returns the item with the lowest priority
+// number first and, among equals, the item that was put first. Unlike a heap or
+// a channel, its Get returns a future; waiting gets are served in the order in
+// which they were made, each by the next Put. It is the equivalent of txRDQ's
 // DeferredPriorityQueue.
 //
 // The zero value is an empty queue without limits, ready to use. A
 // PriorityQueue must not be copied after first use. Its methods may be called
-// by several goroutines. An item belongs to the caller that gets it; the queue
-// keeps no reference to it. A Put synchronizes before the get that returns its
-// item.
+// concurrently. An item belongs to the caller that gets it; the queue keeps no
+// reference to it. A Put synchronizes before the get that returns its item.
 //
 // A Put that serves a waiting get settles its future: the handlers run on the
 // goroutine that calls Put, under no lock, and may use the queue. To bound the
@@ -270,17 +270,17 @@ type PriorityQueue[T any] struct {
 
 	snapshot sched.Mutex // held, before gets.mu, while values are read without gets.mu
 
-	gets    getters[T]                    // gets.mu guards the fields below, too
+	gets    getters[T]                    // gets.mu guards the fields below too
 	items   heap.Heap[*PriorityItem[T]]   // empty if a get waits
 	putters heap.Heap[*priorityPutter[T]] // empty unless items is full or a put is being admitted
 	seq     uint64                        // number of the last put
 
-	reading bool               // a Snapshot reads values, without the lock
-	removed []*PriorityItem[T] // left the queue since it began, with their values
+	reading bool               // a Snapshot is reading values, without the lock
+	removed []*PriorityItem[T] // items that have left the queue since then, with their values
 }
 
-// NewPriorityQueue returns an empty queue with the limits in opts. If opts is
-// nil there are none, as in the zero value.
+// NewPriorityQueue returns an empty queue with the limits in opts, or without
+// limits if opts is nil, as in the zero value.
 func NewPriorityQueue[T any](opts *QueueOptions) *PriorityQueue[T] {
 	q := new(PriorityQueue[T])
 	if opts != nil {
@@ -290,10 +290,10 @@ func NewPriorityQueue[T any](opts *QueueOptions) *PriorityQueue[T] {
 }
 
 // Put gives v to the get that has waited longest or, if none waits, queues it.
-// The item returned is the handle with which v can be moved or removed while it
-// is queued. Put does not block: it returns [ErrQueueFull] if the queue is full
-// or calls of PutWait wait for room, and [ErrClosed] if the queue is closed. Then
-// nothing was put.
+// It returns a handle that moves or removes v while v is queued. Put does not
+// block: it returns [ErrQueueFull] if the queue is full or calls of PutWait
+// wait for room, and [ErrClosed] if the queue is closed. After an error v was
+// not put.
 func (q *PriorityQueue[T]) Put(v T, priority int) (*PriorityItem[T], error) {
 	item := &PriorityItem[T]{q: q, priority: priority}
 	locked, err := q.gets.lockToPut(v)
@@ -313,9 +313,9 @@ func (q *PriorityQueue[T]) Put(v T, priority int) (*PriorityItem[T], error) {
 }
 
 // PutWait is Put that waits while the queue is full. If several calls wait, the
-// one with the lowest priority comes in first. PutWait returns [context.Cause]
-// of ctx if ctx ends first, and [ErrClosed] if the queue is closed. Then nothing
-// was put.
+// call with the lowest priority number is admitted first. PutWait returns
+// [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
+// closed. After an error v was not put.
 func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*PriorityItem[T], error) {
 	if ctx == nil {
 		panic("twill: PutWait with a nil context")
@@ -347,15 +347,15 @@ func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*Pri
 // Get takes the first item: at once if there is one, and otherwise when one is
 // put. The future fails with [ErrTooManyGets] if the Backlog of the queue is
 // reached, and with [ErrClosed] if the queue is closed and empty. Canceling the
-// future withdraws the get; that loses no item, even if one is put at the same
-// time. To bound the wait by a context use [PriorityQueue.GetWait], and for
-// several queues [GetAny]; [Queue.Get] says why.
+// future withdraws the get. Canceling never loses an item, even if one is put
+// at the same time. To bound the wait by a context use [PriorityQueue.GetWait],
+// and for several queues [GetAny]; [Queue.Get] says why.
 func (q *PriorityQueue[T]) Get() *Future[T] { return get(q, q.backlog) }
 
 // GetWait takes the first item, and waits until there is one. It returns
 // [context.Cause] of ctx if ctx ends first, and [ErrClosed] if the queue is
-// closed and empty. It loses nothing: an error means that no item was taken, and
-// nothing is taken after ctx has ended.
+// closed and empty. It loses nothing: an error means that no item was taken,
+// and nothing is taken after ctx has ended.
 func (q *PriorityQueue[T]) GetWait(ctx context.Context) (T, error) {
 	if ctx == nil {
 		panic("twill: GetWait with a nil context")
@@ -363,18 +363,18 @@ func (q *PriorityQueue[T]) GetWait(ctx context.Context) (T, error) {
 	return getWait(ctx, q)
 }
 
-// TryGet takes the first item. It reports false, and does not wait, if the
-// queue is empty.
+// TryGet takes the first item, and returns true. If the queue is empty, it
+// returns false and does not wait.
 func (q *PriorityQueue[T]) TryGet() (T, bool) {
 	q.gets.mu.Lock()
 	defer q.gets.mu.Unlock()
 	return q.takeLocked()
 }
 
-// All takes items out, the first one each time, and waits while there are none.
-// It ends when ctx ends, or when the queue is closed and empty: look at ctx.Err
-// afterwards to tell these apart. It loses no item. Several loops may share a
-// queue; each item goes to one of them.
+// All yields items, always the first of the queue, and waits while there are
+// none. It ends when ctx ends, or when the queue is closed and empty: check
+// ctx.Err afterwards to distinguish the two. It loses no item. Several loops
+// may share a queue; each item goes to one of them.
 func (q *PriorityQueue[T]) All(ctx context.Context) iter.Seq[T] {
 	if ctx == nil {
 		panic("twill: All with a nil context")
@@ -389,12 +389,12 @@ func (q *PriorityQueue[T]) Len() int {
 	return q.items.Len()
 }
 
-// Waiting returns the number of gets that wait for an item.
+// Waiting returns the number of waiting gets.
 func (q *PriorityQueue[T]) Waiting() int { return q.gets.waiting() }
 
-// Snapshot returns the queued values, in the order in which they would be taken
-// now. The queue can be used concurrently, however long it is; a second Snapshot
-// waits for the first.
+// Snapshot returns the queued values in the order in which they would be taken
+// now. The queue can be used while Snapshot runs, however long the queue is; a
+// second Snapshot waits for the first.
 func (q *PriorityQueue[T]) Snapshot() []T {
 	q.snapshot.Lock()
 	defer q.snapshot.Unlock()
@@ -416,9 +416,9 @@ func (q *PriorityQueue[T]) Snapshot() []T {
 	return entries.values()
 }
 
-// Clear takes out all queued items, and returns their values in the order in
-// which they would have been taken. Calls of PutWait that wait for room come in
-// afterwards. A Clear waits for a Snapshot that is being made.
+// Clear removes all queued items, and returns their values in the order in
+// which they would have been taken. Waiting calls of PutWait are admitted after
+// that. Clear waits for a Snapshot that is underway.
 func (q *PriorityQueue[T]) Clear() []T {
 	q.snapshot.Lock()
 	defer q.snapshot.Unlock()
@@ -434,9 +434,9 @@ func (q *PriorityQueue[T]) Clear() []T {
 	return entries.values()
 }
 
-// Close makes later calls of Put return [ErrClosed]. The gets and the calls of
-// PutWait that wait fail with ErrClosed. Queued items can still be taken; when
-// none is left, a get fails with ErrClosed at once. A second Close does nothing.
+// Close makes later calls of Put return [ErrClosed]. Waiting gets and calls of
+// PutWait fail with ErrClosed. Queued items can still be taken; when there are
+// none left, a get fails with ErrClosed at once. A second Close does nothing.
 func (q *PriorityQueue[T]) Close() {
 	q.gets.mu.Lock()
 	putters := q.putters.Clear()
@@ -446,17 +446,17 @@ func (q *PriorityQueue[T]) Close() {
 	q.gets.closeAndUnlock()
 }
 
-// PriorityItem is the handle of a value in a [PriorityQueue], as Put returns
-// it. It refers to the value only while the value is queued: after the value was
-// taken or removed, the item does not keep it in memory. Its methods may be called
-// by several goroutines.
+// PriorityItem is the handle of a value in a [PriorityQueue], as returned by
+// Put. It refers to the value only while the value is queued: after the value
+// was taken or removed, the item does not keep it in memory. Its methods may be
+// called concurrently.
 type PriorityItem[T any] struct {
 	q *PriorityQueue[T]
 
 	// Guarded by q.gets.mu.
 	//lint:ignore U1000 internal/heap uses it
 	place      //nolint:unused // in q.items
-	value    T // not written while queued, nor read when not
+	value    T // not written while queued, and not read otherwise
 	priority int
 }
 
@@ -478,8 +478,8 @@ func (x *PriorityItem[T]) Priority() int {
 	return x.priority
 }
 
-// Reprioritize gives the value another priority, and reports whether it was
-// still queued. Among values of the same priority the order of Put counts. It
+// Reprioritize changes the priority of the value, and reports whether the value
+// was still queued. Values of the same priority are ordered by their Put. It
 // takes O(log n).
 func (x *PriorityItem[T]) Reprioritize(priority int) bool {
 	x.q.gets.mu.Lock()
@@ -492,8 +492,8 @@ func (x *PriorityItem[T]) Reprioritize(priority int) bool {
 	return true
 }
 
-// Remove takes the value out of the queue, and reports whether it was still
-// queued: then no get has taken it, and none will. It takes O(log n).
+// Remove removes the value from the queue, and reports whether it was still
+// queued. If so, no get has received it or will receive it. It takes O(log n).
 func (x *PriorityItem[T]) Remove() bool {
 	x.q.gets.mu.Lock()
 	defer x.q.gets.mu.Unlock()
@@ -512,16 +512,16 @@ func (x *PriorityItem[T]) forget() {
 	x.value = none
 }
 
-// nextKeyLocked is the place of a put that is made now.
+// nextKeyLocked returns the place of a put that is made now.
 func (q *PriorityQueue[T]) nextKeyLocked(priority int) heap.Key {
 	q.seq++
 	return heap.Key{Priority: int64(priority), Seq: q.seq}
 }
 
-// takeLocked takes the first item. It gives the lock back while it looks at the
-// contexts of puts that wait.
+// takeLocked takes the first item. It unlocks while it checks the contexts of
+// waiting puts.
 func (q *PriorityQueue[T]) takeLocked() (v T, ok bool) {
-	q.admitLocked(1) // before, not after: the first put that waits may be the first of all
+	q.admitLocked(1) // before the item is taken, as the first waiting put may be the first of all
 	if q.items.Len() == 0 {
 		return v, false
 	}
@@ -540,9 +540,9 @@ func (q *PriorityQueue[T]) releaseLocked(x *PriorityItem[T]) T {
 	return v
 }
 
-// admitLocked admits the puts that wait, the lowest priority first, while there
-// is room, or room for extra items more. It gives the lock back while it looks at
-// their contexts.
+// admitLocked admits waiting puts, the lowest priority first, while there is
+// room, with extra more places than the limit. It unlocks while it checks their
+// contexts.
 func (q *PriorityQueue[T]) admitLocked(extra int) {
 	var asked *priorityPutter[T]
 	for q.putters.Len() > 0 && q.items.Len()-extra < max(q.size, 0) {
@@ -579,7 +579,7 @@ type priorityPutter[T any] struct {
 	item *PriorityItem[T]
 }
 
-// valuesByKey are values to be put into the order of a queue.
+// valuesByKey holds values that are being sorted into the order of a queue.
 type valuesByKey[T any] []struct {
 	heap.Key
 	value T
@@ -624,10 +624,10 @@ type AnyQueue[T any] interface {
 	readyLocked() bool
 }
 
-// GetAny takes the first item of whichever queue has one, and waits until one
-// of them has. If several have items, the first of these queues in qs is taken
-// from: the order of qs is an order of preference. A queue that is closed and
-// empty is skipped.
+// GetAny takes the first item of a queue that has one, and waits until a queue
+// has one. If several queues have items, the item is taken from the first of
+// these queues in qs: the order of qs is an order of preference. A queue that
+// is closed and empty is skipped.
 //
 // GetAny returns [context.Cause] of ctx if ctx ends first, [ErrClosed] if all
 // queues are closed and empty, and [ErrEmpty] if there is no queue. It loses
@@ -661,12 +661,12 @@ func GetAny[T any](ctx context.Context, qs ...AnyQueue[T]) (T, error) {
 	}
 }
 
-// errLookAgain ends a wait at several queues when one of them has an item that
-// it has not handed over, or was closed.
+// errLookAgain ends a wait at several queues when one of them was closed, or
+// has an item that it has not handed over.
 var errLookAgain = errors.New("twill: look again")
 
-// getOfSeveral stands in the lines of all queues until one of them serves it.
-// One future stands in all lines, so that it is served once.
+// getOfSeveral waits in the lines of all queues until one of them serves it.
+// The same future is in all lines, so that it is served only once.
 func getOfSeveral[T any](ctx context.Context, qs []AnyQueue[T]) (v T, err error) {
 	b := new(blockedWaiter[T])
 	b.init(ctx, nil)
@@ -708,7 +708,7 @@ func getOfSeveral[T any](ctx context.Context, qs []AnyQueue[T]) (v T, err error)
 	return v, err
 }
 
-// get is Get of both kinds of queue.
+// get implements Get of both kinds of queue.
 func get[T any](q AnyQueue[T], backlog int) *Future[T] {
 	g := q.getters()
 	g.mu.Lock()
@@ -729,7 +729,7 @@ func get[T any](q AnyQueue[T], backlog int) *Future[T] {
 	return &w.f
 }
 
-// getWait is GetWait of both kinds of queue.
+// getWait implements GetWait of both kinds of queue.
 func getWait[T any](ctx context.Context, q AnyQueue[T]) (v T, err error) {
 	if ctx.Err() != nil {
 		return v, context.Cause(ctx)
@@ -751,7 +751,7 @@ func getWait[T any](ctx context.Context, q AnyQueue[T]) (v T, err error) {
 	return b.await()
 }
 
-// takeAll is All of both kinds of queue.
+// takeAll implements All of both kinds of queue.
 func takeAll[T any](ctx context.Context, q AnyQueue[T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		for {
@@ -763,22 +763,23 @@ func takeAll[T any](ctx context.Context, q AnyQueue[T]) iter.Seq[T] {
 	}
 }
 
-// getters is the line of the gets that wait at a queue of either kind.
+// getters is the line of the waiting gets of a queue of either kind.
 type getters[T any] struct {
 	mu      sched.Mutex           // guards the fields below, and the items of the queue
-	line    list.List[*waiter[T]] // empty unless the queue has no items and no puts wait
-	futures int                   // those in line that Get has made, which count towards Backlog
+	line    list.List[*waiter[T]] // empty unless the queue has no items and no put waits
+	futures int                   // number of futures of Get in line, which count towards Backlog
 	closed  bool
 
 	deliveries deliveries
 }
 
-// lockToPut gives v to the first get in line that takes it. If there is none,
-// it takes the lock for the caller, who puts v elsewhere. If the queue is closed,
-// it returns ErrClosed.
+// lockToPut gives v to the first get in line that accepts it. If there is none,
+// it returns with the lock held, and the caller puts v elsewhere. If the queue
+// is closed, it returns ErrClosed.
 //
 // The lock is not held while a future is settled, since that runs user code. A
-// get that was canceled at that moment has not taken v: then the next one may.
+// get that is canceled at that moment does not accept v, and v goes to the next
+// get.
 func (g *getters[T]) lockToPut(v T) (locked bool, err error) {
 	g.mu.Lock()
 	for {
@@ -805,7 +806,7 @@ func (g *getters[T]) leftLocked(w *waiter[T]) {
 	}
 }
 
-// leave takes w out of the line.
+// leave removes w from the line.
 func (g *getters[T]) leave(w *waiter[T]) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -816,7 +817,7 @@ func (g *getters[T]) leave(w *waiter[T]) bool {
 	return waited
 }
 
-// target is the future of a Get.
+// target returns the future of a Get.
 func (g *getters[T]) target(w *waiter[T]) *Future[T] { return &w.f }
 
 func (g *getters[T]) waiting() int {
@@ -825,7 +826,7 @@ func (g *getters[T]) waiting() int {
 	return g.line.Len()
 }
 
-// closeAndUnlock closes the queue and fails the gets that wait.
+// closeAndUnlock closes the queue and fails the waiting gets.
 func (g *getters[T]) closeAndUnlock() {
 	g.closed = true
 	waiting := make([]*waiter[T], 0, g.line.Len())
@@ -840,11 +841,11 @@ func (g *getters[T]) closeAndUnlock() {
 // blockedPut is a PutWait that waits.
 type blockedPut struct {
 	ctx  context.Context  // nil if it never ends
-	done Future[struct{}] // of the put; has no handlers, so that it can be settled under a lock
+	done Future[struct{}] // of the put; has no handlers, so that it can be settled with a lock held
 }
 
-// endedLocked returns the cause of the context if it has ended. It gives mu
-// back while it asks, as a context may be user code.
+// endedLocked returns the cause of the context if it has ended. It unlocks mu
+// while it asks, as a context may be user code.
 func (p *blockedPut) endedLocked(mu *sched.Mutex) (cause error) {
 	mu.Unlock()
 	defer mu.Lock()
@@ -858,8 +859,8 @@ func (p *blockedPut) endedLocked(mu *sched.Mutex) (cause error) {
 func (p *blockedPut) admitted()         { p.done.settleResult(struct{}{}, nil) }
 func (p *blockedPut) refused(err error) { p.done.settleResult(struct{}{}, err) }
 
-// await blocks until the put was admitted or refused, or until ctx ends.
-// removeLocked takes the put out of those that wait, under mu.
+// await blocks until the put is admitted or refused, or until ctx ends.
+// removeLocked removes the put from the waiting puts, with mu held.
 func (p *blockedPut) await(ctx context.Context, mu *sched.Mutex, removeLocked func() bool) error {
 	if err := p.done.core.Wait(ctx); err != nil {
 		mu.Lock()
@@ -868,13 +869,13 @@ func (p *blockedPut) await(ctx context.Context, mu *sched.Mutex, removeLocked fu
 		if waited {
 			return err
 		}
-		_ = p.done.core.Wait(context.Background()) // it is being admitted or refused
+		_ = p.done.core.Wait(context.Background()) // another goroutine admits or refuses it now
 	}
 	_, err := p.done.result()
 	return err
 }
 
-// contextToAsk is ctx, or nil if it never ends.
+// contextToAsk returns ctx, or nil if ctx never ends.
 func contextToAsk(ctx context.Context) context.Context {
 	if ctx.Done() == nil {
 		return nil
@@ -882,8 +883,8 @@ func contextToAsk(ctx context.Context) context.Context {
 	return ctx
 }
 
-// atLimit reports whether n is as many as limit, an option of which zero means
-// no limit and a negative value means none, allows.
+// atLimit reports whether n has reached limit, an option for which zero means
+// no limit and a negative value means 0.
 func atLimit(n, limit int) bool {
 	return limit < 0 || limit > 0 && n >= limit
 }

@@ -14,7 +14,8 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// The causes with which a [Race] ends the contexts of its functions.
+// The cancellation causes with which a [Race] ends the contexts of its
+// functions.
 var (
 	// ErrLost is the cause for the losers.
 	ErrLost = errors.New("twill: lost the race")
@@ -24,22 +25,24 @@ var (
 	ErrWon = errors.New("twill: won the race, use ExecuteHeld to keep the context")
 )
 
-// Race holds several functions that lead to one result, and takes the first
-// that succeeds: a cache, a near server and a far one, a computation. Unlike
-// [Any] it starts them itself, one after the other if asked to, ends the
-// contexts of the losers, and takes care of results that arrive too late. It is
-// the DeferredParallelCommandExecutor of txdpce.
+// Race is a set of functions for the same result, and takes the result of the
+// first function that succeeds: a cache, a near server and a far one, a
+// computation. Unlike [Any] it starts the functions itself, one after another
+// if a Stagger is set, ends the contexts of the losers, and releases results
+// that arrive too late. [NewRace] makes a race with options, and [RaceOf] races
+// functions once. Race is the equivalent of the DeferredParallelCommandExecutor
+// of txdpce.
 //
 // The zero value is a race without functions that starts all at once. A Race
-// must not be copied after first use. Its methods may be called by several
-// goroutines; a function registered while a race runs takes part in the next.
+// must not be copied after first use. Its methods may be called concurrently; a
+// function that is registered while a race runs takes part in the next one.
 //
-// Each function runs on a goroutine of its own. If it panics or ends that
-// goroutine it has failed, with a [*PanicError] or [ErrGoexit].
+// Each function runs on its own goroutine. If it panics or ends that goroutine
+// it has failed, with a [*PanicError] or [ErrGoexit].
 type Race[A, T any] struct {
 	opts RaceOptions[T]
 
-	mu    sync.Mutex // guards the two below
+	mu    sync.Mutex // guards the two fields below
 	fns   []func(context.Context, A) (T, error)
 	times latencies
 }
@@ -48,35 +51,34 @@ type Race[A, T any] struct {
 // at once and drops late results.
 type RaceOptions[T any] struct {
 	// Stagger is the delay after which the next function starts if none has
-	// succeeded: hedging. The next one starts at once when one fails. 0 starts
-	// all at once.
+	// succeeded: hedging. If a function fails, the next one starts at once. 0
+	// starts all functions at once.
 	Stagger time.Duration
 
-	// Percentile, if it is not 0, sets the delay to that percentile, above 0
-	// and up to 100, of the last 100 times that functions took, as soon as
-	// there are 10. Until then the delay is Stagger, which must not be 0. A
-	// function counts that has succeeded, even if too late, with the time it
-	// took, and one that was canceled because a later one had won, with the
-	// time it had until then.
+	// Percentile, if not 0, sets the delay to that percentile, above 0 and up to
+	// 100, of the last 100 times that functions took, as soon as there are 10
+	// times. Until then the delay is Stagger, which must not be 0. The time of a
+	// function counts if it has succeeded, even if too late. If it was canceled
+	// because a function started later has won, the time until then counts.
 	Percentile float64
 
-	// Budget, if it is not nil, must allow each function that starts after the
-	// first, because of the delay or because another one has failed. If it does
-	// not allow one, it is asked again when the next function fails. If all
-	// that were started have failed by then, the race has failed, with
-	// [ErrNoBudget] for those that were not started. A race with a Stagger of 0
-	// does not take tokens.
+	// Budget, if not nil, must allow each function that starts after the first,
+	// because of the delay or because another function has failed. If it does not
+	// allow a start, it is asked again when the next function fails. If all
+	// functions that were started have failed by then, the race has failed, with
+	// [ErrNoBudget] for each function that was not started. A race with a Stagger
+	// of 0 does not take tokens.
 	Budget *Budget
 
-	// Discard, if it is not nil, is called with each result that arrived too
-	// late, to close or release what it holds. It runs on the goroutine of the
-	// function that was late. A panic in it goes to [OnUnhandled].
+	// Discard, if not nil, is called with each result that arrived too late, to
+	// close or release it. It runs on the goroutine of the function that was late.
+	// A panic of it goes to [OnUnhandled].
 	Discard func(T)
 }
 
-// NewRace returns a race without functions; opts may be nil. It panics if
-// Stagger is negative, if Percentile is above 100 or below 0, and if there is a
-// Percentile and no Stagger.
+// NewRace returns a [Race] without functions; opts may be nil. It panics if
+// Stagger is negative, if Percentile is above 100 or below 0, and if Percentile
+// is set and Stagger is not.
 func NewRace[A, T any](opts *RaceOptions[T]) *Race[A, T] {
 	r := new(Race[A, T])
 	if opts == nil {
@@ -113,21 +115,21 @@ func (r *Race[A, T]) Len() int {
 }
 
 // Execute starts a race for arg and returns the future of the first success.
-// The contexts of all functions end when the race is decided: with [ErrLost] as
+// The contexts of all functions end when the race is decided, with [ErrLost] as
 // the cause for the losers and [ErrWon] for the winner. Execute does not wait
-// for losers to return. A result that still needs its context, such as a
-// response whose body is to be read, is for [Race.ExecuteHeld].
+// for losers to return. For a result that still needs its context, such as a
+// response whose body has not been read, use [Race.ExecuteHeld].
 //
-// If all functions fail, the future fails with an [*AllFailedError] that lists
-// their errors in the order of registration; without functions, with
+// If all functions fail, the future fails with an [*AllFailedError] of their
+// errors in the order of registration; without functions it fails with
 // [ErrEmpty]. A Cancel fails it at once with a [*CanceledError], and ends the
 // functions' contexts with its cause.
 //
 // If ctx ends first, the future fails at once: with [context.Cause] of ctx if
-// that is a deadline, otherwise with a [*CanceledError] for that cause. No
-// function starts after the end of ctx, and none that returns after it wins,
-// whatever it returns: functions return because of the end. Their results go to
-// Discard.
+// that is a deadline, and otherwise with a [*CanceledError] for that cause. No
+// function starts after the end of ctx. A function that returns after it does
+// not win, whatever it returns, because functions return as a consequence of
+// that end. Its result goes to Discard.
 func (r *Race[A, T]) Execute(ctx context.Context, arg A) *Future[T] {
 	if ctx == nil {
 		panic("twill: Execute with a nil context")
@@ -152,14 +154,14 @@ type HeldResult[T any] struct {
 }
 
 // Release ends the context, with [ErrWon] as the cause. It must be called, as
-// the parent keeps the context until then. Further calls do nothing.
+// the context uses memory of its parent until then. Further calls do nothing.
 func (h HeldResult[T]) Release() {
 	if h.ctx != nil {
 		h.ctx.End(ErrWon)
 	}
 }
 
-// RaceOf races fns once; see [Race.Execute].
+// RaceOf races fns once, in a [Race] with default options; see [Race.Execute].
 func RaceOf[T any](ctx context.Context, fns ...func(context.Context) (T, error)) *Future[T] {
 	if ctx == nil {
 		panic("twill: RaceOf with a nil context")
@@ -175,10 +177,11 @@ func RaceOf[T any](ctx context.Context, fns ...func(context.Context) (T, error))
 }
 
 // raceRun is one run of a Race. The goroutine that sets over decides it: that
-// of the first to succeed, of the last to fail, of a cancel, or one that finds
-// that ctx has ended. User code, and ctx is user code, runs without the lock.
+// of the first function that succeeds, of the last function that fails, of a
+// cancel, or a goroutine that finds that ctx has ended. User code, including
+// ctx, is called without the lock.
 type raceRun[A, T, R any] struct {
-	f     *Future[R] // apart, as it may outlive the rest
+	f     *Future[R] // an allocation of its own, as it may outlive the run
 	link  settle.Link
 	race  *Race[A, T]
 	arg   A
@@ -188,7 +191,7 @@ type raceRun[A, T, R any] struct {
 	wrap  func(T, *lazyctx.Context) R
 	delay time.Duration
 
-	mu      sched.Mutex // guards the six below
+	mu      sched.Mutex // guards the six fields below
 	racers  []racer     // one for each function; its owner sets began
 	started int
 	failed  int
@@ -199,8 +202,8 @@ type raceRun[A, T, R any] struct {
 	timer   *time.Timer
 }
 
-// racer is a function that takes part: its context, which exists before it
-// starts, and what became of it.
+// racer is the state of one function in a run: its context, which exists before
+// it starts, and its result.
 type racer struct {
 	lazyctx.Context
 	began time.Time // if Percentile is set
@@ -270,7 +273,7 @@ func (c *raceRun[A, T, R]) startLocked(paid bool) {
 }
 
 // startNextLocked starts the next function, if there is one and the budget
-// allows it, and reports whether it did. Then the delay begins anew.
+// allows it, and reports whether it did. The delay begins anew.
 func (c *raceRun[A, T, R]) startNextLocked() bool {
 	if c.started == len(c.fns) {
 		return false
@@ -329,9 +332,10 @@ func (c *raceRun[A, T, R]) run(i int) {
 	}
 }
 
-// recordTime adds the time of function i, which has returned, to those of which
-// Percentile is made. Without those of functions that were overtaken, which are
-// the slow ones, the percentile would be that of the fast.
+// recordTime adds the time of function i, which has returned, to the times from
+// which Percentile is computed. The times of functions that were overtaken,
+// which are the slow ones, must be among them: otherwise the percentile would
+// be that of the fast functions.
 func (c *raceRun[A, T, R]) recordTime(i int, err error) {
 	r := &c.racers[i]
 	if r.began.IsZero() {
@@ -354,7 +358,7 @@ func (c *raceRun[A, T, R]) recordTime(i int, err error) {
 }
 
 // checkContext ends the race if ctx has ended, and reports whether it has. The
-// watch on ctx may be late, so each step looks for itself.
+// watch on ctx may be late, so each step checks ctx itself.
 func (c *raceRun[A, T, R]) checkContext() bool {
 	if c.ctx.Err() == nil {
 		return false
@@ -454,7 +458,7 @@ func (c *raceRun[A, T, R]) end(fail *settle.Failure, cause error) {
 	c.f.settle(zero, fail)
 }
 
-// discard takes care of a result that arrived too late.
+// discard gives a result that arrived too late to Discard.
 func (c *raceRun[A, T, R]) discard(i int, v T) {
 	defer c.racers[i].End(ErrLost)
 	if discard := c.race.opts.Discard; discard != nil {
@@ -473,7 +477,7 @@ func (c *raceRun[A, T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Lin
 	return core, list
 }
 
-// Source is nil: a race is canceled itself.
+// Source returns nil: a race is canceled itself.
 func (c *raceRun[A, T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
 // Abort is not called: Fire runs no user code.
@@ -481,10 +485,10 @@ func (c *raceRun[A, T, R]) Abort(err error) (*settle.Core, *settle.Link) {
 	return settleFailed(&c.f.core, settle.NewFailure(err))
 }
 
-// latencies are the last times that something took. It is not safe for use by
-// several goroutines.
+// latencies keeps the last times that something took. It is not safe for
+// concurrent use.
 type latencies struct {
-	last   []time.Duration // a ring, when it is full
+	last   []time.Duration // a ring when it is full
 	next   int
 	stale  int // additions since sorted was made
 	sorted []time.Duration
@@ -493,8 +497,8 @@ type latencies struct {
 const (
 	keptLatencies = 100
 	minLatencies  = 10
-	// A percentile of a hundred changes little by a few additions: they are not
-	// sorted anew for each.
+	// A few additions change a percentile of a hundred times little: the times are
+	// not sorted after each of them.
 	maxStale = 10
 )
 

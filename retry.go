@@ -14,16 +14,16 @@ import (
 
 // Retry calls fn until it succeeds, and returns its value, or until there is a
 // reason to stop, and returns a [*RetryError] with the reason and the errors of
-// all attempts. opts say when and how fn is called again; they may be nil.
-// Retry blocks; a [RetryingCall] returns a future.
+// all attempts. opts determine when and how fn is called again; they may be
+// nil. Retry blocks; a [RetryingCall] returns a future.
 //
-// No attempt begins after ctx has ended. The end of ctx also ends a pause at
-// once, and the attempt underway if fn heeds its context: Retry returns when fn
+// No attempt begins after ctx has ended. The end of ctx ends a pause at once.
+// It ends an attempt underway if fn heeds its context: Retry returns when fn
 // does. An attempt that succeeds is a success even if ctx has ended.
 //
 // fn is called on the caller's goroutine. Its context is ctx or, with an
-// AttemptTimeout, one of its own for each attempt, which ends when fn returns.
-// A panic of fn ends the call with a [*PanicError] and is not retried.
+// AttemptTimeout, a separate context for each attempt, which ends when fn
+// returns. A panic of fn ends the call with a [*PanicError] and is not retried.
 func Retry[T any](ctx context.Context, fn func(ctx context.Context) (T, error), opts *RetryOptions) (T, error) {
 	if ctx == nil {
 		panic("twill: Retry with a nil context")
@@ -38,7 +38,7 @@ func Retry[T any](ctx context.Context, fn func(ctx context.Context) (T, error), 
 		var zero T
 		return zero, &RetryError{Reason: ended(ctx)}
 	}
-	// Nothing is allocated before the first attempt: most calls need no other.
+	// Nothing is allocated before the first attempt, as most calls need no other.
 	start := opts.begin()
 	v, err := tryOnce(ctx, fn, opts)
 	if err != nil {
@@ -50,60 +50,60 @@ func Retry[T any](ctx context.Context, fn func(ctx context.Context) (T, error), 
 	return v, nil
 }
 
-// RetryOptions say what follows a failed attempt of [Retry], a [RetryingCall]
-// or a job of a [ResizableDispatchQueue]. The zero value, and nil, retry after
-// any error with the default Backoff.
+// RetryOptions determine what follows a failed attempt of [Retry], of a
+// [RetryingCall] or of a job of a [ResizableDispatchQueue]. The zero value, and
+// nil, retry after any error with the default Backoff.
 //
-// Options may be used by any number of calls at the same time. No call changes
-// them; what their functions share, these have to guard. The functions run
-// under no lock, one at a time for each call, on the goroutine that continues
-// the call. If one panics, the call ends with a [*PanicError].
+// RetryOptions may be shared by concurrent calls and are never modified.
+// Callbacks must synchronize any state they share. They run under no lock, one
+// at a time for each call, on the goroutine that continues the call. If a
+// callback panics, the call ends with a [*PanicError].
 type RetryOptions struct {
-	// Backoff yields the pauses between attempts. The call ends when there are
-	// no more, so that n pauses allow n+1 attempts. A negative pause counts as
-	// 0. nil is the default, EqualJitter(SimpleBackoff()): the first retry at
-	// once, then nine more after pauses that grow to at most 2.56 seconds.
+	// Backoff yields the pauses between attempts. The call ends when the sequence
+	// does, so that n pauses allow n+1 attempts. A negative pause counts as 0. A
+	// nil Backoff means the default, EqualJitter(SimpleBackoff()): the first retry
+	// at once, then nine more after pauses that grow to at most 2.56 seconds.
 	//
-	// Each call iterates over it from the start. A RetryingCall and a job do so
-	// again for each pause and skip those they have used; from the 33rd on they
-	// read up to a sixteenth ahead.
+	// Each call iterates over Backoff from the start. A RetryingCall and a job do
+	// so again for each pause and skip the pauses that they have used; from the
+	// 33rd pause on they read up to a sixteenth ahead.
 	Backoff iter.Seq[time.Duration]
 
-	// NewTester makes the failure tester of one call: a function that gets the
-	// error of each failed attempt and returns nil to go on, or an error to end
-	// the call with. NewTester is called after the first failure, so that the
-	// tester may keep what it has seen; [RetryIf] makes one that keeps nothing.
-	// A nil NewTester goes on after any error.
+	// NewTester makes the failure tester of one call: a function that is called
+	// with the error of each failed attempt and returns nil to go on, or an error
+	// to end the call with. NewTester is called after the first failure, so that
+	// the tester may keep state for its call; [RetryIf] makes a tester without
+	// state. With a nil NewTester the call goes on after any error.
 	//
-	// The tester is not called for a [Permanent] error or a panic, which end
-	// the call, nor if the context has ended.
+	// The tester is not called for a [Permanent] error or a panic, which end the
+	// call, nor if the context has ended.
 	NewTester func() func(err error) error
 
-	// MaxElapsed is the time since the start of the call within which an
-	// attempt may begin. A pause that would end later is not made, and an
-	// attempt that cannot begin in time, as the job's queue was paused or the
-	// timer was late, is not made either. MaxElapsed does not end an attempt. 0
-	// or less is no limit. A deadline of the context limits the pauses in the
-	// same way.
+	// MaxElapsed is the time since the start of the call within which an attempt
+	// may begin. The call ends without a pause that would last longer, and without
+	// an attempt that cannot begin in time, for example because the job's queue
+	// was paused or a timer was late. MaxElapsed does not end an attempt. 0 or
+	// less means no limit. A deadline of the context limits the pauses in the same
+	// way.
 	MaxElapsed time.Duration
 
-	// AttemptTimeout limits each attempt: its context ends after that time,
-	// with a [*TimeoutError] as the cause. 0 or less is no limit.
+	// AttemptTimeout limits each attempt: its context ends after that time, with a
+	// [*TimeoutError] as the cause. 0 or less means no limit.
 	AttemptTimeout time.Duration
 
 	// MaxRetryAfter is the longest pause that a [RetryAfterError] can ask for.
 	// 0 means one minute; a negative value ignores such requests.
 	MaxRetryAfter time.Duration
 
-	// Budget, if it is not nil, must allow each retry.
+	// Budget, if not nil, must allow each retry.
 	Budget *Budget
 
-	// OnPause is called when an attempt has failed and another one is to be
-	// made, before the pause.
+	// OnPause is called before each pause, when an attempt has failed and another
+	// attempt is to follow.
 	OnPause func(RetryEvent)
 
-	// OnRetry is called after the pause, right before each attempt but the
-	// first. If the context ends in OnRetry, the attempt is not made.
+	// OnRetry is called after the pause, right before each attempt but the first.
+	// If the context ends in OnRetry, the attempt is not made.
 	OnRetry func(RetryEvent)
 }
 
@@ -111,12 +111,12 @@ type RetryOptions struct {
 type RetryEvent struct {
 	Attempt int           // number of the attempt that failed, from 1
 	Delay   time.Duration // the pause after it
-	Elapsed time.Duration // since the call began; see RetryError
-	Err     error         // what it failed with
+	Elapsed time.Duration // the time since the call began; see RetryError
+	Err     error         // the error of the attempt
 }
 
 // RetryIf returns a NewTester for [RetryOptions] whose testers go on after
-// errors for which retry reports true, and end the call with any other.
+// errors for which retry returns true, and end the call with any other error.
 func RetryIf(retry func(err error) bool) func() func(err error) error {
 	if retry == nil {
 		panic("twill: RetryIf with a nil function")
@@ -130,9 +130,9 @@ func RetryIf(retry func(err error) bool) func() func(err error) error {
 	return func() func(error) error { return tester }
 }
 
-// Permanent returns err marked as not retryable: a function returns it to end
-// its call. The mark is for [Retry] and [RetryingCall] and is not visible
-// otherwise. Permanent(nil) is nil.
+// Permanent returns err marked as not retryable. A function returns it to end
+// its call. [Retry] and [RetryingCall] remove the mark from the errors that
+// they return. Permanent(nil) is nil.
 func Permanent(err error) error {
 	if err == nil {
 		return nil
@@ -159,10 +159,10 @@ func unmarked(err error) error {
 
 // RetryAfterError is the error of an attempt together with the time after which
 // the server asked for the next attempt. [Retry] and [RetryingCall] find it
-// even where it is wrapped, and pause for that time if it is longer than their
-// own pause, up to MaxRetryAfter.
+// even if it is wrapped, and pause for that time if it is longer than their own
+// pause, up to MaxRetryAfter.
 type RetryAfterError struct {
-	After time.Duration // 0 or less asks for nothing
+	After time.Duration // 0 or less means no request
 	Err   error
 }
 
@@ -203,22 +203,22 @@ func RetryAfterHeader(header map[string][]string, err error) error {
 	return err
 }
 
-// Why a call of [Retry] or of a [RetryingCall] ended, if not because of its
-// context, a cancel or a panic. [errors.Is] finds one of them in the Reason of
-// a [*RetryError].
+// The reasons why a call of [Retry] or of a [RetryingCall] ended, if not
+// because of its context, a cancel or a panic. [errors.Is] finds one of them in
+// the Reason of a [*RetryError].
 var (
-	// ErrRetriesExhausted is the reason when the sequence of pauses has ended.
+	// ErrRetriesExhausted is the reason if the sequence of pauses has ended.
 	ErrRetriesExhausted = errors.New("twill: no retries left")
 
-	// ErrNotRetryable is the reason when the error was [Permanent], or when the
+	// ErrNotRetryable is the reason if the error was [Permanent], or if the
 	// failure tester returned an error, which is in the Reason too.
 	ErrNotRetryable = errors.New("twill: error is not retryable")
 
-	// ErrMaxElapsed is the reason when the next attempt could not begin within
+	// ErrMaxElapsed is the reason if the next attempt could not begin within
 	// MaxElapsed.
 	ErrMaxElapsed = errors.New("twill: retry time limit exceeded")
 
-	// ErrNoBudget is the reason when the [Budget] did not allow a retry.
+	// ErrNoBudget is the reason if the [Budget] did not allow a retry.
 	ErrNoBudget = errors.New("twill: retry budget used up")
 )
 
@@ -226,7 +226,7 @@ var (
 // [errors.As] find the reason and the errors of the attempts in it, the latest
 // attempt first.
 type RetryError struct {
-	// Reason says why there was no further attempt:
+	// Reason is the reason why there was no further attempt:
 	//
 	//   - ErrRetriesExhausted, ErrMaxElapsed or ErrNoBudget,
 	//   - an error that is ErrNotRetryable and the tester's error,
@@ -242,21 +242,24 @@ type RetryError struct {
 	// before the call.
 	Attempts int
 
-	// Elapsed is the time since the call began, attempts and pauses together.
-	// Retry reads the clock before the first attempt only if it has a
-	// MaxElapsed or a hook, as that would cost more than the rest of a call
-	// that succeeds. Otherwise Elapsed does not include the first attempt.
+	// Elapsed is the time since the call began, including attempts and pauses.
+	// Retry reads the clock before the first attempt only if it has a MaxElapsed
+	// or a hook, as that would cost more than the rest of a call that succeeds.
+	// Otherwise Elapsed does not include the first attempt.
 	Elapsed time.Duration
 
 	// Errs are the errors of the attempts in their order, without the mark of
-	// [Permanent]. Of more than 100, the first and the last 99 are kept.
+	// [Permanent]. If there are more than 100, the first error and the last 99 are
+	// kept.
 	Errs []error
 }
 
-// maxRetryErrs limits the errors kept, as a call may go on for weeks.
+// maxRetryErrs limits the number of errors that are kept, as a call may go on
+// for weeks.
 const maxRetryErrs = 100
 
-// outcome is why the call ended: an attempt alone may have been canceled.
+// outcome returns the reason why the call ended, because the error of an
+// attempt may be a cancellation that is not the call's.
 func (e *RetryError) outcome() error { return e.Reason }
 
 func (e *RetryError) Error() string {
@@ -275,7 +278,7 @@ func (e *RetryError) Error() string {
 	}
 	last := fmt.Sprint(e.Last())
 	if stop, ok := e.Reason.(*stopError); last == reason || ok && last == fmt.Sprint(stop.err) {
-		return text // it is in there already
+		return text // the text of the last error is in the reason already
 	}
 	return text + "; last error: " + last
 }
@@ -292,8 +295,8 @@ func (e *RetryError) Unwrap() []error {
 	return errs
 }
 
-// First returns the error of the first attempt, which is what RetryingCall of
-// txretry fails with. It is nil if there was no attempt.
+// First returns the error of the first attempt, with which the RetryingCall of
+// txretry fails. It is nil if there was no attempt.
 func (e *RetryError) First() error {
 	if len(e.Errs) == 0 {
 		return nil
@@ -301,7 +304,7 @@ func (e *RetryError) First() error {
 	return e.Errs[0]
 }
 
-// Last returns the error of the last attempt, nil if there was none.
+// Last returns the error of the last attempt, or nil if there was none.
 func (e *RetryError) Last() error {
 	if len(e.Errs) == 0 {
 		return nil
@@ -319,7 +322,7 @@ func (e *stopError) Unwrap() []error { return []error{e.kind, e.err} }
 
 var errPauseTooLong = errors.New("next retry would exceed the deadline")
 
-// ended is the reason to end a call whose context has ended.
+// ended returns the reason to end a call whose context has ended.
 func ended(ctx context.Context) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if cause == nil || cause == err {
@@ -373,7 +376,7 @@ func tryOnce[T any](ctx context.Context, fn func(context.Context) (T, error), op
 	return v, err
 }
 
-// tryFor calls fn with a context of its own that ends after d.
+// tryFor calls fn with a context that ends after d.
 func tryFor[T any](ctx context.Context, d time.Duration, fn func(context.Context) (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d, &TimeoutError{After: d})
 	defer cancel()
@@ -387,7 +390,7 @@ func retry[T any](ctx context.Context, fn func(context.Context) (T, error), opts
 	r.begin(ctx, opts, start)
 	defer func() {
 		p := recover() // a panic of a hook, a tester or the sequence
-		if !r.over {   // or the goroutine exits
+		if !r.over {   // after a panic, or while the goroutine exits
 			r.refund()
 		}
 		if p != nil {
@@ -418,35 +421,36 @@ func retry[T any](ctx context.Context, fn func(context.Context) (T, error), opts
 	return zero, r.gaveUp(ErrRetriesExhausted)
 }
 
-// retryState is the state of one call and the rules by which it continues. They
-// are the same for [Retry], which loops, for a [RetryingCall], which does not
-// block, and for a job, which goes back to its queue. One goroutine at a time
-// uses it.
+// retryState is the state of one call and the rules by which it continues.
+// [Retry], which loops, a [RetryingCall], which does not block, and a job,
+// which goes back to its queue, share these rules. A retryState is used by one
+// goroutine at a time.
 //
-// The steps are: an attempt; failed; pause, which says how long to wait; the
+// The steps are: an attempt; failed; pause, which returns how long to wait; the
 // wait; resume; the next attempt. Each step returns the reason to end the call,
-// nil if there is none. However long the wait took, resume decides whether the
-// attempt may still begin.
+// or nil. However long the wait took, resume decides whether the attempt may
+// still begin.
 type retryState struct {
 	ctx      context.Context // of the call
 	opts     *RetryOptions
-	canceled func() error      // why the call was canceled; nil for Retry
+	canceled func() error      // returns why the call was canceled; nil for Retry
 	tester   func(error) error // made by NewTester
 	start    time.Time
 	deadline time.Time     // of ctx
 	bounded  bool          // whether there is a deadline
-	timer    *time.Timer   // used again for each pause of Retry
+	timer    *time.Timer   // reused for each pause of Retry
 	delay    time.Duration // the last pause
-	attempts int           // the number that failed
-	last     error         // what the last of them failed with
+	attempts int           // number of failed attempts
+	last     error         // error of the last failed attempt
 	hints    hints         // found in that error
-	errs     []error       // of all, at most maxRetryErrs
-	few      [4]error      // where errs is at first
-	token    bool          // taken for the next retry, or the one underway
+	errs     []error       // errors of the attempts, at most maxRetryErrs
+	few      [4]error      // the first memory of errs
+	token    bool          // a token is taken for the next retry, or for the retry underway
 	over     bool          // succeeded or gaveUp was called
 }
 
-// begin starts the bookkeeping, when the first attempt has failed or before.
+// begin starts the bookkeeping, no later than when the first attempt has
+// failed.
 func (r *retryState) begin(ctx context.Context, opts *RetryOptions, start time.Time) {
 	r.ctx, r.opts, r.start = ctx, opts, start
 	r.deadline, r.bounded = ctx.Deadline()
@@ -490,12 +494,12 @@ func (r *retryState) record(err error) {
 	r.errs = append(r.errs, err)
 }
 
-// indexOf returns where the error of attempt n is kept: the first one keeps its
-// place, the others take turns behind it.
+// indexOf returns the index of the error of attempt n: the first error keeps
+// its place, the others take turns behind it.
 func (r *retryState) indexOf(n int) int { return 1 + (n-2)%(maxRetryErrs-1) }
 
-// test returns the error to stop with, if err is permanent or the tester says
-// so.
+// test returns the error to stop with, if err is permanent or the tester
+// returns an error.
 func (r *retryState) test(err error) (stop error) {
 	if r.hints.permanent {
 		return err
@@ -509,7 +513,7 @@ func (r *retryState) test(err error) (stop error) {
 	return r.tester(err)
 }
 
-// pause returns how long to wait for the next attempt if the sequence says d.
+// pause returns how long to wait for the next attempt if the sequence yields d.
 func (r *retryState) pause(d time.Duration) (time.Duration, error) {
 	d = max(d, 0, min(r.hints.after, r.opts.maxRetryAfter()))
 	if r.bounded && d >= time.Until(r.deadline) {
@@ -549,9 +553,8 @@ func (r *retryState) sleep(d time.Duration) {
 	}
 }
 
-// resume is called after the wait, as the next attempt is about to be made. It
-// looks at the context and at the clock again: the wait may have been longer
-// than planned.
+// resume is called after the wait, before the next attempt is made. It checks
+// the context and the clock again: the wait may have been longer than planned.
 func (r *retryState) resume() error {
 	reason := r.blocked()
 	if reason == nil && r.opts.OnRetry != nil {
@@ -609,7 +612,7 @@ func (r *retryState) refund() {
 	}
 }
 
-// gaveUp ends the call. A token that was not returned by now is spent.
+// gaveUp ends the call. A token that was not returned before is spent.
 func (r *retryState) gaveUp(reason error) *RetryError {
 	r.token = false
 	r.over = true
@@ -626,15 +629,15 @@ func (r *retryState) report(reason error) *RetryError {
 	return &RetryError{Reason: reason, Attempts: r.attempts, Elapsed: time.Since(r.start), Errs: errs}
 }
 
-// hints are what an error says about another attempt, anywhere in its tree.
+// hints are the requests about further attempts found in the tree of an error.
 type hints struct {
-	fatal     bool          // a fault of the program
+	fatal     bool          // the program has a bug
 	permanent bool          // marked by Permanent
-	after     time.Duration // the first time that a RetryAfterError asks for
+	after     time.Duration // the time of the first RetryAfterError
 }
 
-// find adds the hints in err. One walk finds all of them, because it is made
-// for every failed attempt.
+// find adds the hints in err. It finds all of them in one walk, because it is
+// called for every failed attempt.
 func (h *hints) find(err error) {
 	for err != nil {
 		switch e := err.(type) {
@@ -646,7 +649,7 @@ func (h *hints) find(err error) {
 			if e != nil && h.after <= 0 {
 				h.after = e.After
 			}
-		case *RetryError: // of a call inside: only how that ended counts
+		case *RetryError: // of a call inside; only its reason counts
 			if e == nil {
 				return
 			}
@@ -674,8 +677,8 @@ func (h *hints) find(err error) {
 // The date formats of HTTP, the one in use first (RFC 9110, section 5.6.7).
 var httpDates = [...]string{"Mon, 02 Jan 2006 15:04:05 GMT", time.RFC850, time.ANSIC}
 
-// parseRetryAfter returns the time that a Retry-After field asks for, 0 or less
-// if it asks for none. Values that are too large count as the largest duration.
+// parseRetryAfter returns the time in a Retry-After field, or 0 or less if
+// there is none. Values that are too large count as the largest duration.
 func parseRetryAfter(field string) time.Duration {
 	field = strings.Trim(field, " \t")
 	if field == "" {

@@ -9,20 +9,20 @@ import (
 
 // RetryingCall is a function that is called again when it fails, and the rules
 // for that. Unlike [Retry] it does not block: a call that pauses needs a timer
-// and no goroutine. It is the RetryingCall of txretry.
+// and no goroutine. It is the equivalent of the RetryingCall of txretry.
 //
-// Use [NewRetryingCall] or [NewRetryingCallFuture]; the zero value panics. A
-// RetryingCall keeps nothing of its calls: it may be started any number of
-// times, by several goroutines, and copied.
+// RetryingCall is constructed by [NewRetryingCall] or [NewRetryingCallFuture];
+// the zero value panics. A RetryingCall keeps no state of its calls: it may be
+// started any number of times, concurrently, and copied.
 type RetryingCall[T any] struct {
-	fn     func(context.Context) (T, error) // one of these two
+	fn     func(context.Context) (T, error) // one of the two
 	future func(context.Context) *Future[T]
 	opts   RetryOptions
 }
 
-// NewRetryingCall returns a RetryingCall of a function that blocks: each
-// attempt is made by [Go], on a goroutine of its own. No attempt starts before
-// the previous one has returned, even if that has passed its AttemptTimeout.
+// NewRetryingCall returns a [RetryingCall] of a function that blocks: each
+// attempt is made by [Go], on its own goroutine. No attempt starts before the
+// previous attempt has returned, even if that has exceeded its AttemptTimeout.
 // opts may be nil, and are copied.
 func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *RetryOptions) *RetryingCall[T] {
 	if fn == nil {
@@ -34,10 +34,10 @@ func NewRetryingCall[T any](fn func(ctx context.Context) (T, error), opts *Retry
 	return &RetryingCall[T]{fn: fn, opts: *opts}
 }
 
-// NewRetryingCallFuture is [NewRetryingCall] of a function that returns a
+// NewRetryingCallFuture is [NewRetryingCall] for a function that returns a
 // future; it should not block. The first attempt runs on the goroutine of
-// Start, later ones on that of the timer or, without a pause, on the goroutine
-// that settled the previous attempt.
+// Start. Later attempts run on the goroutine of the timer or, without a pause,
+// on the goroutine that settled the previous attempt.
 //
 // The function's context ends when the attempt is over, even if it succeeded.
 // With an AttemptTimeout the future is canceled after that time, as by
@@ -57,11 +57,11 @@ func NewRetryingCallFuture[T any](fn func(ctx context.Context) *Future[T], opts 
 // with a [*RetryError] when there is a reason to stop. No attempt begins after
 // ctx has ended.
 //
-// A Cancel of the future ends the pause or the attempt underway, by the rules
-// of [Future.Cancel]: an attempt whose future others depend on goes on without
+// Canceling the future ends the pause, or the attempt underway by the rules of
+// [Future.Cancel]: an attempt whose future has other dependents goes on without
 // this call, and an attempt whose canceler returns a value has succeeded. The
-// end of ctx ends the pause or, as a Cancel does, the attempt. In an attempt of
-// a function that blocks it ends the context, and the call lasts until the
+// end of ctx ends the pause, or the attempt as a Cancel does. In an attempt of
+// a function that blocks it only ends the context, and the call lasts until the
 // function returns.
 func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 	if ctx == nil {
@@ -79,7 +79,7 @@ func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 }
 
 // retryNode is one call. One goroutine at a time continues it; only a cancel
-// may look at its requests concurrently.
+// may read its requests concurrently.
 type retryNode[T any] struct {
 	f       Future[T]
 	call    RetryingCall[T]
@@ -87,7 +87,7 @@ type retryNode[T any] struct {
 	pauses  lookahead
 	attempt bool                    // it waits for an attempt, not for a pause
 	cancel  context.CancelCauseFunc // ends the attempt's context; may be nil
-	stop    context.CancelFunc      // and its timer; may be nil
+	stop    context.CancelFunc      // stops its timer; may be nil
 	requests
 }
 
@@ -102,8 +102,8 @@ func (n *retryNode[T]) canceled() error {
 	return ask.Err
 }
 
-// next takes the attempt or the pause that has ended, nil at first, and returns
-// what to wait for next, or the reason to end the call.
+// next handles the end of the attempt or pause over, which is nil at first, and
+// returns the future to wait for next, or the reason to end the call.
 func (n *retryNode[T]) next(over *Future[T]) (*Future[T], error) {
 	if over == nil {
 		if reason := n.state.ended(); reason != nil {
@@ -184,7 +184,7 @@ func (n *retryNode[T]) release(err error) {
 	if ask := n.canceled(); ask != nil {
 		cause = causeOf(ask)
 	} else if timeout, ok := err.(*TimeoutError); ok {
-		cause = timeout // the future's timer may fire before the context's
+		cause = timeout // the future's timer may fire before the context's timer
 	}
 	n.cancel(cause)
 	if n.stop != nil {
@@ -193,25 +193,25 @@ func (n *retryNode[T]) release(err error) {
 	n.cancel, n.stop = nil, nil
 }
 
-// retryWait is a call that waits for one attempt or one pause: a node with a
-// link of its own for each, as a link is only ever on one list. A cancel of the
-// call is passed on to what it waits for. Between two waits the cancel is kept
-// in requests.
+// retryWait is the wait of a call for one attempt or one pause. Each wait is a
+// node with its own link, as a link can only be on one list. A cancel of the
+// call is passed on to the future that it waits for. Between two waits the
+// cancel is kept in requests.
 type retryWait[T any] struct {
 	link   settle.Link
 	n      *retryNode[T]
-	src    *Future[T] // what it waits for; nil at the start
+	src    *Future[T] // the future it waits for; nil at the start
 	handed bool       // another wait has taken over
 }
 
-// Source is what the call waits for.
+// Source returns the future that the call waits for.
 func (w *retryWait[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	w.n.note(ask)
 	return &w.src.core, false
 }
 
-// Fire continues the call when the attempt or the pause has ended, or ends it
-// if a cancel took it off an attempt that others depend on.
+// Fire continues the call when the attempt or the pause has ended, or ends the
+// call if a cancel has detached it from an attempt that has other dependents.
 func (w *retryWait[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	n := w.n
 	if left != nil {
@@ -230,12 +230,12 @@ func (w *retryWait[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 				return core, list
 			}
 		}
-		over = src // by a loop, which needs no stack
+		over = src // continued by the loop, which needs no stack
 	}
 }
 
-// waitFor makes the call continue when src settles; not ok if it has settled by
-// now.
+// waitFor makes the call continue when src settles. It returns false if src has
+// settled already.
 func (w *retryWait[T]) waitFor(src *Future[T]) (_ *settle.Core, _ *settle.Link, ok bool) {
 	n, c := w.n, &w.n.f.core
 	next := &retryWait[T]{n: n, src: src}
@@ -256,8 +256,8 @@ func (w *retryWait[T]) waitFor(src *Future[T]) (_ *settle.Core, _ *settle.Link, 
 	return nil, nil, true
 }
 
-// Abort ends the call with what stopped it: a panic of one of its functions, or
-// the exit of the goroutine.
+// Abort ends the call with the panic of one of its functions, or with the exit
+// of the goroutine.
 func (w *retryWait[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	if w.handed {
 		return nil, nil
