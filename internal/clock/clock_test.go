@@ -44,7 +44,8 @@ func TestTheSameInstantIsTheSameTime(t *testing.T) {
 	}
 }
 
-// The wall clock is set: instants stay, and are told by the new time.
+// After the wall clock was set, instants are the same, and are converted to new
+// times.
 func TestSteps(t *testing.T) {
 	wall := func() time.Time { return time.Now().Round(0).Add(time.Duration(clock.Step.Load())) }
 	for _, step := range []time.Duration{-time.Hour, 8 * time.Hour} {

@@ -1,4 +1,4 @@
-// Package feed passes what happens to readers that read at their own pace.
+// Package feed passes events to readers that read at their own pace.
 package feed
 
 import (
@@ -12,7 +12,7 @@ import (
 
 // Feeds are the readers of one source. The zero value has none. The lock of
 // their owner, which is passed to Subscribe, guards them: Push, Close and Len
-// are called with it.
+// are called with that lock held.
 type Feeds[E any] struct {
 	feeds  []*Feed[E]
 	closed bool
@@ -21,7 +21,7 @@ type Feeds[E any] struct {
 // Len returns the number of readers.
 func (fs *Feeds[E]) Len() int { return len(fs.feeds) }
 
-// Push adds e to what each reader has yet to read.
+// Push adds e to what each reader has not read yet.
 func (fs *Feeds[E]) Push(e E) {
 	for _, f := range fs.feeds {
 		if f.limit > 0 && f.buf.Len() == f.limit {
@@ -33,8 +33,8 @@ func (fs *Feeds[E]) Push(e E) {
 	}
 }
 
-// Close ends the feeds, also later ones: each reader gets what it has yet to
-// read, and then no more.
+// Close ends all feeds, and feeds that are subscribed later: each reader
+// receives what it has not read yet, and nothing after that.
 func (fs *Feeds[E]) Close() {
 	fs.closed = true
 	for _, f := range fs.feeds {
@@ -45,12 +45,12 @@ func (fs *Feeds[E]) Close() {
 }
 
 // Subscribe adds a reader that receives what is pushed from now on, until ctx
-// ends, and nothing if ctx has ended. A limit above 0 bounds what waits for the
-// reader: beyond it the oldest is dropped. mu is the owner's lock; the caller
-// must not hold it.
+// ends. If ctx has ended it receives nothing. A limit above 0 bounds the buffer
+// of the reader: beyond it the oldest element is dropped. mu is the owner's
+// lock; the caller must not hold it.
 func (fs *Feeds[E]) Subscribe(ctx context.Context, mu *sched.Mutex, limit int) *Feed[E] {
 	f := &Feed[E]{mu: mu, from: fs, ctx: ctx, limit: limit, more: make(chan struct{}, 1)}
-	ended := ctx.Err() != nil // user code, and not for the lock
+	ended := ctx.Err() != nil // user code, which must not be called with the lock held
 	mu.Lock()
 	if fs.closed || ended {
 		f.over = true
@@ -62,22 +62,22 @@ func (fs *Feeds[E]) Subscribe(ctx context.Context, mu *sched.Mutex, limit int) *
 	return f
 }
 
-// Feed is what waits for one reader.
+// Feed is the buffer of one reader.
 type Feed[E any] struct {
 	mu    *sched.Mutex // guards the fields below
 	from  *Feeds[E]
 	ctx   context.Context
 	limit int // 0 means no limit
 	buf   ring.Buffer[E]
-	lost  int           // dropped before the first of buf
-	over  bool          // nothing is added any longer
-	more  chan struct{} // holds a token if the reader has to look
+	lost  int           // number dropped before the first of buf
+	over  bool          // nothing more is added
+	more  chan struct{} // holds a token if the reader has to check buf
 	stop  func() bool   // stops the watch of ctx
 }
 
-// All yields what was pushed, with the number of those dropped right before it.
-// After the end of ctx, and after a Close, it yields what is left to read and
-// ends. It can be read once.
+// All yields what was pushed, each with the number of elements that were
+// dropped right before it. After the end of ctx, and after a Close, it yields
+// what has not been read yet and ends. It can be used once.
 func (f *Feed[E]) All() iter.Seq2[E, int] {
 	return func(yield func(E, int) bool) {
 		defer f.drop()
@@ -118,7 +118,7 @@ func (f *Feed[E]) wake() {
 	}
 }
 
-// leave removes the feed: nothing is added to it any longer.
+// leave removes the feed: nothing more is added to it.
 func (f *Feed[E]) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -129,7 +129,7 @@ func (f *Feed[E]) leave() {
 	f.wake()
 }
 
-// drop removes the feed and what waits in it.
+// drop removes the feed and empties its buffer.
 func (f *Feed[E]) drop() {
 	f.leave()
 	f.mu.Lock()

@@ -81,9 +81,9 @@ func BenchmarkGrow(b *testing.B) {
 	b.ReportMetric(float64(longest.Microseconds()), "us-longest-push")
 }
 
-// BenchmarkSnapshot is of a million entries: taking one, a page of it, and a
-// thousand pops and pushes, which copy the chunks they change. It reports the
-// shortest time of each.
+// BenchmarkSnapshot measures a heap of a million entries: taking a snapshot,
+// sorting a page of it, and a thousand pops and pushes, which copy the chunks
+// that they change. It reports the shortest time of each.
 func BenchmarkSnapshot(b *testing.B) {
 	var h heap.Heap[*node]
 	var seq uint64

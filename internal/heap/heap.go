@@ -2,21 +2,21 @@
 // priority and, among equals, by sequence number.
 //
 // Unlike container/heap it calls no function to compare: the keys are in the
-// slots, four children side by side, so that finding a place touches no item.
-// Each item carries its [Place], so that it can be moved or removed by handle in
-// O(log n). Vacated slots are zeroed and chunks of them released, so that an item
-// that has left the heap is not kept in memory.
+// slots, four children side by side, so that comparing reads no item. Each item
+// contains its [Place], so that it can be moved or removed by handle in O(log
+// n). Vacated slots are zeroed and their chunks released, so that the heap does
+// not keep a removed item in memory.
 //
 // No call copies the heap, however large it is: it grows and shrinks by a chunk
 // of slots, and a [Snapshot] shares the chunks until they change.
 //
-// A Heap is not safe for use by several goroutines: its owner holds a lock.
+// A Heap is not safe for concurrent use: its owner holds a lock.
 package heap
 
-// Place is where an item lies in its heap. The zero value is the place of an
-// item that is in no heap.
+// Place is the position of an item in its heap. The zero value is the place of
+// an item that is in no heap.
 type Place struct {
-	at int32 // index of the item's slot, plus one; it stays when the item has left
+	at int32 // index of the item's slot, plus one; unchanged after the item has left
 }
 
 func (p *Place) place() *Place { return p }
@@ -31,12 +31,12 @@ type Item interface {
 // and ready to use.
 type Heap[T Item] = By[T, embedded[T]]
 
-// embedded finds the place of an [Item].
+// embedded returns the place of an [Item].
 type embedded[T Item] struct{}
 
 func (embedded[T]) Place(x T) *Place { return x.place() }
 
-// Finder finds the place of an item. It is a struct without fields: its zero
+// Finder returns the place of an item. It is a struct without fields: its zero
 // value is used.
 type Finder[T any] interface {
 	Place(x T) *Place
@@ -48,8 +48,9 @@ type Entry[T any] struct {
 	Item T
 }
 
-// By is a min-heap of items whose places F finds, for items that are exported
-// structs and must not embed anything. The zero value is empty and ready to use.
+// By is a min-heap of items whose places F returns, for items that are exported
+// structs and must not embed anything. The zero value is empty and ready to
+// use.
 type By[T comparable, F Finder[T]] struct {
 	slots[T]
 }
@@ -83,7 +84,7 @@ func (h *By[T, F]) Remove(x T) Entry[T] {
 }
 
 // Reprioritize changes the priority of x, which must be in this heap. Its
-// sequence number stays.
+// sequence number does not change.
 func (h *By[T, F]) Reprioritize(x T, priority int64) {
 	i := int(h.place(x).at) - 1
 	e := *h.at(i)
@@ -98,7 +99,7 @@ func (h *By[T, F]) Clear() Snapshot[T] {
 	return s
 }
 
-// removeAt removes the item in slot i and moves the last one there.
+// removeAt removes the item in slot i and moves the last item there.
 func (h *By[T, F]) removeAt(i int) Entry[T] {
 	last := h.shrink()
 	if i == h.n {
@@ -109,7 +110,7 @@ func (h *By[T, F]) removeAt(i int) Entry[T] {
 	return e
 }
 
-// fit puts e into slot i, which is free, or moves it up or down from there.
+// fit writes e into slot i, which is free, or moves it up or down from there.
 func (h *By[T, F]) fit(i int, e Entry[T]) {
 	if i >= arity && e.Before(h.at(parent(i)).Key) {
 		h.up(i, e)

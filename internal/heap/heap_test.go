@@ -18,10 +18,11 @@ import (
 type node struct {
 	heap.Place
 	name int
-	_    *int // alone in its block of memory, however short a word is
+	_    *int // a pointer, so that the item has its own block of memory, however short a word is
 }
 
-// model is the slow truth: a slice sorted at every look.
+// model is the simple implementation to compare with: a slice that is sorted
+// for every comparison.
 type model []heap.Entry[*node]
 
 func (m model) sorted() model {
@@ -129,8 +130,8 @@ func FuzzAgainstModel(f *testing.F) {
 	})
 }
 
-// runScript reads one call out of each byte. Some take a snapshot, which is
-// looked at again only after all of them.
+// runScript makes one call for each byte of script. Some calls take a snapshot,
+// which is compared only after all calls.
 func runScript(t *testing.T, script []byte, priority func() int64) {
 	t.Helper()
 	var h heap.Heap[*node]
@@ -233,8 +234,8 @@ func TestArrayShrinks(t *testing.T) {
 	require.LessOrEqual(t, heap.Cap(&h), 64)
 }
 
-// TestNoCopyingAboutABoundary pushes and pops at every length, about the powers
-// of two and about whole chunks: growing and shrinking must not alternate.
+// TestNoCopyingAboutABoundary pushes and pops at every length around the powers
+// of two and around whole chunks: growing and shrinking must not alternate.
 func TestNoCopyingAboutABoundary(t *testing.T) {
 	var h heap.Heap[*node]
 	x := &node{}

@@ -16,7 +16,8 @@ func (k Key) Before(l Key) bool {
 	return k.Priority < l.Priority || k.Priority == l.Priority && k.Seq < l.Seq
 }
 
-// Compare is negative if k is popped before l, positive if after it.
+// Compare returns a negative number if k is popped before l, and a positive one
+// if after it.
 func (k Key) Compare(l Key) int {
 	return cmp.Or(cmp.Compare(k.Priority, l.Priority), cmp.Compare(k.Seq, l.Seq))
 }
@@ -32,14 +33,14 @@ func least[T any](entries []Entry[T]) int {
 	return l
 }
 
-// first is the slot of the first entry; the heap must not be empty.
+// first returns the slot of the first entry; the heap must not be empty.
 func (s *slots[T]) first() int { return least(s.children(-1)) }
 
 // Peek returns the entry that Pop would remove. The heap must not be empty.
 func (s *slots[T]) Peek() Entry[T] { return *s.at(s.first()) }
 
-// First returns the first n items, in order, or all if there are fewer. It takes
-// O(n log n) however large the heap is.
+// First returns the first n items, in order, or all if there are fewer. It
+// takes O(n log n) however large the heap is.
 func (s *slots[T]) First(n int) []T {
 	n = min(n, s.n)
 	if n <= 0 {
@@ -56,11 +57,11 @@ func (s *slots[T]) First(n int) []T {
 }
 
 // InOrder yields the entries in the order in which they would be popped, and
-// removes none. The first n steps take O(n log n). The heap must not change during
-// the iteration.
+// removes none of them. The first n steps take O(n log n). The heap must not
+// change during the iteration.
 //
-// It keeps a frontier: the slots that have not been yielded and whose parents
-// have. The next entry is always the first of these.
+// It maintains a frontier: the slots that have not been yielded and whose
+// parents have. The next entry is always the first one in the frontier.
 func (s *slots[T]) InOrder() iter.Seq[Entry[T]] {
 	return func(yield func(Entry[T]) bool) {
 		f := make(frontier, 0, 256) // enough for a page

@@ -3,32 +3,32 @@ package heap
 import "slices"
 
 const (
-	// arity is the number of children of a slot: with four, a heap is half as
-	// deep as with two, and the four lie in two cache lines.
+	// arity is the number of children of a slot: with four, a heap is half as deep
+	// as with two, and four children fit in two cache lines.
 	arity = 4
 
-	// chunkSize is how many slots lie in a chunk: what is copied at most for
-	// one to be written. Of 24 bytes each, 2048 make six pages of the runtime;
-	// chunks of less than 32 KB it would round up.
+	// chunkSize is the number of slots in a chunk, which is the most that is
+	// copied to write one slot. 2048 slots of 24 bytes are six pages of the
+	// runtime, which rounds up chunks of less than 32 KB.
 	chunkSize = 2048
 
 	// minCap is the size at which a single chunk is no longer halved.
 	minCap = 64
 )
 
-// slots is an array of entries, in chunks of chunkSize; while there is only one
-// chunk it is no larger than need be. The slots from n on are zero.
+// slots is an array of entries in chunks of chunkSize; a single chunk is no
+// larger than necessary. The slots from n on are zero.
 //
 // The first four slots are the children of a root that does not exist, the next
-// four those of slot 0, and so on. So siblings begin at a multiple of four, and
-// lie in one chunk.
+// four are the children of slot 0, and so on. Siblings therefore begin at a
+// multiple of four, and are in one chunk.
 type slots[T any] struct {
 	table []chunk[T]
 	n     int
 }
 
-// chunk is a part of the slots. One that is shared with a [Snapshot] is never
-// written again: whoever wants to, puts a copy into its place.
+// chunk is a part of the slots. A chunk that is shared with a [Snapshot] is
+// never written again: to change it, own replaces it by a copy.
 type chunk[T any] struct {
 	slots  []siblings[T]
 	shared bool
@@ -37,26 +37,27 @@ type chunk[T any] struct {
 // siblings are the children of one slot.
 type siblings[T any] [arity]Entry[T]
 
-// parent is the slot above i, which must not be one of the roots.
+// parent returns the slot above i, which must not be one of the roots.
 func parent(i int) int { return i/arity - 1 }
 
-// child is the first of the four slots below i. Those below -1 are the roots.
+// child returns the first of the four slots below i. The slots below -1 are the
+// roots.
 func child(i int) int { return (i + 1) * arity }
 
 // Len returns the number of items.
 func (s *slots[T]) Len() int { return s.n }
 
-// at returns slot i, to be read.
+// at returns slot i for reading.
 func (s *slots[T]) at(i int) *Entry[T] {
 	return &s.table[uint(i)/chunkSize].slots[uint(i)%chunkSize/arity][uint(i)%arity]
 }
 
-// own returns slot i, to be written.
+// own returns slot i for writing.
 func (s *slots[T]) own(i int) *Entry[T] {
 	return &s.ownSiblings(i)[uint(i)%arity]
 }
 
-// ownSiblings returns slot i, to be written, and its siblings.
+// ownSiblings returns slot i and its siblings for writing.
 func (s *slots[T]) ownSiblings(i int) *siblings[T] {
 	c := &s.table[uint(i)/chunkSize]
 	if c.shared {
@@ -65,7 +66,7 @@ func (s *slots[T]) ownSiblings(i int) *siblings[T] {
 	return &c.slots[uint(i)%chunkSize/arity]
 }
 
-// children returns those slots below i that are in use, to be read.
+// children returns the slots below i that are in use, for reading.
 func (s *slots[T]) children(i int) []Entry[T] {
 	first := child(i)
 	if first >= s.n {
@@ -90,9 +91,10 @@ func (s *slots[T]) grow() {
 	s.n++
 }
 
-// shrink takes away the last slot and returns what was in it. A chunk is let go
-// when it is empty and the one before it half so, a single one is halved at a
-// quarter: a length about a boundary allocates nothing again and again.
+// shrink removes the last slot and returns what it contained. A chunk is
+// released when it is empty and the chunk before it is half empty. A single
+// chunk is halved when three quarters of it are empty. A length that alternates
+// around a boundary therefore does not allocate each time.
 func (s *slots[T]) shrink() Entry[T] {
 	s.n--
 	slot := s.own(s.n)
@@ -112,7 +114,7 @@ func (s *slots[T]) shrink() Entry[T] {
 	return e
 }
 
-// resize gives the chunk slots of its own, for size times four entries.
+// resize allocates new slots for the chunk, for size times four entries.
 func (c *chunk[T]) resize(size int) {
 	own := make([]siblings[T], size)
 	copy(own, c.slots)

@@ -5,19 +5,19 @@ import (
 	"slices"
 )
 
-// Snapshot is what was in a heap at one moment. It does not change, and needs
-// no lock: several goroutines may read it while the heap goes on. It keeps all
-// that was in the heap in memory while it is reachable itself.
+// Snapshot is the content of a heap at one moment. It does not change and needs
+// no lock: several goroutines may read it while the heap changes. While it is
+// reachable, it keeps all its items in memory.
 //
-// It shows where the items lay, not what is in them: that is for their owner
-// to guard.
+// It has the order of the items, but not a copy of what they contain, which
+// their owner must guard.
 type Snapshot[T any] struct {
 	slots[T]
 }
 
-// Snapshot returns what is in the heap. It copies a word or two for each chunk
-// of slots; afterwards the first change to each of them copies that chunk, also
-// when the snapshot is gone.
+// Snapshot returns the content of the heap. It copies one or two words for each
+// chunk of slots. After that, the first change of each chunk copies the chunk,
+// even if the snapshot was dropped.
 func (h *By[T, F]) Snapshot() Snapshot[T] {
 	used := h.table[:(h.n+chunkSize-1)/chunkSize]
 	for i := range used {
@@ -26,7 +26,7 @@ func (h *By[T, F]) Snapshot() Snapshot[T] {
 	return Snapshot[T]{slots[T]{slices.Clone(used), h.n}}
 }
 
-// Sorted returns the entries in the order in which a heap gives them out.
+// Sorted returns the entries in the order in which the heap would pop them.
 func (s Snapshot[T]) Sorted() []Entry[T] {
 	entries := slices.AppendSeq(make([]Entry[T], 0, s.n), s.All())
 	slices.SortFunc(entries, func(a, b Entry[T]) int { return a.Compare(b.Key) })

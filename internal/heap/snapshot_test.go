@@ -15,7 +15,7 @@ import (
 	"github.com/twillgo/twill/internal/heap"
 )
 
-// snapshots are some snapshots and what each must show.
+// snapshots are snapshots with the content that each of them must have.
 type snapshots []struct {
 	heap.Snapshot[*node]
 	want model
@@ -42,7 +42,7 @@ func (s snapshots) check(t *testing.T) {
 	}
 }
 
-// bulk is a heap of many chunks, what is in it, and random calls.
+// bulk is a heap of many chunks, its entries, and random calls.
 type bulk struct {
 	heap.Heap[*node]
 	entries model
@@ -58,7 +58,7 @@ func newBulk(n int) *bulk {
 	return b
 }
 
-// push and those below keep b.entries[i].Item.name == i.
+// push and the functions below keep b.entries[i].Item.name == i.
 func (b *bulk) push() {
 	b.seq++
 	e := heap.Entry[*node]{Key: heap.Key{Priority: b.random.Int64N(8), Seq: b.seq}, Item: &node{name: len(b.entries)}}
@@ -170,7 +170,7 @@ func TestSnapshotKeepsItemsNoLongerThanItself(t *testing.T) {
 		return n
 	}
 	s := h.Snapshot()
-	h.Snapshot() // forgotten at once
+	h.Snapshot() // dropped at once
 	for h.Len() > 10 {
 		h.Pop()
 	}
@@ -181,8 +181,8 @@ func TestSnapshotKeepsItemsNoLongerThanItself(t *testing.T) {
 	runtime.KeepAlive(&h)
 }
 
-// TestSnapshotCopiesLittle bounds the work that is done under an owner's lock,
-// in bytes: by the snapshot, and by the calls that follow.
+// TestSnapshotCopiesLittle bounds the bytes that are copied with the owner's
+// lock held, by the snapshot and by the calls that follow.
 func TestSnapshotCopiesLittle(t *testing.T) {
 	const chunk = heap.ChunkSize * unsafe.Sizeof(heap.Entry[*node]{})
 	const n = 50 * heap.ChunkSize

@@ -1,22 +1,23 @@
-// Package keymap is a map for keys that are added and removed all the time. A Go
-// map keeps the memory for the largest number of keys it ever held; a Map
-// releases it when it is empty. A single key, the usual case if keys are calls
-// underway, needs no hashing.
+// Package keymap is a map for keys that are added and removed all the time. A
+// Go map keeps the memory for the largest number of keys that it ever held; a
+// Map releases it when it is empty. A single key, the usual case if keys are
+// calls underway, needs no hashing.
 //
-// A Map is not safe for use by several goroutines: its owner holds a lock.
+// A Map is not safe for concurrent use: its owner holds a lock.
 package keymap
 
 import "iter"
 
-// Findable reports whether k equals itself, as every key does but a NaN and what
-// contains one. A map never finds a key that is not findable, nor deletes it.
+// Findable reports whether k equals itself, as every key does except a NaN and
+// keys that contain one. A map never finds or deletes a key that is not
+// findable.
 func Findable[K comparable](k K) bool {
 	same := k
 	return same == k
 }
 
-// small is the number of keys up to which an empty map keeps its memory, so that
-// a few keys at a time do not allocate a new map each time.
+// small is the number of keys up to which an empty map keeps its memory, so
+// that using a few keys at a time does not allocate a new map each time.
 const small = 64
 
 // Map is a map. The zero value is empty and ready to use.
@@ -25,7 +26,7 @@ type Map[K comparable, V any] struct {
 	key  K
 	v    V
 	m    map[K]V
-	peak int // maximum number of keys since m was made
+	peak int // largest number of keys since m was made
 }
 
 // Len returns the number of keys.

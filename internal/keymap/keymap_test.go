@@ -13,7 +13,8 @@ import (
 	"github.com/twillgo/twill/internal/keymap"
 )
 
-// Whatever is done to it, it is as a Go map.
+// TestMapIsAMap makes the same random calls of a Map and a Go map, which must
+// agree.
 func TestMapIsAMap(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
@@ -64,7 +65,7 @@ func TestNaN(t *testing.T) {
 	}
 }
 
-// A Go map would keep some forty bytes a key.
+// A Go map would keep about forty bytes for each key.
 func TestEmptyMapGivesMemoryBack(t *testing.T) {
 	const keys = 200_000
 	var m keymap.Map[int, int]
@@ -100,7 +101,7 @@ func TestDeletedValuesAreLetGo(t *testing.T) {
 	runtime.KeepAlive(&m)
 }
 
-// A few keys at a time allocate nothing.
+// Using a few keys at a time allocates nothing.
 func TestFewKeysKeepTheMap(t *testing.T) {
 	var m keymap.Map[int, int]
 	k := 0

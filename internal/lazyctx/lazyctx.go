@@ -16,13 +16,13 @@ type Context struct {
 	State
 }
 
-// Deadline is the deadline of the base.
+// Deadline returns the deadline of the base.
 func (c *Context) Deadline() (deadline time.Time, ok bool) { return c.Base.Deadline() }
 
 // Done returns a channel that is closed when the context ends.
 func (c *Context) Done() <-chan struct{} { return c.State.Under(c.Base).Done() }
 
-// Err returns why the context has ended, nil if it has not.
+// Err returns the reason why the context has ended, or nil.
 func (c *Context) Err() error { return c.State.Err(c.Base) }
 
 // Value returns the value of the base for key.
@@ -32,8 +32,8 @@ func (c *Context) Value(key any) any { return c.State.Value(c.Base, key) }
 func (c *Context) String() string { return "twill context" }
 
 // State is a context without its base, for an owner that can compute the base:
-// every method takes it, and must be given the same one each time. The zero
-// value is a context that has not ended.
+// every method has the base as an argument, which must be the same in each
+// call. The zero value is a context that has not ended.
 type State struct {
 	made atomic.Pointer[made]
 }
@@ -90,7 +90,7 @@ func (s *State) Under(base context.Context) context.Context {
 	}
 }
 
-// Err returns why the context has ended, nil if it has not.
+// Err returns the reason why the context has ended, or nil.
 func (s *State) Err(base context.Context) error {
 	if s.made.Load() == nil {
 		return base.Err()
@@ -98,9 +98,9 @@ func (s *State) Err(base context.Context) error {
 	return s.Under(base).Err()
 }
 
-// Value returns the value of base for key. [context.Cause] looks for the
-// cancelable context by a key of its own, so that one is asked if it exists or
-// has to exist.
+// Value returns the value of base for key. [context.Cause] looks up the
+// cancelable context by its own key; in that case Value asks the cancelable
+// context, if it exists or has to exist.
 func (s *State) Value(base context.Context, key any) any {
 	if s.made.Load() == nil {
 		return base.Value(key)

@@ -1,12 +1,12 @@
-// Package list is a doubly linked list whose links lie in its items, so that
-// an item is added, found and removed in O(1) and costs no allocation.
+// Package list is a doubly linked list whose links are inside its items, so
+// that adding, finding and removing an item take O(1) and allocate nothing.
 //
-// A List is not safe for use by several goroutines: its owner holds a lock.
+// A List is not safe for concurrent use: its owner holds a lock.
 package list
 
 import "iter"
 
-// Links are an item's links. The zero value is that of an item that is in no
+// Links are an item's links. The zero value belongs to an item that is in no
 // list.
 type Links[T any] struct {
 	next, prev T // a circle: both are the zero T outside a list
@@ -24,19 +24,20 @@ type Item[T any] interface {
 // ready to use.
 type List[T Item[T]] = By[T, embedded[T]]
 
-// embedded finds the links of an [Item].
+// embedded returns the links of an [Item].
 type embedded[T Item[T]] struct{}
 
 func (embedded[T]) Links(x T) *Links[T] { return x.links() }
 
-// Finder finds the links of an item. It is a struct without fields: its zero
+// Finder returns the links of an item. It is a struct without fields: its zero
 // value is used.
 type Finder[T any] interface {
 	Links(x T) *Links[T]
 }
 
-// By is a list of items whose links F finds, for items that are exported
-// structs and must not embed anything. The zero value is empty and ready to use.
+// By is a list of items whose links F returns, for items that are exported
+// structs and must not embed anything. The zero value is empty and ready to
+// use.
 type By[T comparable, F Finder[T]] struct {
 	first T
 	n     int
@@ -65,10 +66,11 @@ func (l *By[T, F]) PushBack(x T) {
 	l.n++
 }
 
-// Front returns the first item, and reports false if there is none.
+// Front returns the first item, or false if there is none.
 func (l *By[T, F]) Front() (x T, ok bool) { return l.first, l.n > 0 }
 
-// PopFront removes the first item, and reports false if there is none.
+// PopFront removes and returns the first item, or returns false if there is
+// none.
 func (l *By[T, F]) PopFront() (x T, ok bool) {
 	if l.n == 0 {
 		return x, false

@@ -1,15 +1,15 @@
 // Package ring is a first-in-first-out buffer that grows and shrinks.
 //
-// A Buffer is not safe for use by several goroutines: its owner holds a lock.
+// A Buffer is not safe for concurrent use: its owner holds a lock.
 package ring
 
 // minCap is the capacity below which a buffer does not shrink.
 const minCap = 16
 
 // Buffer is a queue of values in a circular slice. Pop zeroes the slot, so that
-// the buffer keeps nothing in memory. A full buffer is doubled, and a buffer that
-// is three quarters empty is halved, so that no length makes it copy at every
-// step. The zero value is empty.
+// the buffer does not keep a removed value in memory. A full buffer is doubled,
+// and a buffer that is three quarters empty is halved, so that no length makes
+// it copy at every step. The zero value is empty.
 type Buffer[T any] struct {
 	slots []T // the length is a power of two
 	first int

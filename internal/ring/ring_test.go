@@ -62,7 +62,7 @@ func TestTakenValuesAreReleased(t *testing.T) {
 	runtime.KeepAlive(&b)
 }
 
-// A peer copies its array again and again about a boundary.
+// Other implementations copy their array again and again around a boundary.
 func TestPutAndGetAtABoundaryDoNotCopy(t *testing.T) {
 	for _, n := range []int{1 << 10, 1 << 14} {
 		for _, at := range []int{n - 1, n, n + 1, n / 2, n / 4, n/4 - 1} {

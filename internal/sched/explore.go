@@ -2,12 +2,12 @@
 
 package sched
 
-// Hooks are called at the boundaries of every lock, for a test that decides on
-// the order of goroutines. Nil ones are not called.
+// Hooks are called at the boundaries of every lock, by a test that decides the
+// order of goroutines. A nil hook is not called.
 var Hooks struct {
-	Before func(lock any, read bool) // it is taken
-	After  func(lock any)            // it was given back
-	Go     func(fn func())           // instead of a goroutine
+	Before func(lock any, read bool) // before the lock is acquired
+	After  func(lock any)            // after it was released
+	Go     func(fn func())           // instead of starting a goroutine
 }
 
 func before(lock any, read bool) {
@@ -22,7 +22,7 @@ func after(lock any) {
 	}
 }
 
-// Go calls fn on a goroutine of its own.
+// Go calls fn on a new goroutine.
 func Go(fn func()) {
 	if Hooks.Go != nil {
 		Hooks.Go(fn)

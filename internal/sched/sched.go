@@ -1,9 +1,9 @@
 //go:build !yield && !explore
 
-// Package sched has the locks of what is built on futures, and starts its
-// workers. These are the language's own; the build tags "yield" and "explore"
-// have something happen at the boundaries of locks, the places where another
-// goroutine may come between, and with the latter a test decides when a new
+// Package sched has the locks of the types that are built on futures, and
+// starts their goroutines. Without build tags these are Go's own. With the tags
+// "yield" and "explore" the boundaries of locks, where another goroutine may
+// interleave, call hooks; with "explore" a test also decides when a new
 // goroutine runs.
 package sched
 
@@ -15,5 +15,5 @@ type Mutex = sync.Mutex
 // RWMutex is a [sync.RWMutex].
 type RWMutex = sync.RWMutex
 
-// Go calls fn on a goroutine of its own.
+// Go calls fn on a new goroutine.
 func Go(fn func()) { go fn() }

@@ -9,8 +9,8 @@ import (
 	"github.com/twillgo/twill/internal/sched"
 )
 
-// Whatever happens at its boundaries, a lock is held by one at a time; the race
-// detector sees it if not.
+// Whatever hooks do at its boundaries, one goroutine at a time holds a lock;
+// otherwise the race detector reports it.
 func TestOneAtATime(t *testing.T) {
 	var m sched.Mutex
 	var rw sched.RWMutex

@@ -7,7 +7,7 @@ import (
 	"runtime"
 )
 
-// before lets another goroutine run, now and then.
+// before now and then lets another goroutine run.
 func before(any, bool) {
 	if rand.Uint32()&3 == 0 {
 		runtime.Gosched()
@@ -16,5 +16,5 @@ func before(any, bool) {
 
 func after(lock any) { before(lock, false) }
 
-// Go calls fn on a goroutine of its own.
+// Go calls fn on a new goroutine.
 func Go(fn func()) { go fn() }

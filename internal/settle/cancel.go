@@ -2,18 +2,18 @@ package settle
 
 import "runtime"
 
-// Cancel asks for c to end with fail. The request travels up, core by core, as
-// long as the core below is the only one that depends on the next. It reports
+// Cancel requests that c end with fail. The request goes up, core by core, as
+// long as each core is the only dependent of the next core. Cancel reports
 // whether it settled something with fail:
 //
 //   - at a core without a source it runs the canceler, at most once, and
-//     settles the core with fail unless the canceler did otherwise;
-//   - at a core whose source others need too, or which is shielded from below,
-//     the link leaves the source, and its node fires with fail;
-//   - at a core whose source has settled it ends: a node that goes on to wait for
-//     something else has kept the request, and passes it on;
-//   - at a core that waits for several it asks them all, in their order, each
-//     with a request of its own, and then fires the node with fail.
+//     settles the core with fail unless the canceler has settled it;
+//   - at a core whose source has other dependents, or that is shielded from
+//     below, it removes the link from the source and fires its node with fail;
+//   - at a core whose source has settled it ends: a node that continues by
+//     waiting for something else has kept the request, and passes it on;
+//   - at a core with several sources it passes a separate request to each of
+//     them, in their order, and then fires the node with fail.
 func (c *Core) Cancel(fail *Failure) bool {
 	if Tracing.Load() {
 		trace(c, "canceled")
@@ -45,7 +45,7 @@ func (c *Core) Cancel(fail *Failure) bool {
 			won = true
 		case kept:
 			own := NewCancel(top.fail.Err)
-			own.Hold() // by the list, which is to know whether it is answered
+			own.Hold() // held by the list, which needs to know whether it is answered
 			if top.fail.IsBound() {
 				own.Bound()
 			}
@@ -61,14 +61,14 @@ func (c *Core) Cancel(fail *Failure) bool {
 	return won
 }
 
-// climb is Cancel up to a core that waits for several others, whose node it
-// returns.
+// climb does the work of Cancel up to a core with several sources, whose node
+// it returns.
 func (c *Core) climb(fail *Failure) (won bool, many Many) {
 	for start, steps := c, 1; ; steps++ {
 		w := c.Lock()
 		if w&settled != 0 {
-			// What hung on c a moment ago holds the request, and passes it on to
-			// what it comes to wait for.
+			// The node that listened to c a moment ago holds the request, and passes it
+			// on to what it then waits for.
 			c.Unlock(w)
 			return false, nil
 		}
@@ -95,7 +95,7 @@ func (c *Core) climb(fail *Failure) (won bool, many Many) {
 			return true, nil
 		case kept:
 			if c = src; c == start || steps%1024 == 0 {
-				runtime.Gosched() // a cycle, perhaps, which another goroutine is about to open
+				runtime.Gosched() // perhaps a cycle, which another goroutine is about to break
 			}
 		case off:
 			return false, nil
@@ -103,16 +103,16 @@ func (c *Core) climb(fail *Failure) (won bool, many Many) {
 	}
 }
 
-// What became of a link when its owner was canceled.
+// The results of release: what happened to a link when its owner was canceled.
 type released int
 
 const (
 	off  released = iota // it is not on the list, or c has settled
-	left                 // it was taken off
-	kept                 // it stays: c is to be canceled, as nobody else needs it
+	left                 // it was removed
+	kept                 // it stays: c is to be canceled, as it has no other dependents
 )
 
-// release takes l off c if others depend on c, or if hold is true.
+// release removes l from c if c has other dependents, or if hold is true.
 func (c *Core) release(l *Link, hold bool) released {
 	w := c.Lock()
 	defer c.Unlock(w)
@@ -127,7 +127,7 @@ func (c *Core) release(l *Link, hold bool) released {
 	return left
 }
 
-// cancelRoot ends a core that has no source; its lock is held.
+// cancelRoot ends a core that has no source. The caller holds its lock.
 func (c *Core) cancelRoot(w uint32, up *Link, fail *Failure) bool {
 	if up == nil {
 		if list := c.Publish(w, fail); list != nil {
@@ -144,8 +144,8 @@ func (c *Core) cancelRoot(w uint32, up *Link, fail *Failure) bool {
 	return c.Canceled()
 }
 
-// Starts takes the right to run the canceler of c, which only one caller
-// gets, and reports whether it did.
+// Starts claims the right to run the canceler of c, which only one caller gets,
+// and reports whether it did.
 func (c *Core) Starts() bool {
 	w := c.Lock()
 	if w&(settled|underway) != 0 {
@@ -156,8 +156,9 @@ func (c *Core) Starts() bool {
 	return true
 }
 
-// Leave takes l off c, of which its owner loses interest: the last to leave
-// cancels c with err. It does nothing if c has settled.
+// Leave removes l from c, because its owner no longer depends on c. If there
+// are no dependents left, it cancels c with fail. It does nothing if c has
+// settled.
 func (c *Core) Leave(l *Link, fail *Failure) {
 	w := c.Lock()
 	if w&settled != 0 || l.next == nil {
@@ -166,7 +167,7 @@ func (c *Core) Leave(l *Link, fail *Failure) {
 	}
 	c.unlink(l)
 	c.users--
-	if c.users == 0 && c.up == nil { // a promise without a canceler, as most losers are
+	if c.users == 0 && c.up == nil { // a promise without a canceler, as with most losers
 		c.cancelRoot(w|asked, nil, fail)
 		return
 	}
@@ -177,20 +178,20 @@ func (c *Core) Leave(l *Link, fail *Failure) {
 	}
 }
 
-// abandon cancels c, on which no other core depends, because the last that did
-// has left with fail. If a bound has led to that, what c waits for after this
-// cancel is canceled, too: no node is left that could use an answer.
+// abandon cancels c, which has no dependents left, because the last dependent
+// has left with fail. If a bound caused that, what c waits for after this
+// cancel is canceled too, as no node is left that could use an answer.
 func (c *Core) abandon(fail *Failure) {
 	again := fail.IsBound()
-	c.Cancel(NewCancel(fail.Err)) // a request of its own: fail may be that of many
+	c.Cancel(NewCancel(fail.Err)) // a separate request, as fail may be shared by many
 	if again && !c.Settled() && c.Users() == 0 {
 		c.Cancel(NewCancel(fail.Err))
 	}
 }
 
-// Detach takes l off c because its owner ends without c, and reports whether l
-// was on c, and whether it was the last that depended on c: then the caller is
-// to cancel c.
+// Detach removes l from c because its owner ends without c. It reports whether
+// l was on c, and whether it was the last dependent of c; in that case the
+// caller cancels c.
 func (c *Core) Detach(l *Link) (was, last bool) {
 	w := c.Lock()
 	if w&settled != 0 || l.next == nil {
@@ -206,30 +207,31 @@ func (c *Core) Detach(l *Link) (was, last bool) {
 
 // The marks of a failure that is a request to cancel.
 const (
-	held     uint32 = 1 << iota // a node passes it on to what it comes to wait for
-	answered                    // it has caused an outcome, which comes down
+	held     uint32 = 1 << iota // a node passes it on to what it next waits for
+	answered                    // it has caused an outcome, which is passed down
 	bounding                    // it comes from a bound, which waits for no answer
 )
 
-// Hold notes that a node keeps the request f, to pass it on to what it comes to
-// wait for if f was not answered by then.
+// Hold records that a node keeps the request f, and passes it on to what it
+// next waits for if f has not been answered by then.
 func (f *Failure) Hold() { f.mark(held) }
 
 // Held reports whether a node keeps the request f.
 func (f *Failure) Held() bool { return f.marks.Load()&held != 0 }
 
-// Answer notes that the request f has caused an outcome that is about to come
-// down: what is started with it is not canceled by f.
+// Answer records that the request f has caused an outcome that is about to be
+// passed down: what is started with that outcome is not canceled by f.
 func (f *Failure) Answer() { f.mark(answered) }
 
 // Answered reports whether the request f has caused an outcome.
 func (f *Failure) Answered() bool { return f.marks.Load()&answered != 0 }
 
-// Bound notes that the request f comes from a bound: a timeout or a context.
+// Bound records that the request f comes from a bound: a timeout or a context.
 func (f *Failure) Bound() { f.mark(bounding) }
 
-// IsBound reports whether the request f comes from a bound. What recovers from
-// it by starting something new is canceled, too, if nothing waits for that.
+// IsBound reports whether the request f comes from a bound. If a handler
+// recovers from it by starting something new, that is canceled too, unless
+// something waits for it.
 func (f *Failure) IsBound() bool { return f.marks.Load()&bounding != 0 }
 
 func (f *Failure) mark(bit uint32) {

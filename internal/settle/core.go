@@ -1,18 +1,19 @@
-// Package settle is the mechanism under a future: it settles once, runs the
-// listeners in order by a loop, and carries a cancel upstream. It knows
-// nothing of types: the values live in the generic structs around it.
+// Package settle is the mechanism of a future: it settles once, runs the
+// listeners in order by a loop, and passes a cancel upstream. It is independent
+// of types: the values are in the generic structs that contain a core.
 //
 // # Invariants
 //
-//   - A [Core] changes only while its lock bit is held. Nobody holds two of
-//     these locks, allocates, or calls user code while holding one.
+//   - A [Core] changes only while its lock bit is held. A goroutine never holds
+//     two of these locks, and never allocates or calls user code while it holds
+//     one.
 //   - The lists of listeners are intrusive, circular and doubly linked, so
 //     that removing any listener is O(1) and costs no memory.
-//   - A [Link] is ever on the list of one core only. While that core is
-//     unsettled, the core's lock guards the link; from the moment it settles,
-//     the goroutine that took the list owns its links alone. So a listener
-//     that a cancel takes off and one that the settler runs are never the
-//     same.
+//   - A [Link] is only ever on the list of one core. While that core is
+//     unsettled, the core's lock guards the link. From the moment it settles,
+//     only the goroutine that took the list uses its links. A listener is
+//     therefore either removed by a cancel or run by the settler, and never
+//     both.
 //   - After the settled bit is set, the outcome never changes and is read
 //     without the lock.
 package settle
@@ -24,18 +25,18 @@ import (
 
 // The bits of a core's word.
 const (
-	locked    uint32 = 1 << iota // somebody holds the lock
-	settled                      // the outcome is there, for good
+	locked    uint32 = 1 << iota // a goroutine holds the lock
+	settled                      // the outcome exists, and never changes
 	draining                     // a goroutine runs the listeners
-	late                         // listeners were added meanwhile
-	asked                        // a cancel came by
+	late                         // listeners were added after that goroutine had taken the list
+	asked                        // a cancel has passed through
 	underway                     // the canceler was started
-	canceled                     // settled by a cancel, not by hand
-	observed                     // a listener depends on c, but takes no failure
+	canceled                     // settled by a cancel, and not by hand
+	observed                     // a listener depends on c, but does not handle failures
 	bridged                      // the first listener is the bridge
 	failed                       // settled with a failure
-	listened                     // somebody listens, or did
-	quiet                        // nobody listens but a quiet one, if at all
+	listened                     // a listener was added
+	quiet                        // the only listener, if there is one, is quiet
 	abandoned                    // a wait for the outcome was given up
 )
 
@@ -44,18 +45,18 @@ type Core struct {
 	word  atomic.Uint32
 	users int32 // listeners that depend on the outcome; guarded by the lock
 	head  *Link // first listener; guarded by the lock
-	// up is, until the core settles, the link by which it listens to its
-	// source or by which its canceler is found (nil: neither); guarded by the
-	// lock. From then on it is the link inside the [Failure], nil on success.
+	// up is guarded by the lock until the core settles. Until then it is the link
+	// by which the core listens to its source, or by which its canceler is found;
+	// nil if it has neither. After that it is the link inside the [Failure], or
+	// nil on success.
 	up *Link
 }
 
-// spins is how often lock tries before it lets other goroutines run: the
-// lock is held for a few instructions, so the holder is running or was
-// preempted.
+// spins is how often Lock tries before it lets other goroutines run. The lock
+// is held for a few instructions, so the holder is running or was preempted.
 const spins = 4
 
-// Lock takes the lock and returns the word as it was.
+// Lock acquires the lock and returns the word as it was.
 func (c *Core) Lock() uint32 {
 	atLock(c)
 	for i := 0; ; i++ {
@@ -69,42 +70,42 @@ func (c *Core) Lock() uint32 {
 	}
 }
 
-// Unlock stores w and gives the lock back.
+// Unlock stores w and releases the lock.
 func (c *Core) Unlock(w uint32) {
 	c.word.Store(w)
 	atUnlock(c)
 }
 
-// look is the word, read without the lock.
+// look returns the word, read without the lock.
 func (c *Core) look() uint32 {
 	atLook(c)
 	return c.word.Load()
 }
 
-// Settled reports whether the outcome is there.
+// Settled reports whether c has settled.
 func (c *Core) Settled() bool { return c.look()&settled != 0 }
 
-// Peek is Settled for one who holds a lock other than c's.
+// Peek is Settled for a caller that holds a lock other than c's.
 func (c *Core) Peek() bool { return c.word.Load()&settled != 0 }
 
-// Asked reports whether a cancel came by.
+// Asked reports whether a cancel has passed through c.
 func (c *Core) Asked() bool { return c.look()&asked != 0 }
 
-// Canceled reports whether it was a cancel that settled c.
+// Canceled reports whether a cancel has settled c.
 func (c *Core) Canceled() bool { return c.look()&canceled != 0 }
 
-// SetUp names the link by which c listens or is canceled. The lock must be
-// held and c be unsettled, or c be known to no other goroutine yet.
+// SetUp sets the link by which c listens or is canceled. The lock must be held
+// and c be unsettled, or no other goroutine may know c yet.
 func (c *Core) SetUp(l *Link) { c.up = l }
 
-// Up is the link set by SetUp; the lock must be held and c be unsettled.
+// Up returns the link set by SetUp. The lock must be held and c be unsettled.
 func (c *Core) Up() *Link { return c.up }
 
-// Underway reports whether w, the word that Lock or Begin gave, is that of a
+// Underway reports whether w, a word returned by Lock or Begin, is that of a
 // core whose canceler was started.
 func Underway(w uint32) bool { return w&underway != 0 }
 
-// Preset settles c, which no other goroutine has seen yet.
+// Preset settles c, which no other goroutine knows yet.
 func (c *Core) Preset(fail *Failure) {
 	w := settled
 	if fail != nil {
@@ -115,18 +116,19 @@ func (c *Core) Preset(fail *Failure) {
 	c.word.Store(w)
 }
 
-// Succeed settles c, which only the caller may settle and whose value is in
-// place, and reports whether it did: not if somebody listens, or looks at c
-// right now. Most futures at the end of a chain have no listener, and need no
-// lock for this. Up stays as it is, for nobody looks at it afterwards.
+// Succeed settles c, which only the caller may settle and whose value is set,
+// and reports whether it did: it does nothing if c has a listener, or if
+// another goroutine holds its lock. Most futures at the end of a chain have no
+// listener, and need no lock for this. up does not change, as nothing reads it
+// afterwards.
 func (c *Core) Succeed() bool {
 	atSwap(c)
 	w := c.word.Load()
 	return w&(locked|listened) == 0 && !Tracing.Load() && c.word.CompareAndSwap(w, w|settled)
 }
 
-// Begin takes the lock if c is unsettled, and reports whether it did. It must
-// be followed by Publish or Unlock.
+// Begin acquires the lock if c is unsettled, and reports whether it did. After
+// it, Publish or Unlock must be called.
 func (c *Core) Begin() (w uint32, ok bool) {
 	if c.look()&settled != 0 {
 		return 0, false
@@ -139,9 +141,9 @@ func (c *Core) Begin() (w uint32, ok bool) {
 	return w, true
 }
 
-// PublishAlone is Publish of a success if nobody listens to c and it has no way
-// up, as is mostly so, and small enough to be compiled into its caller. It
-// reports whether it was so, and has done nothing if not.
+// PublishAlone is Publish of a success if c has no listeners and up is nil,
+// which is usual. It is small enough to be inlined. It reports whether it has
+// published, and has done nothing otherwise.
 func (c *Core) PublishAlone(w uint32) bool {
 	if w&listened != 0 || c.up != nil || Tracing.Load() {
 		return false
@@ -150,10 +152,10 @@ func (c *Core) PublishAlone(w uint32) bool {
 	return true
 }
 
-// PublishQuiet is PublishAlone if only a quiet listener is there: it needs no
-// loop that keeps the order of listeners and catches panics, which would cost as
-// much as all the rest. It returns the node, for the caller to fire, or nil if it
-// was not so.
+// PublishQuiet is PublishAlone if the only listener is a quiet one. Such a
+// listener does not need the loop that keeps the order of listeners and catches
+// panics, which would cost as much as everything else. PublishQuiet returns the
+// node, which the caller fires, or nil if it has done nothing.
 func (c *Core) PublishQuiet(w uint32) Node {
 	l := c.head
 	if w&quiet == 0 || l == nil || c.up != nil || Tracing.Load() {
@@ -165,10 +167,10 @@ func (c *Core) PublishQuiet(w uint32) Node {
 	return l.Do
 }
 
-// Publish settles c, whose lock is held with word w, gives the lock back and
+// Publish settles c, whose lock is held with word w, releases the lock and
 // returns the listeners to run, if any: the caller passes them to [Drain], or
-// returns them from [Node.Fire]. A nil failure is success. One that nobody waits
-// for is armed, to be reported if nobody ever takes it.
+// returns them from [Node.Fire]. A nil failure means success. A failure of a
+// core without dependents is armed, to be reported if it is never handled.
 func (c *Core) Publish(w uint32, fail *Failure) *Link {
 	list, alone := c.head, fail != nil && c.alone(w)
 	if fail == nil {
@@ -193,8 +195,8 @@ func (c *Core) Publish(w uint32, fail *Failure) *Link {
 	return list
 }
 
-// publish gives the lock of a core that was just settled back, with list,
-// taken off it, cut open.
+// publish releases the lock of a core that was just settled. list was taken off
+// the core; publish turns the circle into a list that ends with nil.
 func (c *Core) publish(w uint32, list *Link) {
 	if list != nil {
 		c.head = nil
@@ -207,7 +209,7 @@ func (c *Core) publish(w uint32, list *Link) {
 	}
 }
 
-// Failure is how c failed, nil if it did not; c must be settled.
+// Failure returns the failure of c, or nil if c succeeded. c must be settled.
 func (c *Core) Failure() *Failure {
 	if c.word.Load()&failed == 0 {
 		return nil
@@ -215,8 +217,8 @@ func (c *Core) Failure() *Failure {
 	return c.up.Do.(*Failure)
 }
 
-// finish ends the running of c's listeners, or returns those that were added
-// meanwhile.
+// finish ends the running of c's listeners, or returns the listeners that were
+// added since the last list was taken.
 func (c *Core) finish() *Link {
 	atSwap(c)
 	w := c.word.Load()

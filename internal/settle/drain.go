@@ -1,20 +1,20 @@
 package settle
 
-// Caught makes an error of what stopped a handler: the value it panicked
-// with, or nil if its goroutine exits. It is called while the stack of the
-// panic is still there. The root package sets it, once, in an init.
+// Caught returns the error for what stopped a handler: the value with which it
+// panicked, or nil if its goroutine exits. It is called while the stack of the
+// panic is available. The root package sets it once, in an init function.
 var Caught func(v any) error
 
-// drainer runs listeners depth first, as calls would, with an explicit stack:
-// what a listener settles is run before the next listener. A core whose last
-// listener was taken is finished before the loop goes down, so that a chain of
-// any length needs no stack at all, neither ours nor Go's.
+// drainer runs listeners depth first, as nested calls would, with an explicit
+// stack: what a listener settles is run before the next listener. After its
+// last listener was taken, a core is finished before the loop descends, so that
+// a chain of any length needs neither this stack nor Go's.
 type drainer struct {
-	core  *Core // its listeners are being run
-	list  *Link // those not run yet
-	node  Node  // the one underway, nil between two
+	core  *Core // the core whose listeners are being run
+	list  *Link // the listeners not run yet
+	node  Node  // the node underway, nil between two nodes
 	left  *Failure
-	abort error // what stopped node, nil if nothing did
+	abort error // what stopped node, or nil
 	exits int
 	stack []frame
 }
@@ -24,8 +24,8 @@ type frame struct {
 	list *Link
 }
 
-// maxExits bounds how often a drain goes on inside the exit of its goroutine,
-// which costs stack each time, before it moves to a fresh one.
+// maxExits bounds how often a drain continues inside the exit of its goroutine,
+// which uses stack each time, before it moves to a new goroutine.
 const maxExits = 1000
 
 // Drain runs the listeners that c.Publish returned.
@@ -42,9 +42,9 @@ func Run(n Node, left *Failure) {
 	}
 }
 
-// run reports true when all is done, and false when a listener panicked: then
-// it is called again. One defer serves all listeners until then, so that
-// containment costs nothing for those that behave.
+// run returns true when everything has run, and false when a listener has
+// panicked: then it is called again. Until then one defer serves all listeners,
+// so that catching panics costs nothing for listeners that do not panic.
 func (d *drainer) run() (done bool) {
 	defer func() {
 		if !done {
@@ -70,7 +70,7 @@ func (d *drainer) run() (done bool) {
 	}
 }
 
-// next takes the next listener, and reports false if there is none left.
+// next advances to the next listener, and returns false if there is none left.
 func (d *drainer) next() bool {
 	for d.list == nil {
 		if d.core != nil {
@@ -93,7 +93,7 @@ func (d *drainer) next() bool {
 	return true
 }
 
-// descend turns to the listeners of a core that was just settled.
+// descend continues with the listeners of a core that was just settled.
 func (d *drainer) descend(core *Core, list *Link) {
 	if d.core != nil {
 		if d.list == nil {
@@ -110,10 +110,10 @@ func (d *drainer) descend(core *Core, list *Link) {
 func (d *drainer) stopped(v any) {
 	d.abort = Caught(v)
 	if v != nil {
-		return // recovered: the loop around run goes on
+		return // recovered; the loop around run continues
 	}
-	// The goroutine exits and cannot be kept. The other listeners are run in
-	// its last moments.
+	// The goroutine exits, which cannot be prevented. The other listeners are run
+	// inside its exit.
 	if d.exits++; d.exits > maxExits {
 		rest := *d
 		rest.exits = 0

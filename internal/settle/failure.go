@@ -5,37 +5,37 @@ import (
 	"sync/atomic"
 )
 
-// Failure is the record of one failure. Every core that fails by it, without a
-// handler that made another error of it, holds the same record, so that a
-// failure that was handled anywhere is handled. The fields must not change
-// after the record was published.
+// Failure is the record of one failure. All cores that fail by it share the
+// record, unless a handler has made another error of it, so that a failure that
+// was handled anywhere is handled. The fields must not change after the record
+// was published.
 type Failure struct {
 	Link
 	Err error
 
-	// Canceled reports that a cancel made this failure: a fact, recorded where
-	// it happens, that no error tree can tell.
+	// Canceled is true if a cancel made this failure. It is recorded where that
+	// happens, because no error tree shows it.
 	Canceled bool
 	// Incident marks a cancellation that is reported like other failures,
 	// because a canceler panicked in it.
 	Incident bool
-	// Expected marks a failure that is not reported: its work ended because
-	// the work's own context had.
+	// Expected marks a failure that is not reported, because its work ended as a
+	// consequence of the end of the work's own context.
 	Expected bool
 
 	endedWork atomic.Bool // of a cancel; see EndsWork
 
-	state   atomic.Uint32 // one of those below
+	state   atomic.Uint32 // one of the states below
 	marks   atomic.Uint32 // of a request to cancel; see cancel.go
 	cleanup runtime.Cleanup
 }
 
-// The states of a failure, which only grow.
+// The states of a failure, which only increase.
 const (
 	unarmed uint32 = iota
 	arming         // a goroutine sets cleanup
 	armed          // cleanup reports the failure when the record is collected
-	handled        // it is never reported, or was
+	handled        // it was reported, or never will be
 )
 
 // NewFailure records err.
@@ -52,18 +52,18 @@ func NewCancel(err error) *Failure {
 	return f
 }
 
-// Wrap records err, which only says more about of: it is a cancellation, and is
-// reported, if of is.
+// Wrap records err, which adds details to of: the new failure is a
+// cancellation, and is reported, if of is.
 func Wrap(err error, of *Failure) *Failure {
 	f := NewFailure(err)
 	f.Canceled, f.Incident, f.Expected = of.Canceled, of.Incident, of.Expected
 	return f
 }
 
-// Silent reports whether f is not to be reported, whether handled or not.
+// Silent reports whether f is never reported, whether or not it is handled.
 func (f *Failure) Silent() bool { return (f.Canceled || f.Expected) && !f.Incident }
 
-// EndsWork notes that the cancel f ends the context of some work. A timeout
+// EndsWork records that the cancel f ends the context of some work. A timeout
 // that made the cancel is then expected.
 func (f *Failure) EndsWork() {
 	if !f.endedWork.Load() {
@@ -74,17 +74,17 @@ func (f *Failure) EndsWork() {
 // EndedWork reports whether EndsWork was called.
 func (f *Failure) EndedWork() bool { return f.endedWork.Load() }
 
-// Take notes that the failure was handled.
+// Take records that the failure was handled.
 func (f *Failure) Take() {
 	if f.state.Load() != handled && f.state.Swap(handled) == armed {
-		f.cleanup.Stop() // which also lets go of the error
+		f.cleanup.Stop() // this also drops the reference to the error
 	}
 }
 
-// Unhandled reports whether a failure is to be reported if it is not handled,
-// Stopped whether an error tells of a panic or an exited goroutine, and Report
-// reports an error. They run user code. The root package sets them, once, in an
-// init.
+// Unhandled reports whether a failure is reported if it is not handled. Stopped
+// reports whether an error is or wraps a panic or an exited goroutine. Report
+// reports an error. They run user code. The root package sets them once, in an
+// init function.
 var (
 	Unhandled func(f *Failure) bool
 	Stopped   func(err error) bool
@@ -92,10 +92,10 @@ var (
 )
 
 // arm makes f be reported when no core holds the record any longer, unless it
-// is handled before. It is called when a core fails on which no other depends,
-// c, and must be called without the lock. The report must hold the error but
-// not the record: an error that leads to a core that failed by it is kept until
-// the failure is handled.
+// is handled before. It is called when c, a core without dependents, fails, and
+// must be called without the lock. The report holds the error but not the
+// record: an error that refers to a core that failed by it is kept until the
+// failure is handled.
 func (f *Failure) arm(c *Core) {
 	if f.state.Load() != unarmed || !Unhandled(f) || !f.state.CompareAndSwap(unarmed, arming) {
 		return
@@ -117,20 +117,20 @@ type traced struct {
 
 func report(err error) { Report(err, nil) }
 
-// abandoned notes that every wait for the result was given up: the failure is
-// expected then, unless it tells of a panic.
+// abandoned records that every wait for the result was given up: the failure is
+// then expected, unless it is a panic.
 func (f *Failure) abandoned() {
 	if f.state.Load() != handled && !Stopped(f.Err) {
 		f.Take()
 	}
 }
 
-// Fire, Abort and Source make a Failure fit where a core keeps it; they are not
-// called.
+// Fire, Abort and Source make a Failure a [Node], so that a core can keep it in
+// up; they are not called.
 func (f *Failure) Fire(*Failure) (*Core, *Link) { return nil, nil }
 
 // Abort is not called.
 func (f *Failure) Abort(error) (*Core, *Link) { return nil, nil }
 
-// Source is nil: a failure has none.
+// Source returns nil: a failure has no source.
 func (f *Failure) Source(*Failure) (*Core, bool) { return nil, false }

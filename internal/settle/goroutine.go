@@ -2,11 +2,11 @@ package settle
 
 import "runtime"
 
-// Goroutine is the number of the calling goroutine. It takes a microsecond or
-// more, and is for one question only, which nothing else answers: whether a
-// canceler settles its future itself, or another goroutine does while the
-// canceler runs. It is asked only if a node below the future goes on to wait
-// for something else.
+// Goroutine returns the number of the calling goroutine. It takes a microsecond
+// or more. It answers only one question, which nothing else can: whether a
+// canceler settles its future itself, or another goroutine does so while the
+// canceler runs. It is called only if a node below the future continues by
+// waiting for something else.
 func Goroutine() (n uint64) {
 	var buf [64]byte
 	const prefix = len("goroutine ")

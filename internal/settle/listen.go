@@ -1,19 +1,20 @@
 package settle
 
-// Add puts l at the end of the listeners. interest is 1 if the owner of l
-// depends on the outcome, so that a cancel by another owner leaves c alone,
-// and 0 for a mere observer. It reports false, and adds nothing, if c is settled
-// and no goroutine is running its listeners: then the caller does, with [Run].
+// Add adds l to the end of the listeners. interest is 1 if the owner of l
+// depends on the outcome, so that a cancel by another owner does not cancel c,
+// and 0 for an observer. Add returns false, and adds nothing, if c is settled
+// and no goroutine is running its listeners: then the caller runs the node,
+// with [Run].
 func (c *Core) Add(l *Link, interest int32) bool { return c.add(l, interest, 0) }
 
-// Manner is how a listener listens.
+// Manner is the way in which a listener listens.
 type Manner uint32
 
 const (
 	// Observing is the manner of a [Passive] node.
 	Observing = Manner(observed)
-	// Quiet is that of a node that, fired with a success, runs no user code but
-	// by way of the list it returns.
+	// Quiet is the manner of a node that runs no user code when it is fired with a
+	// success, except by the list that it returns.
 	Quiet = Manner(quiet)
 )
 
@@ -45,8 +46,8 @@ func (c *Core) add(l *Link, interest int32, bits uint32) bool {
 // Passive is a node that may leave a failure to be reported as unhandled.
 type Passive interface{ Passive() bool }
 
-// alone reports whether nobody would take a failure of c: nobody depends on c,
-// or only observers do.
+// alone reports whether no listener would handle a failure of c: c has no
+// dependents, or only observing ones.
 func (c *Core) alone(w uint32) bool {
 	if c.users == 0 {
 		return true
@@ -66,8 +67,8 @@ func (c *Core) alone(w uint32) bool {
 	return takers == 0
 }
 
-// AddPending is Add for those who take the outcome at once where it is there,
-// instead of waiting their turn: it reports false if c is settled.
+// AddPending is Add for callers that use an existing outcome at once instead of
+// waiting for their turn: it returns false if c is settled.
 func (c *Core) AddPending(l *Link, interest int32) bool {
 	w, ok := c.Begin()
 	if !ok {
@@ -79,8 +80,9 @@ func (c *Core) AddPending(l *Link, interest int32) bool {
 	return true
 }
 
-// Remove takes l, added with the same interest, off the listeners, and reports
-// whether it was there: if not, c has settled and l was run or is about to be.
+// Remove removes l, added with the same interest, from the listeners, and
+// reports whether it was among them: if not, c has settled and l was run or is
+// about to be.
 func (c *Core) Remove(l *Link, interest int32) bool {
 	w := c.Lock()
 	if w&settled != 0 || l.next == nil {
@@ -124,7 +126,8 @@ func (c *Core) Bridge(l *Link) (Node, bool) {
 	return do, true
 }
 
-// Bridged is the node installed by Bridge, if there is one and c is pending.
+// Bridged returns the node installed by Bridge, if there is one and c is
+// pending.
 func (c *Core) Bridged() Node {
 	w := c.Lock()
 	var do Node
@@ -135,8 +138,8 @@ func (c *Core) Bridged() Node {
 	return do
 }
 
-// Users is the number of listeners that depend on the outcome, Listeners that
-// of all; they are for tests and walk the list.
+// Users returns the number of listeners that depend on the outcome. Listeners
+// returns the number of all listeners, and walks the list. Both are for tests.
 func (c *Core) Users() int {
 	w := c.Lock()
 	n := c.users
@@ -144,7 +147,7 @@ func (c *Core) Users() int {
 	return int(n)
 }
 
-// Listeners counts the links on c's list.
+// Listeners returns the number of links on c's list.
 func (c *Core) Listeners() (n int) {
 	w := c.Lock()
 	if l := c.head; l != nil {

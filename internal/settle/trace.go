@@ -13,10 +13,10 @@ import (
 // canceled.
 var Tracing atomic.Bool
 
-// origins holds what was recorded of each core.
+// origins has what was recorded about each core.
 var origins sync.Map // of weak.Pointer[Core] to *Origin
 
-// Origin is what debug mode has recorded of one core.
+// Origin is what debug mode has recorded about one core.
 type Origin struct {
 	mu     sync.Mutex
 	events []event // guarded by mu; each name at most once
@@ -34,7 +34,7 @@ func Made(c *Core) {
 	}
 }
 
-// OriginOf returns what was recorded of c, nil if nothing was.
+// OriginOf returns what was recorded about c, or nil.
 func OriginOf(c *Core) *Origin {
 	if v, ok := origins.Load(weak.Make(c)); ok {
 		return v.(*Origin)
@@ -64,8 +64,8 @@ func (o *Origin) String() string {
 	return b.String()
 }
 
-// trace records the stack of the first event of that name. It must be called
-// without the lock of c.
+// trace records the stack of the first event with the given name. It must be
+// called without the lock of c.
 func trace(c *Core, name string) {
 	var pcs [32]uintptr
 	stack := pcs[:runtime.Callers(3, pcs[:])]

@@ -12,7 +12,7 @@ type waiter struct {
 	ch   chan struct{} // capacity 1: Fire never blocks
 }
 
-// Fire wakes the one who waits.
+// Fire wakes the waiting goroutine.
 func (w *waiter) Fire(*Failure) (*Core, *Link) {
 	w.ch <- struct{}{}
 	return nil, nil
@@ -21,7 +21,7 @@ func (w *waiter) Fire(*Failure) (*Core, *Link) {
 // Abort is never called: Fire does not panic.
 func (w *waiter) Abort(error) (*Core, *Link) { return nil, nil }
 
-// Source is nil: a waiter has no core of its own to cancel.
+// Source returns nil: a waiter has no core of its own to cancel.
 func (w *waiter) Source(*Failure) (*Core, bool) { return nil, false }
 
 func newWaiter() *waiter {
@@ -30,13 +30,14 @@ func newWaiter() *waiter {
 	return w
 }
 
-// waiters keeps them for the next Wait: a blocked wait allocates nothing.
+// waiters keeps waiters for the next Wait, so that a blocked wait allocates
+// nothing.
 var waiters = sync.Pool{New: func() any { return newWaiter() }}
 
 // Wait blocks until c is settled and returns nil, or until ctx ends and
 // returns its cause, which is never nil. Nothing is left on c in either case.
 func (c *Core) Wait(ctx context.Context) error {
-	done := ctx.Done() // user code, as all of ctx: before there is anything to undo
+	done := ctx.Done() // user code, like all methods of ctx; called before anything has to be undone
 	pooled := !inBubble()
 	var w *waiter
 	if pooled {
@@ -47,13 +48,13 @@ func (c *Core) Wait(ctx context.Context) error {
 	if c.AddPending(&w.link, 1) {
 		done := atPark(c, w.ch, ctx, done)
 		if done == nil {
-			<-w.ch // half the price of a select
+			<-w.ch // half the cost of a select
 		} else {
 			select {
 			case <-w.ch:
 			case <-done:
 				if !c.giveUp(&w.link) {
-					return nil // settled, and w belongs to the settler now
+					return nil // settled; w now belongs to the settler
 				}
 				if pooled {
 					waiters.Put(w)
@@ -68,8 +69,8 @@ func (c *Core) Wait(ctx context.Context) error {
 	return nil
 }
 
-// causeOf is the cause of ctx, whose Done is closed. A context that was not
-// made by package context may close that first, and have no error yet.
+// causeOf returns the cause of ctx, whose Done is closed. A context that was
+// not made by package context may close Done first, and have no error yet.
 func causeOf(ctx context.Context) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -79,13 +80,14 @@ func causeOf(ctx context.Context) error {
 
 var started = time.Now()
 
-// inBubble reports whether the caller runs in a bubble of testing/synctest, whose
-// channels must stay in it. No function of the standard library reports that,
-// but the clocks of a bubble, the monotonic one too, start at the year 2000,
-// decades away from a clock that counts from the start of the machine.
+// inBubble reports whether the caller runs in a bubble of testing/synctest,
+// whose channels must stay in it. No function of the standard library reports
+// that. But the clocks of a bubble, including the monotonic clock, start in the
+// year 2000, decades away from a clock that counts from the start of the
+// machine.
 //
-// The look at the clock costs a quarter of what it saves: without it every
-// blocking wait has to allocate a waiter and its channel, 160 bytes in two
+// Reading the clock costs a quarter of what it saves: without it every blocking
+// wait would have to allocate a waiter and its channel, 160 bytes in two
 // allocations.
 func inBubble() bool {
 	d := time.Since(started)

@@ -4,16 +4,16 @@ package settle
 
 import "context"
 
-// Hooks are called at the places where the order of goroutines matters, for a
-// test that decides on it. Nil ones are not called.
+// Hooks are called at the places where the order of goroutines matters, by a
+// test that decides that order. A nil hook is not called.
 var Hooks struct {
-	Lock   func(*Core) // before the lock is taken
-	Unlock func(*Core) // after it was given back
+	Lock   func(*Core) // before the lock is acquired
+	Unlock func(*Core) // after it was released
 	Look   func(*Core) // before the word is read without the lock
-	Swap   func(*Core) // before it is changed without
+	Swap   func(*Core) // before the word is changed without the lock
 
-	// Park is called before a Wait blocks, and returns when one of the two
-	// channels is ready, and says whether it is the context's that counts.
+	// Park is called before a Wait blocks. It returns when one of the two channels
+	// is ready, and reports whether the channel of the context counts.
 	Park func(c *Core, woken <-chan struct{}, ctx context.Context) (ended bool)
 }
 
@@ -31,8 +31,8 @@ func at(hook func(*Core), c *Core) {
 	}
 }
 
-// atPark leaves one channel ready, so that the select that follows has no
-// choice of its own. It returns the channel that ends the wait besides woken.
+// atPark leaves only one channel ready, so that the select that follows has no
+// choice. It returns the channel that ends the wait besides woken.
 func atPark(c *Core, woken <-chan struct{}, ctx context.Context, done <-chan struct{}) <-chan struct{} {
 	if Hooks.Park == nil {
 		return done

@@ -4,9 +4,10 @@ package settle
 
 import "context"
 
-// These mark the places where another goroutine may come between: before a
-// lock, after it, before a look at the word or a swap of it without the lock, and
-// before a wait. The build tags "yield" and "explore" have something happen there.
+// These functions mark the places where another goroutine may interleave:
+// before locking, after unlocking, before a read or swap of the word without
+// the lock, and before a wait. With the build tags "yield" and "explore" they
+// are not empty.
 func atLock(*Core) {}
 
 func atUnlock(*Core) {}

@@ -8,8 +8,8 @@ import (
 	"runtime"
 )
 
-// yield lets another goroutine run, now and then, at the boundaries of a lock:
-// the places where an interleaving that the code forgot would show.
+// yield now and then lets another goroutine run at the boundaries of a lock,
+// where an interleaving that the code does not expect would show.
 func yield() {
 	if rand.Uint32()&3 == 0 {
 		runtime.Gosched()

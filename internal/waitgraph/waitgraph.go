@@ -15,15 +15,15 @@ import (
 
 var mu sync.Mutex // guards the edges of all nodes
 
-// Node is a call. The zero value is a call that waits for none and was made
-// from within none.
+// Node is a call. The zero value is a call that waits for no other call and was
+// not made from within one.
 type Node struct {
-	// Outer is the call from within which this one was made, nil if there is
-	// none; set before other goroutines know the node.
+	// Outer is the call from within which this call was made, or nil. It is set
+	// before other goroutines know the node.
 	Outer *Node
 
 	returned atomic.Bool
-	edges    *[]*Node // the calls it waits for, as often as it waits for them
+	edges    *[]*Node // the calls for which it waits, each as often as it waits for it
 }
 
 // Within reports whether n is call, or was made from within it.
@@ -36,9 +36,9 @@ func (n *Node) Within(call *Node) bool {
 	return false
 }
 
-// Wait records that n waits for target, and returns true; or, if target waits
-// for n already, directly or through others, it records nothing and returns
-// false. A nil n waits for nothing.
+// Wait records that n waits for target, and returns true. If target waits for n
+// already, directly or through others, it records nothing and returns false. A
+// nil n waits for nothing.
 func (n *Node) Wait(target *Node) bool {
 	if n == nil {
 		return true
@@ -55,7 +55,7 @@ func (n *Node) Wait(target *Node) bool {
 	return true
 }
 
-// Done takes back one Wait for target.
+// Done removes one Wait for target.
 func (n *Node) Done(target *Node) {
 	if n == nil {
 		return
@@ -70,7 +70,7 @@ func (n *Node) Done(target *Node) {
 	}
 }
 
-// Return records that the call has returned: it waits for nothing any longer.
+// Return records that the call has returned: it no longer waits for anything.
 func (n *Node) Return() { n.returned.Store(true) }
 
 // Returned reports whether the call has returned.

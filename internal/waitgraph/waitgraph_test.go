@@ -42,7 +42,8 @@ func TestWaitsAreCounted(t *testing.T) {
 	require.True(t, b.Wait(&a))
 }
 
-// A call that has returned waits for nothing, even if calls it has made go on.
+// A call that has returned waits for nothing, even if calls that it has made go
+// on.
 func TestReturnedCallsWaitForNothing(t *testing.T) {
 	var a, b waitgraph.Node
 	require.True(t, a.Wait(&b))

@@ -1,21 +1,21 @@
 // Package watermark calls a function when a number reaches a high mark, and
-// another one when the number is down to a low mark after that.
+// another function when the number falls to a low mark after that.
 //
-// A Marks is not safe for use by several goroutines: its owner holds a lock.
+// A Marks is not safe for concurrent use: its owner holds a lock.
 package watermark
 
 import "sync"
 
-// Marks remembers which crossings of the two marks its owner has been told of.
-// The zero value is ready to use; its number is below the high mark.
+// Marks records which crossings of the two marks have been seen. The zero value
+// is ready to use; its number is below the high mark.
 type Marks struct {
-	above    bool  // the high mark was reached, and the low mark not since
-	crossed  []int // the numbers at crossings to call for, high and low in turn
+	above    bool  // the high mark was reached, and the low mark was not since then
+	crossed  []int // the numbers at crossings for which calls are due, high and low in turn
 	highNext bool  // the first of them is a high one
 	calling  bool  // a goroutine is in Call
 }
 
-// Watch notes whether n crosses a mark, and reports whether the caller must
+// Watch records whether n crosses a mark, and reports whether the caller must
 // call Call afterwards. A high of 0 means that there are no marks.
 func (m *Marks) Watch(n, low, high int) bool {
 	if high == 0 || m.above && n > low || !m.above && n < high {
@@ -31,13 +31,13 @@ func (m *Marks) Watch(n, low, high int) bool {
 	return call
 }
 
-// Call calls onHigh and onLow for the crossings that Watch has noted, in their
-// order and one at a time, until none is left. A nil function is skipped. Call
-// takes mu, the lock of the owner, which must not be held; the functions run
-// without it.
+// Call calls onHigh and onLow for the crossings that Watch has recorded, in
+// their order and one at a time, until there are none left. A nil function is
+// not called. Call locks mu, the lock of the owner, which must not be held; the
+// functions run without it.
 //
-// If a function panics or ends its goroutine, Call passes what recover returned
-// to stopped, and a new goroutine makes the calls that are left.
+// If a function panics or ends its goroutine, Call passes the result of recover
+// to stopped, and a new goroutine makes the remaining calls.
 func (m *Marks) Call(mu sync.Locker, onHigh, onLow func(n int), stopped func(panicked any)) {
 	done := false
 	defer func() {

@@ -56,7 +56,8 @@ func TestMarksAreCrossedInTurn(t *testing.T) {
 	}
 }
 
-// Crossings that come while one goroutine calls are left to that goroutine.
+// Crossings that are recorded while one goroutine makes calls are left to that
+// goroutine.
 func TestCallsAreMadeOneAtATime(t *testing.T) {
 	var k tank
 	require.True(t, k.set(2, 0, 2))
@@ -67,7 +68,7 @@ func TestCallsAreMadeOneAtATime(t *testing.T) {
 	require.True(t, k.set(0, 0, 2), "the goroutine has returned")
 }
 
-// A nil function is skipped.
+// A nil function is not called.
 func TestNilFunctions(t *testing.T) {
 	var k tank
 	k.set(2, 0, 2)
@@ -76,7 +77,7 @@ func TestNilFunctions(t *testing.T) {
 	require.True(t, k.set(2, 0, 2))
 }
 
-// The calls that are left are made, even after a panic or a Goexit.
+// The remaining calls are made even after a panic or a Goexit.
 func TestCallsGoOnAfterAPanic(t *testing.T) {
 	for name, end := range map[string]func(){
 		"panic":  func() { panic("boom") },
