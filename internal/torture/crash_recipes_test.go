@@ -67,7 +67,7 @@ var recipeCrashes = map[string]crash{
 			return errors.Join(err, err2, told(&first.Future), gives(&second.Future, 1), empty(q))
 		}
 	},
-	"dispatch, limiter": func(stop func()) (func(), func() error) {
+	"dispatch, limiter": func(stop func()) (func(), func() error) { // it holds jobs back, and fails none
 		var waits atomic.Int32
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
 			&twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
@@ -79,7 +79,7 @@ var recipeCrashes = map[string]crash{
 		first, err := q.Put(0, 0)
 		second, err2 := q.Put(1, 0)
 		return func() {}, func() error {
-			return errors.Join(err, err2, told(&first.Future), gives(&second.Future, 1), empty(q))
+			return errors.Join(err, err2, gives(&first.Future, 0), gives(&second.Future, 1), empty(q))
 		}
 	},
 	"pooler": func(stop func()) (func(), func() error) {

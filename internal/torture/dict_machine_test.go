@@ -35,6 +35,7 @@ type dictMachine struct {
 	told      []int // those who waited, as their handlers ran
 	tell      []int // as they should
 	early     bool  // one was told a value that was not there yet
+	unstored  bool  // a value that is forgotten is being given out
 	version   int
 }
 
@@ -50,9 +51,10 @@ type modelGet struct {
 
 // modelCompute is the function that makes the value of a key.
 type modelCompute struct {
-	gate   chan computed
-	ctx    context.Context
-	needed bool
+	gate      chan computed
+	ctx       context.Context
+	needed    bool
+	forgotten bool // its value is not stored
 }
 
 type computed struct {
@@ -140,6 +142,21 @@ func (m *dictMachine) Delete(rt *rapid.T) {
 	if got := m.d.Delete(k); got != there {
 		rt.Fatalf("Delete: %t, not %t", got, there)
 	}
+	if c := m.computing[k]; c != nil {
+		c.forgotten = true
+	}
+}
+
+// Forget has the value that is being made not stored.
+func (m *dictMachine) Forget(rt *rapid.T) {
+	k := m.key(rt)
+	c := m.computing[k]
+	if got, want := m.d.Forget(k), c != nil && !c.forgotten; got != want {
+		rt.Fatalf("Forget: %t, not %t", got, want)
+	}
+	if c != nil {
+		c.forgotten = true
+	}
 }
 
 // Fail fails those who wait for a key.
@@ -161,7 +178,7 @@ func (m *dictMachine) Get(rt *rapid.T) {
 func (m *dictMachine) Compute(rt *rapid.T) {
 	g := &modelGet{key: m.key(rt), compute: true}
 	c := m.computing[g.key]
-	if c != nil && !c.needed {
+	if c != nil && (!c.needed || c.forgotten) {
 		rt.Skip("one is on its way out")
 	}
 	if _, there := m.values[g.key]; c == nil && !there && !m.closed {
@@ -189,7 +206,7 @@ func (m *dictMachine) add(g *modelGet, f *twill.Future[int]) {
 		m.lines[g.key] = append(m.lines[g.key], g)
 		f.Tap(func(v int, err error) {
 			m.told = append(m.told, g.n)
-			if now, ok := m.d.Lookup(g.key); err == nil && (!ok || now != v) {
+			if now, ok := m.d.Lookup(g.key); err == nil && (!ok || now != v) && !m.unstored {
 				m.early = true
 			}
 		})
@@ -208,12 +225,18 @@ func (m *dictMachine) Made(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "fails") {
 		r.err = errJob
 	}
+	m.unstored = c.forgotten
 	c.gate <- r
 	synctest.Wait()
+	m.unstored = false
 	switch {
 	case !c.needed:
-	case r.err != nil: // those of Get go on waiting
-		m.serve(k, 0, r.err, func(g *modelGet) bool { return g.compute })
+	case r.err != nil || c.forgotten: // those of Get go on waiting
+		v := r.v
+		if r.err != nil {
+			v = 0
+		}
+		m.serve(k, v, r.err, func(g *modelGet) bool { return g.compute })
 	default:
 		_ = m.store(k, r.v)
 	}
