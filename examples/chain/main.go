@@ -1,11 +1,12 @@
 // Command chain goes through the five puzzles of chainDeferred, in which a
-// Deferred of Twisted fires another one: what is printed there surprises. Follow
-// is how a promise takes the outcome of a future here.
+// Deferred of Twisted fires another Deferred, with surprising output. Follow is
+// the equivalent of chainDeferred here: it makes a promise take the outcome of
+// a future.
 //
 //	go run ./examples/chain
 //
 // For each puzzle it prints the question, what happens in Twisted, and what
-// happens here.
+// happens here. It takes a few milliseconds.
 package main
 
 import (
@@ -35,7 +36,7 @@ func boom1(w io.Writer) {
 	d2.OnCancel(func(error) { fmt.Fprintln(w, "  here: d2's canceler runs") })
 	d2.Follow(d1.Future())
 	d2.Future().Tap(printOutcome(w, "d2"))
-	d2.Future().Cancel(nil) // takes d1 down too: nobody else needs it
+	d2.Future().Cancel(nil) // cancels d1 too, as it has no other dependents
 	fmt.Fprintln(w, "  here: resolving d1:", d1.Resolve("hey"))
 
 	fmt.Fprintln(w, "  The same, but somebody else needs the source.")
@@ -43,7 +44,7 @@ func boom1(w io.Writer) {
 	e1.Future().Tap(printOutcome(w, "e1"))
 	e2.Follow(e1.Future())
 	e2.Future().Tap(printOutcome(w, "e2"))
-	e2.Future().Cancel(nil) // only leaves
+	e2.Future().Cancel(nil) // only detaches
 	fmt.Fprintln(w, "  here: resolving e1:", e1.Resolve("hey"))
 }
 
@@ -54,7 +55,7 @@ func boom2(w io.Writer) {
 	d2.Follow(d1.Future())
 	d2.Future().Tap(printOutcome(w, "d2"))
 	fmt.Fprintln(w, "  here: resolving d2:", d2.Resolve("hey"))
-	fmt.Fprintln(w, "  here: resolving d1:", d1.Resolve("jude")) // d2 keeps what it has
+	fmt.Fprintln(w, "  here: resolving d1:", d1.Resolve("jude")) // d2 keeps its result
 }
 
 func uncalled(w io.Writer) {
@@ -75,7 +76,7 @@ func unexpected1(w io.Writer) {
 	fmt.Fprintln(w, "  Twisted: the callback is called with None.")
 	var d1, d2 twill.Promise[string]
 	d2.Follow(d1.Future())
-	d1.Future().Tap(printOutcome(w, "callback")) // Follow took nothing away
+	d1.Future().Tap(printOutcome(w, "callback")) // Follow has changed nothing
 	d1.Resolve("hey")
 }
 
@@ -90,7 +91,8 @@ func unexpected2(w io.Writer) {
 	d1.Resolve("hey")
 }
 
-// printOutcome returns a handler that prints how the one called name has ended.
+// printOutcome returns a handler that prints how the future with the given name
+// has settled.
 func printOutcome(w io.Writer, name string) func(string, error) {
 	return func(value string, err error) {
 		if err != nil {

@@ -1,10 +1,12 @@
 // Command deferredlist shows what a DeferredList does, in seven small programs:
-// no member, one, two, two that settle in the other order, a failure that is
-// consumed, one that is not and that nobody takes, and one that is handled.
+// a list without members, with one, with two, with two that settle in the other
+// order, with a failure that is consumed, with a failure that nothing handles,
+// and with a failure that is handled.
 //
 //	go run ./examples/deferredlist
 //
-// It prints what is settled and what the list makes of it, for each program.
+// For each program it prints which futures settle and the result of the list.
+// It takes a few milliseconds.
 package main
 
 import (
@@ -78,8 +80,8 @@ func unhandled(w io.Writer) {
 		reject(w, b, "b is broken")
 	}()
 
-	// Nobody can take the failure any more once b is garbage. A program that
-	// runs on collects it sooner or later; this one has to hurry.
+	// When b is garbage nothing can handle its failure. A program that runs on
+	// collects garbage sooner or later; this program does so now.
 	for range 1000 {
 		runtime.GC()
 		select {
@@ -101,8 +103,8 @@ func handled(w io.Writer) {
 	reject(w, b, "b is broken")
 }
 
-// printResults makes a list of the members, and prints what it settles with, at
-// the moment it does.
+// printResults makes a list of the members, and prints its result when it
+// settles.
 func printResults(w io.Writer, flags twill.ListFlags, members ...*twill.Future[string]) {
 	twill.NewDeferredList(members, flags).Tap(func(l twill.ListResult[string], _ error) {
 		words := make([]string, len(l.Results))

@@ -1,10 +1,11 @@
-// Command dict shows a Dict between a producer and a consumer who work in
-// different orders: who asks for a key that is not there gets a future.
+// Command dict shows a Dict between a producer and a consumer that work in
+// different orders: a get of a key that is not set returns a future.
 //
 //	go run ./examples/dict
 //
-// It prints what is asked for and what is produced, as a price list is made,
-// and what becomes of those who ask for something that never comes.
+// It prints what is requested and what is produced while a price list is made,
+// and what happens to requests for prices that never come. It takes a few
+// milliseconds.
 package main
 
 import (
@@ -27,31 +28,31 @@ func main() {
 func run(w io.Writer) error {
 	var prices twill.Dict[string, int]
 
-	// The consumer asks in the order of the menu; nothing is there.
+	// The consumer asks in the order of the menu; no price is set yet.
 	for _, meal := range []string{"soup", "risotto", "pie", "cake"} {
 		ask(w, &prices, meal)
 	}
-	ask(w, &prices, "pie") // any number may wait for a key
+	ask(w, &prices, "pie") // any number of gets may wait for a key
 	fmt.Fprintln(w, "waiting:", prices.Waiting())
 
-	// The producer makes the prices in an order of its own.
+	// The producer sets the prices in a different order.
 	for _, meal := range []string{"pie", "tea", "soup"} {
 		fmt.Fprintln(w, "produced", meal)
-		if err := prices.Set(meal, 3*len(meal)); err != nil { // the askers' handlers run in here
+		if err := prices.Set(meal, 3*len(meal)); err != nil { // the handlers of the gets run inside Set
 			return err
 		}
 	}
 
-	// A key that is there is a future that is settled.
+	// A get of a key that is set returns a settled future.
 	ask(w, &prices, "tea")
 
-	// A value can be replaced; who has asked before keeps the old one.
+	// A value can be replaced; earlier gets keep the old value.
 	if err := prices.Set("tea", 4); err != nil {
 		return err
 	}
 	ask(w, &prices, "tea")
 
-	// Two prices will not come: of one this is known, for the other the
+	// Two prices are never set: one get fails, and the other ends when the
 	// dictionary is closed.
 	prices.Fail("cake", errors.New("out of flour"))
 	prices.Close(errors.New("the kitchen is closed"))
@@ -61,7 +62,7 @@ func run(w io.Writer) error {
 	return together(w)
 }
 
-// ask asks for the price of a meal, and has it printed when it is there.
+// ask gets the price of a meal, and prints it when it is set.
 func ask(w io.Writer, prices *twill.Dict[string, int], meal string) {
 	fmt.Fprintln(w, "asked for", meal)
 	twill.Handle(prices.Get(meal), func(price int, err error) (struct{}, error) {
@@ -70,11 +71,11 @@ func ask(w io.Writer, prices *twill.Dict[string, int], meal string) {
 		} else {
 			fmt.Fprintf(w, "  %s is %d\n", meal, price)
 		}
-		return struct{}{}, nil // the failure ends here; with Tap it would go on
+		return struct{}{}, nil // the failure is handled here; with Tap it would be passed on
 	})
 }
 
-// together has the producer and the consumer at work at the same time.
+// together runs the producer and the consumer concurrently.
 func together(w io.Writer) error {
 	ctx := context.Background()
 	var squares twill.Dict[int, int]

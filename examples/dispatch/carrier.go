@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// sms is what a job is about.
+// sms is the argument of a job.
 type sms struct {
 	Number, Text string
 }
 
-// carrier sends messages, but only as many as it is told to.
+// carrier sends messages, but only as many as it is allowed to.
 type carrier struct {
 	through chan struct{} // each value in it lets one message through
 }
@@ -23,8 +23,8 @@ func (c *carrier) letThrough(n int) {
 	}
 }
 
-// sendSMS is the function of the queue. It gives the time at which the message
-// was sent.
+// sendSMS is the function of the queue. It returns the time at which the
+// message was sent.
 func (c *carrier) sendSMS(ctx context.Context, _ sms) (time.Time, error) {
 	select {
 	case <-c.through:

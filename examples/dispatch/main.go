@@ -1,12 +1,12 @@
-// Command dispatch goes through the listing of the ResizableDispatchQueue, line
-// by line, with a carrier of text messages that hands over a message only when
-// it is told to: so there is something to see at each step.
+// Command dispatch goes through the example of the ResizableDispatchQueue, line
+// by line, with a carrier of text messages that sends a message only when the
+// program lets it, so that each step can be seen.
 //
 //	go run ./examples/dispatch
 //
-// It prints how many messages are underway and pending after each step, and in
-// the end, as JSON, those that were not begun: the next start would put them
-// again.
+// It prints how many messages are underway and pending after each step and, in
+// the end, as JSON, the messages that were not started: the next start would
+// put them again. It takes a few milliseconds.
 package main
 
 import (
@@ -32,8 +32,8 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer) error {
-	// A queue that allows 5 jobs to be underway at the same time. Its jobs do not
-	// get ctx: an interrupt ends the waiting below, and not a message halfway.
+	// A queue with at most 5 jobs underway. Its jobs do not get ctx: an interrupt
+	// ends the waits below, and does not interrupt a message halfway.
 	carrier := newCarrier()
 	queue := twill.NewResizableDispatchQueue(carrier.sendSMS, &twill.DispatchOptions{Width: 5})
 	show := func(step string) {
@@ -66,13 +66,13 @@ func run(ctx context.Context, w io.Writer) error {
 	}
 	show("widen to 10")
 
-	// That is too fast, turn it down a little: nobody is interrupted.
+	// That is too fast, so turn it down a little: no job is interrupted.
 	if err := queue.SetWidth(7); err != nil {
 		return err
 	}
 	show("narrow to 7")
 
-	// Get the list of pending jobs; cancel one, and let another one go first.
+	// Get the list of pending jobs; cancel one job, and move another to the front.
 	pending := queue.Pending()
 	pending[0].Cancel(nil)
 	if err := queue.Reprioritize(pending[12], -1); err != nil {
@@ -85,7 +85,7 @@ func run(ctx context.Context, w io.Writer) error {
 	inAnHour := time.AfterFunc(time.Hour, func() { _ = queue.SetWidth(20) })
 	defer inAnHour.Stop()
 
-	// Pause, until nothing is underway. Jobs can be put meanwhile.
+	// Pause, until no job is underway. Jobs can be put during a pause.
 	paused := queue.Pause()
 	carrier.letThrough(10)
 	if _, err := paused.Await(ctx); err != nil {
@@ -102,7 +102,7 @@ func run(ctx context.Context, w io.Writer) error {
 	show("resume with 8")
 	fmt.Fprintln(w, "one of them is", queue.Underway()[0].Arg().Number)
 
-	// Stop: wait for those underway, and save those that were not begun.
+	// Stop: wait for the jobs underway, and save the jobs that were not started.
 	stopped := queue.Stop()
 	carrier.letThrough(8)
 	left, err := stopped.Await(ctx)

@@ -14,15 +14,15 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// fetcher gets a list that a server hands out by pages.
+// fetcher gets a list that a server serves in pages.
 type fetcher struct {
 	url      string
 	progress func(got, total int) // called after each page
 	repeated func(err error)      // called for each attempt that is repeated
 }
 
-// followers returns a future of all names, in order and each once. It fails
-// with the first error that another attempt cannot help.
+// followers returns a future of all names, in order and without duplicates. It
+// fails with the first error that another attempt cannot fix.
 func (f *fetcher) followers(ctx context.Context) *twill.Future[[]string] {
 	options := &twill.RetryOptions{
 		Backoff:        twill.LimitBackoff(twill.EqualJitter(twill.CapBackoff(twill.ExponentialBackoff(5*time.Millisecond, 2), time.Second)), 10),
@@ -38,8 +38,8 @@ func (f *fetcher) followers(ctx context.Context) *twill.Future[[]string] {
 			if err != nil {
 				return nil, fmt.Errorf("after %d followers: %w", len(all), err)
 			}
-			// Somebody who leaves while we are at it moves the others to the page
-			// before, so that names may come twice.
+			// If a follower leaves during the run, the others move to earlier pages, so
+			// names may come twice.
 			for _, name := range p.Followers {
 				if !seen[name] {
 					seen[name] = true
@@ -54,7 +54,7 @@ func (f *fetcher) followers(ctx context.Context) *twill.Future[[]string] {
 }
 
 // newTester makes the failure tester of one page: it goes on if another attempt
-// may help, which for a page that was not found is so once.
+// may help, which it may once for a page that was not found.
 func newTester() func(error) error {
 	missing := 0
 	return func(err error) error {
@@ -69,8 +69,8 @@ func newTester() func(error) error {
 }
 
 // worthAnother reports whether the next attempt may succeed: if the status says
-// so, or if the connection was lost. A page that is not JSON or a server that
-// does not run stays as it is.
+// so, or if the connection was lost. A page that is not JSON, or a server that
+// does not run, will not change.
 func worthAnother(err error) bool {
 	if isStatus(err, 500, 502, 503, 404) {
 		return true
@@ -80,7 +80,8 @@ func worthAnother(err error) bool {
 		errors.Is(err, context.DeadlineExceeded) || ok && lost.Op != "dial"
 }
 
-// statusError is the failure of a request that was answered.
+// statusError is the failure of a request that was answered with an error
+// status.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprint("status ", int(e)) }

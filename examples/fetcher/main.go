@@ -1,13 +1,13 @@
-// Command fetcher gets all followers of somebody from a server that hands them
-// out by pages, and that is in trouble: it fails with 500, 502 or 503, with a
-// 404 once, it stops in the middle of an answer, and it resets connections. All
-// that is worth another attempt. Any other error ends the program.
+// Command fetcher gets all followers of a user from a server that serves them
+// in pages, and that is in trouble: it answers with 500, 502 or 503, with 404
+// once, stops in the middle of an answer, and resets connections. These
+// failures are worth another attempt. Any other error ends the program.
 //
 //	go run ./examples/fetcher [-followers 5000] [-errors 0.15] [-seed 1] ...
 //
 // It starts the server itself, shows a progress bar, prints the number of
-// followers, and exits with status 0 if it got them all. Run it with -help for
-// all flags. An interrupt ends it, with status 1.
+// followers, and exits with status 0 if it has got all of them. Run it with
+// -help for all flags. An interrupt ends it, with status 1.
 package main
 
 import (
@@ -47,7 +47,7 @@ func run(ctx context.Context, stdout, stderr io.Writer, s *server, seed uint64) 
 	case s.size < 1:
 		return fmt.Errorf("-page is %d, and should be at least 1", s.size)
 	}
-	serving, stopServer := context.WithCancel(context.Background()) // until the client has ended
+	serving, stopServer := context.WithCancel(context.Background()) // ends after the client has ended
 	defer stopServer()
 	url, err := s.start(serving, seed)
 	if err != nil {
@@ -62,8 +62,8 @@ func run(ctx context.Context, stdout, stderr io.Writer, s *server, seed uint64) 
 		},
 		repeated: func(error) { repeated++ },
 	}
-	// It ends when ctx does; waiting for that keeps the two from printing at the
-	// same time.
+	// The future settles when ctx ends. Waiting for that keeps the progress bar
+	// and the error from being printed at the same time.
 	followers, err := f.followers(ctx).Await(context.Background())
 	fmt.Fprintln(stderr) // ends the line of the bar
 	if err != nil {
@@ -73,7 +73,7 @@ func run(ctx context.Context, stdout, stderr io.Writer, s *server, seed uint64) 
 	return nil
 }
 
-// showBar draws the progress bar, over the one before.
+// showBar draws the progress bar over the previous one.
 func showBar(w io.Writer, got, total int) {
 	const width = 50
 	done := width

@@ -15,7 +15,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// fetch gets the followers from a server of its own.
+// fetch gets the followers from a new server.
 func fetch(t *testing.T, s *server) (names []string, repeated []error, err error) {
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// server lists the followers of somebody, a page at a time, and fails in all
-// the ways in which such servers do.
+// server lists the followers of a user, a page at a time, and fails in all the
+// ways in which such servers fail.
 type server struct {
-	followers, size int // in all, and on a page
+	followers, size int // the number of followers, and of those on a page
 	latency         time.Duration
-	errors          float64 // the part of the requests answered with 500, 502 or 503
-	truncated       float64 // the part whose answer ends in the middle
-	resets          float64 // the part whose connection is reset
+	errors          float64 // fraction of requests that are answered with 500, 502 or 503
+	truncated       float64 // fraction of requests whose answer ends in the middle
+	resets          float64 // fraction of requests whose connection is reset
 	missing         int     // how often the second page is a 404 at first
-	garbage         int     // the page, counted from 1, that is not what it should be; 0 is none
+	garbage         int     // the page, counted from 1, that is not JSON; 0 means none
 
 	mu     sync.Mutex // guards random and missing
 	random *rand.Rand
 }
 
-// page is a part of the list, and the cursor of the next one. The cursor of the
-// first is -1, and 0 says that there are no more.
+// page is a part of the list, with the cursor of the next page. The cursor of
+// the first page is -1, and 0 means that there are no more.
 type page struct {
 	Followers []string `json:"followers"`
 	Next      int      `json:"next_cursor"`
@@ -76,8 +76,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// fate says with what status the page at begin is answered, and draws a number
-// that decides what else happens to it.
+// fate returns the status with which the page at begin is answered, and a
+// random number that decides what else happens to it.
 func (s *server) fate(begin int) (status int, chance float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,8 +91,8 @@ func (s *server) fate(begin int) (status int, chance float64) {
 	return http.StatusOK, s.random.Float64()
 }
 
-// page returns the page at begin. It starts with the last followers of the one
-// before, as it is when somebody has left meanwhile.
+// page returns the page at begin. It starts with the last followers of the page
+// before, as it would if a follower had left in the meantime.
 func (s *server) page(begin int) page {
 	p := page{Total: s.followers}
 	for i := max(begin-3, 0); i < min(begin+s.size, s.followers); i++ {
@@ -106,7 +106,7 @@ func (s *server) page(begin int) page {
 
 func followerName(i int) string { return fmt.Sprintf("follower-%05d", i) }
 
-// reset ends the connection so that the client is told of a reset.
+// reset ends the connection so that the client sees a reset.
 func reset(w http.ResponseWriter) {
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {

@@ -1,11 +1,12 @@
 // Command init shows a type whose constructor has to wait for its database, and
-// whose methods can be called all the same: they return futures, and the calls
-// made too early are done, in their order, when the database is there.
+// whose methods can be called at once: they return futures, and calls that are
+// made too early are executed, in their order, when the database is ready.
 //
 //	go run ./examples/init
 //
-// It prints what is asked before and after the database is ready, and what
-// becomes of it if the database is there at the third attempt, or never.
+// It prints calls before and after the database is ready, and what happens if
+// the database is ready at the third attempt, or never. It takes less than a
+// second.
 package main
 
 import (
@@ -54,8 +55,8 @@ type users struct {
 	city func(name string) *twill.Future[string]
 }
 
-// newUsers returns at once; connect goes on meanwhile. If it fails it is called
-// again, after each of the pauses.
+// newUsers returns at once; connect runs in the background. If it fails it is
+// called again, after each of the pauses.
 func newUsers(ctx context.Context, connect func(context.Context) (*db, error), pauses ...time.Duration) *users {
 	opts := &twill.RetryOptions{Backoff: slices.Values(pauses)}
 	u := &users{db: twill.NewInit(ctx, func(ctx context.Context) (*db, error) { return twill.Retry(ctx, connect, opts) })}
@@ -68,7 +69,7 @@ func (u *users) add(name, city string) *twill.Future[int] {
 }
 
 func run(ctx context.Context, w io.Writer) error {
-	up := make(chan struct{}) // closed when the database is there
+	up := make(chan struct{}) // closed when the database is ready
 	u := newUsers(ctx, func(ctx context.Context) (*db, error) {
 		select {
 		case <-up:
@@ -78,7 +79,7 @@ func run(ctx context.Context, w io.Writer) error {
 		}
 	})
 
-	early := u.city("Ada") // before anybody was added, and it stays so
+	early := u.city("Ada") // called before the database is ready
 	u.add("Ada", "London")
 	count := u.add("Alan", "Wilmslow")
 	found := u.city("Ada")
@@ -93,11 +94,11 @@ func run(ctx context.Context, w io.Writer) error {
 	city, err := found.Await(ctx)
 	fmt.Fprintln(w, "Ada is in", city, err)
 
-	// Now that it is ready, a call is made at once.
+	// After it is ready, a call is made at once.
 	city, err = u.city("Alan").Await(ctx)
 	fmt.Fprintln(w, "Alan is in", city, err)
 
-	// A database that is not there at first.
+	// A database that is not ready at first.
 	attempts := 0
 	late := newUsers(ctx, func(context.Context) (*db, error) {
 		if attempts++; attempts < 3 {
@@ -108,7 +109,7 @@ func run(ctx context.Context, w io.Writer) error {
 	n, err = late.add("Grace", "New York").Await(ctx)
 	fmt.Fprintln(w, "users:", n, err, "after attempts:", attempts)
 
-	// One that never is: every call hears of it, now or later.
+	// A database that never is: every call fails, now and later.
 	never := newUsers(ctx, func(context.Context) (*db, error) { return nil, errNoDatabase })
 	_, err = never.add("Edsger", "Nuenen").Await(ctx)
 	fmt.Fprintln(w, "no users, as there is no such database:", errors.Is(err, errNoDatabase))

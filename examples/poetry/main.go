@@ -1,11 +1,11 @@
 // Command poetry fetches poems from several slow servers at the same time. Some
-// of these refuse, or break off.
+// of the servers refuse the connection, or break it off.
 //
 //	go run ./examples/poetry [-bytes 10] [-delay 5ms]
 //
-// It starts the servers itself, and fetches everything twice: first it prints
-// each poem, or why there is none, as it comes; then all of them, in the order
-// in which they were asked for, when all are in. An interrupt ends it.
+// It starts the servers itself, and fetches everything twice. First it prints
+// each poem as it arrives, or the error. Then it prints all of them, in the
+// order of the requests, after all have arrived. An interrupt ends it.
 package main
 
 import (
@@ -35,7 +35,7 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer, size int, delay time.Duration) error {
-	serving, stopServers := context.WithCancel(context.Background()) // until the client has ended
+	serving, stopServers := context.WithCancel(context.Background()) // ends after the client has ended
 	defer stopServers()
 	sources, err := startServers(serving, size, delay)
 	if err != nil {
@@ -50,8 +50,8 @@ func run(ctx context.Context, w io.Writer, size int, delay time.Duration) error 
 	return context.Cause(ctx)
 }
 
-// eachAsItComes needs nothing but handlers. They run on this goroutine, as in an
-// event loop, so that they need no lock.
+// eachAsItComes needs only handlers. They run on this goroutine, as in an event
+// loop, so they need no lock.
 func eachAsItComes(ctx context.Context, w io.Writer, sources []source) {
 	events := make(chan func())
 	loop := func(f func()) { events <- f }
@@ -69,7 +69,7 @@ func eachAsItComes(ctx context.Context, w io.Writer, sources []source) {
 	}
 }
 
-// allWhenAllAreIn waits for a list. ConsumeErrors says that it takes the
+// allWhenAllAreIn waits for a list. With ConsumeErrors the list handles the
 // failures.
 func allWhenAllAreIn(ctx context.Context, w io.Writer, sources []source) error {
 	var poems []*twill.Future[string]
@@ -103,7 +103,7 @@ func fetch(ctx context.Context, addr string) *twill.Future[string] {
 			return "", err
 		}
 		defer func() { _ = conn.Close() }()
-		stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the reading
+		stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // ends the read
 		defer stop()
 
 		in := bufio.NewReader(conn)

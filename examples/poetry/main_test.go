@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the list prints: the poems in the order in which they were asked for.
+// The output of the list: the poems in the order of the requests.
 const want = `
 The Tyger
 Tyger Tyger, burning bright,
@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 		poems[i] = strings.TrimSpace(poem) + "\n"
 	}
 	require.Equal(t, poems, split(all))
-	came := split(each) // in an order that nothing promises
+	came := split(each) // in any order
 	slices.Sort(came)
 	slices.Sort(poems)
 	require.Equal(t, poems, came)

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// source is a poem and the address of the server that has it.
+// source is a poem and the address of its server.
 type source struct {
 	title, addr string
 }
 
-// startServers starts a server for each poem, on a loopback port of its own;
-// they end with ctx. Each is faster than the one before. The third breaks off
-// in the middle, and where the last one should be there is nobody.
+// startServers starts a server for each poem, each on its own loopback port;
+// they end with ctx. Each server is faster than the one before. The third
+// breaks off in the middle, and the last address has no server.
 func startServers(ctx context.Context, size int, delay time.Duration) ([]source, error) {
 	poems := []struct{ title, text string }{
 		{"The Tyger", "Tyger Tyger, burning bright,\nIn the forests of the night;\nWhat immortal hand or eye,\nCould frame thy fearful symmetry?\n"},
@@ -53,8 +53,8 @@ func startServers(ctx context.Context, size int, delay time.Duration) ([]source,
 	return sources, nil
 }
 
-// send sends the length of a poem, and then the poem up to end, a few bytes at a
-// time.
+// send sends the length of a poem, and then the poem up to end, a few bytes at
+// a time.
 func send(ctx context.Context, conn net.Conn, text string, end, size int, pause time.Duration) {
 	defer func() { _ = conn.Close() }()
 	if _, err := fmt.Fprintln(conn, len(text)); err != nil {

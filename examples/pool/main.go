@@ -1,12 +1,14 @@
 // Command pool shuts down an HTTP server that has requests in flight. Each
-// request is answered, and then a mail goes out, of which the server itself knows
-// nothing. A Pool has that work in it, and says when all is through.
+// request is answered, and a mail is sent after it, of which the server itself
+// does not know. A Pool contains that work, and settles a future when all of it
+// is done.
 //
 //	go run ./examples/pool
 //
-// It serves three requests, begins to shut down while they are in flight, turns
-// a late one away, and ends when all is done. It prints the answers and what is
-// left in the pool. An interrupt cancels what is in flight.
+// It serves three requests, begins to shut down while they are in flight,
+// refuses a late request, and ends when all work is done. It prints the answers
+// and what is left in the pool. It takes less than a second. An interrupt
+// cancels what is in flight.
 package main
 
 import (
@@ -56,7 +58,7 @@ func run(ctx context.Context, w io.Writer) error {
 		}
 	}
 
-	// Shut down: nothing new from now on, and what is in flight comes to its end.
+	// Shut down: accept nothing new, and let the work in flight finish.
 	s.inFlight.Close()
 	fmt.Fprintln(w, "shutting down, in the pool:", s.inFlight.Len())
 	late, err := get(ctx, url, "Dora")
@@ -67,7 +69,7 @@ func run(ctx context.Context, w io.Writer) error {
 		fmt.Fprintln(w, "answer:", text, err)
 	}
 	if _, err := s.inFlight.Empty().Timeout(time.Minute).Await(ctx); err != nil {
-		s.inFlight.CancelAll(err) // those that would take too long
+		s.inFlight.CancelAll(err) // the work that would take too long
 	}
 	fmt.Fprintln(w, "drained, in the pool:", s.inFlight.Len())
 	if err := web.Shutdown(context.WithoutCancel(ctx)); err != nil {

@@ -9,16 +9,16 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// server has the futures of its work in a pool.
+// server keeps the futures of its work in a pool.
 type server struct {
 	inFlight twill.Pool
-	begun    chan struct{} // gets a value for each request that is in flight
+	begun    chan struct{} // receives a value for each request in flight
 	backend  chan struct{} // the slow part: all work waits until it is closed
 }
 
 func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("name")
-	// The work is to outlive the request, so it does not get its context.
+	// The work must outlive the request, so it does not get the request's context.
 	answer := twill.Go(context.Background(), func(ctx context.Context) (string, error) {
 		return "Hello, " + name, s.slow(ctx)
 	})

@@ -1,11 +1,12 @@
 // Command pooler alerts the supervisor once: several parts of a program notice
-// the same problem, each wants to know what the supervisor says, and the
-// telephone rings one time. A Pooler merges the calls that are made while one
-// like them is underway.
+// the same problem, all of them need the supervisor's answer, and the telephone
+// rings one time. A Pooler merges calls that are made while an equal call is
+// underway.
 //
 //	go run ./examples/pooler
 //
-// It prints who calls, what rings, and who hears what.
+// It prints the callers, the calls and the answers. It takes a few
+// milliseconds.
 package main
 
 import (
@@ -30,7 +31,7 @@ const boiler = "We have a problem in the boiler room!"
 func run(w io.Writer) error {
 	ctx := context.Background()
 
-	// The line to the supervisor: a telephone that rings until somebody answers.
+	// The line to the supervisor: a telephone that rings until it is answered.
 	ringing := make(map[string]*twill.Promise[string])
 	line := twill.NewPoolerFuture(func(_ context.Context, message string) *twill.Future[string] {
 		fmt.Fprintln(w, "  ring:", message)
@@ -47,29 +48,29 @@ func run(w io.Writer) error {
 			} else {
 				fmt.Fprintf(w, "  %s is told: %s\n", who, answer)
 			}
-			return struct{}{}, nil // the failure ends here; with Tap it would go on
+			return struct{}{}, nil // the failure is handled here; with Tap it would be passed on
 		})
 	}
 
-	// Equal messages share a call, another one is a call of its own.
+	// Equal messages share a call, a different message is a separate call.
 	alertSupervisor("A", boiler)
 	alertSupervisor("B", boiler)
 	c := alertSupervisor("C", boiler)
 	alertSupervisor("D", "The coffee machine is empty.")
 	fmt.Fprintf(w, "calls underway: %d\n", line.Len())
 
-	// Who leaves touches nobody else.
+	// A caller that leaves does not affect the others.
 	c.Cancel(errors.New("saw the smoke"))
 
-	// All who are left hear the answer, be it one or a failure.
+	// All callers that are left receive the answer, even if it is a failure.
 	ringing["The coffee machine is empty."].Reject(errors.New("engaged"))
 	ringing[boiler].Resolve("I am on my way")
 
-	// The call is over: the next one gets through again.
+	// The call is over: the next caller makes a new call.
 	e := alertSupervisor("E", boiler)
 	f := alertSupervisor("F", boiler)
 
-	// A call that nobody waits for any more is ended.
+	// A call without callers is canceled.
 	e.Cancel(errors.New("the fire is out"))
 	f.Cancel(errors.New("nothing but smoke"))
 

@@ -1,10 +1,12 @@
-// Command queue shows a Queue between producers and consumers: a get is a
-// future, served in the order of asking; a canceled get loses nothing; limits
-// turn a put away or make it wait; and a loop takes what comes until the end.
+// Command queue shows a Queue between producers and consumers: a get returns a
+// future, and gets are served in their order; a canceled get loses nothing;
+// limits refuse a put or make it wait; and a loop takes items until the queue
+// is closed.
 //
 //	go run ./examples/queue
 //
-// It prints what happens to the meals of a kitchen.
+// It prints what happens to the meals of a kitchen. It takes a few
+// milliseconds.
 package main
 
 import (
@@ -37,7 +39,7 @@ func run(ctx context.Context, w io.Writer) error {
 	return untilClosed(ctx, w)
 }
 
-// waiters ask before there is anything.
+// waiters makes gets before there is an item.
 func waiters(w io.Writer) error {
 	fmt.Fprintln(w, "Three wait for meals, one of them leaves, two meals are ready.")
 	var meals twill.Queue[string]
@@ -61,7 +63,7 @@ func waiters(w io.Writer) error {
 	return nil
 }
 
-// limits keep a queue, or its line of waiters, from growing.
+// limits bounds a queue, and its line of gets.
 func limits(ctx context.Context, w io.Writer) error {
 	fmt.Fprintln(w, "The counter holds two meals, and one may wait for one.")
 	meals := twill.NewQueue[string](&twill.QueueOptions{Size: 2, Backlog: 1})
@@ -95,12 +97,13 @@ func limits(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// untilClosed is a consumer that takes what comes, until nothing can come.
+// untilClosed is a consumer that takes items until the queue is closed and
+// empty.
 func untilClosed(ctx context.Context, w io.Writer) error {
 	fmt.Fprintln(w, "A cook cooks, a waiter serves, the kitchen closes.")
 	var meals twill.Queue[string]
 	cook := twill.Go(ctx, func(context.Context) (int, error) {
-		defer meals.Close() // what is queued is still served
+		defer meals.Close() // queued items are still served
 		for i, meal := range []string{"soup", "risotto", "pie"} {
 			if err := meals.Put(meal); err != nil {
 				return i, err

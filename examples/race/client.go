@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// answer is a value and who gave it.
+// answer is a value and the name of its source.
 type answer struct{ from, value string }
 
 // ask returns the function that asks a service for the value of a key.
@@ -37,5 +37,5 @@ func request(ctx context.Context, method, url, body string) (string, error) {
 	return string(text), err
 }
 
-// valueOf is the computation that all this is about.
+// valueOf is the computation whose results are served.
 func valueOf(key string) string { return strings.ToUpper(key) }

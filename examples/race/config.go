@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// config is what the flags say.
+// config has the values of the flags.
 type config struct {
 	rounds, keys                          int
 	cacheDelay, originDelay, computeDelay time.Duration
@@ -27,7 +27,7 @@ func (c *config) define(flags *flag.FlagSet) {
 	flags.DurationVar(&c.stagger, "stagger", 0, "how long each is waited for before the next is asked; 0 asks all at once")
 }
 
-// check returns an error that names a flag whose value makes no sense.
+// check returns an error that names a flag with an invalid value.
 func (c config) check() error {
 	const most = 24 * time.Hour
 	for flag, d := range map[string]time.Duration{

@@ -1,13 +1,13 @@
-// Command race gets values from whoever is first: a cache, which may not have
-// it, an origin, which is slow, or a computation on this machine. The requests
-// of the losers are canceled, which the servers notice, and a value that does
-// not come from the cache is written to it.
+// Command race gets each value from the fastest source: a cache, which may not
+// have it, an origin, which is slow, or a computation on this machine. The
+// requests of the losers are canceled, which the servers notice, and a value
+// that does not come from the cache is written to it.
 //
 //	go run ./examples/race [-rounds 40] [-cache-delay 2ms] [-origin-fail 0.2] ...
 //
-// It starts the cache and the origin itself, and prints who won how often, and
-// what the servers have seen. Run it with -help for all flags. An interrupt
-// ends it.
+// It starts the cache and the origin itself, and prints how often each source
+// has won, and what the servers have seen. Run it with -help for all flags. An
+// interrupt ends it.
 package main
 
 import (
@@ -41,7 +41,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 	if err := c.check(); err != nil {
 		return err
 	}
-	serving, stopServices := context.WithCancel(context.Background()) // until the last race is over
+	serving, stopServices := context.WithCancel(context.Background()) // ends after the last race
 	defer stopServices()
 	values := make(map[string]string)
 	cache := &service{
@@ -57,7 +57,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 		return err
 	}
 
-	// Three ways to a value. The context of each ends when another one has won.
+	// Three sources of a value. The context of each ends when another one has won.
 	race := twill.NewRace[string](&twill.RaceOptions[answer]{Stagger: c.stagger})
 	race.Register(ask("cache", cache))
 	race.Register(ask("origin", origin))
@@ -92,7 +92,7 @@ func run(ctx context.Context, w io.Writer, c config) error {
 			continue
 		}
 		if _, err := request(ctx, http.MethodPut, cache.url+key, a.value); err != nil {
-			notStored++ // it will be the next time
+			notStored++ // it will be stored the next time
 		}
 	}
 

@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// result is what a run has printed.
+// result is the output of a run.
 type result struct {
 	cache, origin, computed, nobody, notStored int
 	seenByCache, seenByOrigin                  counts
@@ -48,7 +48,7 @@ func TestLosersAreCanceled(t *testing.T) {
 	require.Equal(t, 10, r.cache+r.computed)
 	require.NotZero(t, r.computed, "the cache is empty at first")
 	require.Zero(t, r.seenByOrigin.answered)
-	for r.seenByOrigin.canceled == 0 { // no request had come that far before it was canceled
+	for r.seenByOrigin.canceled == 0 { // until a request has reached the origin before it was canceled
 		c.computeDelay *= 2
 		r = race(t, c)
 	}

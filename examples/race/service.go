@@ -13,12 +13,12 @@ import (
 )
 
 // service serves values by key on a loopback port. It is slow, fails now and
-// then, and counts what becomes of the requests.
+// then, and counts the outcomes of requests.
 type service struct {
 	delay    time.Duration // on average
-	failures float64       // the part of the requests that fail
+	failures float64       // fraction of requests that fail
 	value    func(key string) (string, bool)
-	store    func(key, value string) // nil if nothing can be stored
+	store    func(key, value string) // nil if values cannot be stored
 
 	server *http.Server
 	url    string
@@ -53,7 +53,7 @@ func (s *service) stop(ctx context.Context) (counts, error) {
 }
 
 func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	// The server notices that a client leaves only after the body was read.
+	// The server notices that a client leaves only after it has read the body.
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
 		select {

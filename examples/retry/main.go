@@ -1,11 +1,12 @@
 // Command retry gets objects from a store that fails now and then, like S3: a
 // 504 is worth another attempt; so is a 404, but only once, because an object
-// that was just put may not be there yet; and anything else is not.
+// that was just put may not be visible yet; other failures are not.
 //
 //	go run ./examples/retry
 //
-// It starts the store itself, prints every attempt, and what became of each
-// object. An interrupt ends the pause or the request underway.
+// It starts the store itself, and prints every attempt and the result for each
+// object. It takes less than a second. An interrupt ends the pause or the
+// request underway.
 package main
 
 import (
@@ -39,7 +40,7 @@ func run(ctx context.Context, w io.Writer) error {
 	server := &http.Server{Handler: &store{statuses: map[string][]int{
 		"photo":  {504, 504, 200},
 		"fresh":  {404, 504, 200},
-		"gone":   {504, 404, 504, 404, 200}, // nobody comes to the last one
+		"gone":   {504, 404, 504, 404, 200}, // the last status is never reached
 		"secret": {403},
 	}}}
 	go func() { _ = server.Serve(listener) }()
@@ -63,14 +64,14 @@ func run(ctx context.Context, w io.Writer) error {
 	return context.Cause(ctx)
 }
 
-// get gets an object, with as many attempts as it is worth.
+// get gets an object, with as many attempts as its failures are worth.
 func get(ctx context.Context, w io.Writer, url string) *twill.Future[string] {
 	call := twill.NewRetryingCall(func(ctx context.Context) (string, error) {
 		return attempt(ctx, url)
 	}, &twill.RetryOptions{
 		// Four pauses, so five attempts: 0, 10 ms, 20 ms, 40 ms.
 		Backoff: twill.LimitBackoff(twill.SimpleBackoff(), 4),
-		// A 504 is worth another attempt, and so is the first 404. Anything else
+		// A 504 is worth another attempt, and so is the first 404. Any other failure
 		// ends the call.
 		NewTester: func() func(error) error {
 			missing := 0
@@ -94,7 +95,8 @@ func get(ctx context.Context, w io.Writer, url string) *twill.Future[string] {
 	return call.Start(ctx)
 }
 
-// statusError is the failure of a request that was answered.
+// statusError is the failure of a request that was answered with an error
+// status.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprint("status ", int(e)) }

@@ -7,8 +7,8 @@ import (
 	"sync"
 )
 
-// store answers the requests for each object with the statuses listed, one
-// after another, and with 504 when there are no more.
+// store answers the requests for each object with the listed statuses, one
+// after another, and with 504 after the last.
 type store struct {
 	mu       sync.Mutex // guards statuses
 	statuses map[string][]int

@@ -1,7 +1,8 @@
 // Command sequential calls slow functions one after another, as straight code:
-// each result is there before the next call is made, a failure is an error where
-// it is waited for, and a sequence can be a step of another one. What the
-// sequential decorator does for Python's generators is Go with Await.
+// each result is available before the next call is made, a failure is an error
+// where it is awaited, and a sequence can be a step of another sequence. Go
+// with Await is the equivalent of Twisted's sequential decorator for
+// generators.
 //
 //	go run ./examples/sequential [-delay 200ms]
 //
@@ -33,12 +34,12 @@ func main() {
 }
 
 func run(ctx context.Context, w io.Writer, delay time.Duration) error {
-	_, err := twice(ctx, w, delay, "going").Await(context.Background()) // it ends when ctx does
+	_, err := twice(ctx, w, delay, "going").Await(context.Background()) // the future settles when ctx ends
 	return err
 }
 
 // twice is a sequence whose steps are sequences. It returns at once, with a
-// future that settles when all is done.
+// future that settles at the end.
 func twice(ctx context.Context, w io.Writer, delay time.Duration, message string) *twill.Future[struct{}] {
 	return twill.Go(ctx, func(ctx context.Context) (struct{}, error) {
 		fmt.Fprintln(w, message, "once...")
@@ -64,7 +65,7 @@ func work(ctx context.Context, w io.Writer, delay time.Duration) *twill.Future[s
 		}
 		fmt.Fprintln(w, x)
 
-		// A value that is there already is waited for like the others.
+		// A value that exists already is awaited like the others.
 		word, err := twill.Resolved("immediate").Await(ctx)
 		if err != nil {
 			return done, err
@@ -80,13 +81,13 @@ func work(ctx context.Context, w io.Writer, delay time.Duration) *twill.Future[s
 			fmt.Fprintln(w, "failed:", err)
 			return done, nil
 		}
-		return done, err // also that of ctx, if it was interrupted here
+		return done, err // or the error of ctx, if it was interrupted here
 	})
 }
 
 var errNegative = errors.New("negative value")
 
-// triple is the slow function: it gives three times x, but fails if x is
+// triple is the slow function: it returns three times x, or fails if x is
 // negative.
 func triple(x int, delay time.Duration) *twill.Future[int] {
 	return twill.Then(twill.After(delay, x), func(x int) (int, error) {

@@ -36,7 +36,7 @@ func TestInterrupt(t *testing.T) {
 	require.Equal(t, "going once...\n", out.String())
 }
 
-// interrupter interrupts a program when it has said something.
+// interrupter interrupts a program when it has printed something.
 type interrupter struct {
 	strings.Builder
 	interrupt func()
