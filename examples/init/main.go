@@ -79,7 +79,7 @@ func run(ctx context.Context, w io.Writer) error {
 		}
 	})
 
-	early := u.city("Ada") // called before the database is ready
+	early := u.city("Ada") // runs before Ada is added, and fails
 	u.add("Ada", "London")
 	count := u.add("Alan", "Wilmslow")
 	found := u.city("Ada")
