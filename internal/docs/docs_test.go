@@ -14,7 +14,8 @@ import (
 	"github.com/twillgo/twill/internal/docs/markdown"
 )
 
-// The program in the README is complete, short, and prints what it says.
+// The program in the README is complete and short, and prints what its comment
+// says.
 func TestReadmeProgram(t *testing.T) {
 	_, rest, found := strings.Cut(documents(t)["README.md"], "```go\n")
 	require.True(t, found)
@@ -30,7 +31,7 @@ func TestReadmeProgram(t *testing.T) {
 	require.Equal(t, "42 <nil>\n", string(out))
 }
 
-// The README is read in one go; what is longer is in docs.
+// The README is short; longer texts are in docs.
 func TestReadmeIsShort(t *testing.T) {
 	require.LessOrEqual(t, strings.Count(documents(t)["README.md"], "\n"), 150)
 }
@@ -58,7 +59,7 @@ func documents(t *testing.T) map[string]string {
 }
 
 // Each block of Go in each document of the root module is formatted and
-// compiles; the documents of nested modules are checked by tests of their own.
+// compiles. Nested modules test their own documents.
 func TestDocumentsCompile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the compiler")
@@ -66,7 +67,7 @@ func TestDocumentsCompile(t *testing.T) {
 	require.NoError(t, markdown.CheckModule(t.TempDir()))
 }
 
-// Each link to a file or heading of the repository leads there.
+// The target of each link to a file or heading of the repository exists.
 func TestDocumentsLink(t *testing.T) {
 	texts := documents(t)
 	for path, text := range texts {
@@ -92,7 +93,7 @@ func TestDocumentsLink(t *testing.T) {
 
 var testName = regexp.MustCompile(`\b(?:Test|Fuzz)[A-Z][A-Za-z0-9]*\b`)
 
-// Each test that a document names is there.
+// Each test that a document names exists.
 func TestDocumentsNameTests(t *testing.T) {
 	var code strings.Builder
 	require.NoError(t, filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
@@ -104,13 +105,13 @@ func TestDocumentsNameTests(t *testing.T) {
 		return err
 	}))
 	for _, text := range documents(t) {
-		for _, b := range markdown.Blocks(text) { // a document may have tests of its own
+		for _, b := range markdown.Blocks(text) { // a document may contain its own tests
 			code.WriteString(b.Code)
 		}
 	}
 	for path, text := range documents(t) {
 		for _, name := range testName.FindAllString(text, -1) {
-			// A name in a command is the beginning of several.
+			// A name in a command may be the beginning of several names.
 			if !strings.Contains(code.String(), "func "+name) {
 				t.Errorf("%s: there is no %s", path, name)
 			}

@@ -13,16 +13,16 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Names of package fmt's interfaces: every example that prints a future shows
-// them.
+// Methods of the interfaces of package fmt, which every example that prints a
+// future shows.
 var withoutExample = []string{"Future.String", "Future.Format", "Future.GoString", "Future.LogValue"}
 
 // Each exported type, each function and each method of a future has an example.
-// One of a method or a constructor will do for another type, and an example of
-// whatever will do for a constructor that is named for its type.
+// For another type an example of a method or constructor is enough, and for a
+// constructor that is named after its type any example of the type.
 func TestExamples(t *testing.T) {
 	pkg := packageDoc(t)
-	called := make(map[string]bool) // in some example
+	called := make(map[string]bool) // in any example
 	note := func(examples []*doc.Example) bool {
 		for _, e := range examples {
 			ast.Inspect(e.Code, func(n ast.Node) bool {
@@ -72,8 +72,9 @@ func TestExamples(t *testing.T) {
 	require.Empty(t, missing, "without an example")
 }
 
-// packageDoc is what go doc shows of this package. The files for Go 1.27, which
-// Go 1.26 cannot read, have nothing of their own.
+// packageDoc returns the documentation that go doc shows of this package. It
+// leaves out the files for Go 1.27, which Go 1.26 cannot parse and which
+// contain only methods with the names of functions.
 func packageDoc(t *testing.T) *doc.Package {
 	t.Helper()
 	names, err := filepath.Glob("*.go")
@@ -94,8 +95,8 @@ func packageDoc(t *testing.T) *doc.Package {
 	return pkg
 }
 
-// Every exported name is documented. Only Error, a method that says by its name
-// what it does, need not be.
+// Every exported name is documented. Only the method Error, whose name is
+// enough, need not be.
 func TestDocumented(t *testing.T) {
 	pkg := packageDoc(t)
 	var missing []string

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// The tests read the repository from its root.
+// The tests run in the root of the repository.
 func TestMain(m *testing.M) {
 	if err := os.Chdir("../.."); err != nil {
 		panic(err)

@@ -12,7 +12,7 @@ import (
 	"github.com/twillgo/twill/internal/docs/markdown"
 )
 
-// The table of docs/programs.md says how many lines the programs have.
+// The table of docs/programs.md has the numbers of lines of the programs.
 func TestProgramsAreCounted(t *testing.T) {
 	read, err := os.ReadFile("docs/programs.md")
 	require.NoError(t, err)
@@ -32,7 +32,7 @@ func TestProgramsAreCounted(t *testing.T) {
 		}
 		row := regexp.MustCompile(`(?mi)^\| \[` + title + `\]\(#[a-z-]+\) \| (.+) \| (.+) \|$`).FindStringSubmatch(text)
 		require.NotNil(t, row, "no row for %s", title)
-		want := []string{"-", "-"} // a program of its own
+		want := []string{"-", "-"} // a complete program
 		if len(lines) > 0 {
 			want = []string{fmt.Sprint(lines[""]), fmt.Sprint(lines["plain"])}
 		}

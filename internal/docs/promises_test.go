@@ -16,11 +16,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every promise in the table has its tests, and all of them exist.
+// Every promise in the table has tests, and all of them exist.
 func TestPromisesHaveTheirTests(t *testing.T) {
 	text, err := os.ReadFile("docs/promises.md")
 	require.NoError(t, err)
-	exists := map[string]map[string]bool{} // by folder, and name
+	exists := map[string]map[string]bool{} // by folder and name
 	var promises []string
 	for _, row := range regexp.MustCompile(`(?m)^\| ([A-Z]?\d+) \| (.+) \| (.+) \|$`).FindAllStringSubmatch(string(text), -1) {
 		promises = append(promises, row[1])
@@ -48,8 +48,8 @@ func numbered(letter string, from, to int) (names []string) {
 	return names
 }
 
-// testsIn is the names of the tests and fuzz tests in a folder, whatever their
-// build tags.
+// testsIn returns the names of the tests and fuzz tests in a folder, whatever
+// their build tags.
 func testsIn(t *testing.T, folder string) map[string]bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(folder, "*_test.go"))
@@ -58,7 +58,7 @@ func testsIn(t *testing.T, folder string) map[string]bool {
 	found := map[string]bool{}
 	for _, file := range files {
 		if strings.Contains(file, "go127") {
-			continue // does not parse before Go 1.27
+			continue // cannot be parsed before Go 1.27
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		require.NoError(t, err)

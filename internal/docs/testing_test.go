@@ -14,7 +14,7 @@ import (
 	"github.com/twillgo/twill/internal/docs/markdown"
 )
 
-// The tests of docs/testing.md pass, as they are.
+// The tests of docs/testing.md pass as they are.
 func TestTestingPasses(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs the compiler")

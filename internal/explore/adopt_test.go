@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// source is a promise, perhaps with a canceler.
+// source is a promise that may have a canceler.
 type source struct {
 	p         twill.Promise[int]
 	f         *twill.Future[int]
@@ -49,7 +49,7 @@ func (s *source) count(n *int, won bool) {
 	}
 }
 
-// users is how many of the kids depend on s still.
+// users returns the number of kids that still depend on s.
 func (s *source) users() (n int) {
 	for _, k := range s.kids {
 		if _, ok := k.Poll(); !ok {
@@ -59,7 +59,8 @@ func (s *source) users() (n int) {
 	return n
 }
 
-// check is what holds for s by itself. If it is pending, live depend on it.
+// check checks s by itself. If s is pending, live is the number of its
+// dependents.
 func (s *source) check(w *world, n string, live int) {
 	if _, ok := s.f.Poll(); !ok {
 		w.require(coreOf(s.f).Users() == live, "%s has %d users, not %d", n, coreOf(s.f).Users(), live)
@@ -74,7 +75,7 @@ func (s *source) check(w *world, n string, live int) {
 	}
 }
 
-// adoption is a world around a future whose handler returns another one.
+// adoption is a world with a future whose handler returns another future.
 type adoption struct {
 	*world
 	outer, inner source
@@ -129,8 +130,7 @@ func newAdoption(w *world, doing []string, cancelers bool) func() {
 
 func (a *adoption) check(doing []string, cancelers bool) {
 	_, ended := a.tip.Poll()
-	// Who is canceled ends, unless the work was done when it came to the
-	// cancelers.
+	// A canceled future ends, unless the work had ended before the cancelers ran.
 	a.require(ended || cancelers || !slices.Contains(doing, "cancel tip"), "the cancel was lost")
 	outer, inner := 0, a.inner.users()
 	if !ended {

@@ -12,15 +12,15 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// upstream is a world around a chain that is canceled or bounded at its tip,
-// while its root settles and what the handlers start goes on.
+// upstream is a world with a chain that is canceled or bounded at its tip,
+// while its root settles and the work that handlers have started goes on.
 type upstream struct {
 	*world
 	root     source
 	stages   []*stage
 	f        *twill.Future[int] // the chain
 	bounds   []*twill.Future[int]
-	shielded bool // the work is kept from cancels
+	shielded bool // the work is shielded from cancels
 	recovers bool // the work is started in answer to a cancel
 	pooled   bool // the work is that of a pooler
 	answered bool // the canceler of the root has resolved it
@@ -152,7 +152,7 @@ func (x *upstream) check(doing []string) {
 		case x.shielded:
 			x.require(s.ended == 0, "a shield was not left alone")
 		case x.answered && x.pooled:
-			// The pooler waits for it, to have the key free when it is over.
+			// The pooler waits for it, so that the key is free when it has ended.
 		case s.begun && !over && !slices.Contains(doing, "cancel"):
 			x.require(false, "work %d runs on, and nothing waits for it", i)
 		case once && (x.answered || x.recovers && x.root.settled == 0):
@@ -170,7 +170,7 @@ func (x *upstream) check(doing []string) {
 }
 
 // A bound ends, work that nothing waits for is canceled once, and a shield is
-// left alone, whatever goes on upstream.
+// not canceled, whatever happens upstream.
 func TestUpstream(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {

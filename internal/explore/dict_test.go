@@ -12,12 +12,12 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// entry is a world around a key of a Dict, for which two wait.
+// entry is a world with a key of a Dict, for which two gets wait.
 type entry struct {
 	*world
 	d       twill.Dict[int, int]
 	gets    []*twill.Future[int]
-	left    [2]bool // the two, by a Cancel that won
+	left    [2]bool // the gets that a Cancel has ended
 	set     []int
 	deleted int
 	updates int
@@ -99,7 +99,7 @@ func (x *entry) check(doing []string) {
 	x.require(!there || len(x.set) > 0 || x.deleted > 0 || now == x.updates, "%d updates made %d", x.updates, now)
 }
 
-// Who waits is told by the first that sets, and who leaves leaves no trace.
+// The first Set settles all waiting gets, and a get that leaves keeps nothing.
 func TestDictKey(t *testing.T) {
 	var all totals
 	once := func(doing []string) bool {

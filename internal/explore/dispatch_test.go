@@ -22,33 +22,33 @@ type (
 	job   = twill.Job[int, int]
 )
 
-// dispatching is a world around one dispatch queue. Its workers are threads, and
-// a call has ended when the explorer says so.
+// dispatching is a world with one dispatch queue. Its workers are threads, and
+// the explorer decides when a call ends.
 type dispatching struct {
 	*world
 	q      *queue
 	kind   dispatchKind
 	doing  []string
-	locked bool // somebody has the queue's lock
-	calls  int  // what steps of calls touch
+	locked bool // a thread holds the queue's lock
+	calls  int  // an object that all steps of calls touch
 	jobs   []*job
-	first  *job // put before the threads start, as the second
+	first  *job // put before the threads start, as the second job
 	second *job
 
-	running, widest int // calls, and the most that have been allowed
-	refused         int // puts
+	running, widest int // calls running, and the largest number allowed so far
+	refused         int // number of refused puts
 	stopping        bool
-	started         []int // calls of each job
+	started         []int // number of calls of each job
 	canceled        map[*job]bool
 	pauses, empties []*twill.Future[struct{}]
 	stops           []*twill.Future[[]*job]
 }
 
-// dispatchKind is how the queue stands when the threads start.
+// dispatchKind is the state of the queue when the threads start.
 type dispatchKind struct {
 	width  int
 	paused bool
-	asks   bool // the calls use their context
+	asks   bool // the calls check their context
 }
 
 func (k dispatchKind) String() string {
@@ -90,9 +90,10 @@ func newDispatching(w *world, kind dispatchKind, doing []string) func() {
 	return d.check
 }
 
-// hook makes what happens under the queue's lock one step, and the workers
-// threads. The only core in such a step that others touch is that of the future
-// of Empty; scenarios with one are searched without leaving orders out.
+// hook makes everything that is done with the queue's lock held one step, and
+// the workers threads. The only core in such a step that other threads touch is
+// that of the future of Empty; scenarios with such a future are searched
+// without leaving out orders.
 func (d *dispatching) hook() {
 	sched.Hooks.Before = func(lock any, _ bool) {
 		d.free()
@@ -201,8 +202,8 @@ func (d *dispatching) empty() {
 	})
 }
 
-// still is what holds when a pause or a stop settles: no call runs, and the
-// futures of those that did have settled.
+// still checks that no call runs when a pause or a stop settles, and that the
+// futures of the calls that ran have settled.
 func (d *dispatching) still(what string) {
 	d.Point("look around", &d.calls)
 	d.require(d.running == 0, "%d calls run after a %s", d.running, what)
@@ -212,7 +213,7 @@ func (d *dispatching) still(what string) {
 	}
 }
 
-// check is what holds when all threads have ended.
+// check checks the state after all threads have ended.
 func (d *dispatching) check() {
 	d.require(len(d.jobs)+d.refused == len(d.started), "%d jobs put and %d refused of %d", len(d.jobs), d.refused, len(d.started))
 	underway, pending := d.q.Size()
@@ -238,7 +239,7 @@ func (d *dispatching) check() {
 		_, ok := f.Poll()
 		d.require(ok || pending > 0, "the queue is empty, and nobody was told")
 	}
-	d.q.Clear() // what is left over ends now, as every future must
+	d.q.Clear() // jobs left over are canceled here, as every future must settle
 }
 
 func (d *dispatching) checkJob(j *job, waits bool) {
@@ -260,8 +261,8 @@ func (d *dispatching) checkJob(j *job, waits bool) {
 	}
 }
 
-// checkStop checks that the list of a stop holds what was left over, once, and
-// nothing else.
+// checkStop checks that the list of a stop has exactly the jobs left over, each
+// of them once.
 func (d *dispatching) checkStop(f *twill.Future[[]*job], waits map[*job]bool) {
 	r, ok := f.Poll()
 	d.require(ok && r.Err == nil, "a stop has %v, %t", r, ok)
@@ -276,10 +277,11 @@ func (d *dispatching) checkStop(f *twill.Future[[]*job], waits map[*job]bool) {
 	d.require(n == len(waits), "%d jobs wait, and %d of them are left over", len(waits), n)
 }
 
-// Whatever three goroutines do with a queue, its workers among them: no job is
-// lost or called twice, no more run than may, none waits beside a free slot,
-// the list of a stop is exact, and every future settles. Where there are four or
-// more, those schedules are tried that interrupt one of them once.
+// Whatever three goroutines do with a queue, in addition to its workers: no job
+// is lost or called twice, no more jobs run than allowed, no job waits while a
+// slot is free, the list of a stop is exact, and every future settles. If there
+// are four threads or more, only schedules are tried that interrupt one of them
+// once.
 func TestDispatchQueue(t *testing.T) {
 	var all totals
 	few := explore.Options{Preemptions: 1}
@@ -291,7 +293,7 @@ func TestDispatchQueue(t *testing.T) {
 		{width: 1, paused: true}: {large: true},
 	} {
 		threads := 2
-		if kind.paused { // no worker is there yet
+		if kind.paused { // there is no worker yet
 			threads = 3
 		}
 		sensible := func(doing []string) bool { return len(slices.Compact(slices.Clone(doing))) == len(doing) }

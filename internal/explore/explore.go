@@ -1,24 +1,25 @@
-// Package explore runs a small concurrent scenario under every schedule there
-// is: a stateless, depth-first search, for tests.
+// Package explore runs a small concurrent scenario under every possible
+// schedule: a stateless, depth-first search, for tests.
 //
-// The threads of a scenario are coroutines, so that one runs at a time, and
-// they change hands at the choice points only: where the code under test calls
-// [Run.Point], [Run.Look] or [Run.Block]. A schedule is the list of the
-// threads chosen there; the next one is made by going back to the last choice
-// that has an alternative left, and is run from the start.
+// The threads of a scenario are coroutines. One of them runs at a time, and
+// another one can continue only at a choice point: where the code under test
+// calls [Run.Point], [Run.Look] or [Run.Block]. A schedule is the list of the
+// threads chosen there. The next schedule differs at the last choice that has
+// an alternative left, and is run from the start.
 //
-// Orders that cannot matter are not tried: two neighbouring steps that touch
-// different objects give the same either way. Sleep sets leave the second one
-// out (Godefroid, "Partial-Order Methods for the Verification of Concurrent
-// Systems", 1996). What a step touches is what its choice point names, so the
-// search is complete if every access to shared state is behind a point that
-// names it. Options.Plain tries all orders.
+// Orders that make no difference are not tried: two adjacent steps that touch
+// different objects have the same effect in either order. Sleep sets leave out
+// the second order (Godefroid, "Partial-Order Methods for the Verification of
+// Concurrent Systems", 1996). A choice point names what its step touches, so
+// the search is complete if every access to shared state follows a choice point
+// that names it. Options.Plain tries all orders.
 //
 // With the build tag "explore" the tests here search what goroutines may do
-// with the library's futures, and with what is built on them; internal/settle then
-// has a choice point at each access to the word of a core, internal/sched at each lock. Two searches are bounded: where a scenario has
-// too many schedules, and between two steps on a list's own counters, which are
-// none of a core's (see plan in the tests).
+// with the library's futures, and with what is built on them; internal/settle
+// then has a choice point at each access to the word of a core, internal/sched
+// at each lock. Two searches are bounded: where a scenario has too many
+// schedules, and between two steps on a list's own counters, which are none of
+// a core's (see plan in the tests).
 package explore
 
 import (
@@ -30,34 +31,34 @@ import (
 
 // Options say how far to search. The zero value searches everything.
 type Options struct {
-	// Preemptions bounds how often a schedule takes the turn from a thread
-	// that could go on; 0 sets no bound. A bounded search tries also the orders
-	// that cannot matter.
+	// Preemptions bounds how often a schedule switches away from a thread that
+	// could continue; 0 means no bound. A bounded search also tries orders that
+	// make no difference.
 	Preemptions int
-	// Plain has all orders tried.
+	// Plain tries all orders.
 	Plain bool
-	// Fair, if not 0, is how many steps a thread may take while others could:
-	// for code that spins until another thread has gone on.
+	// Fair, if not 0, is the maximum number of steps that a thread may take while
+	// others could, for code that spins until another thread has continued.
 	Fair int
-	// Limit is the number of schedules at which the search gives up, with
+	// Limit is the number of schedules after which the search fails with
 	// [ErrLimit]; 0 means a million.
 	Limit int
 }
 
-// Stats is what a search has done.
+// Stats has the numbers of a search.
 type Stats struct {
-	Schedules int // run to their end
-	Cut       int // given up, because all that was left to try was tried before
-	Steps     int // of threads, in all schedules
-	Longest   int // steps of one schedule
+	Schedules int // schedules that were run to their end
+	Cut       int // schedules that were given up, because all that was left had been tried before
+	Steps     int // steps of threads, in all schedules
+	Longest   int // steps of the longest schedule
 }
 
-// How a search ends other than by a failure of the scenario.
+// The ways in which a search ends other than by a failure of the scenario.
 var (
-	// ErrLimit is returned when there are more schedules than the limit.
+	// ErrLimit is returned if there are more schedules than the limit.
 	ErrLimit = errors.New("explore: more schedules than the limit")
 
-	// ErrDeadlock is the failure of a schedule in which no thread can go on.
+	// ErrDeadlock is the failure of a schedule in which no thread can continue.
 	ErrDeadlock = errors.New("explore: deadlock")
 
 	// ErrEndless is the failure of a schedule that does not end.
@@ -77,10 +78,10 @@ func (f *Failure) Error() string {
 // Unwrap returns Err.
 func (f *Failure) Unwrap() error { return f.Err }
 
-// All runs the scenario under every schedule, and stops at the first that
-// fails, with a [*Failure]. The scenario makes new state, starts threads by
-// [Run.Go], and returns what is checked when all of them have ended; it must
-// depend on nothing but the schedule.
+// All runs the scenario under every schedule, and stops at the first schedule
+// that fails, with a [*Failure]. The scenario makes new state, starts threads
+// by [Run.Go], and returns a check that is called after all of them have ended.
+// It must depend only on the schedule.
 func All(opts Options, scenario func(*Run) (check func() error)) (Stats, error) {
 	if opts.Limit == 0 {
 		opts.Limit = 1_000_000
@@ -107,17 +108,17 @@ type explorer struct {
 
 // node is one choice.
 type node struct {
-	data  bool  // made by Choose, not by the scheduler
+	data  bool  // made by Choose, and not by the scheduler
 	pick  int   // thread, or value
-	step  point // where the picked thread stood
-	rest  []int // to be picked later
+	step  point // the point at which the picked thread was
+	rest  []int // still to be picked
 	done  []int // picked before
 	sleep []int // threads whose next step was tried before, in an equal state
-	taken int   // preemptions up to here
+	taken int   // number of preemptions up to here
 }
 
-// back makes the path that of the next schedule, and reports whether there is
-// one.
+// back changes the path to that of the next schedule, and reports whether there
+// is one.
 func (e *explorer) back() bool {
 	for len(e.path) > 0 {
 		n := e.path[len(e.path)-1]
@@ -131,7 +132,8 @@ func (e *explorer) back() bool {
 	return false
 }
 
-// schedule picks a thread at the depth of r, -1 if all have been tried.
+// schedule picks a thread at the depth of r, or returns -1 if all have been
+// tried.
 func (e *explorer) schedule(r *Run, ready []int) int {
 	if r.depth == len(e.path) {
 		n := e.child(r)
@@ -176,8 +178,9 @@ func (e *explorer) choose(r *Run, n int) int {
 	return e.path[r.depth-1].pick
 }
 
-// child is a new choice below the last one: asleep are those that were or have
-// been tried there, unless the step taken since matters to theirs.
+// child returns a new choice below the last one. The threads that were asleep
+// or have been tried there are asleep in it, unless the step taken since then
+// matters to theirs.
 func (e *explorer) child(r *Run) *node {
 	n := &node{taken: r.preempted}
 	if len(e.path) == 0 || e.opts.Plain || e.opts.Preemptions > 0 {

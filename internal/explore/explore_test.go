@@ -32,7 +32,8 @@ func writers(threads, steps int, seen map[string]bool) func(*explore.Run) func()
 	}
 }
 
-// orders is the number of interleavings of threads with so many steps each.
+// orders returns the number of interleavings of threads with the given numbers
+// of steps.
 func orders(steps ...int64) int {
 	n, total := big.NewInt(1), int64(0)
 	for _, s := range steps {
@@ -89,7 +90,7 @@ func TestReducedLeavesOutWhatCannotMatter(t *testing.T) {
 }
 
 // Random small programs over a few variables end in the same states with the
-// reduction as without.
+// reduction as without it.
 func TestReductionLosesNoOutcome(t *testing.T) {
 	for seed := range 25 {
 		run := func(opts explore.Options) (out []string, schedules int) {

@@ -13,12 +13,13 @@ import (
 	"github.com/twillgo/twill/internal/explore"
 )
 
-// following is a world around a promise that follows another one's future.
+// following is a world with a promise that follows the future of another
+// promise.
 type following struct {
 	*world
 	target, source   source
 	followed, cycled bool
-	again            int // cancelers of the target added by a thread
+	again            int // number of cancelers that a thread has added to the target
 }
 
 var followActs = map[string]func(*following){
@@ -59,7 +60,7 @@ func (f *following) check(doing []string) {
 		return 0
 	}
 	if f.followed {
-		f.target.canceled = 0 // what a cancel has ended may be the source only
+		f.target.canceled = 0 // a cancel may have ended only the source
 	}
 	if f.cycled {
 		f.source.canceled = 0
@@ -73,8 +74,8 @@ func (f *following) check(doing []string) {
 	f.target.p.Resolve(4)
 }
 
-// Nobody is left in a cycle, a cancel crosses from either side, and who was
-// settled by hand follows no more.
+// No future waits in a cycle, a cancel is passed on from either side, and a
+// promise that was settled by hand no longer follows.
 func TestFollowing(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {

@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// one is a world around one future: it has a canceler and a handler from the
+// one is a world with one future: it has a canceler and a handler from the
 // start, and each thread does one thing with it.
 type one struct {
 	*world
@@ -22,7 +22,7 @@ type one struct {
 	end  context.CancelCauseFunc
 	ctx  context.Context
 	kids []*kid
-	log  []*kid // as their handlers ran
+	log  []*kid // in the order in which their handlers ran
 
 	resolved, rejected, canceled, cancelers int
 	ended                                   bool
@@ -31,14 +31,13 @@ type one struct {
 // kid is a handler on the future.
 type kid struct {
 	f     *twill.Future[int]
-	by    int // the thread that added it, -1 for the first of all
+	by    int // the thread that added it; -1 for the first of all
 	wants func(err error) bool
 	runs  int
-	left  bool // may have been fired by its own cancel
+	left  bool // its own cancel may have fired it
 }
 
-// acts are what a thread may do. Each is named by a letter, for the names of
-// scenarios.
+// acts are what a thread may do. Each has a letter, for the names of scenarios.
 var acts = map[string]func(w *one, thread int){
 	"resolve": func(w *one, _ int) { w.count(&w.resolved, w.p.Resolve(1)) },
 	"reject":  func(w *one, _ int) { w.count(&w.rejected, w.p.Reject(errTest)) },
@@ -115,13 +114,13 @@ func (w *one) kid(by int, wants func(error) bool) *kid {
 	return k
 }
 
-// then adds a handler that sees everything.
+// then adds a handler that is called with every outcome.
 func (w *one) then(by int) {
 	k := w.kid(by, func(error) bool { return true })
 	k.f = twill.Handle(w.f, func(v int, err error) (int, error) { w.run(k, err); return v, err })
 }
 
-// run notes that a handler ran.
+// run records that a handler has run.
 func (w *one) run(k *kid, err error) {
 	w.Point("handler", &w.log)
 	w.require(k.wants(err), "a handler ran with %v", err)
@@ -129,7 +128,7 @@ func (w *one) run(k *kid, err error) {
 	w.log = append(w.log, k)
 }
 
-// check is what holds when all threads have ended.
+// check checks the state after all threads have ended.
 func (w *one) check() {
 	if _, ok := w.f.Poll(); !ok {
 		live := 0
@@ -166,8 +165,8 @@ func (w *one) check() {
 	w.order()
 }
 
-// order checks that handlers ran in the order in which they were added, as far
-// as one thread added them.
+// order checks that handlers of the same thread ran in the order in which they
+// were added.
 func (w *one) order() {
 	at := func(k *kid) int { return slices.Index(w.log, k) }
 	for i, k := range w.kids {
@@ -182,7 +181,7 @@ func (w *one) order() {
 	}
 }
 
-// sensible reports whether what the threads do can end.
+// sensible reports whether the threads can end.
 func sensible(doing []string) bool {
 	await, end := slices.Contains(doing, "await"), slices.Contains(doing, "end")
 	if !await {
@@ -191,8 +190,8 @@ func sensible(doing []string) bool {
 	return end || slices.Contains(doing, "resolve") || slices.Contains(doing, "reject") || slices.Contains(doing, "cancel")
 }
 
-// Everything that three goroutines may do with one future at a time, or two
-// that do more.
+// Everything that three goroutines may do with one future concurrently, and two
+// goroutines that do more.
 func TestOneFuture(t *testing.T) {
 	var all totals
 	one := func(w *world, doing []string) func() { return newOne(w, doing).check }

@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// listing is a world around a list of two futures.
+// listing is a world with a list of two futures.
 type listing struct {
 	*world
 	a, b source
@@ -73,8 +73,9 @@ func (l *listing) check(doing []string) {
 	if settled {
 		l.outcome(r, a, b, aSettled && bSettled || slices.Contains(doing, "cancel list"))
 	}
-	// A list that is not settled depends on its members. One that has settled
-	// leaves them, which takes down who is not needed; a DeferredList does not.
+	// A list that is pending depends on its members. A list that has settled has
+	// detached from them, which cancels members without other dependents; a
+	// DeferredList does not cancel.
 	live := 1
 	if settled && l.kind != "deferred list" {
 		live = 0
@@ -89,7 +90,7 @@ func (l *listing) check(doing []string) {
 	l.b.p.Resolve(6)
 }
 
-// outcome checks that the list says what its members do.
+// outcome checks that the list has the outcome that follows from its members.
 func (l *listing) outcome(r, a, b twill.Result[int], over bool) {
 	var index *twill.IndexError
 	if errors.As(r.Err, &index) {
@@ -109,7 +110,7 @@ func (l *listing) outcome(r, a, b twill.Result[int], over bool) {
 	}
 }
 
-// Lists are made, decided, canceled and joined at once.
+// Lists are made, decided, canceled and joined concurrently.
 func TestLists(t *testing.T) {
 	var all totals
 	for kind := range listKinds {

@@ -9,7 +9,7 @@ import (
 	"github.com/twillgo/twill/internal/explore"
 )
 
-// toy is a future as small as it gets, with the bugs one makes in them.
+// toy is a minimal future, with the bugs that are usual in such code.
 type toy struct {
 	r        *explore.Run
 	mu       explore.Mutex
@@ -17,9 +17,9 @@ type toy struct {
 	wins     int
 	handlers []func()
 
-	checkThenAct bool // settle looks before it takes the lock, and not again
-	lostHandler  bool // add looks, gives the lock back, and then appends
-	underLock    bool // handlers are run under the lock
+	checkThenAct bool // settle checks before it locks, and not again
+	lostHandler  bool // add checks, unlocks, and then appends
+	underLock    bool // handlers run with the lock held
 }
 
 func (f *toy) settle() {
@@ -66,7 +66,7 @@ func (f *toy) add(fn func()) {
 	}
 }
 
-// settling has three threads settle and listen to a toy.
+// settling makes three threads settle and listen to a toy.
 func settling(bug func(*toy)) func(*explore.Run) func() error {
 	return func(r *explore.Run) func() error {
 		f := &toy{r: r}
@@ -144,7 +144,8 @@ func TestPlantedLockOrder(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// lostWakeup waits for what may have come between the look and the wait.
+// lostWakeup waits for an event that may have happened between the check and
+// the wait.
 func lostWakeup(r *explore.Run) func() error {
 	var settled, waiting, waked bool
 	r.Go("waiter", func() {

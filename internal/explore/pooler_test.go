@@ -14,11 +14,11 @@ import (
 	"github.com/twillgo/twill/internal/explore"
 )
 
-// flights is a world around a pooler that has a call underway, of two callers.
+// flights is a world with a pooler that has a call underway, with two callers.
 type flights struct {
 	*world
 	p       *twill.Pooler[int, int]
-	runs    []*flightRun // of the function, in their order
+	runs    []*flightRun // runs of the function, in their order
 	callers []*flightCaller
 }
 
@@ -36,11 +36,11 @@ func (r *flightRun) over() bool {
 
 type flightCaller struct {
 	f     *twill.Future[int]
-	after int // the runs that were over or canceled when they called
+	after int // the runs that were over or canceled when the caller called
 	left  bool
 }
 
-// call calls, and notes which runs it must not get the result of any more.
+// call calls, and records of which runs it must not get the result.
 func (x *flights) call(who string) {
 	c := new(flightCaller)
 	x.Point("note", x)
@@ -108,7 +108,7 @@ func (x *flights) check() {
 	if first := x.runs[0]; x.callers[0].left && x.callers[1].left && len(x.callers) == 2 {
 		x.require(first.over(), "all have left, and the call goes on")
 	}
-	for range x.runs { // each may start another one
+	for range x.runs { // each run may start another one
 		x.end()
 	}
 	for i, c := range x.callers {
@@ -125,8 +125,8 @@ func (x *flights) check() {
 	x.require(s.Underway == 0 && s.Waiting == 0, "in the end %d are underway, %d wait", s.Underway, s.Waiting)
 }
 
-// The call ends when the last caller leaves, and not before; nobody joins one
-// that was canceled or is over; and no two run at a time.
+// The call ends when the last caller leaves, and not before; no caller joins a
+// call that was canceled or is over; and no two runs overlap.
 func TestPoolerCalls(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {
@@ -143,8 +143,8 @@ func TestPoolerCalls(t *testing.T) {
 	}
 }
 
-// Two calls that ask for each other's key from within: each waits for the other
-// unless one is refused, and so one of them is.
+// Two calls, each of which calls with the other's key from within: each would
+// wait for the other, so one of them is refused.
 func TestPoolerKeysThatWaitForEachOther(t *testing.T) {
 	stats := search(t, plan{large: true, Options: explore.Options{Plain: true}}, func(w *world) func() {
 		var p *twill.Pooler[int, int]
@@ -176,7 +176,7 @@ func TestPoolerKeysThatWaitForEachOther(t *testing.T) {
 	t.Logf("%+v", stats)
 }
 
-// failure is the error of f, nil if it is pending or has succeeded.
+// failure returns the error of f, or nil if f is pending or has succeeded.
 func failure[T any](f *twill.Future[T]) error {
 	r, _ := f.Poll()
 	return r.Err

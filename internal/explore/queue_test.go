@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// aQueue is what the two kinds of queue share.
+// aQueue has the methods that the two kinds of queue share.
 type aQueue interface {
 	twill.AnyQueue[int]
 	Waiting() int
@@ -32,8 +32,8 @@ func (q *priorityQueue) put(v int) error {
 	return err
 }
 
-// exchange is a world around a queue for which two wait. Another queue is empty
-// at first.
+// exchange is a world with a queue for which two gets wait. Another queue is
+// empty at first.
 type exchange struct {
 	*world
 	q     aQueue
@@ -42,8 +42,8 @@ type exchange struct {
 	end   context.CancelCauseFunc
 	ended bool
 	gets  []*twill.Future[int]
-	left  [2]bool // the two, by a Cancel that won
-	put   []int   // what Put has taken
+	left  [2]bool // the gets that a Cancel has ended
+	put   []int   // values that Put has accepted
 	got   []int
 	shut  bool
 }
@@ -89,7 +89,7 @@ func (x *exchange) take(v int, ok bool) {
 	}
 }
 
-// waited notes what a wait has given. One of the two queues is never closed.
+// waited records the result of a wait. One of the two queues is never closed.
 func (x *exchange) waited(v int, err error) {
 	if err != nil {
 		x.require(x.ended && err == errEnded || x.shut && err == twill.ErrClosed, "the wait gave %v", err)
@@ -146,8 +146,8 @@ func (x *exchange) check() {
 	x.require(slices.Equal(x.put, x.got), "%v were put, %v were got", x.put, x.got)
 }
 
-// No item is lost and none is got twice, whoever leaves the line meanwhile; the
-// next in line is woken.
+// No item is lost and none is received twice, whichever gets leave the line;
+// the next in line is woken.
 func TestQueues(t *testing.T) {
 	var all totals
 	once := func(doing []string) bool { return len(slices.Compact(slices.Clone(doing))) == len(doing) }
@@ -160,7 +160,7 @@ func TestQueues(t *testing.T) {
 		scenario := func(w *world, doing []string) func() { return newExchange(w, new(priorityQueue), doing) }
 		each(t, &all, plan{}, once, scenario, 3, acts...)
 	})
-	// A thread that waits has to be woken in the end.
+	// A thread that waits must be woken in the end.
 	waits := func(doing []string) bool {
 		has := func(what string) bool { return slices.Contains(doing, what) }
 		return once(doing) && (has("wait") || has("any")) && (has("end") || has("close") && !has("any"))

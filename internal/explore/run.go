@@ -7,24 +7,24 @@ import (
 	"slices"
 )
 
-// maxSteps is when a schedule is taken for an endless one.
+// maxSteps is the number of steps after which a schedule counts as endless.
 const maxSteps = 10_000
 
-// Run is one run of a scenario, under one schedule. Its methods are called by
-// the scenario and its threads only.
+// Run is one run of a scenario, under one schedule. Only the scenario and its
+// threads call its methods.
 type Run struct {
 	e         *explorer
 	threads   []*thread
-	current   *thread // the one running, nil during setup and check
-	last      int     // the one that ran before
-	depth     int     // choices made
+	current   *thread // the running thread; nil during setup and check
+	last      int     // the thread that ran before
+	depth     int     // number of choices made
 	preempted int
 	steps     int
-	log       []*thread // the threads, and their
-	points    []point   // points, in the order in which they were run
+	log       []*thread // the threads that have run, and
+	points    []point   // their points, in order
 	names     map[any]string
 	buf       []int
-	dead      bool // the run is given up: its threads end unwatched
+	dead      bool // the run was given up: its threads end unobserved
 }
 
 // thread is a coroutine of the scenario.
@@ -33,26 +33,26 @@ type thread struct {
 	next  func() (point, bool)
 	stop  func()
 	yield func(point) bool
-	at    point // where it stands
+	at    point // the point at which it is
 	steps int
 	ended bool
 }
 
-// point is where a thread stands, and what its next step touches.
+// point is where a thread has stopped, and what its next step touches.
 type point struct {
 	what  string
 	obj   any
 	read  bool        // the step only reads obj
-	ready func() bool // the step can be taken when this says so; nil: at any time
+	ready func() bool // reports whether the step can be taken; nil means always
 }
 
-// matters reports whether two steps of two threads may give something else in
-// the other order.
+// matters reports whether the order of two steps of two threads may make a
+// difference.
 func (p point) matters(q point) bool {
 	switch {
 	case p.obj == nil || q.obj == nil: // the start of a thread
 		return false
-	case p.ready != nil || q.ready != nil: // may be made ready by anything
+	case p.ready != nil || q.ready != nil: // anything may make it ready
 		return true
 	}
 	return p.obj == q.obj && !(p.read && q.read)
@@ -68,7 +68,7 @@ func (r *Run) Go(name string, fn func()) {
 	r.threads = append(r.threads, t)
 }
 
-// Name has obj called so in the steps of a failure.
+// Name sets the name of obj in the steps of a failure.
 func (r *Run) Name(obj any, name string) {
 	if r.names == nil {
 		r.names = make(map[any]string)
@@ -76,17 +76,17 @@ func (r *Run) Name(obj any, name string) {
 	r.names[obj] = name
 }
 
-// NameOf is what obj is called.
+// NameOf returns the name of obj.
 func (r *Run) NameOf(obj any) string { return r.names[obj] }
 
-// Point is called before obj, a pointer, is changed.
+// Point must be called before obj, a pointer, is changed.
 func (r *Run) Point(what string, obj any) { r.pause(point{what: what, obj: obj}) }
 
-// Look is called before obj, a pointer, is read.
+// Look must be called before obj, a pointer, is read.
 func (r *Run) Look(what string, obj any) { r.pause(point{what: what, obj: obj, read: true}) }
 
-// Block has the thread wait until ready says true. A thread that nobody will
-// make ready is a deadlock.
+// Block makes the thread wait until ready returns true. If nothing can make it
+// ready, that is a deadlock.
 func (r *Run) Block(what string, obj any, ready func() bool) {
 	r.pause(point{what: what, obj: obj, ready: ready})
 	if r.dead && !ready() {
@@ -96,8 +96,8 @@ func (r *Run) Block(what string, obj any, ready func() bool) {
 
 var errDead = errors.New("explore: the run was given up")
 
-// Choose is a choice of the world, not of the scheduler: it returns a number
-// below n, and each of them in some schedule.
+// Choose is a choice of the scenario, not of the scheduler: it returns a number
+// below n, and each such number in some schedule.
 func (r *Run) Choose(n int) int {
 	if r.dead || r.current == nil {
 		return 0
@@ -109,14 +109,14 @@ func (r *Run) pause(p point) {
 	switch {
 	case r.dead:
 		if r.steps++; r.steps > 2*maxSteps {
-			panic(errDead) // it would not end by itself
+			panic(errDead) // otherwise it would not end
 		}
 	case r.current != nil:
 		r.current.yield(p)
 	}
 }
 
-// once runs the scenario under the schedule that the path tells.
+// once runs the scenario under the schedule of the path.
 func (e *explorer) once(scenario func(*Run) func() error) (err error) {
 	r := &Run{e: e, last: -1}
 	check := scenario(r)
@@ -140,7 +140,7 @@ func (e *explorer) once(scenario func(*Run) func() error) (err error) {
 	return nil
 }
 
-// run runs the threads to their end, or reports that the schedule is cut.
+// run runs the threads to their end, or reports that the schedule was cut.
 func (r *Run) run() (cut bool, err error) {
 	for {
 		ready, left := r.ready()
@@ -162,7 +162,8 @@ func (r *Run) run() (cut bool, err error) {
 	}
 }
 
-// ready is the threads that can take a step, and how many have not ended.
+// ready returns the threads that can take a step, and the number of threads
+// that have not ended.
 func (r *Run) ready() (ready []int, left int) {
 	ready = r.buf[:0]
 	for i, t := range r.threads {
@@ -214,11 +215,11 @@ func (r *Run) deadlock() error {
 	return err
 }
 
-// end lets the threads of a run that is given up end, so that they leave no
-// goroutine behind. What they do is of no interest.
+// end makes the threads of a run that was given up end, so that they leave no
+// goroutine behind. What they do does not matter.
 func (r *Run) end() {
 	r.dead = true
-	for i := 0; i < len(r.threads); i++ { // those that they start, too
+	for i := 0; i < len(r.threads); i++ { // including the threads that they start
 		func() {
 			defer func() { _ = recover() }()
 			r.threads[i].stop()

@@ -11,20 +11,20 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// tokens is a world around a lock that is held, with two who wait for it.
+// tokens is a world with a lock that is held, and for which two acquires wait.
 type tokens struct {
 	*world
 	s       twill.Semaphore
-	release func() // of the one who holds it at first
-	given   bool   // by them
+	release func() // of the first holder
+	given   bool   // whether the threads have released it
 	line    []*twill.Future[func()]
-	left    [2]bool // the two, by a Cancel that won
+	left    [2]bool // the acquires that a Cancel has ended
 	holders int
 }
 
 var tokenActs = map[string]func(*tokens){
 	"release":     (*tokens).give,
-	"release too": (*tokens).give, // works once, whoever is first
+	"release too": (*tokens).give, // works once, whichever thread is first
 	"cancel head": func(x *tokens) { x.left[0] = x.line[0].Cancel(nil) },
 	"cancel next": func(x *tokens) { x.left[1] = x.line[1].Cancel(nil) },
 	"acquire":     func(x *tokens) { x.acquire("third") },
@@ -38,7 +38,8 @@ var tokenActs = map[string]func(*tokens){
 	},
 }
 
-// acquire stands in line. Who gets the lock keeps it to the end.
+// acquire adds an acquire to the line. A thread that gets the lock keeps it to
+// the end.
 func (x *tokens) acquire(who string) {
 	f := name(x.world, x.s.Acquire(), who)
 	x.Point("stand in line", x)
@@ -56,7 +57,7 @@ func (x *tokens) hold() {
 	x.require(x.holders == 1, "%d hold the lock", x.holders)
 }
 
-// give gives back the one that was held at first.
+// give releases the token that was held at first.
 func (x *tokens) give() {
 	x.Point("give", x)
 	if !x.given {
@@ -93,7 +94,7 @@ func (x *tokens) check() {
 	}
 	x.require(x.holders+x.s.Tokens() == 1, "%d hold the lock, %d tokens are free", x.holders, x.s.Tokens())
 	x.require(x.s.Tokens() == 0 || x.s.Waiting() == 0, "%d wait for a free token", x.s.Waiting())
-	// Now all give back what they have, in their order.
+	// Now all tokens are released, in their order.
 	if !x.given {
 		x.give()
 	}
@@ -106,8 +107,8 @@ func (x *tokens) check() {
 	x.require(x.s.Tokens() == 1 && x.s.Waiting() == 0, "in the end %d tokens are free, %d wait", x.s.Tokens(), x.s.Waiting())
 }
 
-// A cancel at the head of the line never takes the token along, and a release
-// that works once hands on one token.
+// A cancel at the head of the line never takes the token with it, and a
+// release, which works once, passes on one token.
 func TestSemaphoreLine(t *testing.T) {
 	var all totals
 	sensible := func(doing []string) bool {

@@ -25,27 +25,27 @@ var errTest = errors.New("test")
 // world is one run of the library under the explorer.
 type world struct {
 	*explore.Run
-	fine    bool // the steps after a lock was given back are choices, too
-	holding any  // the lock held, or the core whose is: nobody is to be interrupted then
-	local   int  // what those steps touch
+	fine    bool // the steps after an unlock are choices too
+	holding any  // the lock that is held, or the core whose lock is: the thread must not be interrupted then
+	local   int  // the object that those steps touch
 
 	futures []*settle.Core
 	wrong   []string
 }
 
-// plan is how a scenario is searched.
+// plan determines how a scenario is searched.
 type plan struct {
 	explore.Options
-	// large is for what may have too many schedules.
+	// large is for scenarios that may have too many schedules.
 	large bool
-	// fine is for what shares more than cores, as the members of a list do: then
-	// also what a thread does between two locks is a step, that touches what all
-	// such steps touch.
+	// fine is for scenarios whose threads share more than cores, such as the
+	// members of a list. What a thread does between two locks is then a step too,
+	// which touches an object that all such steps touch.
 	fine bool
 }
 
-// search runs a scenario under all schedules, and returns how many there were.
-// The scenario starts threads and returns a check.
+// search runs a scenario under all schedules, and returns their number. The
+// scenario starts threads and returns a check.
 func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	t.Helper()
 	twill.OnUnhandled(nil)
@@ -85,15 +85,15 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	return search(t, p, scenario)
 }
 
-// Where there are too many schedules to try them all, those are tried that take
-// the turn from a thread a few times at most.
+// If there are too many schedules to try all of them, only schedules are tried
+// that switch away from a running thread a few times at most.
 var (
 	tried   = flag.Int("schedules", 8_000, "the most schedules to try of a scenario of several futures")
 	bounded = flag.Int("preemptions", 2, "the preemptions in a schedule of a scenario that has more")
 )
 
-// hook makes the locks, those of the cores and others, and the looks at cores
-// choice points of this run.
+// hook makes the locks of the cores and others, and the reads of cores, choice
+// points of this run.
 func (w *world) hook() {
 	settle.Hooks.Lock = func(c *settle.Core) {
 		w.free()
@@ -139,10 +139,10 @@ func (w *world) unlocked(lock any) {
 	}
 }
 
-// free checks the rule that makes a lock here a step, and not something to wait
-// for: whoever holds one does nothing before it is given back.
+// free checks the rule by which locking is a step, and not a wait: a thread
+// that holds a lock does nothing else before it unlocks.
 func (w *world) free() {
-	w.require(w.holding == nil, "a choice under a lock") // a panic would be contained, as a handler's
+	w.require(w.holding == nil, "a choice under a lock") // a panic would be contained, as that of a handler
 }
 
 func (w *world) require(ok bool, format string, args ...any) {
@@ -151,8 +151,8 @@ func (w *world) require(ok bool, format string, args ...any) {
 	}
 }
 
-// name has f called so in failures, and checked in the end: that it has settled
-// and that nobody listens any more.
+// name sets the name of f in failures, and checks in the end that f has settled
+// and has no listeners left.
 func name[T any](w *world, f *twill.Future[T], name string) *twill.Future[T] {
 	c := coreOf(f)
 	w.Name(c, name)
@@ -160,12 +160,12 @@ func name[T any](w *world, f *twill.Future[T], name string) *twill.Future[T] {
 	return f
 }
 
-// coreOf is the core in f, its first field.
+// coreOf returns the core of f, its first field.
 func coreOf[T any](f *twill.Future[T]) *settle.Core {
 	return (*settle.Core)(reflect.ValueOf(f).Elem().Field(0).Addr().UnsafePointer())
 }
 
-// canceled reports whether f has settled by a cancel.
+// canceled reports whether a cancel has settled f.
 func canceled[T any](f *twill.Future[T]) bool {
 	r, ok := f.Poll()
 	return ok && errors.Is(r.Err, twill.ErrCanceled)
@@ -175,7 +175,7 @@ func TestTheCoreIsTheFirstField(t *testing.T) {
 	require.Equal(t, reflect.TypeFor[settle.Core](), reflect.TypeFor[twill.Future[string]]().Field(0).Type)
 }
 
-// totals adds up what several searches have done.
+// totals adds up the numbers of several searches.
 type totals struct {
 	explore.Stats
 	scenarios int
@@ -186,8 +186,8 @@ func (s *totals) String() string {
 		s.scenarios, s.Schedules, s.Cut, s.Steps, s.Longest)
 }
 
-// each searches the scenario for every choice of up to n acts, the same ones
-// too, that make sense together; with -short of up to two.
+// each searches the scenario for every choice of up to n acts that is sensible,
+// including equal acts; with -short of up to two.
 func each(t *testing.T, all *totals, p plan, sensible func([]string) bool, scenario func(*world, []string) func(), n int, acts ...string) {
 	if testing.Short() {
 		n = min(n, 2)

@@ -1,6 +1,6 @@
-// Command api prints the exported API of the package in a folder, a line for
+// Command api prints the exported API of the package in a folder, one line for
 // each name, field and method, in order. A line that disappears breaks callers;
-// a new one does not.
+// a new line does not.
 //
 //	go run ./internal/docs/api .
 package main
@@ -75,7 +75,7 @@ func (l *listing) decl(decl ast.Decl) {
 			l.add("method (%s) %s%s", recv, d.Name.Name, signature(d.Type))
 		}
 	case *ast.GenDecl:
-		var typ ast.Expr // of the constants before
+		var typ ast.Expr // the type of the constants before
 		for _, spec := range d.Specs {
 			switch s := spec.(type) {
 			case *ast.TypeSpec:
@@ -114,7 +114,7 @@ func (l *listing) typ(s *ast.TypeSpec) {
 				}
 			}
 		}
-	case *ast.InterfaceType: // in one line: with a new method, callers' types no longer implement it
+	case *ast.InterfaceType: // in one line: if a method is added, callers' types no longer implement it
 		l.add("type %s interface { %s }", name, strings.Join(methods(t), "; "))
 	default:
 		equals := ""
@@ -125,8 +125,8 @@ func (l *listing) typ(s *ast.TypeSpec) {
 	}
 }
 
-// methods returns the elements of an interface. Those without an exported name
-// are one element, as only this package can implement it.
+// methods returns the elements of an interface. All methods without an exported
+// name are one element, as only this package can implement it.
 func methods(t *ast.InterfaceType) (elements []string) {
 	sealed := false
 	for _, field := range t.Methods.List {
@@ -163,7 +163,7 @@ func signature(t *ast.FuncType) string {
 }
 
 // source returns a type as it is written, without the names of parameters and
-// results, which callers do not depend on.
+// results, on which callers do not depend.
 func source(node ast.Expr) string {
 	if node == nil {
 		return ""
@@ -177,7 +177,7 @@ func source(node ast.Expr) string {
 	})
 	var b bytes.Buffer
 	if err := printer.Fprint(&b, token.NewFileSet(), node); err != nil {
-		panic(err) // a node that was parsed can be printed
+		panic(err) // a parsed node can always be printed
 	}
 	return b.String()
 }

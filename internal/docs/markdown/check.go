@@ -9,9 +9,9 @@ import (
 	"path/filepath"
 )
 
-// Check has the go command compile blocks, each a package of its own inside the
-// module in whose folder it is called, and returns what is wrong with them. It
-// writes to dir, and to nothing in the module. label names a block in messages.
+// Check compiles blocks with the go command, each as a separate package inside
+// the module of the current folder, and returns the errors. It writes only to
+// dir, and nothing to the module. label names a block in messages.
 func Check(dir string, blocks []Block, label func(Block) string) error {
 	overlay := struct{ Replace map[string]string }{make(map[string]string)}
 	here, err := os.Getwd()

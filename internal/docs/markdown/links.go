@@ -12,8 +12,8 @@ var (
 	code   = regexp.MustCompile("`[^`]*`")
 )
 
-// Links returns what the document links to or shows, in its order; code is
-// left out.
+// Links returns the targets of the links and images in the document, in order,
+// except those in code.
 func Links(text string) (links []string) {
 	for _, line := range prose(text) {
 		line = code.ReplaceAllString(line, "code")
@@ -26,8 +26,8 @@ func Links(text string) (links []string) {
 	return links
 }
 
-// Anchors returns the fragments by which the document's headings are linked
-// to, as GitHub makes them.
+// Anchors returns the fragments of the document's headings, as GitHub makes
+// them.
 func Anchors(text string) map[string]bool {
 	anchors := make(map[string]bool)
 	for _, line := range prose(text) {

@@ -1,5 +1,5 @@
-// Package markdown reads what the documents of this repository promise to keep
-// in order: their blocks of Go code, and their links.
+// Package markdown reads the parts of this repository's documents that are
+// tested: their blocks of Go code, and their links.
 package markdown
 
 import (
@@ -12,13 +12,13 @@ import (
 	"strings"
 )
 
-// Block is a block of code, between two fences.
+// Block is a block of code between two fences.
 type Block struct {
-	Line int    // of its first line in the document, from 1
+	Line int    // of its first line in the document, counted from 1
 	Lang string // the first word after the fence
 	Mark string // the rest of that line
 	Code string
-	With string // declarations that the code needs and a reader does not
+	With string // declarations that the code needs and a reader does not see
 }
 
 // Blocks returns the blocks of code of a document. A comment before a block,
@@ -55,7 +55,7 @@ func Blocks(text string) []Block {
 	return blocks
 }
 
-// imports are the packages that a block may use without saying so.
+// imports are the packages that a block may use without an import declaration.
 var imports = map[string]string{
 	"ants":         "github.com/panjf2000/ants/v2",
 	"atomic":       "sync/atomic",
@@ -86,9 +86,9 @@ var imports = map[string]string{
 	"twill":        "github.com/twillgo/twill",
 }
 
-// File returns the block as a file that can be compiled: as it is if it begins
-// with a package clause, or else with a package clause, the imports it needs
-// and, if it is statements, a function around them.
+// File returns the block as a file that can be compiled: unchanged if it begins
+// with a package clause, and otherwise with a package clause, the imports that
+// it needs and, if it consists of statements, a function around them.
 func (b Block) File() ([]byte, error) {
 	if strings.HasPrefix(b.Code, "package ") {
 		return []byte(b.Code), nil

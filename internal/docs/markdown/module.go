@@ -12,9 +12,9 @@ import (
 )
 
 // CheckModule checks the documents of the module in the current folder, without
-// those of nested modules: every block of Go is formatted and compiles with
-// what the module requires. It writes to dir only. Blocks marked "peers" are
-// left out: they show other libraries and are compiled in benchmarks.
+// those of nested modules: every block of Go is formatted and compiles with the
+// module's requirements. It writes only to dir. Blocks marked "peers" are left
+// out: they show other libraries and are compiled in benchmarks.
 func CheckModule(dir string) error {
 	var blocks []Block
 	where := make(map[Block]string)

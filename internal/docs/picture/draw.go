@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Sizes in pixels: of a cell of the grid, of a box in it, and between lines
-// beside each other.
+// Sizes in pixels: of a cell of the grid, of a box in it, and of the space
+// between parallel lines.
 const (
 	cellWidth, cellHeight = 290, 130
 	boxWidth, boxHeight   = 130, 52
@@ -17,8 +17,8 @@ const (
 
 var fills = map[string]string{"pending": "#ffffff", "value": "#dff0df", "failed": "#fbe3e0"}
 
-// How each kind of arrow looks, on which side of the middle it goes, and what
-// the legend says.
+// The color of each kind of arrow, the side of the middle on which it is drawn,
+// and its text in the legend.
 var kinds = map[string]struct {
 	style  string
 	colour string
@@ -64,7 +64,7 @@ func (p *picture) svg() string {
 	return s.String()
 }
 
-// drawLegend explains the arrows that are there.
+// drawLegend explains the kinds of arrows in the picture.
 func (p *picture) drawLegend(s *strings.Builder, height int) {
 	x := 20
 	for _, name := range legend {
@@ -87,7 +87,7 @@ func (b box) centre() (x, y float64) {
 	return 20 + boxWidth/2 + float64(b.column*cellWidth), 24 + boxHeight/2 + float64(b.row*cellHeight)
 }
 
-// draw draws a, beside the arrows of other kinds between the same boxes.
+// draw draws a, parallel to the arrows of other kinds between the same boxes.
 func (a arrow) draw(s *strings.Builder) {
 	k := kinds[a.kind]
 	x1, y1 := a.from.centre()
@@ -113,8 +113,9 @@ func (a arrow) draw(s *strings.Builder) {
 	}
 }
 
-// leave is the part of the way along d at which a line that starts beside the
-// centre of a box, by o, is out of that box and a little gap around it.
+// leave returns the fraction of the way along d at which a line that starts at
+// the offset o from the center of a box has left the box and a small gap around
+// it.
 func leave(dx, dy, ox, oy float64) float64 {
 	const gap = 3
 	at := math.Inf(1)

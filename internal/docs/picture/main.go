@@ -2,8 +2,8 @@
 //
 //	go run ./internal/docs/picture
 //
-// For each docs/pictures/*.txt it writes an SVG beside it, which is committed. A
-// description has a line for each thing:
+// For each docs/pictures/*.txt it writes an SVG beside it, which is committed.
+// A description has one line for each element:
 //
 //	title TEXT                        what the picture says, for those who do not see it
 //	box NAME COLUMN ROW STATE "TEXT" "TEXT"
@@ -11,7 +11,7 @@
 //	cancel FROM TO "TEXT"             a cancel goes from FROM to TO
 //	outcome FROM TO "TEXT"            a result goes from FROM to TO
 //
-// STATE is pending, value or failed. Lines that begin with # are left out.
+// STATE is pending, value or failed. Lines that begin with # are ignored.
 package main
 
 import (

@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// A picture is boxes on a grid, and arrows between them.
+// A picture consists of boxes on a grid, and arrows between them.
 type picture struct {
 	title  string
 	boxes  map[string]box
-	order  []string // of the boxes
+	order  []string // names of the boxes
 	arrows []arrow
 }
 

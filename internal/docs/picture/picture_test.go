@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Each picture of the documents is what its description says now.
+// Each picture of the documents is up to date with its description.
 func TestPicturesAreUpToDate(t *testing.T) {
 	names, err := filepath.Glob("../../../docs/pictures/*.txt")
 	require.NoError(t, err)
