@@ -1,0 +1,58 @@
+package jetstream
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Why a call is refused, or a job fails, in the cluster.
+var (
+	// ErrNoScheduler is returned, with the error of the last attempt, when no
+	// scheduler has answered in time: none of the processes that may schedule is
+	// connected, or the streams have no leader.
+	ErrNoScheduler = errors.New("jetstream: no scheduler")
+
+	// ErrUnconfirmed is returned by Put, with the job, when the stream has the job
+	// and no scheduler has accepted it in time. The job may run later.
+	ErrUnconfirmed = errors.New("jetstream: put not confirmed")
+
+	// ErrTooLarge is returned by Put when an argument does not fit into a message,
+	// and is the failure of a job whose result does not.
+	ErrTooLarge = errors.New("jetstream: message too large")
+
+	// ErrLost is the failure of a job that was handed out again and again, each
+	// time to a worker that was lost with it; see Options.MaxLost. It is also the
+	// cause of the end of a call's context when the job belongs to this process no
+	// longer.
+	ErrLost = errors.New("jetstream: worker lost")
+
+	// ErrOutcomeGone is the failure of a job that has ended, and whose outcome the
+	// stream does not keep any longer; see Options.Keep.
+	ErrOutcomeGone = errors.New("jetstream: outcome is gone")
+
+	// ErrJournal is reported when the journal cannot be trusted: messages are
+	// missing or damaged. No process schedules then; an operator has to decide.
+	ErrJournal = errors.New("jetstream: journal is damaged")
+
+	// ErrOption is returned by Put for a setting that cannot be sent to another
+	// process.
+	ErrOption = errors.New("jetstream: option cannot be sent")
+)
+
+// WireError is reported when a message cannot be read, mostly as it is of a later
+// version of the wire format.
+type WireError struct {
+	Subject string
+	Version int
+	Err     error
+}
+
+func (e *WireError) Error() string {
+	if e.Err != nil {
+		return fmt.Sprintf("jetstream: message on %s: %v", e.Subject, e.Err)
+	}
+	return fmt.Sprintf("jetstream: message of version %d on %s, this program reads %d", e.Version, e.Subject, wireVersion)
+}
+
+// Unwrap returns Err.
+func (e *WireError) Unwrap() error { return e.Err }
