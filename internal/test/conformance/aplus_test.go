@@ -10,10 +10,11 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// What Promises/A+ asks for, in terms of typed futures. The numbers are those
-// of the sections there.
+// What Promises/A+ requires, in terms of typed futures. The numbers are those
+// of its sections.
 
-// aplusLink is one way to add a handler, and on which outcomes that runs.
+// aplusLink is one way to add a handler, with the outcomes on which the handler
+// runs.
 type aplusLink struct {
 	name             string
 	onValue, onError bool
@@ -59,7 +60,7 @@ func aplusLinks() []aplusLink {
 	}
 }
 
-// aplusOutcome settles a promise one way: with 1 or with errFirst.
+// aplusOutcome settles a promise in one way: with 1 or with errFirst.
 var aplusOutcomes = map[string]func(p *twill.Promise[int]) bool{
 	"value":   func(p *twill.Promise[int]) bool { return p.Resolve(1) },
 	"failure": func(p *twill.Promise[int]) bool { return p.Reject(kit.ErrFirst) },
@@ -98,7 +99,8 @@ func TestAPlusSettlesOnce(t *testing.T) {
 	}
 }
 
-// 2.2.1 to 2.2.3: a handler runs for its side, once, and not before; otherwise the result passes through (2.2.7.3, 2.2.7.4).
+// 2.2.1 to 2.2.3: a handler runs for its outcome, once, and not before it; the
+// other outcome passes through (2.2.7.3, 2.2.7.4).
 func TestAPlusHandlerRunsOnce(t *testing.T) {
 	for _, link := range aplusLinks() {
 		for outcome, settle := range aplusOutcomes {
@@ -179,7 +181,7 @@ func TestAPlusOrder(t *testing.T) {
 	}
 }
 
-// 2.3.1: a future that is to be itself fails.
+// 2.3.1: a future that would adopt itself fails.
 func TestAPlusSelfResolution(t *testing.T) {
 	type fut = *twill.Future[int]
 	tests := map[string]func(f fut, self *fut) fut{
@@ -216,7 +218,7 @@ func TestAPlusSelfResolution(t *testing.T) {
 	}
 }
 
-// 2.3.2: a future that a handler returns, in each state it can be in.
+// 2.3.2: a handler returns a future, in each state that a future can have.
 func TestAPlusAdoption(t *testing.T) {
 	type fut = *twill.Future[int]
 	adopters := map[string]func(inner fut) fut{
@@ -280,7 +282,7 @@ func TestAPlusAdoption(t *testing.T) {
 	}
 }
 
-// 2.2.7.2: what stops a handler is the failure of its own future, and of no other.
+// 2.2.7.2: a panic or exit of a handler fails its own future, and no other.
 func TestAPlusPanics(t *testing.T) {
 	stops := map[string]struct {
 		stop func()
@@ -310,7 +312,7 @@ func TestAPlusPanics(t *testing.T) {
 				if link.onValue {
 					settle = aplusOutcomes["value"]
 				}
-				go settle(p) // Goexit may take the settler's goroutine with it
+				go settle(p) // Goexit may end the settler's goroutine
 
 				_, err := child.Await(t.Context())
 				stop.want(t, err)
@@ -329,9 +331,10 @@ func TestAPlusPanics(t *testing.T) {
 	}
 }
 
-// A handler that stops short does so alike whether it was added before its future
-// settled, while the others ran, or after: whoever adds or settles is not hurt.
-// (Python's futures raise in the one case and log in the other.)
+// A panic or exit of a handler has the same effect whether the handler was
+// added before its future settled, while other handlers ran, or after: the
+// goroutine that adds or settles is not affected. (Python's futures raise in
+// one case and log in the other.)
 func TestAPlusPanicsAlikeWheneverAdded(t *testing.T) {
 	for _, link := range aplusLinks() {
 		for _, added := range []string{"before", "during", "after"} {

@@ -192,8 +192,8 @@ func TestCancelNested(t *testing.T) {
 	})
 }
 
-// A DeferredList hands a cancel on to its members, and fires with what becomes
-// of them, by its own flags.
+// A DeferredList passes a cancel on to its members, and settles with their
+// outcomes, by its flags.
 func TestDeferredListCancel(t *testing.T) {
 	list := func(flags twill.ListFlags) ([]*twill.Promise[int], *twill.DeferredList[int]) {
 		ps, fs := kit.Promises(2)
@@ -345,7 +345,7 @@ func TestAnyCancel(t *testing.T) {
 	})
 }
 
-// A canceler, and what it holds, is let go as soon as its future is settled.
+// A canceler, and what it refers to, is released as soon as its future settles.
 func TestCancelerIsReleased(t *testing.T) {
 	install := func(p *twill.Promise[int]) weak.Pointer[kit.Resource] {
 		held := new(kit.Resource)
@@ -380,8 +380,8 @@ func TestCancelerIsReleased(t *testing.T) {
 	})
 }
 
-// A timer or context that has yet to end does not keep a future that is settled,
-// whichever way that was.
+// A timer or context that has not ended does not keep a future that has
+// settled, whatever settled it.
 func TestSettledLeavesTimersAndContexts(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -418,7 +418,7 @@ func TestSettledLeavesTimersAndContexts(t *testing.T) {
 	require.NoError(t, ctx.Err())
 }
 
-// holding is an error that keeps something.
+// holding is an error that refers to a resource.
 type holding struct{ held *kit.Resource }
 
 func (holding) Error() string { return "holding" }
@@ -433,7 +433,8 @@ func requireTimedOut[T any](t *testing.T, d time.Duration, f *twill.Future[T]) {
 	require.Equal(t, d, late.After)
 }
 
-// custom stands in for addTimeout's onTimeoutCancel: a Catch below the timeout that makes a value of it.
+// custom is the equivalent of addTimeout's onTimeoutCancel: a Catch after the
+// timeout that returns a value.
 func custom(f *twill.Future[int]) *twill.Future[int] {
 	return f.Catch(func(err error) (int, error) {
 		if late := new(twill.TimeoutError); errors.As(err, &late) {
@@ -443,10 +444,12 @@ func custom(f *twill.Future[int]) *twill.Future[int] {
 	})
 }
 
-// TestAddTimeout has the 18 cases of DeferredAddTimeoutTests, each in a bubble of fake time.
+// TestAddTimeout has the 18 cases of DeferredAddTimeoutTests, each in a bubble
+// of virtual time.
 func TestAddTimeout(t *testing.T) {
 	const second = time.Second
-	// sleep lets time pass in the bubble and all that is due happen.
+	// sleep lets time pass in the bubble, and waits until everything that is due
+	// has happened.
 	sleep := func(d time.Duration) {
 		time.Sleep(d)
 		synctest.Wait()

@@ -165,7 +165,7 @@ func TestChainOrder(t *testing.T) {
 	})
 }
 
-// Where Twisted raises AlreadyCalledError, the late call is told false.
+// Where Twisted raises AlreadyCalledError, the late call returns false.
 func TestAlreadySettled(t *testing.T) {
 	settle := map[byte]func(p *twill.Promise[int], n int) bool{
 		'C': func(p *twill.Promise[int], n int) bool { return p.Resolve(n) },
@@ -216,7 +216,8 @@ func TestDebugShowsWhere(t *testing.T) {
 	})
 }
 
-// maybeDeferred is Call here, and ThenFuture for a function that returns a future.
+// maybeDeferred is Call here, and ThenFuture for a function that returns a
+// future.
 func TestCall(t *testing.T) {
 	t.Run("maybeDeferredSync", func(t *testing.T) {
 		kit.RequireValue(t, 3, twill.Call(func() (int, error) { return 3, nil }))
@@ -247,7 +248,7 @@ func TestCall(t *testing.T) {
 	})
 }
 
-// asFuture and fromFuture: the way out to channels and contexts, and back.
+// asFuture and fromFuture: from futures to channels and contexts, and back.
 func TestBridges(t *testing.T) {
 	closed := func(ch <-chan struct{}) bool {
 		select {
@@ -351,11 +352,11 @@ func TestBridges(t *testing.T) {
 	})
 }
 
-// The cancellation cases of test_inlinecb: a function that waits for a future,
-// here on a goroutine of its own. Two things differ by design: the future of
-// Go fails at once, so what a late function makes of its cancel is dropped;
-// and Await bounds only the waiting, so the function that wants its own wait
-// to take the awaited future down asks for that with WithContext.
+// The cancellation cases of test_inlinecb: a function awaits a future, here on
+// its own goroutine. There are two differences by design. The future of Go
+// fails at once, so a result that the function returns after its cancel is
+// dropped. Await limits only the wait, so a function that wants the end of its
+// wait to cancel the awaited future uses WithContext.
 func TestGoCancellation(t *testing.T) {
 	type result struct {
 		value int
@@ -363,11 +364,12 @@ func TestGoCancellation(t *testing.T) {
 	}
 	for _, setting := range []struct {
 		name          string
-		stacked, wait int // goroutines around the one that waits; waits that end before the cancel
+		stacked, wait int // goroutines around the goroutine that waits; waits that end before the cancel
 	}{
 		{"direct", 0, 0}, {"stacked", 1, 0}, {"twice stacked", 2, 0}, {"second wait", 0, 1}, {"stacked, second wait", 1, 1},
 	} {
-		// start runs a function that waits as the setting says and then does what end says.
+		// start runs a function that waits as the setting determines and then does
+		// what end determines.
 		start := func(t *testing.T, p *twill.Promise[int], end func(err error) (int, error)) (*twill.Future[int], *result) {
 			seen := new(result)
 			fn := func(ctx context.Context) (int, error) {

@@ -22,31 +22,32 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// The end of a context comes before a call, or before the event that the call
-// waits for. Both are made on one goroutine: what watches a context on another
-// one, as context.AfterFunc does, may be late, and that must make no difference.
+// The context ends before a call, or before the event for which the call waits.
+// The end and the event come from the same goroutine: a watch on the context
+// that runs on another goroutine, as that of context.AfterFunc, may be late,
+// which must make no difference.
 
-// outcome is how a call ends whose context ended first.
+// outcome is the outcome of a call whose context ended first.
 type outcome int
 
 const (
 	fails  outcome = iota // with the cause of the context's end
 	keeps                 // with the result, which exists
-	either                // the row says why, and that nothing is lost
+	either                // why has the reason, and nothing is lost
 )
 
-// contextRow is one function or method with a parameter, or one options field, of
-// type context.Context.
+// contextRow tests one function or method with a parameter, or one field of
+// options, of type context.Context.
 type contextRow struct {
 	before  func(t *testing.T, e *end) error // ends the context, and then makes the call
-	event   string                           // what the call waits for
-	after   func(t *testing.T, e *end) error // makes the call, ends the context, and then the event comes
+	event   string                           // the event for which the call waits
+	after   func(t *testing.T, e *end) error // makes the call, ends the context, and then makes the event happen
 	want    outcome
-	wantWas outcome // of after, if it differs
-	why     string  // why the outcome is not fails
+	wantWas outcome // outcome of after, if it differs
+	why     string  // the reason why the outcome is not fails
 }
 
-// end is a context and what ends it.
+// end is a context and the function that ends it.
 type end struct {
 	ctx   context.Context
 	now   func() // ends ctx
@@ -72,7 +73,8 @@ var ends = map[string]func(t *testing.T) *end{
 	},
 }
 
-// ownContext is not of package context, which has to watch it by a goroutine.
+// ownContext is a context that was not made by package context, which has to
+// watch it on a goroutine.
 type ownContext struct {
 	context.Context
 	ended atomic.Bool
@@ -142,7 +144,7 @@ func TestTheContextEndedFirst(t *testing.T) {
 	}
 }
 
-// goRow is the row of a function that starts fn on a goroutine of its own.
+// goRow returns the row of a function that starts fn on its own goroutine.
 func goRow(start func(context.Context, func(context.Context) (int, error)) *twill.Future[int]) contextRow {
 	return contextRow{
 		want: keeps, why: "fn is always called, as it may own what it has to release",
@@ -164,15 +166,16 @@ func goRow(start func(context.Context, func(context.Context) (int, error)) *twil
 	}
 }
 
-// takesContext is the names of all exported functions and methods with a
-// parameter of type context.Context, and of all such fields of exported structs.
+// takesContext returns the names of all exported functions and methods with a
+// parameter of type context.Context, and of all such fields of exported
+// structs.
 func takesContext(t *testing.T) (names []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../*.go")
 	require.NoError(t, err)
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") || strings.HasSuffix(file, "_go127.go") {
-			continue // Go 1.26 cannot parse the latter, which takes no context
+			continue // Go 1.26 cannot parse chain_go127.go, whose methods take no context
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		require.NoError(t, err)
@@ -228,8 +231,8 @@ func isContext(x ast.Expr) bool {
 	return ok && s.Sel.Name == "Context" && fmt.Sprint(s.X) == "context"
 }
 
-// exportedName is "Type.Method" or "Function"; empty if one of them is not
-// exported.
+// exportedName returns "Type.Method" or "Function", or "" if one of the names
+// is not exported.
 func exportedName(d *ast.FuncDecl) string {
 	if !d.Name.IsExported() {
 		return ""
@@ -255,7 +258,8 @@ func exportedName(d *ast.FuncDecl) string {
 	}
 }
 
-// blocked makes a call that blocks, ends its context, and lets the event come.
+// blocked makes a call that blocks, ends its context, and then makes the event
+// happen.
 func blocked(e *end, call func() error, event func()) error {
 	result := make(chan error, 1)
 	go func() { result <- call() }()
@@ -580,7 +584,7 @@ func contextRows() map[string]contextRow {
 				e.now()
 				return errorOf(twill.RaceOf(e.ctx, never(t), never(t)))
 			},
-			event: "return", // a value that comes because of the end does not win
+			event: "return", // a value that is returned because of the end does not win
 			after: func(_ *testing.T, e *end) error {
 				late := func(ctx context.Context) (int, error) { <-ctx.Done(); return 1, nil }
 				f := twill.RaceOf(e.ctx, late, late)
@@ -685,7 +689,8 @@ func contextRows() map[string]contextRow {
 
 func new1[T any](fn func() T) func() T { return fn }
 
-// mapRow is of a parallel map of width 1: the next step would take the value 1.
+// mapRow returns the row of a parallel map of width 1: the next step would take
+// the value 1.
 func mapRow(run func(e *end, seq iter.Seq[int], fn func(context.Context, int) (int, error)) iter.Seq2[int, error]) contextRow {
 	return contextRow{
 		before: func(t *testing.T, e *end) error {
@@ -722,7 +727,7 @@ type acquirer interface {
 	TryAcquire() (func(), bool)
 }
 
-// requireToken fails the test if the one token of a is lost.
+// requireToken fails the test if the only token of a is lost.
 func requireToken(t *testing.T, a acquirer) {
 	t.Helper()
 	synctest.Wait()

@@ -13,16 +13,16 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// The test cases of txRDQ's own suite, by their names. Those of TestTiming are
-// subtests of TestDispatchTiming, but for the ones below, and those of its
+// The test cases of txRDQ's test suite, by their names. Those of TestTiming are
+// subtests of TestDispatchTiming, except for the cases below, and those of its
 // priority queue and its pool are in dispatch_accept_parts_test.go.
 //
-// Not here: nonNumericStartWidth, widenWithNonNumericWidth and
-// pauseResumeWithNonNumericWidth, as Go's types leave no such width;
-// launchLaunchFails, as a job has no method to launch it; clearQueue without a
-// cancel, as every future settles; zeroOnDefaultCreation and its kin count the
-// workers that are told to exit, of which there are none: what they do to the
-// width is in PendingStops.
+// The following cases are left out. nonNumericStartWidth,
+// widenWithNonNumericWidth and pauseResumeWithNonNumericWidth: Go's types
+// exclude such widths. launchLaunchFails: a job has no method to launch it.
+// clearQueue without a cancel: every future settles. zeroOnDefaultCreation and
+// similar cases count workers that have been asked to exit, of which there are
+// none; their effects on the width are in PendingStops.
 
 func TestAcceptJob(t *testing.T) {
 	paused := func(fn func(context.Context, int) (int, error)) (*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]) {
@@ -36,7 +36,7 @@ func TestAcceptJob(t *testing.T) {
 	launch := func(t *testing.T, q *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) {
 		require.NoError(t, q.Resume())
 		kit.AwaitSoon(&j.Future)
-		kit.AwaitSoon(q.Empty()) // its worker has run all handlers there were
+		kit.AwaitSoon(q.Empty()) // its worker has run all handlers
 	}
 
 	t.Run("initiallyPending", func(t *testing.T) {
@@ -89,7 +89,7 @@ func TestAcceptJob(t *testing.T) {
 				} else {
 					w.Cancel(nil)
 				}
-				synctest.Wait() // the call returns meanwhile, and settles the job if it is the first to
+				synctest.Wait() // the call returns now, and settles the job if it is the first to do so
 				kit.RequireFailure(t, twill.ErrCanceled, w)
 				require.Equal(t, twill.JobCanceled, j.State())
 			})
@@ -139,7 +139,7 @@ func TestAcceptPendingStops(t *testing.T) {
 	}
 }
 
-// TestAcceptSimple: what happens to jobs that wait.
+// TestAcceptSimple tests what happens to pending jobs.
 func TestAcceptSimple(t *testing.T) {
 	type queue = twill.ResizableDispatchQueue[int, int]
 	for name, check := range map[string]func(t *testing.T, q *queue){
@@ -245,7 +245,8 @@ func TestAcceptSimple(t *testing.T) {
 	}
 }
 
-// TestAcceptTiming are the cases that TestDispatchTiming has no table for.
+// TestAcceptTiming has the cases that do not fit the table of
+// TestDispatchTiming.
 func TestAcceptTiming(t *testing.T) {
 	const ms = time.Millisecond
 	for name, check := range map[string]func(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]){
@@ -308,11 +309,11 @@ func TestAcceptTiming(t *testing.T) {
 	}
 }
 
-// TestAcceptBugs are the bugs of txRDQ that its suite does not know of. Others
-// of them are TestTrapPauseTwice, TestJobCancelAfterTheEndChangesNothing,
+// TestAcceptBugs has the bugs of txRDQ that its test suite does not find. Other
+// such bugs are in TestTrapPauseTwice, TestJobCancelAfterTheEndChangesNothing,
 // TestDispatchPauseResumedBeforeDrained, TestTrapCanceledJobsAreNotKept and
-// resumeWhenNeverPaused of TestDispatchTiming. A backlog that is less than the
-// width, which left workers dead there, is nothing that a queue has here.
+// resumeWhenNeverPaused of TestDispatchTiming. A backlog smaller than the
+// width, which ends workers there, does not exist here.
 func TestAcceptBugs(t *testing.T) {
 	t.Run("a pool takes what has fired already, and the same twice", func(t *testing.T) {
 		p := twill.NewPool(nil)
@@ -371,9 +372,9 @@ func TestAcceptBugs(t *testing.T) {
 	})
 }
 
-// TestAcceptPriorityQueue are the cases of DeferredPriorityQueue. There, an
-// object is its own handle: repeatedPut, which must fail, is the ordinary here, and
-// attrs, lessThan and reprioritizeNonexistent have nothing to stand for.
+// TestAcceptPriorityQueue has the cases of DeferredPriorityQueue. There, an
+// object is its own handle: repeatedPut, which must fail there, is allowed
+// here, and attrs, lessThan and reprioritizeNonexistent have no equivalent.
 func TestAcceptPriorityQueue(t *testing.T) {
 	put := func(t *testing.T, q *twill.PriorityQueue[string], v string, priority int) *twill.PriorityItem[string] {
 		item, err := q.Put(v, priority)
@@ -464,14 +465,14 @@ func TestAcceptPriorityQueue(t *testing.T) {
 	}
 }
 
-// TestAcceptPool are the cases of DeferredPool. Its status also counts those who
-// wait for it to be empty, which here are futures that are pending.
+// TestAcceptPool has the cases of DeferredPool. Its status also counts waits
+// for the pool to be empty, which here are pending futures.
 func TestAcceptPool(t *testing.T) {
 	for name, c := range map[string]struct {
 		members, fired int
-		fails, next    bool // the fired ones fail; the waits are for the next emptying
+		fails, next    bool // the fired members fail; the waits are for the next time
 		waits          int
-		settled        bool // the waits have
+		settled        bool // the waits have settled
 	}{
 		"emptyPoolStatus":                     {},
 		"poolDeferredCount":                   {members: 2},

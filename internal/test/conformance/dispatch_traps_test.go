@@ -17,9 +17,10 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// The traps into which other queues fall, each as a test.
+// Faults of other queues. The comment of each test describes the fault, which
+// must not occur here.
 
-// A worker's capacity is raised beside a put, and nobody is woken.
+// The width is raised while a job is put, and no worker is woken.
 func TestTrapLostWakeupOnResize(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	kit.Watchdog(t, func() {
@@ -36,7 +37,7 @@ func TestTrapLostWakeupOnResize(t *testing.T) {
 	})
 }
 
-// A worker whose task panics or exits leaves without telling the others.
+// A worker whose job panics or exits ends without waking another one.
 func TestTrapLostWakeupOnWorkerExit(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
 		if n%2 == 0 {
@@ -53,7 +54,7 @@ func TestTrapLostWakeupOnWorkerExit(t *testing.T) {
 	})
 }
 
-// It is checked that a job can be canceled, and it is started before it is.
+// A job is found to be cancelable, and is started before it is canceled.
 func TestTrapCancelVersusStart(t *testing.T) {
 	const n = 5000
 	var calls [n]atomic.Int32
@@ -89,7 +90,7 @@ func TestTrapCancelVersusStart(t *testing.T) {
 	kit.RequireSize(t, q, 0, 0)
 }
 
-// A resume while the queue still drains is refused, and it stays paused.
+// A resume during the drain is refused, and the queue stays paused.
 func TestTrapResumeWhilePausing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -104,7 +105,7 @@ func TestTrapResumeWhilePausing(t *testing.T) {
 	})
 }
 
-// A second pause notes the width 0 that the first one set.
+// A second pause saves the width 0 that the first pause has set.
 func TestTrapPauseTwice(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 3})
 	q.Pause()
@@ -115,7 +116,7 @@ func TestTrapPauseTwice(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A pause waits its turn behind everything that is queued.
+// A pause takes effect only after all jobs that are pending.
 func TestTrapPauseDoesNotQueueBehindJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2})
@@ -130,7 +131,7 @@ func TestTrapPauseDoesNotQueueBehindJobs(t *testing.T) {
 	})
 }
 
-// Narrowing waits for the workers that are too many.
+// Narrowing blocks until excess workers have ended.
 func TestTrapShrinkDoesNotJoinBusyWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 4})
@@ -147,7 +148,7 @@ func TestTrapShrinkDoesNotJoinBusyWorkers(t *testing.T) {
 	})
 }
 
-// Canceled jobs stay in the queue until their turn comes.
+// Canceled jobs stay in the queue until it is their turn.
 func TestTrapCanceledJobsAreNotKept(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	q.Pause()
@@ -163,7 +164,7 @@ func TestTrapCanceledJobsAreNotKept(t *testing.T) {
 	require.Empty(t, q.Pending())
 }
 
-// Who waits for a canceled job waits until a worker is free.
+// A caller that waits for a canceled job waits until a worker is free.
 func TestTrapCanceledQueueDoesNotWaitForDeadEntries(t *testing.T) {
 	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
@@ -180,7 +181,7 @@ func TestTrapCanceledQueueDoesNotWaitForDeadEntries(t *testing.T) {
 	gate <- nil
 }
 
-// A put from inside a job waits for the slot that the job holds.
+// A put inside a job waits for the slot that the job holds.
 func TestTrapPutFromInsideAJob(t *testing.T) {
 	done := make(chan int)
 	var q *twill.ResizableDispatchQueue[int, int]
@@ -198,7 +199,7 @@ func TestTrapPutFromInsideAJob(t *testing.T) {
 	})
 }
 
-// A full queue that is changed from inside a job says so and does not wait.
+// A put inside a job of a full queue blocks instead of returning an error.
 func TestTrapPutFromInsideAJobOfAFullQueue(t *testing.T) {
 	var q *twill.ResizableDispatchQueue[int, int]
 	q = twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
@@ -211,7 +212,7 @@ func TestTrapPutFromInsideAJobOfAFullQueue(t *testing.T) {
 	})
 }
 
-// What is called back runs under a lock, and may not call.
+// Callbacks run with a lock held, and must not call the queue.
 func TestTrapHandlersMayUseTheQueue(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 2})
 	use := func() {
@@ -255,9 +256,9 @@ func TestTrapStopLosesNoJob(t *testing.T) {
 	}
 }
 
-// Goroutines wait for jobs that may never come.
+// Goroutines wait for jobs while the queue is idle.
 func TestTrapNoGoroutineOfAnIdleQueue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) { // the bubble fails if one is left
+	synctest.Test(t, func(t *testing.T) { // the bubble fails if a goroutine is left
 		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 50})
 		for n := range 1000 {
 			kit.PutJob(t, q, n, 0)
@@ -268,14 +269,13 @@ func TestTrapNoGoroutineOfAnIdleQueue(t *testing.T) {
 	})
 }
 
-// More of the traps into which other queues fall: those of delays, timeouts,
-// hooks, keys and waits.
+// Further faults of other queues: of delays, timeouts, hooks, keys and waits.
 
-// A task that is out of time goes on, and another one has its slot.
+// A job whose time limit is exceeded goes on, and another job has its slot.
 func TestTrapTimeoutKeepsTheSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, d time.Duration) (int, error) {
-			time.Sleep(d) // whatever its context says
+			time.Sleep(d) // regardless of the context
 			return 1, nil
 		}, &twill.DispatchOptions{Timeout: time.Minute})
 		slow, next := kit.PutJob(t, q, time.Hour, 0), kit.PutJob(t, q, time.Second, 0)
@@ -296,7 +296,7 @@ func awaitAt[A any](t *testing.T, j *twill.Job[A, int], want int) {
 	require.Equal(t, want, v)
 }
 
-// Of the jobs that are ready, the one that has been so the longest comes first,
+// Among the jobs that are due, the job with the earliest due time starts first,
 // whatever its priority.
 func TestTrapReadyOrderIgnoresDueTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestTrapReadyOrderIgnoresDueTime(t *testing.T) {
 	})
 }
 
-// A job of low priority is never run while urgent ones come in without end.
+// A job of low priority never starts while urgent jobs keep arriving.
 func TestTrapNoStarvationWithAgeing(t *testing.T) {
 	served := func(ageing time.Duration) (low int) {
 		synctest.Test(t, func(t *testing.T) {
@@ -324,7 +324,7 @@ func TestTrapNoStarvationWithAgeing(t *testing.T) {
 				return 0, nil
 			}, &twill.DispatchOptions{Ageing: ageing})
 			random := rand.New(rand.NewPCG(1, 2))
-			for n := range 3000 { // each second 1.02 urgent jobs and 0.02 others, for one server
+			for n := range 3000 { // each second 1.02 urgent jobs and 0.02 others, for one worker
 				kit.PutJob(t, q, 0, 0)
 				for priority := range 2 {
 					if random.IntN(50) == 0 {
@@ -346,7 +346,7 @@ func TestTrapNoStarvationWithAgeing(t *testing.T) {
 	require.Greater(t, ageing, 40, "of some sixty")
 }
 
-// What is called back panics, and takes a worker, a slot or the process with it.
+// A callback panics, and ends a worker, loses a slot or ends the process.
 func TestTrapCallerPanicsInHooks(t *testing.T) {
 	previous := twill.OnUnhandled(nil)
 	t.Cleanup(func() { twill.OnUnhandled(previous) })
@@ -383,8 +383,8 @@ func TestTrapCallerPanicsInHooks(t *testing.T) {
 	}
 }
 
-// The queue keeps what it has handed out: delayed, joined, retried and timed out
-// jobs, and puts that were given up.
+// The queue keeps jobs that it no longer needs: delayed, joined, retried and
+// timed out jobs, and puts that were given up.
 func TestTrapTakenItemsAreReleased(t *testing.T) {
 	type big struct{ _ [1 << 10]byte }
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg *big) (int, error) { return 0, kit.ErrFirst }, &twill.DispatchOptions{Size: 1})
@@ -425,7 +425,7 @@ func TestTrapTakenItemsAreReleased(t *testing.T) {
 	runtime.KeepAlive(q)
 }
 
-// A waiter in front that gives up keeps those behind it from their turn.
+// A waiting put at the front that gives up blocks the puts behind it.
 func TestTrapWaiterInFrontGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
@@ -447,7 +447,7 @@ func TestTrapWaiterInFrontGivesUp(t *testing.T) {
 	})
 }
 
-// A put whose context has ended takes the room all the same.
+// A put whose context has ended still takes room.
 func TestTrapPutWithAContextThatHasEnded(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -459,8 +459,8 @@ func TestTrapPutWithAContextThatHasEnded(t *testing.T) {
 	require.Zero(t, q.Stats().Put)
 }
 
-// Who leaves a job that others have joined ends it for all, or one that comes
-// after the end joins what is over.
+// A caller that leaves a shared job ends it for all callers, or a caller that
+// puts after its end joins the ended job.
 func TestTrapLeavingASharedJob(t *testing.T) {
 	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
@@ -479,7 +479,7 @@ func TestTrapLeavingASharedJob(t *testing.T) {
 	kit.AwaitValue(t, &third.Future, 4)
 }
 
-// A stop that a job calls waits for itself, or one beside another.
+// A stop that a job calls waits for itself, or for another stop.
 func TestTrapStopFromEverywhere(t *testing.T) {
 	var q *twill.ResizableDispatchQueue[int, int]
 	q = twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
@@ -500,9 +500,9 @@ func TestTrapStopFromEverywhere(t *testing.T) {
 	})
 }
 
-// The traps into which this queue fell once.
+// Faults that this queue once had.
 
-// The size leaves out what is delayed.
+// The size did not count delayed jobs.
 func TestTrapSizeCountsDelayedJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
@@ -511,7 +511,7 @@ func TestTrapSizeCountsDelayedJobs(t *testing.T) {
 	})
 }
 
-// A time beyond all bounds becomes one long ago.
+// A time in the far future became a time in the past.
 func TestTrapDelaysThatOverflow(t *testing.T) {
 	for name, o := range map[string]twill.JobOptions{
 		"After": {After: math.MaxInt64},
@@ -534,7 +534,7 @@ func TestTrapDelaysThatOverflow(t *testing.T) {
 	}
 }
 
-// A delayed put waits for room, and nobody wakes it when its time has come.
+// A delayed put waited for room, and was not woken when it was due.
 func TestTrapDelayedPutWaitFindsASlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: -1})
@@ -546,8 +546,8 @@ func TestTrapDelayedPutWaitFindsASlot(t *testing.T) {
 	})
 }
 
-// A delayed put that waits for room holds up those behind it, for which there
-// is a slot.
+// A delayed put that waited for room blocked the puts behind it, for which a
+// slot was free.
 func TestTrapDelayedPutWaitHoldsUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
@@ -568,7 +568,7 @@ func TestTrapDelayedPutWaitHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// A put that waits is counted as one that was refused.
+// A waiting put was counted as a refused one.
 func TestTrapPutWaitThatWaitsIsNotRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
@@ -586,7 +586,7 @@ func TestTrapPutWaitThatWaitsIsNotRefused(t *testing.T) {
 	})
 }
 
-// With ageing, a job that is tried again has lost its place.
+// With ageing, a job that was retried lost its place.
 func TestTrapRetryKeepsItsPlaceAlsoWithAgeing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []int
@@ -607,7 +607,8 @@ func TestTrapRetryKeepsItsPlaceAlsoWithAgeing(t *testing.T) {
 	})
 }
 
-// A handler that ends its goroutine takes what was to be settled next with it.
+// A handler that ended its goroutine prevented later futures from being
+// settled.
 func TestTrapHandlerThatExitsLosesNoWaiter(t *testing.T) {
 	for name, end := range map[string]func(*twill.ResizableDispatchQueue[int, int], *twill.Job[int, int]){
 		"cancel": func(_ *twill.ResizableDispatchQueue[int, int], j *twill.Job[int, int]) { j.Cancel(nil) },
@@ -636,7 +637,7 @@ func TestTrapHandlerThatExitsLosesNoWaiter(t *testing.T) {
 	}
 }
 
-// A job that fails between two attempts leaves its context behind.
+// A job that failed between two attempts kept its context.
 func TestTrapJobFailedInItsPauseReleasesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &countingContext{Context: t.Context()}
@@ -655,7 +656,7 @@ func TestTrapJobFailedInItsPauseReleasesItsContext(t *testing.T) {
 	})
 }
 
-// So does one that is to be tried again and is left over.
+// So did a job that was left over before a retry.
 func TestTrapJobLeftOverReleasesItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &countingContext{Context: t.Context()}
@@ -672,7 +673,7 @@ func TestTrapJobLeftOverReleasesItsContext(t *testing.T) {
 	})
 }
 
-// countingContext counts the contexts that wait for its end.
+// countingContext counts the contexts that watch it.
 type countingContext struct {
 	context.Context
 	children int
@@ -685,7 +686,7 @@ func (c *countingContext) AfterFunc(func()) (stop func() bool) {
 	return func() bool { c.children--; return true }
 }
 
-// A drain that has given up is told of as a failure that nobody looked at.
+// A drain that had given up was reported as an unhandled failure.
 func TestTrapDrainThatGaveUpIsNotUnhandled(t *testing.T) {
 	r := kit.CollectReports(t)
 	func() {
@@ -705,8 +706,8 @@ func TestTrapDrainThatGaveUpIsNotUnhandled(t *testing.T) {
 	require.Empty(t, r.Of(twill.ErrStopped))
 }
 
-// A call ends its goroutine and so does a handler of its job, in the last
-// moments of that goroutine: then nobody was left to go on.
+// A call ended its goroutine, and so did a handler of its job during that exit:
+// then no goroutine continued.
 func TestTrapCallAndHandlerBothExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
@@ -726,7 +727,7 @@ func TestTrapCallAndHandlerBothExit(t *testing.T) {
 	})
 }
 
-// The same with a limiter that ends its goroutine at every other call.
+// The same fault with a limiter that ends its goroutine at every other call.
 func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		waits := 0
@@ -750,7 +751,7 @@ func TestTrapLimiterAndHandlerBothExit(t *testing.T) {
 	})
 }
 
-// The timer for a job that is gone keeps the queue until it goes off.
+// The timer for a job that was removed kept the queue in memory until it fired.
 func TestTrapAlarmForNobody(t *testing.T) {
 	delayed := twill.JobOptions{After: time.Hour, Key: "key"}
 	for name, end := range map[string]func(q *twill.ResizableDispatchQueue[int, int]){
@@ -775,7 +776,7 @@ func TestTrapAlarmForNobody(t *testing.T) {
 	}
 }
 
-// And it still goes off for those that are left.
+// The timer still fires for the remaining jobs.
 func TestTrapAlarmIsSetAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)

@@ -21,15 +21,15 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// keep makes what a settled future must not keep.
+// keep makes objects that a settled future must not keep in memory.
 type keep struct {
 	t       *testing.T
 	mu      sync.Mutex // guards made
 	made    []weak.Pointer[kit.Resource]
-	cancels []context.CancelFunc // keep the contexts cancelable until the test ends
+	cancels []context.CancelFunc // keeps the contexts cancelable until the test ends
 }
 
-// res returns something that must be collected.
+// res returns a resource that must be collected.
 func (k *keep) res() *kit.Resource {
 	r := new(kit.Resource)
 	k.mu.Lock()
@@ -40,7 +40,7 @@ func (k *keep) res() *kit.Resource {
 
 type keptKey struct{}
 
-// ctx returns a context with something that must be collected. It has not
+// ctx returns a context with a resource that must be collected. It has not
 // ended, and its cancel function does not keep it.
 func (k *keep) ctx() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -48,16 +48,17 @@ func (k *keep) ctx() context.Context {
 	return context.WithValue(ctx, keptKey{}, k.res())
 }
 
-// value is the future of something that must be collected.
+// value returns the future of a resource that must be collected.
 func (k *keep) value() *twill.Future[*kit.Resource] { return twill.Resolved(k.res()) }
 
-// promise is the same, for a test that resolves it.
+// promise is value for a test that resolves the future.
 func (k *keep) promise() (*twill.Promise[*kit.Resource], *twill.Future[*kit.Resource]) {
 	p := twill.NewPromise[*kit.Resource]()
 	return p, p.Future()
 }
 
-// fn returns a function of a Go that holds and uses what must be collected.
+// fn returns a function for Go that refers to and uses a resource that must be
+// collected.
 func (k *keep) fn() func(context.Context) (int, error) {
 	r := k.res()
 	return func(ctx context.Context) (int, error) {
@@ -92,14 +93,14 @@ func settled[T any](k *keep, f *twill.Future[T]) *twill.Future[T] {
 	return f
 }
 
-// canceled cancels f.
+// canceledFuture cancels f.
 func canceledFuture[T any](k *keep, f *twill.Future[T]) *twill.Future[T] {
 	require.True(k.t, f.Cancel(nil))
 	return settled(k, f)
 }
 
-// keepRows has for each function that returns a future what makes one, in
-// several ways, and returns it settled; or why there is no row.
+// keepRows has, for each function that returns a future, functions that call it
+// and return the settled future, or the reason why there are none.
 var keepRows = map[string]any{
 	"Go": []func(k *keep) any{
 		func(k *keep) any { return settled(k, twill.Go(k.ctx(), k.fn())) },
@@ -153,7 +154,7 @@ var keepRows = map[string]any{
 		func(k *keep) any {
 			p, f := k.promise()
 			g := twill.Then(f, k.handler())
-			twill.Then(f, k.handler()) // so that the cancel only leaves
+			twill.Then(f, k.handler()) // so that the cancel only detaches
 			canceledFuture(k, g)
 			p.Resolve(k.res())
 			return g
@@ -562,7 +563,8 @@ var keepRows = map[string]any{
 	},
 }
 
-// keptError is an error that leads to what must be collected with it.
+// keptError is an error that refers to a resource, which must be collected with
+// it.
 type keptError struct{ r *kit.Resource }
 
 func (e *keptError) Error() string { return "kept" }
@@ -577,8 +579,8 @@ func heldBy[T any](k *keep) *T {
 	return &v.t
 }
 
-// A settled future keeps its value or its error, and neither a context, a
-// function, a timer nor a future from which it was made.
+// A settled future keeps its value or its error, and no context, function,
+// timer or future from which it was made.
 func TestSettledFuturesKeepNothing(t *testing.T) {
 	previous := twill.OnUnhandled(nil)
 	defer twill.OnUnhandled(previous)
@@ -618,8 +620,8 @@ func TestSettledFuturesKeepNothing(t *testing.T) {
 	}
 }
 
-// An error that leads to the future that failed by it is collected with it once
-// the failure was handled.
+// An error that refers to the future that failed with it is collected with the
+// future after the failure was handled.
 func TestErrorsThatReferToTheirFutureAreCollected(t *testing.T) {
 	kit.CollectReports(t)
 	type cyclic struct {
@@ -658,15 +660,15 @@ func TestErrorsThatReferToTheirFutureAreCollected(t *testing.T) {
 	}
 }
 
-// returnsFuture is the names of all exported functions and methods that return
-// a future, or a function that does.
+// returnsFuture returns the names of all exported functions and methods that
+// return a future, or a function that returns one.
 func returnsFuture(t *testing.T) (names []string) {
 	t.Helper()
 	files, err := filepath.Glob("../../../*.go")
 	require.NoError(t, err)
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") || strings.HasSuffix(file, "_go127.go") {
-			continue // Go 1.26 cannot parse the latter, whose methods are those of chain.go
+			continue // Go 1.26 cannot parse chain_go127.go, whose methods are those of chain.go
 		}
 		parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 		require.NoError(t, err)

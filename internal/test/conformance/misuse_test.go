@@ -10,8 +10,8 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// Misuse panics at once, with a message that names what was wrong; nothing
-// hangs and nothing is changed by it.
+// Misuse panics at once, with a message that names the fault. It does not hang
+// and changes nothing.
 func TestMisuse(t *testing.T) {
 	p := twill.NewPromise[int]()
 	f := p.Future()
@@ -62,15 +62,15 @@ func TestNilFutureFromAHandler(t *testing.T) {
 	require.ErrorContains(t, err, "nil future")
 }
 
-// nilError panics when it is looked into, if it is nil: what a function that
-// returns a pointer as its error gives away with every success.
+// nilError is an error whose methods panic if it is nil. A function that
+// returns a pointer as its error returns such an error with every success.
 type nilError struct{ cause error }
 
 func (e *nilError) Error() string { return "nil error" }
 func (e *nilError) Unwrap() error { return e.cause }
 
-// An error whose methods panic is one like any other: we look into it to tell a
-// cancel, and nobody is there to catch that.
+// An error whose methods panic is handled as any other: the library calls these
+// methods to recognize a cancel, where no caller could recover.
 func TestErrorsWhoseMethodsPanic(t *testing.T) {
 	reports := kit.CollectReports(t)
 	var typedNil *nilError
@@ -97,7 +97,7 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		r, ok := l.Poll()
 		require.True(t, ok)
 		require.Same(t, typedNil, r.Value.Results[0].Err)
-		requireIt(p.Future()) // takes it, which the list does not
+		requireIt(p.Future()) // handles it, which the list does not
 	})
 	t.Run("job", func(t *testing.T) {
 		var none *twill.RetryError
@@ -125,6 +125,7 @@ func TestErrorsWhoseMethodsPanic(t *testing.T) {
 		p.OnCancel(func(error) { p.Reject(typedNil) })
 		requireIt(p.Future().Timeout(0))
 	})
-	// All were taken: a report of one would stop the next test that looks into it.
+	// All failures were handled: a report would fail the next test that checks
+	// reports.
 	reports.SettleGarbage(t)
 }

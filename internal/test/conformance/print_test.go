@@ -17,8 +17,8 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// secret is a value, a key, an argument and an error of the user's that must
-// not be printed.
+// secret is a value, a key, an argument or an error of the user that must not
+// be printed.
 type secret struct{ text string }
 
 const hidden = "do not print"
@@ -27,7 +27,7 @@ func (s secret) Error() string { return s.text }
 
 func (s secret) String() string { return s.text }
 
-// printedValues is one or more values of each type that hides its fields.
+// printedValues returns one or more values of each type that hides its fields.
 func printedValues(t *testing.T) map[string][]any {
 	s := secret{hidden}
 	block := make(chan struct{})
@@ -81,7 +81,7 @@ func printedValues(t *testing.T) map[string][]any {
 	}
 }
 
-// Whatever the verb or the handler, what is printed is the type and the state.
+// Whatever the verb or the slog handler is, the type and the state are printed.
 func TestPrintingShowsNoValues(t *testing.T) {
 	for name, values := range printedValues(t) {
 		for i, v := range values {
@@ -123,7 +123,7 @@ type cyclicError struct{ F *twill.Future[any] }
 
 func (e *cyclicError) Error() string { return fmt.Sprintf("%+v", e.F) }
 
-// Printing ends for futures that lead back to themselves.
+// Printing ends for futures that refer to themselves.
 func TestPrintingEnds(t *testing.T) {
 	parent := twill.NewPromise[*treeNode]()
 	node := &treeNode{Parent: parent.Future(), Name: hidden}
@@ -145,13 +145,12 @@ func TestPrintingEnds(t *testing.T) {
 	})
 }
 
-// Every exported type with fields of its own that are not exported has the four
-// methods.
+// Every exported type that has unexported fields has the four methods.
 func TestEveryTypePrints(t *testing.T) {
 	files, err := filepath.Glob("../../../*.go")
 	require.NoError(t, err)
 	hides, methods := map[string]bool{}, map[string]int{}
-	// Errors, and figures that are made to be looked at.
+	// Errors, and numbers that are meant to be printed.
 	mayShow := map[string]bool{"DispatchStats": true, "HeldResult": true, "Histogram": true, "PoolStats": true, "PoolerStats": true}
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") || strings.HasSuffix(file, "_go127.go") {

@@ -12,10 +12,12 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// Traps into which other queues, maps and call dedupers fall, each as a test;
-// those of dispatch queues are in dispatch_traps_test.go.
+// Faults of other queues, maps and mergers of calls. The comment of each test
+// describes the fault, which must not occur here. The faults of dispatch queues
+// are in dispatch_traps_test.go.
 
-// Gets that were given up take their place for ever, until no more may wait.
+// Gets that were given up keep their place forever, until no more gets may
+// wait.
 func TestTrapAbandonedGetsTakeNoPlace(t *testing.T) {
 	opts := &twill.QueueOptions{Size: 1, Backlog: 2}
 	q, pq := twill.NewQueue[int](opts), twill.NewPriorityQueue[int](opts)
@@ -33,7 +35,7 @@ func TestTrapAbandonedGetsTakeNoPlace(t *testing.T) {
 	require.Equal(t, []int{2, 2}, []int{q.Waiting(), pq.Waiting()})
 }
 
-// So do puts that were given up, and the next in line is never let in.
+// So do puts that were given up, and the next in line is never admitted.
 func TestTrapAbandonedPutsTakeNoPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q, pq := twill.NewQueue[int](&twill.QueueOptions{Size: 1}), twill.NewPriorityQueue[int](&twill.QueueOptions{Size: 1})
@@ -75,7 +77,7 @@ func TestTrapAbandonedPutsTakeNoPlace(t *testing.T) {
 	})
 }
 
-// What was taken out of a queue stays reachable by its array.
+// Items that were taken out of a queue stay reachable through its array.
 func TestTrapTakenItemsAreLetGo(t *testing.T) {
 	var q twill.Queue[*kit.Resource]
 	var pq twill.PriorityQueue[*kit.Resource]
@@ -107,7 +109,7 @@ func TestTrapTakenItemsAreLetGo(t *testing.T) {
 	require.Equal(t, []int{0, 0, 0}, []int{q.Len(), pq.Len(), d.Len()})
 }
 
-// Who leaves is looked for in the line. If it took a walk, this would take
+// Removing a waiter searches the line. With such a search this test would take
 // hours.
 func TestTrapLeavingALineIsNoWalk(t *testing.T) {
 	n := 200_000
@@ -143,7 +145,7 @@ func TestTrapLeavingALineIsNoWalk(t *testing.T) {
 	require.Equal(t, []int{0, 0, 0, 0, 0}, []int{q.Waiting(), pq.Waiting(), d.Waiting(), s.Waiting(), p.Stats().Waiting})
 }
 
-// A close loses what was queued, or takes what comes after it.
+// A close loses queued items, or accepts items after it.
 func TestTrapCloseLosesNoItem(t *testing.T) {
 	var q twill.Queue[int]
 	var pq twill.PriorityQueue[int]
@@ -166,7 +168,7 @@ func TestTrapCloseLosesNoItem(t *testing.T) {
 	}
 }
 
-// A put from inside of what a put calls back waits for itself, or overtakes.
+// A put inside a handler that a put has called waits for itself, or overtakes.
 func TestTrapPutFromInsideAHandler(t *testing.T) {
 	var q twill.Queue[int]
 	var got []int
@@ -184,7 +186,7 @@ func TestTrapPutFromInsideAHandler(t *testing.T) {
 	require.Equal(t, []int{0, 0}, []int{q.Len(), q.Waiting()})
 }
 
-// A call that nobody waits for any more starts all the same.
+// A call without callers is started.
 func TestTrapAComputationInLineIsNotStartedForNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d twill.Dict[int, int]
@@ -192,7 +194,7 @@ func TestTrapAComputationInLineIsNotStartedForNobody(t *testing.T) {
 		compute := func(context.Context) (int, error) { calls++; <-gate; return 1, nil }
 		d.GetOrCompute(t.Context(), 1, compute).Cancel(nil)
 		synctest.Wait()
-		d.GetOrCompute(t.Context(), 1, compute).Cancel(nil) // would come after the first
+		d.GetOrCompute(t.Context(), 1, compute).Cancel(nil) // would run after the first
 		close(gate)
 		synctest.Wait()
 		require.Equal(t, 1, calls)

@@ -14,12 +14,12 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// program is what an everyday program does with futures that it drops in the
-// end. Its contexts have ended and its functions have returned when it returns.
+// program is an everyday program that uses futures and drops them in the end.
+// When it returns, its contexts have ended and its functions have returned.
 type program struct {
 	t *testing.T
-	// deadline ends after a millisecond, canceled when a function of
-	// until has begun, with errCause.
+	// deadline ends after a millisecond. canceled ends, with errCause, when a
+	// function of until has begun.
 	deadline, canceled context.Context
 	cancel             context.CancelCauseFunc
 	settled            []<-chan struct{}
@@ -31,8 +31,8 @@ var (
 	errDisk  = errors.New("no space left on device")
 )
 
-// runProgram runs fn, and returns when the futures that it watches have settled
-// and garbage was collected.
+// runProgram runs fn, and returns after the futures that it watches have
+// settled and garbage was collected.
 func runProgram(t *testing.T, fn func(p *program)) *kit.Reports {
 	r := kit.CollectReports(t)
 	p := &program{t: t}
@@ -58,7 +58,8 @@ func (p *program) watch(fs ...twill.AnyFuture) {
 	}
 }
 
-// until waits for its context to end and returns what err makes of it.
+// until returns a function that waits for its context to end and returns the
+// error that err makes of it.
 func until(err func(ctx context.Context) error) func(context.Context) (int, error) {
 	return func(ctx context.Context) (int, error) {
 		<-ctx.Done()
@@ -85,7 +86,7 @@ func (e sliceError) Error() string { return fmt.Sprint([]string(e)) }
 func (e sliceError) Is(target error) bool { return target == errDisk }
 
 // Programs whose contexts end, whose callers leave, or that handle a failure in
-// one place. None reports anything.
+// one place. None of them reports anything.
 func TestNothingIsReportedForNothing(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -316,8 +317,8 @@ func TestNothingIsReportedForNothing(t *testing.T) {
 	}
 }
 
-// Programs in which something failed that nobody has looked at. Each reports
-// it, once.
+// Programs in which something has failed and nothing handles the failure. Each
+// reports it, once.
 func TestRealFailuresAreReportedOnce(t *testing.T) {
 	var leave sync.Mutex // held by functions that must not return yet
 	for _, c := range []struct {
@@ -479,7 +480,7 @@ func TestRealFailuresAreReportedOnce(t *testing.T) {
 	}
 }
 
-// without returns the reports that are not SettleGarbage's own.
+// without returns the reports except those of SettleGarbage.
 func without(r *kit.Reports, prefix string) (found []error) {
 	for _, err := range r.All() {
 		if len(err.Error()) < len(prefix) || err.Error()[:len(prefix)] != prefix {

@@ -11,7 +11,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// cases are the promises of a dispatch queue, one each.
+// cases are the promises of a dispatch queue, one in each case.
 var cases = []testCase{
 	{"a job gives its result to all", func(b *bench) {
 		b.open(twill.DispatchOptions{})

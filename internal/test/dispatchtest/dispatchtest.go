@@ -1,6 +1,7 @@
-// Package dispatchtest is a black-box suite for dispatch queues: the one of the
-// root package, and those that keep their jobs on disk or share them. An engine
-// says how to open a queue and which cases it cannot pass, with the reason.
+// Package dispatchtest is a black-box test suite for dispatch queues: the queue
+// of the root package, and queues that keep their jobs on disk or share them.
+// An engine determines how to open a queue and which cases it cannot pass, with
+// the reason.
 package dispatchtest
 
 import (
@@ -18,11 +19,11 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Arg is the argument of a job, and says what its calls do.
+// Arg is the argument of a job, and determines what its calls do.
 type Arg struct {
 	Name string        `json:"name"`
-	Take time.Duration `json:"take,omitempty"` // how long a call takes, unless its context ends before
-	Fail int           `json:"fail,omitempty"` // how many calls fail before one succeeds
+	Take time.Duration `json:"take,omitempty"` // duration of a call, unless its context ends first
+	Fail int           `json:"fail,omitempty"` // number of calls that fail before one succeeds
 	Do   string        `json:"do,omitempty"`   // "panic", "exit", "snooze" once for Take, or "hang": wait for the end of the context
 }
 
@@ -35,7 +36,8 @@ type Result struct {
 // Func is the function of a queue.
 type Func = func(context.Context, Arg) (Result, error)
 
-// Job is what the suite needs of a job. *twill.Job[Arg, Result] is one.
+// Job is the part of a job that the suite uses. *twill.Job[Arg, Result]
+// implements it.
 type Job interface {
 	twill.AnyFuture
 	Await(ctx context.Context) (Result, error)
@@ -50,7 +52,7 @@ type Job interface {
 	Release() bool
 }
 
-// Queue is what the suite needs of a queue.
+// Queue is the part of a queue that the suite uses.
 type Queue interface {
 	Put(arg Arg, priority int, opts ...twill.JobOptions) (Job, error)
 	PutWait(ctx context.Context, arg Arg, priority int, opts ...twill.JobOptions) (Job, error)
@@ -81,17 +83,16 @@ type Queue interface {
 
 // Engine is a kind of queue.
 type Engine struct {
-	// Open returns a queue that runs fn. What it holds is given back by
-	// t.Cleanup.
+	// Open returns a queue that runs fn. It releases its resources by t.Cleanup.
 	Open func(t *testing.T, fn Func, opts twill.DispatchOptions) Queue
 
-	// Run runs a case, in a bubble of testing/synctest where the engine works
-	// in virtual time; nil runs it as it is.
+	// Run runs a case, in a bubble of testing/synctest if the engine works in
+	// virtual time; with nil the case runs in real time.
 	Run func(t *testing.T, fn func(t *testing.T))
 
-	// Unit is the time that calls take, and that the suite waits to see that
-	// nothing happens. In real time it has to be longer than what the engine
-	// needs to start a job.
+	// Unit is the duration of calls, and the time for which the suite waits to see
+	// that nothing happens. In real time it must be longer than the engine needs
+	// to start a job.
 	Unit time.Duration
 
 	// Skip names the cases that the engine cannot pass, with the reasons.
@@ -122,20 +123,20 @@ type testCase struct {
 	run  func(b *bench)
 }
 
-// errCall is what calls fail with that are to fail.
+// errCall is the error of calls that fail on purpose.
 var errCall = errors.New("dispatchtest: this call fails")
 
-// bench is one case: its queue, and what its calls have done.
+// bench is one case: its queue, and a record of its calls.
 type bench struct {
 	*testing.T
 	engine Engine
 	q      Queue
 
 	mu      sync.Mutex
-	calls   map[string]int // started, by name
-	started []string       // in order
+	calls   map[string]int // number of started calls, by name
+	started []string       // names, in order
 	running int
-	widest  int // the most that ran at once
+	widest  int // the largest number of concurrent calls
 }
 
 // open makes the queue of the case.
@@ -187,14 +188,14 @@ func (b *bench) call(ctx context.Context, arg Arg) (Result, error) {
 	return Result{Name: arg.Name, Call: call}, nil
 }
 
-// order is the names of the calls that have started, in order.
+// order returns the names of the calls that have started, in order.
 func (b *bench) order() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.Clone(b.started)
 }
 
-// callsOf is how many calls have started for a name.
+// callsOf returns how many calls with a name have started.
 func (b *bench) callsOf(name string) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -211,7 +212,7 @@ func (b *bench) put(arg Arg, priority int, opts ...twill.JobOptions) Job {
 // patience bounds every wait of the suite.
 const patience = 30 * time.Second
 
-// await returns the result of j, which has to end soon.
+// await returns the result of j, which must end soon.
 func (b *bench) await(j Job) (Result, error) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -221,7 +222,7 @@ func (b *bench) await(j Job) (Result, error) {
 	return r, err
 }
 
-// finishes fails the case unless j succeeds with the call of that number.
+// finishes fails the case unless j succeeds with the call of the given number.
 func (b *bench) finishes(j Job, call int) {
 	b.Helper()
 	r, err := b.await(j)
@@ -230,7 +231,8 @@ func (b *bench) finishes(j Job, call int) {
 	require.Equal(b, twill.JobFinished, j.State())
 }
 
-// fails fails the case unless j ends with an error that is want, in a state.
+// fails fails the case unless j ends with an error that Is want, in the given
+// state.
 func (b *bench) fails(j Job, want error, state twill.JobState) {
 	b.Helper()
 	_, err := b.await(j)
@@ -255,7 +257,7 @@ func (b *bench) settles(what string, f *twill.Future[struct{}]) {
 	require.NoError(b, err, what)
 }
 
-// quiet waits long enough to see what should not happen.
+// quiet waits long enough to see an event that should not happen.
 func (b *bench) quiet() { time.Sleep(2 * b.unit()) }
 
 func names(jobs []Job) []string {

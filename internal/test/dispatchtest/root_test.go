@@ -28,7 +28,7 @@ func TestRoot(t *testing.T) {
 	})
 }
 
-// root is the queue of the root package, with jobs as the suite knows them.
+// root is the queue of the root package in the form that the suite uses.
 type root struct {
 	*twill.ResizableDispatchQueue[dispatchtest.Arg, dispatchtest.Result]
 }
@@ -78,7 +78,7 @@ func (q root) Drain(ctx context.Context) ([]dispatchtest.Job, error) {
 	return jobs(left), err
 }
 
-// job keeps a nil job from becoming an interface that is not nil.
+// job returns a nil interface for a nil job.
 func job(j *rootJob, err error) (dispatchtest.Job, error) {
 	if j == nil {
 		return nil, err

@@ -14,9 +14,10 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// FuzzOps runs programs of operations on futures, here and in a slow model, and
-// compares every run of a handler, every answer of a call and every future's
-// end. Run it with -fuzztime 200000x: a count, not a time.
+// FuzzOps runs programs of operations on futures, in the library and in a slow
+// model, and compares every run of a handler, every result of a call and the
+// final state of every future. Run it with -fuzztime 200000x: a count, not a
+// time.
 func FuzzOps(f *testing.F) {
 	for kind := range opKinds {
 		f.Add([]byte{byte(kind), 0, 1, 2, 3, byte(opCancel), 2, 0, byte(opResolve), 0, 5, byte(opReject), 1, 6})
@@ -32,8 +33,8 @@ func FuzzOps(f *testing.F) {
 	})
 }
 
-// A few thousand random programs with every test run: what the fuzzer starts
-// from is not random.
+// A few thousand random programs in every test run; the seeds of the fuzzer are
+// not random.
 func TestOpsAgainstModel(t *testing.T) {
 	n := uint64(10_000)
 	if !kit.Long() {
@@ -50,7 +51,7 @@ func TestOpsAgainstModel(t *testing.T) {
 	})
 }
 
-// onceWrong are programs that found something.
+// onceWrong are programs that have found a bug.
 var onceWrong = map[string][]byte{
 	"a cycle through a way up that was left": {0, 104, 0, 7, 0, 0, 0, 70, 0, 0, 25, 3, 0, 0, 0, 12, 0, 153},
 	"a cancel passed on with an older cause": {92, 0, 0, 4, 0, 0, 10, 0, 160, 0, 3, 14, 1, 3, 94},
@@ -82,7 +83,7 @@ func compareWithModel(t *testing.T, data []byte) {
 		i, fuzzListing(ops, ""), fuzzMark(got, i), fuzzMark(want, i))
 }
 
-// fuzzListing shows a program.
+// fuzzListing returns a program as text.
 func fuzzListing(ops []*fuzzOp, indent string) string {
 	var b strings.Builder
 	for i, op := range ops {
@@ -103,7 +104,7 @@ var fuzzNames = []string{
 	"handleFuture", "follow", "onCancel", "list", "shield", "via", "work", "timeout", "watch", "resolved", "rejected",
 }
 
-// fuzzMark shows a trace, with the entry where it differs marked.
+// fuzzMark returns a trace as text, with the entry at which it differs marked.
 func fuzzMark(trace []string, at int) string {
 	shown := slices.Clone(trace)
 	if at < len(shown) {
@@ -112,7 +113,7 @@ func fuzzMark(trace []string, at int) string {
 	return strings.Join(shown, " | ")
 }
 
-// Y2: whatever goes in, what comes out is within the bounds.
+// Y2: pauses are within their bounds, whatever the settings are.
 func FuzzBackoff(f *testing.F) {
 	f.Add(int64(time.Second), 2.0, int64(time.Minute), uint16(100))
 	f.Add(int64(math.MaxInt64), math.Inf(1), int64(math.MaxInt64), uint16(1000))

@@ -7,8 +7,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Many tests drop failures on purpose; those about unhandled ones set a
-// function of their own.
+// Many tests drop failures on purpose. Tests of unhandled failures set their
+// own function.
 func TestMain(m *testing.M) {
 	twill.OnUnhandled(nil)
 	os.Exit(m.Run())

@@ -9,9 +9,9 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A fuzzed program is a list of ops on futures that are known by number; what
-// a number means is found when the op is run. Handlers and cancelers carry ops
-// of their own, which they run before they return.
+// A fuzzed program is a list of ops on numbered futures; the meaning of a
+// number is determined when the op is run. Handlers and cancelers have their
+// own ops, which they run before they return.
 type fuzzOp struct {
 	kind    fuzzKind
 	f, g    int // futures, or promises
@@ -57,11 +57,11 @@ type fuzzHandler struct {
 	ops   []*fuzzOp
 }
 
-// What a handler does in the end.
+// The result of a handler.
 const (
-	doesPass   = iota // what it was given
-	doesAdd           // one more than that
-	doesValue         // a value of its own
+	doesPass   = iota // its argument
+	doesAdd           // its argument plus one
+	doesValue         // its own value
 	doesError         // an error
 	doesPanic         //
 	doesNil           // a nil future
@@ -75,7 +75,7 @@ const (
 	listAny
 	listFirst
 	listSettled
-	listFlags // and on, for each combination of flags
+	listFlags // and the following values, for each combination of flags
 	listKinds = listFlags + 8
 )
 
@@ -89,7 +89,7 @@ const (
 	fuzzMaxDepth = 3
 )
 
-// fuzzParser makes a program of bytes: of any, since what is missing is 0.
+// fuzzParser makes a program of any bytes: missing bytes are 0.
 type fuzzParser struct {
 	data []byte
 	ops  int
@@ -155,7 +155,7 @@ func (p *fuzzParser) handler(depth int) *fuzzHandler {
 	return h
 }
 
-// fuzzText says what an error is, by what it is made of.
+// fuzzText describes an error by its parts.
 func fuzzText(err error) string {
 	switch e := err.(type) {
 	case nil:
@@ -168,7 +168,7 @@ func fuzzText(err error) string {
 		return "timeout"
 	case *twill.IndexError:
 		return fmt.Sprintf("%d:%s", e.Index, fuzzText(e.Err))
-	case interface{ Unwrap() []error }: // also that of Any
+	case interface{ Unwrap() []error }: // including that of Any
 		return "[" + strings.Join(fuzzLeaves(e), "+") + "]"
 	}
 	if err := errors.Unwrap(err); err != nil {
@@ -177,7 +177,7 @@ func fuzzText(err error) string {
 	return err.Error()
 }
 
-// fuzzLeaves is what errors were joined, in however many steps.
+// fuzzLeaves returns the errors that were joined, in any number of steps.
 func fuzzLeaves(joined interface{ Unwrap() []error }) (leaves []string) {
 	for _, err := range joined.Unwrap() {
 		if more, ok := err.(interface{ Unwrap() []error }); ok {
@@ -189,7 +189,8 @@ func fuzzLeaves(joined interface{ Unwrap() []error }) (leaves []string) {
 	return leaves
 }
 
-// fuzzSum makes a number of a list's results, so that all futures are of ints.
+// fuzzSum makes a number of a list's results, so that all futures are futures
+// of ints.
 func fuzzSum(rs []twill.Result[int]) int {
 	sum := fnv.New32a()
 	for _, r := range rs {

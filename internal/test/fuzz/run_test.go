@@ -50,8 +50,8 @@ type fuzzRun[F fuzzFuture[F]] struct {
 	trace []string
 }
 
-// runFuzz runs a program and returns what happened, and the futures' states
-// in the end.
+// runFuzz runs a program and returns its trace, and the final states of the
+// futures.
 func runFuzz[F fuzzFuture[F]](api fuzzAPI[F], ops []*fuzzOp) []string {
 	r := &fuzzRun[F]{fuzzAPI: api}
 	r.newPromise()
@@ -147,7 +147,7 @@ func (r *fuzzRun[F]) run(op *fuzzOp) {
 	}
 }
 
-// handler notes that a handler runs, and does what it is to do.
+// handler records that a handler runs, and runs its ops.
 func (r *fuzzRun[F]) handler(h *fuzzHandler, v int, err error) (int, error) {
 	r.record("h%d %d %s", h.id, v, fuzzText(err))
 	for _, op := range h.ops {
@@ -167,7 +167,7 @@ func (r *fuzzRun[F]) handler(h *fuzzHandler, v int, err error) (int, error) {
 	return v, err
 }
 
-// inner is handler for one that returns a future.
+// inner is handler for a handler that returns a future.
 func (r *fuzzRun[F]) inner(h *fuzzHandler, v int, err error) F {
 	v, err = r.handler(h, v, err)
 	switch {
@@ -240,7 +240,7 @@ var fuzzTwill = fuzzAPI[twillFuture]{
 		default:
 		}
 		r, ok := f.Poll()
-		if !ok { // Done has made a bridge, and so has the model's Watch
+		if !ok { // Done has added a bridge, and so has the model's Watch
 			return fmt.Sprintf("pending %t, %d listeners, %d users", done, kit.Listeners(f), kit.Users(f))
 		}
 		return fmt.Sprintf("%d %s %t, %d listeners", r.Value, fuzzText(r.Err), done, kit.Listeners(f))

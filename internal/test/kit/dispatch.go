@@ -11,7 +11,7 @@ import (
 
 func SameArg(_ context.Context, n int) (int, error) { return n, nil }
 
-// LimiterFunc is a limiter of a type that cannot be compared.
+// LimiterFunc is a limiter whose type cannot be compared.
 type LimiterFunc func(context.Context) error
 
 func (fn LimiterFunc) Wait(ctx context.Context) error { return fn(ctx) }
@@ -34,8 +34,8 @@ func UpTo(n int) (args []int) {
 	return args
 }
 
-// Sleep is a call that takes as long as its argument says, and gives it
-// back; it ends early when its context does.
+// Sleep is a call that takes as long as its argument, and returns it; it ends
+// early if its context does.
 func Sleep(ctx context.Context, d time.Duration) (time.Duration, error) {
 	select {
 	case <-time.After(d):

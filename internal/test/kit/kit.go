@@ -1,4 +1,4 @@
-// Package kit holds what the tests of several packages share.
+// Package kit has the helpers that the tests of several packages share.
 package kit
 
 import (
@@ -23,8 +23,8 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// Long reports whether a test may take longer than the reader of a front page
-// waits: if TWILL_LONG is set, as by .ci/run, and -short is not.
+// Long reports whether long tests are to run: if TWILL_LONG is set, as by
+// .ci/run, and -short is not.
 func Long() bool { return os.Getenv("TWILL_LONG") != "" && !testing.Short() }
 
 // WithDebug sets debugging for one test.
@@ -34,7 +34,7 @@ func WithDebug(t *testing.T, on bool) {
 	t.Cleanup(func() { twill.SetDebug(false) })
 }
 
-// RequireCanceled fails the test unless f failed by a cancel with that cause.
+// RequireCanceled fails the test unless f was canceled with the given cause.
 func RequireCanceled[T any](t *testing.T, cause error, f *twill.Future[T]) {
 	t.Helper()
 	RequireFailure(t, twill.ErrCanceled, f)
@@ -55,27 +55,27 @@ func CountCancels[T any](p *twill.Promise[T]) *int {
 	return runs
 }
 
-// Returning gives a handler that returns f.
+// Returning returns a handler that returns f.
 func Returning(f *twill.Future[int]) func(int) *twill.Future[int] {
 	return func(int) *twill.Future[int] { return f }
 }
 
-// Resource is something whose release a test can see.
+// Resource is an object whose release a test can observe.
 type Resource struct{ _ [64]byte }
 
-// Released reports whether what w points to was collected.
+// Released reports whether the target of w was collected.
 func Released(w weak.Pointer[Resource]) bool {
 	for range 200 {
 		runtime.GC()
 		if w.Value() == nil {
 			return true
 		}
-		time.Sleep(5 * time.Millisecond) // what the collector has found is let go by a goroutine of its own
+		time.Sleep(5 * time.Millisecond) // the collector releases what it has found on a separate goroutine
 	}
 	return false
 }
 
-// ErrFirst and errSecond are failures to tell apart.
+// ErrFirst and errSecond are failures that can be distinguished.
 var (
 	ErrFirst  = errors.New("first failure")
 	ErrSecond = errors.New("second failure")
@@ -90,7 +90,7 @@ func RequireValue[T any](t *testing.T, want T, f *twill.Future[T]) {
 	require.Equal(t, want, result.Value)
 }
 
-// RequireFailure fails the test unless f is settled with an error that is want.
+// RequireFailure fails the test unless f has failed with an error that Is want.
 func RequireFailure[T any](t *testing.T, want error, f *twill.Future[T]) {
 	t.Helper()
 	result, ok := f.Poll()
@@ -128,13 +128,14 @@ func Promises(n int) ([]*twill.Promise[int], []*twill.Future[int]) {
 	return ps, fs
 }
 
-// Reports collects what OnUnhandled is told during one test.
+// Reports collects the calls of the function set by OnUnhandled during one
+// test.
 type Reports struct {
 	mu   sync.Mutex
 	errs []error
 }
 
-// CollectReports installs a collector for the length of the test.
+// CollectReports installs a collector until the end of the test.
 func CollectReports(t *testing.T) *Reports {
 	t.Helper()
 	r := new(Reports)
@@ -147,14 +148,14 @@ func CollectReports(t *testing.T) *Reports {
 	return r
 }
 
-// All returns all reports so far.
+// All returns the reports so far.
 func (r *Reports) All() []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.errs)
 }
 
-// Of returns the reports of that error so far.
+// Of returns the reports of the given error so far.
 func (r *Reports) Of(target error) (found []error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -167,7 +168,8 @@ func (r *Reports) Of(target error) (found []error) {
 }
 
 // Await collects garbage until marker was reported. Cleanups run in no
-// particular order, so it goes on a little for others of the same collection.
+// particular order, so it waits a little longer for others of the same
+// collection.
 func (r *Reports) Await(t *testing.T, target error) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -176,9 +178,9 @@ func (r *Reports) Await(t *testing.T, target error) {
 	}, 10*time.Second, time.Millisecond, "not reported: %v", target)
 }
 
-// SettleGarbage makes sure that whatever became unreachable before was
-// collected and its report made: a later failure, dropped on purpose, was
-// reported three times over.
+// SettleGarbage makes sure that everything that was unreachable before the call
+// was collected and reported: it drops failures on purpose, and waits until the
+// third was reported.
 func (r *Reports) SettleGarbage(t *testing.T) {
 	t.Helper()
 	for i := range 3 {
@@ -188,7 +190,7 @@ func (r *Reports) SettleGarbage(t *testing.T) {
 	}
 }
 
-// Drop runs fn in a frame of its own, so that no stack slot keeps what it made.
+// Drop runs fn in its own frame, so that no stack slot keeps what it made.
 //
 //go:noinline
 func Drop(fn func()) { fn() }
@@ -205,7 +207,7 @@ func AwaitValue[T any](t testing.TB, f *twill.Future[T], want T) {
 	require.Equal(t, want, v)
 }
 
-// AwaitError fails the test unless f fails with an error that is want, soon.
+// AwaitError fails the test unless f fails with an error that Is want, soon.
 func AwaitError[T any](t testing.TB, f *twill.Future[T], want error) {
 	t.Helper()
 	_, err := AwaitSoon(f)
@@ -218,8 +220,8 @@ func AwaitSoon[T any](f *twill.Future[T]) (T, error) {
 	return f.Await(ctx)
 }
 
-// Watchdog fails the test if fn does not return: a goroutine stuck on a lock
-// is seen by nothing else.
+// Watchdog fails the test if fn does not return: only a watchdog finds a
+// goroutine that is stuck on a lock.
 func Watchdog(t testing.TB, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -235,7 +237,7 @@ func Watchdog(t testing.TB, fn func()) {
 	}
 }
 
-// Goid is the number of the calling goroutine.
+// Goid returns the number of the calling goroutine.
 func Goid() int {
 	buf := make([]byte, 64)
 	buf = buf[:runtime.Stack(buf, false)]
@@ -246,7 +248,7 @@ func Goid() int {
 	return n
 }
 
-// Record is what several goroutines note, one after the other.
+// Record collects values that several goroutines add.
 type Record[T any] struct {
 	mu    sync.Mutex
 	notes []T
@@ -271,7 +273,7 @@ func PQPut[T any](t testing.TB, q *twill.PriorityQueue[T], v T, priority int) *t
 	return x
 }
 
-// PQDrain takes out all there is.
+// PQDrain takes all items of q.
 func PQDrain[T any](q *twill.PriorityQueue[T]) []T {
 	values := []T{}
 	for v, ok := q.TryGet(); ok; v, ok = q.TryGet() {
@@ -280,7 +282,8 @@ func PQDrain[T any](q *twill.PriorityQueue[T]) []T {
 	return values
 }
 
-// SmallStack has the test's goroutines die if they use more than 8 MiB of stack.
+// SmallStack makes the process crash if a goroutine of the test uses more than
+// 8 MiB of stack.
 func SmallStack(t *testing.T) {
 	old := debug.SetMaxStack(8 << 20)
 	t.Cleanup(func() { debug.SetMaxStack(old) })
@@ -294,18 +297,18 @@ func HeapInUse() uint64 {
 	return m.HeapAlloc
 }
 
-// Core is the untyped part of f.
+// Core returns the untyped part of f.
 func Core[T any](f *twill.Future[T]) *settle.Core {
 	return (*settle.Core)(reflect.ValueOf(f).Elem().FieldByName("core").Addr().UnsafePointer())
 }
 
-// Listeners is the number of links on f's list.
+// Listeners returns the number of links on f's list.
 func Listeners[T any](f *twill.Future[T]) int { return Core(f).Listeners() }
 
-// Users is the number of listeners that depend on f.
+// Users returns the number of listeners that depend on f.
 func Users[T any](f *twill.Future[T]) int { return Core(f).Users() }
 
-// Pauses returns a backoff of these pauses.
+// Pauses returns a backoff of the given pauses.
 func Pauses(delays ...time.Duration) iter.Seq[time.Duration] { return slices.Values(delays) }
 
 // Tester makes a NewTester of a failure tester without state.
@@ -313,8 +316,8 @@ func Tester(test func(error) error) func() func(error) error {
 	return func() func(error) error { return test }
 }
 
-// AtMost makes testers that go on with any error, but only n times in a call
-// with one that match reports true for.
+// AtMost makes testers that go on with any error, but at most n times in a call
+// with an error for which match returns true.
 func AtMost(n int, match func(error) bool) func() func(error) error {
 	return func() func(error) error {
 		left := n

@@ -2,15 +2,15 @@ package model
 
 import "github.com/twillgo/twill"
 
-// Cancel asks for f to end, and reports whether that ended something.
+// Cancel requests that f end, and reports whether that ended something.
 func (f *Future) Cancel(cause error) bool { return f.cancel(request(cause)) }
 
-// request is a cancel for cause.
+// request returns a request to cancel for cause.
 func request(cause error) *failure {
 	return &failure{err: &twill.CanceledError{Cause: cause}, canceled: true}
 }
 
-// again is another request like fail.
+// again returns another request like fail.
 func (fail *failure) again() *failure {
 	return &failure{err: fail.err, canceled: true, bound: fail.bound}
 }
@@ -46,7 +46,7 @@ func (f *Future) cancel(fail *failure) bool {
 		f.asks = append(f.asks, fail)
 	}
 	switch l := f.link; {
-	case f.src.settled || l.on == nil: // what f waited for has settled, and f has not gone on yet
+	case f.src.settled || l.on == nil: // the source of f has settled, and f has not continued yet
 		return false
 	case f.hold || f.src.Users() > 1:
 		f.src.remove(l)
@@ -58,7 +58,7 @@ func (f *Future) cancel(fail *failure) bool {
 	}
 }
 
-// passOn passes the first cancel that was not answered to what f now waits for.
+// passOn passes the first unanswered cancel to what f now waits for.
 func (f *Future) passOn() {
 	for _, ask := range f.asks {
 		if !ask.answered {
@@ -68,7 +68,7 @@ func (f *Future) passOn() {
 	}
 }
 
-// leave takes l off f: the last to leave cancels it.
+// leave removes l from f. If it was the last dependent, f is canceled.
 func (f *Future) leave(l *listener, fail *failure) {
 	if !f.remove(l) || f.Users() > 0 {
 		return

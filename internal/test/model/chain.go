@@ -6,7 +6,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// follow makes d wait for f; fire says how it goes on.
+// follow makes d wait for f; fire is how it continues.
 func (d *Future) follow(f *Future, fire func(left *failure) *Future) *Future {
 	d.src, d.link = f, &listener{depends: true, fire: fire}
 	if !f.add(d.link) {
@@ -15,7 +15,7 @@ func (d *Future) follow(f *Future, fire func(left *failure) *Future) *Future {
 	return d
 }
 
-// incoming is what d is to go on with.
+// incoming returns the outcome with which d continues.
 func (d *Future) incoming(left *failure) (int, *failure) {
 	if left != nil {
 		return 0, left
@@ -23,7 +23,7 @@ func (d *Future) incoming(left *failure) (int, *failure) {
 	return d.src.val, d.src.fail
 }
 
-// handled settles d with what a handler made of a result.
+// handled settles d with the result of a handler.
 func (d *Future) handled(fn func(int, error) (int, error), v int, fail *failure) *Future {
 	var err error
 	if fail != nil {
@@ -103,7 +103,7 @@ func (f *Future) Timeout() *Future {
 	d.cancel(ask)
 	switch {
 	case d.settled:
-	case f.settled: // it is d's turn later
+	case f.settled: // d continues later, in its turn
 		d.link.fire(nil).run()
 	case f.remove(d.link):
 		d.link.fire(ask).run()
@@ -114,7 +114,7 @@ func (f *Future) Timeout() *Future {
 	return d
 }
 
-// Via has the result go through an executor.
+// Via passes the result through an executor.
 func (f *Future) Via(run func(func())) *Future {
 	d := &Future{adopts: true}
 	return d.follow(f, func(left *failure) *Future {
@@ -148,7 +148,7 @@ func (f *Future) ThenFuture(fn func(int) *Future) *Future {
 	return f.adopting(func(v int, fail *failure) *Future { return fn(v) }, true)
 }
 
-// CatchFuture adds one for the error.
+// CatchFuture adds a handler for the error that returns a future.
 func (f *Future) CatchFuture(fn func(error) *Future) *Future {
 	return f.adopting(func(_ int, fail *failure) *Future {
 		if fail == nil {
@@ -158,7 +158,7 @@ func (f *Future) CatchFuture(fn func(error) *Future) *Future {
 	}, false)
 }
 
-// HandleFuture adds one for both.
+// HandleFuture adds a handler for both that returns a future.
 func (f *Future) HandleFuture(fn func(int, error) *Future) *Future {
 	return f.adopting(func(v int, fail *failure) *Future {
 		if fail != nil {
@@ -186,7 +186,7 @@ func (f *Future) adopting(fn func(int, *failure) *Future, valueOnly bool) *Futur
 	})
 }
 
-// adopt has d, whose handler has run, wait for inner.
+// adopt makes d, whose handler has run, wait for inner.
 func (d *Future) adopt(inner *Future) *Future {
 	d.src = inner
 	d.link = &listener{depends: true, fire: func(left *failure) *Future { return d.publish(d.incoming(left)) }}

@@ -2,7 +2,7 @@ package model
 
 import "github.com/twillgo/twill"
 
-// list is what stands behind the future of a list.
+// list is the state of the future of a list.
 type list struct {
 	ListOptions
 	f       *Future
@@ -10,28 +10,28 @@ type list struct {
 	results []twill.Result[int]
 	missing int
 	decided bool
-	by      *member  // that decides; nil if all do
-	asked   *failure // the cancel that goes through the members
+	by      *member  // the member that decides; nil if all do
+	asked   *failure // the cancel that is being passed to the members
 }
 
-// member is a list's place on one future.
+// member is the listener of a list on one future.
 type member struct {
 	list *list
 	i    int
 	src  *Future
 	link *listener
-	ask  *failure // the list's cancel, as it went to src
+	ask  *failure // the list's cancel, as it was passed to src
 }
 
-// ListOptions say how a list behaves.
+// ListOptions determine how a list behaves.
 type ListOptions struct {
 	OnValue bool // the first value decides
 	OnError bool // the first error decides
-	Leaves  bool // it leaves those that it needs no more
-	Takes   bool // it takes their errors, also later
+	Leaves  bool // it detaches from members that it no longer needs
+	Takes   bool // it handles their errors, even later ones
 	Ends    bool // a cancel that changes nothing ends it
 
-	All func([]twill.Result[int]) (int, error) // nil for a list that one result decides, always
+	All func([]twill.Result[int]) (int, error) // nil for a list that is always decided by one result
 	One func(i, v int) int                     // nil for the value itself
 }
 
@@ -61,7 +61,7 @@ func NewList(o ListOptions, fs ...*Future) *Future {
 	return l.f
 }
 
-// fire notes the member's result, or that it was left to a cancel.
+// fire records the member's result, or that a cancel has detached it.
 func (m *member) fire(left *failure) *Future {
 	l := m.list
 	if l.decided {
@@ -94,7 +94,7 @@ func (m *member) fire(left *failure) *Future {
 	return l.f.publish(result(l.All(l.results)))
 }
 
-// conclude leaves the members, and then settles the list.
+// conclude detaches from the members, and then settles the list.
 func (l *list) conclude(v int, fail *failure) *Future {
 	for _, m := range l.members {
 		m.part()
@@ -106,9 +106,9 @@ func (l *list) conclude(v int, fail *failure) *Future {
 	return l.f.publish(v, fail)
 }
 
-// answer notes that the cancel which goes through the members has caused the
-// list's outcome, if it has caused that of the member that decides, or of any
-// if all do.
+// answer records that the cancel which is passed to the members has caused the
+// list's outcome, if it has caused the outcome of the member that decides, or
+// of any member if all decide.
 func (l *list) answer() {
 	for _, m := range l.members {
 		if l.asked != nil && (l.by == nil || l.by == m) && m.ask != nil && m.ask.answered {
@@ -117,7 +117,7 @@ func (l *list) answer() {
 	}
 }
 
-// part ends the listening: the list is decided.
+// part stops listening, because the list is decided.
 func (m *member) part() {
 	l := m.list
 	switch {
@@ -131,7 +131,7 @@ func (m *member) part() {
 			m.src.remove(m.link)
 			return
 		}
-		m.src.remove(m.link) // it goes to the end
+		m.src.remove(m.link) // it moves to the end
 		m.src.add(m.link)
 	}
 }

@@ -1,11 +1,12 @@
-// Package model says slowly what futures do: one goroutine, slices, closures
-// and recursion, instead of locks, links and loops. Tests compare the library
-// with it, run by run and call by call. Values are ints; the errors are the
-// library's.
+// Package model is a slow and simple implementation of futures: one goroutine,
+// slices, closures and recursion, instead of locks, links and loops. Tests
+// compare the library with it, run by run and call by call. Values are ints;
+// the errors are the library's.
 //
-// It knows two things that the contract leaves open, because they show in the
-// order of handlers: handlers are run depth first, and a future is done with
-// its listeners before what the last of them settled is gone into.
+// It has two properties that the contract leaves open, because they determine
+// the order of handlers: handlers are run depth first, and a future is done
+// with its listeners before the listeners of what the last of them has settled
+// are run.
 package model
 
 import (
@@ -14,50 +15,49 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Future is a result that is not there yet.
+// Future is a future of an int.
 type Future struct {
 	settled bool
-	wait    bool                // for an executor
+	wait    bool                // it waits for an executor
 	end     func(fail *failure) // ends that wait
 	val     int
 	fail    *failure
 
 	listeners []*listener // in the order in which they are to be run
 	running   bool        // they are being run
-	bridged   bool        // somebody has asked for Done
-	asked     bool        // a cancel came by
+	bridged   bool        // Done was called
+	asked     bool        // a cancel has passed through
 
-	// What a cancel goes to. All are empty for a future that nothing stands
-	// behind.
+	// The source of a cancel. All fields are zero for a future without a source.
 	src     *Future    // the future it waits for
-	link    *listener  // its place on src
-	hold    bool       // src is not to be canceled from here
-	adopts  bool       // it goes from one source to another
-	asks    []*failure // the cancels that have passed it, to be passed on
+	link    *listener  // its listener on src
+	hold    bool       // src must not be canceled from here
+	adopts  bool       // it changes its source
+	asks    []*failure // the cancels that have passed through it, to be passed on
 	list    *list
 	promise *Promise
 }
 
-// failure is how a future failed.
+// failure is the failure of a future.
 type failure struct {
 	err      error
-	canceled bool // by a cancel, not by hand
+	canceled bool // by a cancel, and not by hand
 
 	// Of a request to cancel:
-	answered bool // it has caused an outcome, which comes down
+	answered bool // it has caused an outcome, which is passed down
 	bound    bool // it comes from a Timeout
 }
 
 // listener waits for a future.
 type listener struct {
-	on      *Future // nil when it is not, or no longer, on its list
+	on      *Future // nil if it is not on the list, or no longer
 	depends bool    // its owner needs the result
-	// fire goes on with what the future has become, or with left. It returns
-	// the future that it settled, if that has listeners to be run.
+	// fire continues with the outcome of the future, or with left. It returns the
+	// future that it settled, if that has listeners to run.
 	fire func(left *failure) *Future
 }
 
-// Result is the value or the error, and whether they are there.
+// Result returns the value or the error, and whether there is one.
 func (f *Future) Result() (int, error, bool) {
 	if f.fail != nil {
 		return 0, f.fail.err, f.settled
@@ -65,7 +65,7 @@ func (f *Future) Result() (int, error, bool) {
 	return f.val, nil, f.settled
 }
 
-// Listeners is how many listen to f.
+// Listeners returns the number of listeners of f.
 func (f *Future) Listeners() int {
 	if f.bridged && !f.settled {
 		return len(f.listeners) + 1
@@ -73,7 +73,7 @@ func (f *Future) Listeners() int {
 	return len(f.listeners)
 }
 
-// Users is how many of them depend on it.
+// Users returns the number of listeners that depend on f.
 func (f *Future) Users() (n int) {
 	for _, l := range f.listeners {
 		if l.depends {
@@ -83,7 +83,7 @@ func (f *Future) Users() (n int) {
 	return n
 }
 
-// Watch asks for Done.
+// Watch does what Done does.
 func (f *Future) Watch() { f.bridged = f.bridged || !f.settled }
 
 // publish settles f, and returns it if it has listeners.
@@ -132,8 +132,8 @@ func (f *Future) settle(val int, fail *failure) bool {
 	return true
 }
 
-// add puts l on f's list, and reports whether f will run it; if not, it is the
-// turn of the caller.
+// add adds l to f's list, and reports whether f will run it; if not, the caller
+// does.
 func (f *Future) add(l *listener) bool {
 	if f.settled && !f.running {
 		return false
@@ -143,8 +143,8 @@ func (f *Future) add(l *listener) bool {
 	return true
 }
 
-// remove takes l off f's list, and reports whether it was there and not about
-// to be run.
+// remove removes l from f's list, and reports whether it was there and not
+// about to be run.
 func (f *Future) remove(l *listener) bool {
 	if f.settled || l.on != f {
 		return false
@@ -183,10 +183,10 @@ func (f *Future) reaches(g *Future, seen map[*Future]bool) bool {
 	return f.link != nil && f.link.on != nil && f.src.reaches(g, seen)
 }
 
-// Resolved is a future that has a value.
+// Resolved returns a future that has a value.
 func Resolved(v int) *Future { return &Future{settled: true, val: v} }
 
-// Rejected is a future that has failed.
+// Rejected returns a future that has failed.
 func Rejected(err error) *Future { return &Future{settled: true, fail: &failure{err: err}} }
 
 // result makes a failure of an error.

@@ -11,15 +11,15 @@ type Promise struct {
 	f         Future
 	cancelers []func(error)
 	underway  bool     // the cancelers were started
-	stale     bool     // what it follows was settled or asked to cancel before
-	ask       *failure // the first cancel that went through it to what it follows
-	request   *failure // the one that has started the cancelers
+	stale     bool     // its source was settled or canceled before it followed
+	ask       *failure // the first cancel that passed through it to its source
+	request   *failure // the request that has started the cancelers
 }
 
 // NewPromise returns a pending promise.
 func NewPromise() *Promise { return new(Promise) }
 
-// Future is what p settles.
+// Future returns the future that p settles.
 func (p *Promise) Future() *Future { return &p.f }
 
 // Resolve settles it with a value.
@@ -36,7 +36,7 @@ func (p *Promise) OnCancel(fn func(cause error)) {
 	}
 }
 
-// Follow has p settle as f does.
+// Follow makes p settle as f does.
 func (p *Promise) Follow(f *Future) bool {
 	if p.f.settled || p.f.src != nil {
 		return false
@@ -64,7 +64,7 @@ func (p *Promise) Follow(f *Future) bool {
 	return true
 }
 
-// cancel runs the cancelers, and settles p if none of them did.
+// cancel runs the cancelers, and settles p if none of them has.
 func (p *Promise) cancel(v int, fail *failure) *Future {
 	cause, asked := twill.ErrCanceled, fail
 	if !isCancel(fail) {
@@ -101,7 +101,7 @@ func (p *Promise) end(v int, fail *failure) *Future {
 	return next
 }
 
-// leave ends the following: the future was settled.
+// leave stops following: the future was settled.
 func (p *Promise) leave() {
 	p.cancelers = nil
 	if p.f.src != nil && p.f.link != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// oracleDefault holds the recordings of real Twisted that the project carries.
+// oracleDefault is the folder with the recordings of real Twisted in this
+// repository.
 const oracleDefault = "testdata"
 
 // oracleFile is one file of recordings; each line is one program and its trace.
@@ -26,8 +27,8 @@ type oracleFile struct {
 	lines [][]byte
 }
 
-// oracleFolder returns the folder to replay and whether it is the project's own,
-// whose contents a test may count on.
+// oracleFolder returns the folder to replay and whether it is the project's
+// own, whose contents a test can rely on.
 func oracleFolder() (folder string, own bool) {
 	if folder := os.Getenv("TWILL_ORACLE"); folder != "" {
 		return folder, false
@@ -35,8 +36,9 @@ func oracleFolder() (folder string, own bool) {
 	return oracleDefault, true
 }
 
-// oracleFiles reads <prefix>*.jsonl and <prefix>*.jsonl.gz from the folder in TWILL_ORACLE,
-// by default the project's own. A folder of the caller's choice that has no such file skips the test.
+// oracleFiles reads <prefix>*.jsonl and <prefix>*.jsonl.gz from the folder in
+// TWILL_ORACLE, or from the project's own folder. If the folder in TWILL_ORACLE
+// has no such file, it skips the test.
 func oracleFiles(t *testing.T, prefix string) []oracleFile {
 	t.Helper()
 	folder, own := oracleFolder()
@@ -86,33 +88,33 @@ func oracleLines(t *testing.T, path string) [][]byte {
 }
 
 // The recordings of deferreds: a program makes deferreds, adds handlers to
-// them, fires, cancels and chains them, and its trace says which handler ran
-// when, with what. testdata/README.md has the format.
+// them, fires, cancels and chains them. Its trace records which handler ran
+// when, with which argument. testdata/README.md has the format.
 //
-// One recorded deferred is a chain of futures here. Its first future belongs
-// to a promise, each handler adds a link, and what the program does to the
-// deferred is done to the last link, the tip.
+// One recorded deferred is a chain of futures here. Its first future belongs to
+// a promise, each handler adds a link, and the ops of the program on the
+// deferred are done to the last link, the tip.
 //
 // Differences by design: a second callback raises AlreadyCalledError in
-// Twisted, and the first late one after a cancel is swallowed; here both are a
-// false from Resolve or Reject. A deferred whose result was taken by a chain
-// or a list is None in Twisted and keeps its result here: such are not compared
-// at the end.
+// Twisted, and the first late callback after a cancel is swallowed; here
+// Resolve or Reject returns false for both. A deferred whose result was passed
+// to a chain or a list has the result None in Twisted and keeps its result
+// here; the final states of such deferreds are not compared.
 //
-// A chain is a Follow. Of one that waits, chainDeferred lets no cancel across,
-// and Follow does, both ways; a program in which that happens, and shows, is
+// A chain is a Follow. While it waits, chainDeferred passes no cancel on, and
+// Follow does, both ways. A program in which this makes a difference is
 // replayed with chains made by handlers, as chainDeferred makes them.
 
-// oracleReplayed is how many programs of the project's own files are replayed,
-// and how many of these with chains made by handlers.
+// oracleReplayed is the number of programs of the project's own files that are
+// replayed, and how many of these with chains made by handlers.
 var oracleReplayed = map[string][2]int{"linear.jsonl.gz": {1000, 10}, "race.jsonl.gz": {1000, 17}}
 
 func TestOracleLinear(t *testing.T) { replayOracle(t, "linear") }
 
 func TestOracleRace(t *testing.T) { replayOracle(t, "race") }
 
-// A race has canceled deferred 0, and a chain onto it comes later: in Twisted and
-// here nothing happens, and that is no difference.
+// A race has canceled deferred 0, and a chain onto it is made later: nothing
+// happens in Twisted or here, and there is no difference.
 func TestOracleChainOntoALoserOfARace(t *testing.T) {
 	var program oracleProgram
 	require.NoError(t, json.Unmarshal([]byte(`{"ops":[
@@ -123,7 +125,8 @@ func TestOracleChainOntoALoserOfARace(t *testing.T) {
 	require.Empty(t, difference)
 }
 
-// replayOracle replays the files of a prefix and tells of the first programs that differ.
+// replayOracle replays the files of a prefix and reports the first programs
+// that differ.
 func replayOracle(t *testing.T, prefix string) {
 	_, own := oracleFolder()
 	for _, file := range oracleFiles(t, prefix) {
@@ -160,7 +163,7 @@ func replayOracle(t *testing.T, prefix string) {
 	}
 }
 
-// replayable reports whether the replay knows every op of the program.
+// replayable reports whether the replay supports every op of the program.
 func (p *oracleProgram) replayable() bool {
 	return !slices.ContainsFunc(p.Ops, func(op oracleOp) bool {
 		known := oracleOps[op.Op] != nil
@@ -171,8 +174,8 @@ func (p *oracleProgram) replayable() bool {
 	})
 }
 
-// replay runs the program and describes the first difference, "" if there is
-// none. It also reports whether a cancel crossed a Follow.
+// replay runs the program and describes the first difference, or returns "". It
+// also reports whether a cancel crossed a Follow.
 func (p *oracleProgram) replay(handed bool) (difference string, crossed bool) {
 	run := &oracleRun{handed: handed}
 	step := 0
@@ -204,7 +207,7 @@ func (p *oracleProgram) replay(handed bool) (difference string, crossed bool) {
 	return "", false
 }
 
-// final is the state of deferred d now, in the form of oracleFinal.text.
+// final returns the state of deferred d now, in the form of oracleFinal.text.
 func (r *oracleRun) final(d int) string {
 	switch result, ok := r.nodes[d].tip.Poll(); {
 	case !ok:
@@ -217,12 +220,12 @@ func (r *oracleRun) final(d int) string {
 }
 
 // Lists of deferreds in the recordings. A gather is Twisted's DeferredList with
-// fireOnOneErrback and its values; it is that here, too, because All leaves the
-// other members when one fails, and gatherResults does not. A race is an Any of members that are
-// tagged with their numbers.
+// fireOnOneErrback and its values. It is a DeferredList here too, because All
+// releases the other members when one fails, and gatherResults does not. A race
+// is an Any of members that are tagged with their numbers.
 //
 // A list without members that waits for one callback never fires in Twisted and
-// fails at once here: it is replayed as a future that never settles.
+// fails at once here. It is replayed as a future that never settles.
 
 func init() {
 	oracleOps["list"] = (*oracleRun).opList
@@ -230,13 +233,13 @@ func init() {
 	oracleOps["race"] = (*oracleRun).opRace
 }
 
-// oracleWin is the result of a race, told apart from a list's.
+// oracleWin is the result of a race, so that it differs from a list's result.
 type oracleWin struct {
 	Index int
 	Value any
 }
 
-// members are the tips of the deferreds ds.
+// members returns the tips of the deferreds ds.
 func (r *oracleRun) members(ds []int) []*twill.Future[any] {
 	tips := make([]*twill.Future[any], len(ds))
 	for i, d := range ds {
@@ -289,19 +292,21 @@ func (r *oracleRun) opRace(op *oracleOp) {
 	oracleMade(r, twill.Any(tagged...), func(win oracleWin) any { return win })
 }
 
-// oracleNever never settles: it answers a cancel with another of its kind.
+// oracleNever returns a future that never settles: its canceler waits for
+// another such future.
 func oracleNever() *twill.Future[any] {
 	return new(twill.Promise[any]).Future().CatchFuture(func(error) *twill.Future[any] { return oracleNever() })
 }
 
-// oracleMade adds a deferred that was made of others; value is what the program sees of its result.
+// oracleMade adds a deferred that was made of others; value is the form of its
+// result in the program.
 func oracleMade[T any](r *oracleRun, f *twill.Future[T], value func(T) any) {
 	tip := twill.Then(f, func(v T) (any, error) { return value(v), nil })
 	r.nodes = append(r.nodes, &oracleNode{tip: tip})
 }
 
-// oracleList is the result of a list, gather or race in the form of the
-// recordings, not ok if v is none.
+// oracleList returns the result of a list, gather or race in the form of the
+// recordings. It returns false if v is not such a result.
 func oracleList(v any) (payload any, ok bool) {
 	each := func(n int, at func(i int) any) any {
 		all := make([]any, n)
@@ -344,12 +349,12 @@ type oracleNode struct {
 type oracleRun struct {
 	nodes   []*oracleNode
 	trace   []string
-	handed  bool // chain by handlers, not by Follow
-	crossed bool // a cancel crossed from source to target of a Follow, or back
+	handed  bool // chains are made by handlers, and not by Follow
+	crossed bool // a cancel has crossed a Follow, in either direction
 }
 
-// oracleOps is what the replay can do. A program with another op is left out,
-// and the number of programs that were not is checked.
+// oracleOps are the ops that the replay supports. A program with another op is
+// left out, and a test checks the number of programs that were not.
 var oracleOps = map[string]func(*oracleRun, *oracleOp){
 	"new":    (*oracleRun).opNew,
 	"add":    (*oracleRun).opAdd,
@@ -362,7 +367,7 @@ var oracleOps = map[string]func(*oracleRun, *oracleOp){
 // record adds an entry to the trace.
 func (r *oracleRun) record(entry ...any) { r.trace = append(r.trace, oracleText(entry)) }
 
-// outcome records what became of a fire.
+// outcome records whether a fire has settled.
 func (r *oracleRun) outcome(settled bool) {
 	if settled {
 		r.record("r", "ok")
@@ -371,7 +376,7 @@ func (r *oracleRun) outcome(settled bool) {
 	}
 }
 
-// opNew makes a promise, with a canceler of the kind asked for.
+// opNew makes a promise, with a canceler of the kind in op.
 func (r *oracleRun) opNew(op *oracleOp) {
 	p := twill.NewPromise[any]()
 	node := &oracleNode{promise: p, tip: p.Future()}
@@ -391,8 +396,8 @@ func (r *oracleRun) opNew(op *oracleOp) {
 	})
 }
 
-// opChain makes one deferred's promise follow the tip of another; handed, it
-// settles the promise by a handler, as chainDeferred does.
+// opChain makes one deferred's promise follow the tip of another. If handed is
+// set, a handler settles the promise, as chainDeferred does.
 func (r *oracleRun) opChain(op *oracleOp) {
 	source, target := r.nodes[op.A].tip, r.nodes[op.B]
 	if r.handed {
@@ -401,16 +406,16 @@ func (r *oracleRun) opChain(op *oracleOp) {
 	}
 	target.follows = true
 	if !target.promise.Follow(source) {
-		// Refused, as documented, by a promise that has settled. Of one that a
-		// cancel settled, such as a loser of a race, Twisted says nothing either: it
-		// swallows the first callback after a cancel.
+		// A promise that has settled refuses, as documented. If a cancel has settled
+		// it, as with a loser of a race, Twisted is silent too: it swallows the first
+		// callback after a cancel.
 		if result, _ := target.promise.Future().Poll(); !errors.Is(result.Err, twill.ErrCanceled) {
 			r.record("Follow refused")
 		}
 	}
 }
 
-// opAdd adds a link of the kind asked for to the tip.
+// opAdd adds a link of the kind in op to the tip.
 func (r *oracleRun) opAdd(op *oracleOp) {
 	node := r.nodes[op.D]
 	switch op.K {
@@ -443,7 +448,8 @@ func (r *oracleRun) onError(tip *twill.Future[any], h *oracleHandler) *twill.Fut
 	return tip.Catch(func(err error) (any, error) { return r.handle(h, nil, err) })
 }
 
-// onBoth adds a handler for each side with one Handle, or HandleFuture if one of them returns a deferred.
+// onBoth adds a handler for each outcome with one Handle, or HandleFuture if
+// one of the handlers returns a deferred.
 func (r *oracleRun) onBoth(tip *twill.Future[any], cb, eb *oracleHandler) *twill.Future[any] {
 	side := func(err error) *oracleHandler {
 		if err != nil {
@@ -464,13 +470,14 @@ func (r *oracleRun) onBoth(tip *twill.Future[any], cb, eb *oracleHandler) *twill
 	})
 }
 
-// inner records the input of a handler and returns the deferred it is to return.
+// inner records the argument of a handler and returns the deferred that the
+// handler returns.
 func (r *oracleRun) inner(h *oracleHandler, v any, err error) *twill.Future[any] {
 	r.input(h, v, err)
 	return r.nodes[h.D].tip
 }
 
-// handle records the input of a handler and does what it is to do.
+// handle records the argument of a handler and runs the handler.
 func (r *oracleRun) handle(h *oracleHandler, v any, err error) (any, error) {
 	r.input(h, v, err)
 	switch h.Do {
@@ -490,7 +497,7 @@ func (r *oracleRun) handle(h *oracleHandler, v any, err error) (any, error) {
 	}
 }
 
-// input records what a handler was called with.
+// input records the argument of a handler.
 func (r *oracleRun) input(h *oracleHandler, v any, err error) {
 	if err != nil {
 		r.record("h", h.ID, "err", oraclePayload(err))
@@ -507,7 +514,7 @@ type oracleProgram struct {
 	Final []oracleFinal     `json:"final"`
 }
 
-// oracleOp is one step; which fields count depends on Op.
+// oracleOp is one step; Op determines which fields are used.
 type oracleOp struct {
 	Op string `json:"op"`
 	D  int    `json:"d"`
@@ -528,7 +535,8 @@ type oracleOp struct {
 	ConsumeErrors bool  `json:"ce"`
 }
 
-// oracleHandler says what a handler does once it has recorded its input.
+// oracleHandler determines what a handler does after it has recorded its
+// argument.
 type oracleHandler struct {
 	ID int             `json:"id"`
 	Do string          `json:"do"`
@@ -539,7 +547,7 @@ type oracleHandler struct {
 	FX json.RawMessage `json:"fx"`
 }
 
-// oracleFinal is how a deferred ended.
+// oracleFinal is the final state of a deferred.
 type oracleFinal struct {
 	D        int             `json:"d"`
 	St       string          `json:"st"`
@@ -547,12 +555,13 @@ type oracleFinal struct {
 	Consumed []string        `json:"consumed"`
 }
 
-// oracleErr is an error of a program, told apart by its name.
+// oracleErr is an error of a program, identified by its name.
 type oracleErr string
 
 func (e oracleErr) Error() string { return string(e) }
 
-// expected is the recorded trace, the two losing outcomes of a fire as one.
+// expected returns the recorded trace, in which the two failing outcomes of a
+// fire are one.
 func (p *oracleProgram) expected() []string {
 	want := make([]string, len(p.Trace))
 	for i, entry := range p.Trace {
@@ -564,7 +573,7 @@ func (p *oracleProgram) expected() []string {
 	return want
 }
 
-// traces shows program and both traces, one op a line.
+// traces returns the program and both traces as text, one op in a line.
 func (p *oracleProgram) traces(got []string) string {
 	show := func(trace []string) string {
 		return strings.TrimSpace(strings.ReplaceAll(strings.Join(trace, " "), `["@"`, "\n  [\"@\""))
@@ -584,7 +593,8 @@ func (p *oracleProgram) traces(got []string) string {
 	return fmt.Sprintf("ops: %s\nwant:\n  %s\ngot:\n  %s", strings.Join(ops, ", "), show(p.expected()), show(got))
 }
 
-// text is a final state; a fired deferred that waits for another is pending.
+// text returns a final state; a fired deferred that waits for another is
+// pending.
 func (f *oracleFinal) text() string {
 	switch f.St {
 	case "ok", "err":
@@ -594,7 +604,7 @@ func (f *oracleFinal) text() string {
 	}
 }
 
-// oracleText is v as the recordings write it: keys sorted, no spaces.
+// oracleText returns v as the recordings write it: keys sorted, no spaces.
 func oracleText(v any) string {
 	text, err := json.Marshal(v)
 	if err != nil {
@@ -603,7 +613,7 @@ func oracleText(v any) string {
 	return string(text)
 }
 
-// oraclePayload is a value or error in the form of the recordings.
+// oraclePayload returns a value or error in the form of the recordings.
 func oraclePayload(v any) any {
 	if payload, ok := oracleList(v); ok {
 		return payload

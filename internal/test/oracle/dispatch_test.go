@@ -16,15 +16,15 @@ import (
 )
 
 // The recordings of txRDQ: a program puts, cancels, moves and finishes jobs of
-// one queue, and its trace says after each op what happened and how the queue
-// stood then. testdata/README.md has the format.
+// one queue. Its trace records after each op what happened and the state of the
+// queue. testdata/README.md has the format.
 //
 // Differences by design: a future of a Pause that is resumed before its jobs
-// have ended is canceled with ErrResumed; the original's fires the next time
-// the queue stands still, if ever. The replay asserts ours and supplies that
-// event itself. CANCELLED is CANCELED here. Calls run on goroutines of their
-// own, so that what several of them do in one op is put in the order of
-// dispatch before it is compared.
+// have ended is canceled with ErrResumed; the original's fires the next time no
+// job is underway, if ever. The replay checks our behavior and adds the event
+// of the original itself. CANCELLED is CANCELED here. Calls run on their own
+// goroutines, so the events of several calls in one op are sorted in the order
+// of dispatch before they are compared.
 
 // rdqProgram is one line of the recordings.
 type rdqProgram struct {
@@ -35,7 +35,7 @@ type rdqProgram struct {
 	Trace [][]any
 }
 
-// rdqStep is what one op led to.
+// rdqStep is the recorded effect of one op.
 type rdqStep struct {
 	events []string
 	state  string
@@ -43,7 +43,7 @@ type rdqStep struct {
 
 func (s rdqStep) String() string { return strings.Join(append(s.events, s.state), " ") }
 
-// rdqRecorded is how many programs the project's own file has.
+// rdqRecorded is the number of programs in the project's own file.
 const rdqRecorded = 1000
 
 func TestOracleRDQ(t *testing.T) {
@@ -96,7 +96,7 @@ func (p rdqProgram) recorded() []rdqStep {
 	return steps
 }
 
-// rdqText is how an entry of a trace is compared and shown.
+// rdqText returns the text by which an entry of a trace is compared and shown.
 func rdqText(entry ...any) string {
 	text, err := json.Marshal(entry)
 	if err != nil {
@@ -105,7 +105,7 @@ func rdqText(entry ...any) string {
 	return string(text)
 }
 
-// rdqReplay is one program being replayed.
+// rdqReplay is the replay of one program.
 type rdqReplay struct {
 	t        *testing.T
 	q        *twill.ResizableDispatchQueue[int, int]
@@ -120,9 +120,9 @@ type rdqReplay struct {
 	resumed []int // pauses that failed with ErrResumed
 }
 
-// rdqHappened is one entry of our trace, and by what it is sorted.
+// rdqHappened is one entry of our trace, with the keys by which it is sorted.
 type rdqHappened struct {
-	phase int // jobs that ran before, jobs started in this op, pauses, stops
+	phase int // jobs that ran before, then jobs started in this op, then pauses, then stops
 	order [3]int
 	text  string
 }
@@ -156,7 +156,7 @@ func (p rdqProgram) replay(t *testing.T) []rdqStep {
 		steps = append(steps, rdqStep{r.trace(op[0].(string), before), r.state()})
 		r.events = nil
 	}
-	r.q.StopNow() // ends the calls that still wait
+	r.q.StopNow() // ends the calls that are still waiting
 	synctest.Wait()
 	return steps
 }
@@ -211,7 +211,7 @@ func (r *rdqReplay) op(op []any) {
 			require.Equal(r.t, arg(2), j.Priority())
 		}
 	case "width":
-		if err := r.q.SetWidth(arg(1)); !r.q.Stopped() { // the original accepts one after a stop, and does nothing
+		if err := r.q.SetWidth(arg(1)); !r.q.Stopped() { // the original accepts it after a stop, and does nothing
 			require.NoError(r.t, err)
 		}
 	case "pause":
@@ -270,7 +270,7 @@ func (r *rdqReplay) pause(n int) {
 	})
 }
 
-// resupply adds the pauses that the original would tell of now.
+// resupply adds the pauses that would fire in the original now.
 func (r *rdqReplay) resupply() {
 	underway, _ := r.q.Size()
 	if underway == 0 && (r.q.Width() == 0 || r.q.Paused() || r.q.Stopped()) {
@@ -300,8 +300,8 @@ func (r *rdqReplay) stop(n int, now bool) {
 	})
 }
 
-// trace is what happened in an op before which the jobs in before ran. Those
-// that were canceled together the recordings tell of by number.
+// trace returns the entries of an op, before which the jobs in before ran. The
+// recordings list jobs that were canceled together by number.
 func (r *rdqReplay) trace(op string, before []*twill.Job[int, int]) (texts []string) {
 	ran := map[int]bool{}
 	for _, job := range before {
@@ -319,8 +319,8 @@ func (r *rdqReplay) trace(op string, before []*twill.Job[int, int]) (texts []str
 			case op == "stop" || op == "clear":
 				e.phase, e.order = rdqBefore, [3]int{j}
 			case ran[j]:
-				// A cancel runs the handlers on the goroutine that cancels, so
-				// that only a call that returned tells so before its slot is used.
+				// A cancel runs the handlers on the goroutine that cancels, so only a call
+				// that has returned reports its end before its slot is used.
 				require.False(r.t, started && op != "cancel", "%v", r.events)
 				e.phase, e.order = rdqBefore, [3]int{i}
 			}

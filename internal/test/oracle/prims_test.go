@@ -11,10 +11,10 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// The recordings of the primitives: a program works on one lock, semaphore or
-// queue, and its trace says after each op what happened, and how the primitive
-// stood then. testdata/README.md has the format. There are no
-// differences by design.
+// The recordings of the primitives: a program uses one lock, semaphore or
+// queue. Its trace records after each op what happened, and the state of the
+// primitive. testdata/README.md has the format. There are no differences by
+// design.
 
 // primsProgram is one line of the recordings.
 type primsProgram struct {
@@ -27,7 +27,8 @@ type primsProgram struct {
 	Trace   []json.RawMessage
 }
 
-// primsReplayed is how many programs of each kind the project's own file has.
+// primsReplayed is the number of programs of each kind in the project's own
+// file.
 var primsReplayed = map[string]int{"lock": 50, "sem": 185, "queue": 265}
 
 // primsPlayer plays programs of one kind: ops that record what happens.
@@ -36,7 +37,7 @@ type primsPlayer interface {
 	state() []any
 }
 
-// primsTrace is what a replay records.
+// primsTrace is the trace of a replay.
 type primsTrace struct{ entries []string }
 
 func (r *primsTrace) record(entry ...any) { r.entries = append(r.entries, oracleText(entry)) }
@@ -60,8 +61,7 @@ func TestOracleSemaphore(t *testing.T) {
 	})
 }
 
-// replayPrims replays the programs of a kind and tells of the first that
-// differ.
+// replayPrims replays the programs of a kind and reports the first that differ.
 func replayPrims(t *testing.T, kind string, newPlayer func(*primsProgram, *primsTrace) primsPlayer) {
 	_, own := oracleFolder()
 	for _, file := range oracleFiles(t, "prims") {
@@ -92,8 +92,7 @@ func replayPrims(t *testing.T, kind string, newPlayer func(*primsProgram, *prims
 	}
 }
 
-// replay runs the program and describes the first difference, "" if there is
-// none.
+// replay runs the program and describes the first difference, or returns "".
 func (p *primsProgram) replay(newPlayer func(*primsProgram, *primsTrace) primsPlayer) (difference string) {
 	trace := new(primsTrace)
 	player := newPlayer(p, trace)
@@ -120,7 +119,7 @@ func (p *primsProgram) replay(newPlayer func(*primsProgram, *primsTrace) primsPl
 	return ""
 }
 
-// traces shows the program and both traces, one op a line.
+// traces returns the program and both traces as text, one op in a line.
 func (p *primsProgram) traces(got []string) string {
 	want := make([]string, len(p.Trace))
 	for i, entry := range p.Trace {
@@ -139,9 +138,9 @@ type tokensPlayer struct {
 	free, waiting func() int
 
 	acquires map[int]*twill.Future[func()]
-	held     []func() // releases of those that were acquired, the first one first
+	held     []func() // release functions of tokens that were acquired, in order
 	runs     map[int]*twill.Future[int]
-	results  map[int]*twill.Promise[int] // what the functions of runs return
+	results  map[int]*twill.Promise[int] // results of the functions of runs
 }
 
 func (p *tokensPlayer) state() []any { return []any{p.free(), p.waiting()} }
@@ -212,7 +211,7 @@ func (p *tokensPlayer) run(n int) {
 	})
 }
 
-// primsError is the name of an error in the recordings.
+// primsError returns the name of an error in the recordings.
 func primsError(err error) any {
 	return oraclePayload(err).(map[string]any)["e"]
 }
@@ -237,8 +236,8 @@ func TestOraclePriorityQueue(t *testing.T) {
 	})
 }
 
-// queueOptions are the limits of the program: it has null for none and 0 for
-// nothing at all.
+// queueOptions returns the limits of the program, which has null for no limit
+// and 0 for no items at all.
 func (p *primsProgram) queueOptions() *twill.QueueOptions {
 	limit := func(n *int) int {
 		switch {
@@ -300,7 +299,7 @@ func (p *queuePlayer) failed(n int, err error) {
 	}
 }
 
-// Whatever is in the file belongs to one of the kinds that are replayed.
+// Every program in the file is of a kind that is replayed.
 func TestOraclePrimsKinds(t *testing.T) {
 	_, own := oracleFolder()
 	if !own {

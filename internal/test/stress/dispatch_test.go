@@ -15,9 +15,9 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// TestDispatchStress calls everything from several goroutines at once: every
-// future settles, no call is made twice, and no more run than the greatest
-// width allows.
+// TestDispatchStress calls everything from several goroutines: every future
+// settles, no call is made twice, and no more calls run than the largest width
+// allows.
 func TestDispatchStress(t *testing.T) {
 	rounds, puts := 20, 300
 	if !kit.Long() {
@@ -117,7 +117,7 @@ func rdqStress(t *testing.T, seed uint64, puts int) {
 	kit.RequireSize(t, q, 0, 0)
 }
 
-// TestDispatchStressStop stops queues in the middle of what they do.
+// TestDispatchStressStop stops queues while they work.
 func TestDispatchStressStop(t *testing.T) {
 	for round := range 200 {
 		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
@@ -156,8 +156,8 @@ func TestDispatchStressStop(t *testing.T) {
 	}
 }
 
-// TestDispatchMemory keeps the cost of a pending job, with all that belongs to
-// it, at 200 bytes.
+// TestDispatchMemory limits the cost of a pending job, with everything that
+// belongs to it, to 200 bytes.
 func TestDispatchMemory(t *testing.T) {
 	if !kit.Long() {
 		t.Skip("makes a million jobs")

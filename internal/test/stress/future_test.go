@@ -14,11 +14,10 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// A hundred rounds of everything at once: goroutines chain, follow, cancel,
+// TestStress runs a hundred rounds in which goroutines chain, follow, cancel,
 // await and settle futures that they share. In the end every future has
 // settled, every handler has run once, and no future has a listener left. Run
-// it with -race -tags yield, which gives the other goroutines the floor at
-// every lock.
+// it with -race -tags yield, which lets other goroutines run at every lock.
 func TestStress(t *testing.T) {
 	for seed := range uint64(100) {
 		kit.Watchdog(t, func() { newStress(seed).run(t) })
@@ -35,7 +34,7 @@ type stress struct {
 
 	mu      sync.Mutex
 	futures []*twill.Future[int] // guarded by mu
-	added   atomic.Int64         // handlers that must run
+	added   atomic.Int64         // number of handlers that must run
 	ran     atomic.Int64
 	double  atomic.Int64
 }

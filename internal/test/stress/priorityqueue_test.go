@@ -37,8 +37,8 @@ func TestPriorityQueueHandlersMayUseIt(t *testing.T) {
 	})
 }
 
-// TestPriorityQueueHandlerThatEndsTheGoroutine: it is the one that puts or
-// closes, and no lock goes with it.
+// TestPriorityQueueHandlerThatEndsTheGoroutine: a handler ends the goroutine
+// that puts or closes, and no lock stays held.
 func TestPriorityQueueHandlerThatEndsTheGoroutine(t *testing.T) {
 	q := twill.NewPriorityQueue[int](nil)
 	var others []*twill.Future[int]
@@ -60,8 +60,8 @@ func TestPriorityQueueHandlerThatEndsTheGoroutine(t *testing.T) {
 	})
 }
 
-// TestPriorityQueueReleases: neither the queue nor a handle keeps a value that
-// has left it.
+// TestPriorityQueueReleases: after a value has left the queue, neither the
+// queue nor a handle keeps it.
 func TestPriorityQueueReleases(t *testing.T) {
 	type big struct{ _ [1 << 10]byte }
 	q := twill.NewPriorityQueue[*big](nil)
@@ -88,7 +88,7 @@ func TestPriorityQueueReleases(t *testing.T) {
 	runtime.KeepAlive(handles)
 }
 
-// TestPriorityQueueAgainstModel compares with a sorted slice.
+// TestPriorityQueueAgainstModel compares the queue with a sorted slice.
 func TestPriorityQueueAgainstModel(t *testing.T) {
 	type entry struct {
 		priority, seq int

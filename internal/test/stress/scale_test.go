@@ -36,7 +36,7 @@ func TestScaleChainOfFiveMillionLinks(t *testing.T) {
 	kit.AwaitError(t, q.Future(), twill.ErrCanceled)
 }
 
-// Each future is adopted by the one before it.
+// TestScaleNestedFutures: each future is adopted by the future before it.
 func TestScaleNestedFutures(t *testing.T) {
 	depth := 1_000_000
 	if !kit.Long() {
@@ -57,7 +57,7 @@ func TestScaleNestedFutures(t *testing.T) {
 	}
 	kit.AwaitValue(t, f, depth-1)
 
-	// And by Follow, from the far end.
+	// By Follow too, from the other end.
 	follow := make([]twill.Promise[int], depth)
 	for i := range depth - 1 {
 		follow[i].Follow(follow[i+1].Future())
@@ -89,7 +89,8 @@ func TestScaleMillionWaiters(t *testing.T) {
 	kit.AwaitError(t, fs[1], kit.ErrBoom)
 }
 
-// A tree that is deep on the left, where the explicit stack is needed.
+// TestScaleDeepTree: a tree that is deep on the left, for which the explicit
+// stack is needed.
 func TestScaleDeepTree(t *testing.T) {
 	kit.SmallStack(t)
 	const depth = 300_000
@@ -132,7 +133,7 @@ func TestScaleAbandonedAwaitsLeaveNothing(t *testing.T) {
 	require.True(t, p.Resolve(1))
 }
 
-// The same for waits that blocked for a while, many at a time.
+// The same for waits that have blocked for a while, many at a time.
 func TestScaleAbandonedBlockedAwaits(t *testing.T) {
 	p := twill.NewPromise[int]()
 	round := func() {
@@ -161,7 +162,7 @@ func TestScaleAbandonedBlockedAwaits(t *testing.T) {
 	runtime.KeepAlive(p)
 }
 
-// Other listeners that leave a future which stays pending.
+// Other listeners that leave a pending future.
 func TestScaleAbandonedListenersLeaveNothing(t *testing.T) {
 	p := twill.NewPromise[int]()
 	keep := twill.Then(p.Future(), kit.Same[int])
