@@ -32,8 +32,8 @@ func TestMovingCompiles(t *testing.T) {
 	}))
 }
 
-// What docs/moving.md says of the others when the code they run panics or ends
-// its goroutine.
+// docs/moving.md is right about what the other libraries do if the code that
+// they run panics or ends its goroutine.
 func TestMovingIsRightAboutPeers(t *testing.T) {
 	t.Run("errgroup takes Goexit for success", func(t *testing.T) {
 		var g errgroup.Group
@@ -66,10 +66,10 @@ func TestMovingIsRightAboutPeers(t *testing.T) {
 
 type logger chan string
 
-// Printf notes a line.
+// Printf records a line.
 func (l logger) Printf(format string, args ...any) { l <- fmt.Sprintf(format, args...) }
 
-// fatal are the calls that a program does not live through.
+// fatal are the calls that end a program.
 var fatal = map[string]func(){
 	"errgroup": func() {
 		var g errgroup.Group
@@ -86,7 +86,7 @@ var fatal = map[string]func(){
 func TestMovingFatal(t *testing.T) {
 	if call := fatal[os.Getenv("MOVING_FATAL")]; call != nil {
 		call()
-		time.Sleep(10 * time.Second) // the panic is another goroutine's, and ends this one
+		time.Sleep(10 * time.Second) // the panic of another goroutine ends this one
 	} else {
 		t.Skip("for a process of its own")
 	}

@@ -21,15 +21,15 @@ func few(t *testing.T) {
 	t.Cleanup(func() { work.Many = many })
 }
 
-// twice has testing.Benchmark run its function with an N of 2 in the end.
+// twice makes testing.Benchmark run its function with N = 2 in the end.
 func twice(t *testing.T) {
 	old := flag.Lookup("test.benchtime").Value.String()
 	require.NoError(t, flag.Set("test.benchtime", "2x"))
 	t.Cleanup(func() { require.NoError(t, flag.Set("test.benchtime", old)) })
 }
 
-// Nobody fails, and all who do the same work come to the same result, which is
-// not that of an operation that failed.
+// No body fails, and all bodies that do the same work have the same result,
+// which is not that of an operation that has failed.
 func TestEveryBodyDoesItsWork(t *testing.T) {
 	few(t)
 	twice(t)
@@ -45,7 +45,7 @@ func TestEveryBodyDoesItsWork(t *testing.T) {
 			for _, p := range w.Beside {
 				theirs := result(p.Run, p.Who)
 				switch {
-				case w.Bytes: // what is kept counts, and who gives up has no result
+				case w.Bytes: // the bytes count, and a listener that gives up has no result
 				case p.Who == "hedgedhttp":
 					require.Equal(t, strconv.Itoa(http.StatusOK), theirs)
 				default:

@@ -1,5 +1,6 @@
-// Command compare runs the benchmarks of this module and of what they are
-// compared to side by side, in turns, and prints one table.
+// Command compare runs the benchmarks of this module and of the libraries
+// beside it in turns, and prints one table. The whole table takes about half an
+// hour; progress is shown on the standard error.
 //
 // Usage: go run ./compare [-group futures|dispatch|retry|data] [-json] [-peers]
 package main
@@ -44,7 +45,7 @@ type options struct {
 	check     bool
 }
 
-// run is the program. It returns its exit code.
+// run is the program. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {
@@ -112,7 +113,7 @@ func parse(args []string, stderr io.Writer) (opts options, err error) {
 	return opts, err
 }
 
-// choose returns the works that the options ask for, at least one.
+// choose returns the works that the options select, at least one.
 func choose(opts options) (works []work.Work, err error) {
 	if opts.group == "" {
 		works = work.All()

@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill/benchmarks/internal/work"
 )
 
-// quick makes a run take no time, and its figures worthless.
+// quick makes a run take no time, which makes its numbers meaningless.
 func quick(t *testing.T, args ...string) []string {
 	many := work.Many
 	work.Many = 1000

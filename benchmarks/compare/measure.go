@@ -24,7 +24,7 @@ type row struct {
 	OursBytes  int64    `json:"ours_bytes"`
 
 	peers  []peer
-	notes  []string // what was measured besides
+	notes  []string // other metrics that were measured
 	misses []string // the goals that were missed
 }
 
@@ -32,12 +32,12 @@ type row struct {
 type peer struct {
 	who    string
 	ns     float64
-	ratio  float64 // ours to theirs
+	ratio  float64 // our result divided by theirs
 	allocs int64
 	bytes  int64
 }
 
-// result is what one run of one benchmark gave.
+// result is the result of one run of one benchmark.
 type result struct {
 	ns     float64
 	allocs int64
@@ -45,7 +45,7 @@ type result struct {
 	extra  map[string]float64
 }
 
-// pair is ours and another's result of one round.
+// pair is our result and that of another library in one round.
 type pair struct {
 	ours, theirs result
 	ratio        float64
@@ -73,7 +73,7 @@ func measure(w work.Work, opts options) (row, error) {
 		results[i] = make([]result, len(runs))
 		order := indexes(len(runs))
 		if i%2 == 1 {
-			slices.Reverse(order) // so that none is always the one after another
+			slices.Reverse(order) // so that none of them always follows another
 		}
 		for _, k := range order {
 			r, err := once(runs[k])
@@ -122,7 +122,8 @@ func once(run func(*testing.B)) (result, error) {
 	return res, nil
 }
 
-// median is the round in which the ratio of ours to the k-th is the median.
+// median returns the round in which the ratio of ours to the k-th is the
+// median.
 func median(w work.Work, results [][]result, k int) pair {
 	pairs := make([]pair, len(results))
 	for i, r := range results {
@@ -132,8 +133,8 @@ func median(w work.Work, results [][]result, k int) pair {
 	return pairs[len(pairs)/2]
 }
 
-// ratio is ours to theirs: of times or, for a work measured in bytes, of those.
-// Beside somebody who keeps nothing it is our bytes.
+// ratio returns our result divided by theirs: of times or, for a work measured
+// in bytes, of bytes. If theirs is 0 bytes, it returns our bytes.
 func ratio(w work.Work, ours, theirs result) float64 {
 	if !w.Bytes {
 		return ours.ns / theirs.ns
@@ -176,7 +177,7 @@ func assess(w work.Work, p pair) row {
 	return r
 }
 
-// metric is a result under the name by which limits know it.
+// metric returns the metric with the name that limits use.
 func (r result) metric(name string) (v float64, extra bool) {
 	switch name {
 	case work.Allocs:
@@ -187,7 +188,7 @@ func (r result) metric(name string) (v float64, extra bool) {
 	return math.Round(r.extra[name]), true
 }
 
-// round keeps four digits, which is more than the machine does.
+// round keeps four digits, which is more than the precision of the machine.
 func round(v float64) float64 {
 	if v == 0 {
 		return 0

@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-// table prints the rows for people.
+// table prints the rows as text.
 func table(out io.Writer, rows []row) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "work\tours\tbeside\t\tratio\tgoal\tallocs\tbytes")
@@ -42,7 +42,7 @@ func table(out io.Writer, rows []row) error {
 	return nil
 }
 
-// nanoseconds is a time in the unit in which it is read most easily.
+// nanoseconds returns a time in a convenient unit.
 func nanoseconds(ns float64) string {
 	switch {
 	case ns >= 1e6:

@@ -1,5 +1,6 @@
-// Command growth measures what one element costs as work grows, and plots it:
-// a cost that is linear in the size is a level line.
+// Command growth measures the cost of one element as work grows, and plots it:
+// a cost that is linear in the size is a level line. It takes about a minute,
+// and shows progress.
 //
 // Usage: go run ./growth [-o growth.svg]
 package main

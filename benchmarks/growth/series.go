@@ -14,8 +14,8 @@ import (
 type series struct {
 	name  string
 	sizes plot.Range
-	// run does it once with n elements, and returns how long that took without
-	// the preparations.
+	// run does the work once with n elements, and returns its duration without the
+	// preparations.
 	run func(n int) time.Duration
 }
 
@@ -26,10 +26,10 @@ var all = []series{
 	{"n goroutines in Await", plot.Range{First: 1, Last: 100_000}, waiters},
 }
 
-// each is what one of n elements costs, in nanoseconds: that of the fastest
-// round, which others on the machine disturbed least.
+// each returns the cost of one of n elements, in nanoseconds: that of the
+// fastest round, which other load on the machine disturbed least.
 func (s series) each(n, rounds int) float64 {
-	// Small sizes are done often enough to be measured at all, and to meet
+	// Small sizes are repeated so that they can be measured, and so that they have
 	// their share of garbage collections.
 	repeat := max(100_000/n, 1)
 	best := 0.0
@@ -97,8 +97,8 @@ func handlers(n int) time.Duration {
 	return time.Since(began)
 }
 
-// waiters has n goroutines wait, resolves, and takes the time until all have
-// returned.
+// waiters makes n goroutines wait, resolves, and measures the time until all
+// have returned.
 func waiters(n int) time.Duration {
 	var p twill.Promise[int]
 	var about, done sync.WaitGroup
@@ -111,7 +111,7 @@ func waiters(n int) time.Duration {
 		})
 	}
 	about.Wait()
-	// They are about to wait; nothing tells when they do.
+	// They are about to wait; nothing shows when they do.
 	for range 10 {
 		runtime.Gosched()
 	}

@@ -1,10 +1,10 @@
-// Command scale fills a ResizableDispatchQueue with more and more pending
-// jobs, works on it and empties it, and shows what a job costs at each size:
-// at ten million as at one.
+// Command scale fills a ResizableDispatchQueue with more and more pending jobs,
+// works on it and empties it, and shows the cost of a job at each size, up to
+// ten million.
 //
 // Usage: go run ./scale [-o scale.svg] [-max 10000000]
 //
-// The largest size takes about two gigabytes of memory.
+// The largest size uses about two gigabytes of memory.
 package main
 
 import (
@@ -32,7 +32,7 @@ type options struct {
 	check  bool
 }
 
-// run is the program. It returns its exit code.
+// run is the program. It returns the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	opts, err := parse(args, stderr)
 	switch {

@@ -11,31 +11,31 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// row is what a job costs when so many are pending. Times are in nanoseconds.
+// row has the costs of a job with the given number of pending jobs. Times are
+// in nanoseconds.
 type row struct {
 	pending      int
-	bytes        float64 // that a pending job takes on the heap
-	put          float64 // for each job, all of them one after another
-	finish       float64 // likewise, from pending to settled
-	cancel       float64 // of a job somewhere among all
-	reprioritize float64 // likewise
+	bytes        float64 // bytes of a pending job on the heap
+	put          float64 // for each job, when all are put one after another
+	finish       float64 // for each job, from pending to settled
+	cancel       float64 // of a random job
+	reprioritize float64 // of a random job
 	page         float64 // to list the first hundred in their order
 	kept         int64   // bytes on the heap after the last job
 }
 
 const (
-	levels = 8    // of priority: few are the common case
+	levels = 8    // number of priorities, of which few are the common case
 	picked = 1000 // jobs at random, half of them to cancel and half to move
 	paged  = 100  // jobs on a page of the list
 	pages  = 50
 )
 
-// measure returns the least of each cost: that of the round which others on the
-// machine disturbed least. What the queue itself takes or keeps is there in
-// every round.
+// measure returns the smallest value of each cost, which other load on the
+// machine disturbed least. Each round includes what the queue itself uses.
 func measure(n, rounds int) row {
 	r := once(n)
-	for range rounds*min(max(1, 100_000/n), 20) - 1 { // small sizes are soon over
+	for range rounds*min(max(1, 100_000/n), 20) - 1 { // small sizes take little time
 		next := once(n)
 		r.bytes = min(r.bytes, next.bytes)
 		r.put = min(r.put, next.put)
@@ -48,12 +48,12 @@ func measure(n, rounds int) row {
 	return r
 }
 
-// once fills a queue with n jobs, cancels and moves some of them, and has it
-// run the others.
+// once fills a queue with n jobs, cancels and reprioritizes some of them, and
+// runs the others.
 func once(n int) row {
 	defer debug.FreeOSMemory()
 	random := rand.New(rand.NewPCG(1, uint64(n)))
-	left := 0 // jobs to run; the width is 1, so that they may count
+	left := 0 // number of jobs to run; the width is 1, so the jobs may count it
 	drained := make(chan struct{})
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, v int) (int, error) {
 		if left--; left == 0 {
@@ -66,7 +66,7 @@ func once(n int) row {
 		must(err)
 		return j
 	}
-	wait(&put(0).Future) // what a first job sets up is not counted
+	wait(&put(0).Future) // what the first job sets up is not counted
 	wait(q.Pause())
 	chosen := places(random, n)
 	jobs := make([]*twill.Job[int, int], 0, len(chosen))
@@ -107,7 +107,7 @@ func once(n int) row {
 	ran := left
 	must(q.Resume())
 	<-drained
-	wait(q.Pause()) // also for what the last one has to do
+	wait(q.Pause()) // including the work after the last job
 	r.finish = each(began, ran)
 	r.kept = max(heap()-empty, 0)
 	underway, pending := q.Size()
@@ -116,7 +116,7 @@ func once(n int) row {
 	return r
 }
 
-// places are random numbers below n, in order.
+// places returns random numbers below n, in order.
 func places(random *rand.Rand, n int) (ns []int) {
 	for range min(picked, n/2) {
 		ns = append(ns, random.IntN(n))
@@ -125,13 +125,13 @@ func places(random *rand.Rand, n int) (ns []int) {
 	return slices.Compact(ns)
 }
 
-// each is the time since began for each of n.
+// each returns the time since began divided by n.
 func each(began time.Time, n int) float64 { return float64(time.Since(began)) / float64(n) }
 
-// heap is what is reachable on the heap now.
+// heap returns the size of the reachable heap.
 func heap() int64 {
 	runtime.GC()
-	runtime.GC() // the second empties what the first left in pools
+	runtime.GC() // the second collection empties what the first left in pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)

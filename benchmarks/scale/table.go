@@ -9,14 +9,14 @@ import (
 	"github.com/twillgo/twill/benchmarks/internal/plot"
 )
 
-// The goals for the largest size. Bytes, put and finish are compared to those of
-// the size before it: ten million jobs to one million.
+// The goals for the largest size. Bytes, put and finish are compared with those
+// of the size before it: ten million jobs with one million.
 const (
-	mostBytes = 1.1   // times as many
-	mostTime  = 1.5   // times as long
-	mostStep  = 2000  // nanoseconds to cancel a job, and to move it
-	mostPage  = 50000 // nanoseconds to list the first hundred of the size before
-	mostKept  = 65536 // bytes in all: what a queue itself has, and nothing of a job
+	mostBytes = 1.1   // factor
+	mostTime  = 1.5   // factor
+	mostStep  = 2000  // nanoseconds to cancel a job, and to reprioritize it
+	mostPage  = 50000 // nanoseconds to list the first hundred, at the size before
+	mostKept  = 65536 // bytes in all: what a queue itself keeps
 )
 
 // A column is one cost in the table.
@@ -25,7 +25,7 @@ type column struct {
 	cost func(row) float64
 	unit func(int) string
 	most func(before float64) float64 // the goal
-	// early is for a goal of the size before the largest: a million jobs.
+	// early marks a goal for the size before the largest: a million jobs.
 	early bool
 }
 
@@ -86,7 +86,7 @@ func table(out io.Writer, rows []row) (missed bool, err error) {
 
 func (c column) show(v float64) string { return c.unit(int(math.Round(v))) }
 
-// draw makes the picture: times, and bytes below.
+// draw draws the picture: times, and bytes below.
 func draw(sizes plot.Range, rows []row) []byte {
 	charts := []plot.Chart{
 		{Cost: "time for each job, and for a page", Unit: plot.Duration, Sizes: sizes, Least: 10, Most: 100_000},

@@ -39,7 +39,7 @@ var crashes = map[string]crash{
 		f := twill.Resolved(1)
 		var last atomic.Pointer[twill.Future[int]]
 		return func() { last.Store(f.Finally(stop)) }, func() error {
-			if f := last.Load(); f != nil { // the goroutine came back from it
+			if f := last.Load(); f != nil { // the goroutine has returned from it
 				return told(f)
 			}
 			return gives(f, 1)
@@ -90,7 +90,7 @@ var crashes = map[string]crash{
 			if f := f.Load(); f != nil {
 				return told(f)
 			}
-			return nil // it was the caller's own goroutine that ended
+			return nil // the caller's goroutine has ended
 		}
 	},
 	"executor": handlerCrash(func(f *twill.Future[int], stop func()) *twill.Future[int] {
@@ -146,7 +146,7 @@ func failing(f *twill.Future[int]) *twill.Future[int] {
 	return twill.Then(f, func(int) (int, error) { return 0, errors.New("failing") })
 }
 
-// drained is a check: the pool, which p is in, becomes empty.
+// drained is a check: the pool that contains the future of p becomes empty.
 func drained(pool *twill.Pool, p *twill.Promise[int]) error {
 	if pool.Len() != 1 {
 		return errors.New("the pool has lost its member")

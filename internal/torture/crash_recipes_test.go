@@ -14,8 +14,8 @@ import (
 
 func init() { maps.Copy(crashes, recipeCrashes) }
 
-// recipeCrashes are the places in what is built on futures. After each crash
-// the thing works as before: a second call succeeds.
+// recipeCrashes are the places in the types that are built on futures. After
+// each crash the object works as before: a second call succeeds.
 var recipeCrashes = map[string]crash{
 	"dispatch": func(stop func()) (func(), func() error) {
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
@@ -67,7 +67,7 @@ var recipeCrashes = map[string]crash{
 			return errors.Join(err, err2, told(&first.Future), gives(&second.Future, 1), empty(q))
 		}
 	},
-	"dispatch, limiter": func(stop func()) (func(), func() error) { // it holds jobs back, and fails none
+	"dispatch, limiter": func(stop func()) (func(), func() error) { // it holds jobs back, and fails none of them
 		var waits atomic.Int32
 		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
 			&twill.DispatchOptions{Rate: limiterFunc(func(context.Context) error {
@@ -278,7 +278,7 @@ type limiterFunc func(context.Context) error
 
 func (f limiterFunc) Wait(ctx context.Context) error { return f(ctx) }
 
-// started is a place where code stops, perhaps on the caller's own goroutine.
+// started is a place where code stops, perhaps on the caller's goroutine.
 func started(call func() *twill.Future[int]) (func(), func() error) {
 	var f atomic.Pointer[twill.Future[int]]
 	return func() { f.Store(call()) }, func() error {
@@ -289,8 +289,8 @@ func started(call func() *twill.Future[int]) (func(), func() error) {
 	}
 }
 
-// onceStopped is a place of which the first call stops, perhaps on the caller's
-// own goroutine, and the second gives 7.
+// onceStopped is a place where the first call stops, perhaps on the caller's
+// goroutine, and the second returns 7.
 func onceStopped(call func() *twill.Future[int], clean func() bool) (func(), func() error) {
 	var first atomic.Pointer[twill.Future[int]]
 	return func() { first.Store(call()) }, func() error {
@@ -309,7 +309,7 @@ func onceStopped(call func() *twill.Future[int], clean func() bool) (func(), fun
 	}
 }
 
-// empty is a check: the queue has come to rest.
+// empty is a check: the queue becomes empty.
 func empty[A, R any](q *twill.ResizableDispatchQueue[A, R]) error {
 	if err := gives(q.Pause(), struct{}{}); err != nil {
 		return err

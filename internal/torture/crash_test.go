@@ -16,10 +16,11 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// crashVariable tells a child process of this test what to do, as "place/way".
+// crashVariable has the name of the case for a child process of this test, as
+// "place/way".
 const crashVariable = "TORTURE_CRASH"
 
-// ways are how user code may stop short.
+// ways are the ways in which user code may fail to return.
 var ways = map[string]func(){
 	"panic":       func() { panic("stopped") },
 	"panic error": func() { panic(errStopped) },
@@ -29,13 +30,15 @@ var ways = map[string]func(){
 
 var errStopped = errors.New("stopped")
 
-// A crash is a place where user code runs. do runs there, on a goroutine of its
-// own, code that calls stop, and check says afterwards whether all is well.
+// A crash is a place where user code runs. do runs code there, on its own
+// goroutine, that calls stop; check is called afterwards and returns what is
+// wrong.
 type crash func(stop func()) (do func(), check func() error)
 
-// In every place where the library calls user code, that may panic or end its
-// goroutine: the process lives, whoever waits is told, and the others go on. A
-// process of its own for each, since a panic that nobody contains ends it.
+// In every place where the library calls user code, that code may panic or end
+// its goroutine: the process goes on, everything that waits for the code fails,
+// and the rest continues. Each case has its own process, since a panic that is
+// not contained ends it.
 func TestCrashes(t *testing.T) {
 	for place := range crashes {
 		for way := range ways {
@@ -53,7 +56,7 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// crashChild is the child process.
+// crashChild is the main function of the child process.
 func crashChild(name string) (code int) {
 	place, way, _ := strings.Cut(name, "/")
 	do, check := crashes[place](ways[way])
@@ -63,7 +66,7 @@ func crashChild(name string) (code int) {
 		do()
 	}()
 	<-done
-	time.Sleep(2 * time.Millisecond) // what runs on other goroutines still may crash
+	time.Sleep(2 * time.Millisecond) // other goroutines may still crash
 	if err := check(); err != nil {
 		fmt.Println(err)
 		return 1
@@ -72,7 +75,7 @@ func crashChild(name string) (code int) {
 	return 0
 }
 
-// told is a check: f has failed because of what stopped the code.
+// told is a check: f has failed with what stopped the code.
 func told[T any](f *twill.Future[T]) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -105,7 +108,7 @@ func canceled[T any](f *twill.Future[T]) error {
 	return nil
 }
 
-// recovered calls fn, whose panic is the caller's own affair.
+// recovered calls fn, and recovers from a panic that the caller has to expect.
 func recovered(fn func()) {
 	defer func() { _ = recover() }()
 	fn()

@@ -14,9 +14,9 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A random walk over all that a dict can do, next to a map with lines of those
-// who wait: after every step the same keys have the same values, the same gets have
-// settled, and they were told in the order in which they came.
+// A random sequence of all calls of a dict, compared with a map with lines of
+// gets: after every step the same keys have the same values, the same gets have
+// settled, and their handlers ran in the order of the gets.
 func TestDictMachine(t *testing.T) {
 	inBubble(t, func(rt *rapid.T) {
 		m := &dictMachine{values: map[int]int{}, lines: map[int][]*modelGet{}, computing: map[int]*modelCompute{}}
@@ -32,10 +32,10 @@ type dictMachine struct {
 	closed    bool
 	computing map[int]*modelCompute
 	gets      []*modelGet
-	told      []int // those who waited, as their handlers ran
-	tell      []int // as they should
-	early     bool  // one was told a value that was not there yet
-	unstored  bool  // a value that is forgotten is being given out
+	told      []int // gets that have settled, in the order of their handlers
+	tell      []int // in the expected order
+	early     bool  // a handler ran before its value was stored
+	unstored  bool  // a value that is not stored is being delivered
 	version   int
 }
 
@@ -49,7 +49,7 @@ type modelGet struct {
 	err     error
 }
 
-// modelCompute is the function that makes the value of a key.
+// modelCompute is the function that computes the value of a key.
 type modelCompute struct {
 	gate      chan computed
 	ctx       context.Context
@@ -64,13 +64,13 @@ type computed struct {
 
 func (m *dictMachine) key(rt *rapid.T) int { return rapid.IntRange(0, 2).Draw(rt, "key") }
 
-// newValue is one that was never there before.
+// newValue returns a value that was not used before.
 func (m *dictMachine) newValue() int {
 	m.version++
 	return m.version
 }
 
-// serve tells some of those who wait for a key.
+// serve settles some of the gets that wait for a key.
 func (m *dictMachine) serve(key, v int, err error, which func(*modelGet) bool) {
 	var rest []*modelGet
 	for _, g := range m.lines[key] {
@@ -85,7 +85,7 @@ func (m *dictMachine) serve(key, v int, err error, which func(*modelGet) bool) {
 	m.release(key)
 }
 
-// release lets a function go that nobody needs any more.
+// release ends a function whose value is no longer needed.
 func (m *dictMachine) release(key int) {
 	c := m.computing[key]
 	if c != nil && !slices.ContainsFunc(m.lines[key], func(g *modelGet) bool { return g.compute }) {
@@ -112,7 +112,7 @@ func (m *dictMachine) Set(rt *rapid.T) {
 	}
 }
 
-// Update changes a key, or does not.
+// Update changes a key, or fails.
 func (m *dictMachine) Update(rt *rapid.T) {
 	k, fails := m.key(rt), rapid.Bool().Draw(rt, "fails")
 	now, there := m.values[k]
@@ -147,7 +147,7 @@ func (m *dictMachine) Delete(rt *rapid.T) {
 	}
 }
 
-// Forget has the value that is being made not stored.
+// Forget makes sure that the value that is being computed is not stored.
 func (m *dictMachine) Forget(rt *rapid.T) {
 	k := m.key(rt)
 	c := m.computing[k]
@@ -159,22 +159,23 @@ func (m *dictMachine) Forget(rt *rapid.T) {
 	}
 }
 
-// Fail fails those who wait for a key.
+// Fail fails the gets that wait for a key.
 func (m *dictMachine) Fail(rt *rapid.T) {
 	k := m.key(rt)
 	m.serve(k, 0, errJob, everybody)
 	m.d.Fail(k, errJob)
 }
 
-// Get gets a key, and waits if it is not there.
+// Get gets a key, and waits if it is not set.
 func (m *dictMachine) Get(rt *rapid.T) {
 	g := &modelGet{key: m.key(rt)}
 	m.add(g, m.d.Get(g.key))
 }
 
-// Compute gets a key, and has its value made if it is not there. Functions are
-// asked for while none of the key is on its way out only: when that has returned the
-// next one begins, which TestPoolerMachine walks through.
+// Compute gets a key, and computes its value if it is not set. It is called
+// only while no function for the key has been canceled and is still running:
+// the next function would begin when that one returns, which TestPoolerMachine
+// tests.
 func (m *dictMachine) Compute(rt *rapid.T) {
 	g := &modelGet{key: m.key(rt), compute: true}
 	c := m.computing[g.key]
@@ -213,7 +214,7 @@ func (m *dictMachine) add(g *modelGet, f *twill.Future[int]) {
 	}
 }
 
-// Made ends a function: with a value, or a failure.
+// Made ends a function, with a value or a failure.
 func (m *dictMachine) Made(rt *rapid.T) {
 	if len(m.computing) == 0 {
 		rt.Skip("nothing is being made")
@@ -231,7 +232,7 @@ func (m *dictMachine) Made(rt *rapid.T) {
 	m.unstored = false
 	switch {
 	case !c.needed:
-	case r.err != nil || c.forgotten: // those of Get go on waiting
+	case r.err != nil || c.forgotten: // the gets of Get continue to wait
 		v := r.v
 		if r.err != nil {
 			v = 0
@@ -248,7 +249,7 @@ func (m *dictMachine) Cancel(rt *rapid.T) {
 		rt.Skip("there are no gets")
 	}
 	g := rapid.SampledFrom(m.gets).Draw(rt, "get")
-	// The handler of one that is there ran when it was added.
+	// The handler of a get that was settled ran when it was added.
 	if got := g.f.Cancel(nil); got == g.done {
 		rt.Fatalf("Cancel: %t", got)
 	}
@@ -257,7 +258,7 @@ func (m *dictMachine) Cancel(rt *rapid.T) {
 	}
 }
 
-// Close closes, now and then: it ends most of what there is to see.
+// Close rarely closes the dict, as little happens after that.
 func (m *dictMachine) Close(rt *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(rt, "close") > 0 || m.closed {
 		return
@@ -274,7 +275,7 @@ func (m *dictMachine) Close(rt *rapid.T) {
 	m.d.Close(errLeft)
 }
 
-// Check compares all that can be seen.
+// Check compares everything that is visible.
 func (m *dictMachine) Check(rt *rapid.T) {
 	synctest.Wait()
 	if got := maps.Collect(m.d.All()); !maps.Equal(got, m.values) || m.d.Len() != len(m.values) {

@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// dictOp is a call on a Dict, and what it told.
+// dictOp is a call of a Dict, and its result.
 type dictOp struct {
 	what  string
 	key   int
@@ -39,7 +39,7 @@ var dictModel = porcupine.Model{
 			return true, op.value
 		case "delete":
 			return op.ok == (now != 0), 0
-		case "update": // to ten times what it was, and one
+		case "update": // sets ten times the value, plus one
 			return op.value == now*10+1, op.value
 		case "lookup":
 			return op.ok == (now != 0) && op.value == now, now
@@ -88,7 +88,8 @@ func dictAct(d *twill.Dict[int, int], act, k, v int, patience time.Duration) dic
 	return dictOp{what: "get", key: k, value: op.value, ok: op.ok}
 }
 
-// Of those who compute a missing key at a time one does, and all get its value.
+// Of concurrent computations of a missing key only one runs, and all callers
+// get its value.
 func TestDictComputesOnce(t *testing.T) {
 	for range times(300, 30) {
 		var d twill.Dict[int, int]
@@ -118,7 +119,7 @@ func TestDictComputesOnce(t *testing.T) {
 	}
 }
 
-// A dict that is closed while it is used leaves nobody waiting.
+// Closing a dict that is in use leaves no get waiting.
 func TestDictCloseEndsAllWaits(t *testing.T) {
 	errEnd := errors.New("end")
 	for range times(300, 30) {

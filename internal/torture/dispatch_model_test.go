@@ -10,26 +10,27 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// dispatchModel is a dispatch queue, slowly: everything happens at once, and a
-// job's call ends when the test says so. Times are counted from the queue's making.
+// dispatchModel is a slow dispatch queue: everything happens at once, and the
+// test decides when a job's call ends. Times are counted from the creation of
+// the queue.
 type dispatchModel struct {
 	width, size              int
 	ageing                   time.Duration
 	paused, stopped, closing bool
 	limited                  bool // starts wait for permits
-	groupWidth               int  // calls of a group at a time; 0 is no limit
+	groupWidth               int  // maximum number of calls of a group; 0 means no limit
 	now                      time.Duration
 	seq, restored            int
-	pending                  []*modelJob // in dispatch order
-	delayed                  []*modelJob // by the time at which they are due
-	underway                 []*modelJob // in start order, with those that were canceled
-	putters                  []*modelPut // PutWaits that wait, in order
+	pending                  []*modelJob // in order of dispatch
+	delayed                  []*modelJob // by due time
+	underway                 []*modelJob // in order of start, including canceled jobs
+	putters                  []*modelPut // waiting PutWaits, in order
 	drains                   []*modelDrain
 	killed                   []*modelJob
 	closed                   bool
-	leftovers                []*modelJob // when closed
+	leftovers                []*modelJob // when it was closed
 	stats                    twill.DispatchStats
-	results                  int // jobs that ended before it was closed
+	results                  int // number of jobs that ended before it was closed
 }
 
 type modelJob struct {
@@ -41,15 +42,15 @@ type modelJob struct {
 	refuse           bool
 	again, debounce  bool
 	held             bool
-	next             *modelJob     // runs after it, with the same key
-	follows          bool          // is one
-	expires          time.Duration // not started at or after this; 0 is never
-	due              time.Duration // 0 is at any time
-	since            time.Duration // from when on it could be started first
+	next             *modelJob     // the job that runs after it, with the same key
+	follows          bool          // it is the next of another job
+	expires          time.Duration // the job is not started at or after this time; 0 means never
+	due              time.Duration // 0 means at any time
+	since            time.Duration // the time from which it could first be started
 	timeout          time.Duration
-	pauses           []time.Duration // before each retry
+	pauses           []time.Duration // the pauses before retries
 	started          bool
-	failing          time.Duration // when its time is over; 0 is never
+	failing          time.Duration // when its time limit is exceeded; 0 means never
 	attempts         int
 }
 
@@ -105,7 +106,7 @@ func (m *dispatchModel) due(j *modelJob) bool {
 	return j.due <= m.now && !j.held && !j.follows
 }
 
-// running is how many calls of a group have not returned.
+// running returns how many calls of a group have not returned.
 func (m *dispatchModel) running(group string) (n int) {
 	for _, j := range m.underway {
 		if j.group == group {
@@ -120,8 +121,8 @@ func (m *dispatchModel) opens(j *modelJob) bool {
 	return j.group == "" || m.groupWidth == 0 || m.running(j.group) < m.groupWidth
 }
 
-// startable is what may start when there is a slot: of each group one job, if
-// that is not at its limit.
+// startable returns the jobs that may start when a slot is free: one job of
+// each group that is not at its limit.
 func (m *dispatchModel) startable() (jobs []*modelJob) {
 	seen := map[string]bool{}
 	for _, j := range m.pending {
@@ -135,7 +136,7 @@ func (m *dispatchModel) startable() (jobs []*modelJob) {
 
 func (m *dispatchModel) waiting() []*modelJob { return slices.Concat(m.pending, m.delayed) }
 
-// needsRun reports whether j is to run after old.
+// needsRun reports whether j must run after old.
 func (m *dispatchModel) needsRun(old, j *modelJob) bool {
 	return j.again && !j.refuse && old.state == twill.JobUnderway && old.next == nil
 }
@@ -156,7 +157,7 @@ func (m *dispatchModel) release(j *modelJob) bool {
 	return true
 }
 
-// requeue puts j where it waits now.
+// requeue moves j to where it now waits.
 func (m *dispatchModel) requeue(j *modelJob) {
 	if i := slices.Index(m.delayed, j); i >= 0 {
 		m.delayed = slices.Delete(m.delayed, i, i+1)
@@ -173,7 +174,7 @@ func (m *dispatchModel) keyed(key string) *modelJob {
 	return nil
 }
 
-// join merges j into old, and returns what stands for j.
+// join merges j into old, and returns the job that stands for j.
 func (m *dispatchModel) join(old, j *modelJob) *modelJob {
 	if j.again && old.state == twill.JobUnderway {
 		old = old.next
@@ -194,7 +195,7 @@ func (m *dispatchModel) join(old, j *modelJob) *modelJob {
 	return old
 }
 
-// room is how many of n jobs like j may be put.
+// room returns how many of n jobs like j may be put.
 func (m *dispatchModel) room(j *modelJob, n int) int {
 	if m.size == 0 {
 		return n
@@ -218,8 +219,8 @@ func (m *dispatchModel) room(j *modelJob, n int) int {
 	return max(max(m.size, 0)-waits, 0) + max(usable, 0)
 }
 
-// groupRoom is how many jobs more of a group that has some which are due could
-// start: none if one of them waits behind another.
+// groupRoom returns how many more jobs of a group with jobs that are due could
+// start: none if one of these waits behind another.
 func (m *dispatchModel) groupRoom(j *modelJob) int {
 	n := 0
 	for _, k := range m.pending {
@@ -251,7 +252,7 @@ func (m *dispatchModel) enqueue(j *modelJob) {
 	}
 }
 
-// rank is what jobs are ordered by; the lower ones come first.
+// rank returns the key by which jobs are ordered; lower keys come first.
 func (m *dispatchModel) rank(j *modelJob) time.Duration {
 	if m.ageing == 0 {
 		return time.Duration(j.priority)
@@ -263,8 +264,8 @@ func (m *dispatchModel) rank(j *modelJob) time.Duration {
 	return since + time.Duration(j.priority)*m.ageing
 }
 
-// settle brings the jobs in order, starts those that may start, and ends what
-// has come to its end.
+// settle sorts the jobs, starts those that may start, and ends those whose time
+// limit is exceeded.
 func (m *dispatchModel) settle() {
 	for {
 		m.expireAtOnce()
@@ -301,7 +302,7 @@ func (m *dispatchModel) settle() {
 	}
 }
 
-// expireAtOnce ends the jobs that were put after the time at which they expire.
+// expireAtOnce ends jobs that were put after the time at which they expire.
 func (m *dispatchModel) expireAtOnce() {
 	for _, j := range m.waiting() {
 		if j.expires != 0 && !j.started && j.expires <= m.now && !m.stopped {
@@ -320,7 +321,7 @@ func (m *dispatchModel) order() {
 	})
 }
 
-// until is when j stops to be delayed.
+// until returns the time until which j is delayed.
 func until(j *modelJob) time.Duration {
 	if j.held || j.follows {
 		return math.MaxInt64
@@ -351,7 +352,7 @@ func (m *dispatchModel) begin() {
 	m.underway = append(m.underway, j)
 }
 
-// letIn lets one PutWait in, or sends it away, and reports whether there was one.
+// letIn admits or refuses one PutWait, and reports whether there was one.
 func (m *dispatchModel) letIn() bool {
 	for i, w := range m.putters {
 		if m.stopped || m.closing || m.room(w.job, 1) > 0 {
@@ -366,7 +367,7 @@ func (m *dispatchModel) letIn() bool {
 	return false
 }
 
-// joinLine makes the PutWaits whose key has a job now join that.
+// joinLine makes the PutWaits whose key now has a job join that job.
 func (m *dispatchModel) joinLine() {
 	for _, w := range slices.Clone(m.putters) {
 		old := m.keyed(w.job.key)
@@ -424,8 +425,8 @@ func (m *dispatchModel) over(j *modelJob, state twill.JobState) {
 	}
 }
 
-// finish ends the call of a job, which is tried again if it has failed with an
-// error.
+// finish ends the call of a job. The job is tried again if the call has failed
+// with an error.
 func (m *dispatchModel) finish(j *modelJob, how string, d time.Duration) {
 	m.underway = without(m.underway, j)
 	switch {
@@ -516,13 +517,13 @@ func (m *dispatchModel) stop(now bool) (killed []*modelJob) {
 	return killed
 }
 
-// permit is what the limiter says: one job starts.
+// permit lets one job start, as the limiter does.
 func (m *dispatchModel) permit() {
 	m.begin()
 	m.settle()
 }
 
-// sleep passes d, event by event.
+// sleep advances the time by d, event by event.
 func (m *dispatchModel) sleep(d time.Duration) {
 	for end := m.now + d; ; {
 		m.now = min(end, m.next())
@@ -545,7 +546,7 @@ func (m *dispatchModel) sleep(d time.Duration) {
 	}
 }
 
-// next is when something happens by itself.
+// next returns the time of the next event that happens by itself.
 func (m *dispatchModel) next() time.Duration {
 	var times []time.Duration
 	for _, w := range m.putters {

@@ -17,9 +17,10 @@ import (
 
 var soakFor = flag.Duration("soak", 0, "how long to soak the dispatch queue; 0 is 3s, and 30s with -long")
 
-// TestDispatchSoak has goroutines do everything with dispatch queues. No job is lost or run twice, no more run
-// than the width allows, no slot is idle while work is pending, and nothing is
-// kept of queues that were stopped.
+// TestDispatchSoak makes goroutines call everything that dispatch queues have.
+// No job is lost or run twice, no more jobs run than the width allows, no slot
+// is idle while work is pending, and nothing is kept of queues that were
+// stopped.
 func TestDispatchSoak(t *testing.T) {
 	d := *soakFor
 	switch {
@@ -32,7 +33,7 @@ func TestDispatchSoak(t *testing.T) {
 	end := time.Now().Add(d)
 	var sizes []uint64
 	jobs, rounds := 0, 0
-	for ; time.Now().Before(end) || len(sizes) < 2; rounds++ { // two, so that there is something to compare
+	for ; time.Now().Before(end) || len(sizes) < 2; rounds++ { // at least two, so that they can be compared
 		s := newDispatchSoak(t, uint64(rounds))
 		s.run(100 * time.Millisecond)
 		jobs += len(s.jobs)
@@ -44,22 +45,22 @@ func TestDispatchSoak(t *testing.T) {
 	require.Less(t, sizes[len(sizes)-1], sizes[0]+1<<20, "the heap has grown")
 }
 
-// dispatchSoak is one queue and those who use it.
+// dispatchSoak is one queue and the goroutines that use it.
 type dispatchSoak struct {
 	t       *testing.T
 	seed    uint64
 	q       *twill.ResizableDispatchQueue[*soakJob, int]
-	over    chan struct{} // when it is stopped
+	over    chan struct{} // closed when it is stopped
 	running atomic.Int32
-	allowed atomic.Int32 // the most that may run
-	changes atomic.Int32 // of that
+	allowed atomic.Int32 // the maximum number of running jobs
+	changes atomic.Int32 // number of changes of allowed
 
 	mu   sync.Mutex
 	jobs []*soakJob
 	put  map[*soakJob]*twill.Job[*soakJob, int]
 }
 
-// soakJob is what a job is given.
+// soakJob is the argument of a job.
 type soakJob struct {
 	kind    int
 	retries bool
@@ -97,7 +98,7 @@ func (s *dispatchSoak) call(ctx context.Context, j *soakJob) (int, error) {
 		case <-time.After(time.Millisecond):
 		}
 	case 5:
-		time.Sleep(time.Duration(j.kind%300) * time.Microsecond) // whatever its context says
+		time.Sleep(time.Duration(j.kind%300) * time.Microsecond) // regardless of the context
 	case 6:
 		s.add(new(soakJob), 0)
 	default:
@@ -106,7 +107,7 @@ func (s *dispatchSoak) call(ctx context.Context, j *soakJob) (int, error) {
 	return j.kind, nil
 }
 
-// add puts a job and remembers it, if it was not refused.
+// add puts a job and records it, unless it was refused.
 func (s *dispatchSoak) add(arg *soakJob, priority int, opts ...twill.JobOptions) {
 	arg.kind += 7
 	j, err := s.q.Put(arg, priority, opts...)
@@ -123,7 +124,7 @@ func (s *dispatchSoak) note(arg *soakJob, j *twill.Job[*soakJob, int], err error
 	s.put[arg] = j
 }
 
-// use does something with the queue.
+// use calls a random method of the queue.
 func (s *dispatchSoak) use(random *rand.Rand) {
 	arg := &soakJob{kind: random.IntN(1 << 20)}
 	priority := random.IntN(5)
@@ -171,7 +172,7 @@ func (s *dispatchSoak) any(random *rand.Rand) *twill.Job[*soakJob, int] {
 	return s.put[s.jobs[len(s.jobs)-1-random.IntN(min(len(s.jobs), 100))]]
 }
 
-// steer changes the width from 0 to 64, the rate and the rest.
+// steer changes the width, from 0 to 64, the rate or another setting.
 func (s *dispatchSoak) steer(random *rand.Rand) {
 	switch random.IntN(12) {
 	case 0:
@@ -191,7 +192,7 @@ func (s *dispatchSoak) steer(random *rand.Rand) {
 	s.watch()
 }
 
-// yieldLimiter holds every start up a little.
+// yieldLimiter delays every start a little.
 type yieldLimiter struct{}
 
 func (yieldLimiter) Wait(ctx context.Context) error {
@@ -199,8 +200,8 @@ func (yieldLimiter) Wait(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// setWidth notes that more may run before they may, and that fewer may when no
-// more than these run.
+// setWidth raises allowed before it raises the width, and lowers allowed when
+// no more jobs run than the lower width allows.
 func (s *dispatchSoak) setWidth(n int) {
 	s.changes.Add(1)
 	defer s.changes.Add(1)
@@ -214,13 +215,13 @@ func (s *dispatchSoak) setWidth(n int) {
 			return
 		}
 	}
-	for int(s.running.Load()) > n { // of one that is no longer listed, its last defer
+	for int(s.running.Load()) > n { // the last deferred call of a job that is no longer listed
 		runtime.Gosched()
 	}
 	s.allowed.Store(int32(n))
 }
 
-// watch fails the test if work waits beside a free slot for a second, and
+// watch fails the test if work waits while a slot is free for a second in which
 // nothing happens.
 func (s *dispatchSoak) watch() {
 	idle := func() (st twill.DispatchStats, is bool) {
@@ -240,7 +241,7 @@ func (s *dispatchSoak) watch() {
 	}
 }
 
-// run uses the queue, stops it in the middle, and counts.
+// run uses the queue, stops it while it is in use, and counts.
 func (s *dispatchSoak) run(d time.Duration) {
 	var users sync.WaitGroup
 	for u := range 4 {
@@ -282,7 +283,7 @@ func (s *dispatchSoak) run(d time.Duration) {
 	s.count(left)
 }
 
-// count finds each job once: ended, or left over.
+// count finds each job exactly once: ended or left over.
 func (s *dispatchSoak) count(left []*twill.Job[*soakJob, int]) {
 	over := make(map[*soakJob]bool)
 	for _, j := range left {

@@ -19,17 +19,18 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A random walk over all that a dispatch queue can do, next to the model: after
-// every step both list the same jobs in the same order and states, count the
-// same, and the futures of jobs, pauses and stops have settled, or not, alike.
+// A random sequence of all calls of a dispatch queue, compared with the model:
+// after every step both list the same jobs in the same order and states and
+// have the same numbers, and the same futures of jobs, pauses and stops have
+// settled.
 func TestDispatchMachine(t *testing.T) {
 	steps := flag.Lookup("rapid.steps").Value
 	defer steps.Set(steps.String())
-	require.NoError(t, steps.Set("100")) // there is much to do
+	require.NoError(t, steps.Set("100")) // there are many kinds of steps
 	rapid.Check(t, func(rt *rapid.T) {
 		var thrown any
 		synctest.Test(t, func(*testing.T) {
-			defer func() { thrown = recover() }() // the bubble would end the test, not the program
+			defer func() { thrown = recover() }() // the panic would end the program, not only the bubble
 			m := newDispatchMachine(rt)
 			defer m.end()
 			actions := rapid.StateMachineActions(m)
@@ -41,7 +42,7 @@ func TestDispatchMachine(t *testing.T) {
 		switch {
 		case thrown == nil:
 		case reflect.TypeOf(thrown).Name() == "invalidData":
-			panic(thrown) // a program that is none; rapid tells panics by their line
+			panic(thrown) // the panic of an invalid program; rapid identifies panics by their line
 		default:
 			panic(thrown)
 		}
@@ -58,9 +59,9 @@ type dispatchMachine struct {
 	putters []*putter
 	drains  []*drain
 	limiter *gateLimiter
-	mu      sync.Mutex // guards what the goroutines of those note, and results
+	mu      sync.Mutex // guards what the goroutines of these record, and results
 	results int
-	drawn   int // durations, each another
+	drawn   int // number of durations, which all differ
 	cancel  context.CancelFunc
 }
 
@@ -69,7 +70,8 @@ type (
 	rapidJob   = twill.Job[*realJob, int]
 )
 
-// realJob is a job and the argument of its call, which ends as gate says.
+// realJob is a job and the argument of its call, which ends when the test sends
+// to gate.
 type realJob struct {
 	modelJob
 	job    *rapidJob
@@ -79,7 +81,7 @@ type realJob struct {
 
 type pause struct {
 	f       *twill.Future[struct{}]
-	resumed bool // before it was drained
+	resumed bool // before the queue was drained
 	drained bool
 }
 
@@ -102,7 +104,7 @@ type drain struct {
 	err   error
 }
 
-// gateLimiter lets one pass for each thing it is sent: nil, or an error.
+// gateLimiter lets one job start for each nil that it receives.
 type gateLimiter struct{ gate chan error }
 
 func (l *gateLimiter) Wait(ctx context.Context) error {
@@ -153,8 +155,8 @@ func (m *dispatchMachine) call(_ context.Context, j *realJob) (int, error) {
 	return j.n, nil
 }
 
-// duration is of some seconds, and never the same twice, so that no two things
-// happen at one moment.
+// duration returns a duration of some seconds, a different one each time, so
+// that no two events coincide.
 func (m *dispatchMachine) duration(rt *rapid.T, least int) time.Duration {
 	m.drawn++
 	seconds := rapid.IntRange(least, 4).Draw(rt, "seconds")
@@ -164,7 +166,7 @@ func (m *dispatchMachine) duration(rt *rapid.T, least int) time.Duration {
 	return time.Duration(seconds)*time.Second + time.Duration(m.drawn*m.drawn)*time.Microsecond
 }
 
-// draw makes a job with all kinds of options.
+// draw makes a job with random options of all kinds.
 func (m *dispatchMachine) draw(rt *rapid.T) (*realJob, twill.JobOptions) {
 	j := &realJob{modelJob: modelJob{n: len(m.jobs), arg: len(m.jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
 	m.jobs = append(m.jobs, j)
@@ -285,7 +287,7 @@ func (m *dispatchMachine) PutWait(rt *rapid.T) {
 	synctest.Wait()
 }
 
-// Leave has a PutWait give up.
+// Leave makes a PutWait give up.
 func (m *dispatchMachine) Leave(rt *rapid.T) {
 	if len(m.model.putters) == 0 {
 		rt.Skip("nobody waits")
@@ -301,7 +303,7 @@ func (m *dispatchMachine) Leave(rt *rapid.T) {
 	}
 }
 
-// Restore puts made-up records in front.
+// Restore puts random records in front.
 func (m *dispatchMachine) Restore(rt *rapid.T) {
 	var records []twill.JobRecord[*realJob]
 	var jobs []*realJob
@@ -318,7 +320,8 @@ func (m *dispatchMachine) Restore(rt *rapid.T) {
 			if first.key == "" || first.key != r.Key {
 				continue
 			}
-			// A job that was put to run after one that was not pending is saved with it.
+			// A job that was put to run after a job that was not pending is saved with
+			// that job.
 			fails = fails || first.follows || first.next != nil || records[i].State == twill.JobPending
 			j.follows, first.next = true, &j.modelJob
 			break
@@ -361,7 +364,7 @@ func (m *dispatchMachine) Finish(rt *rapid.T) {
 	m.jobs[j.arg].gate <- how
 }
 
-// Sleep lets time pass.
+// Sleep advances the time.
 func (m *dispatchMachine) Sleep(rt *rapid.T) {
 	d := m.duration(rt, 1)
 	m.model.sleep(d)
@@ -417,7 +420,7 @@ func (m *dispatchMachine) Reprioritize(rt *rapid.T) {
 	}
 }
 
-// SetWidth sets the width, also to less than nothing.
+// SetWidth sets the width, even to a negative one.
 func (m *dispatchMachine) SetWidth(rt *rapid.T) {
 	n := rapid.IntRange(-1, 4).Draw(rt, "width")
 	err := m.q.SetWidth(n)
@@ -439,7 +442,7 @@ func (m *dispatchMachine) SetWidth(rt *rapid.T) {
 	}
 }
 
-// SetRate sets a limit, or takes it away.
+// SetRate sets a limit, or removes it.
 func (m *dispatchMachine) SetRate(rt *rapid.T) {
 	if m.model.limited = rapid.Bool().Draw(rt, "limited"); m.model.limited {
 		m.limiter = &gateLimiter{make(chan error)}
@@ -450,7 +453,7 @@ func (m *dispatchMachine) SetRate(rt *rapid.T) {
 	m.model.settle()
 }
 
-// Permit has the limiter answer, if it is asked.
+// Permit makes a waiting limiter return.
 func (m *dispatchMachine) Permit(rt *rapid.T) {
 	if !m.model.limited {
 		rt.Skip("there is no limit")
@@ -469,13 +472,13 @@ func (m *dispatchMachine) Permit(rt *rapid.T) {
 	}
 }
 
-// Pause pauses.
+// Pause pauses the queue.
 func (m *dispatchMachine) Pause(*rapid.T) {
 	m.model.paused = true
 	m.pauses = append(m.pauses, &pause{f: m.q.Pause()})
 }
 
-// Resume resumes, perhaps with another width.
+// Resume resumes the queue, perhaps with another width.
 func (m *dispatchMachine) Resume(rt *rapid.T) {
 	var err error
 	if n := rapid.IntRange(-1, 3).Draw(rt, "width"); n >= 0 {
@@ -494,14 +497,14 @@ func (m *dispatchMachine) Resume(rt *rapid.T) {
 	}
 }
 
-// Clear cancels what is pending.
+// Clear cancels the pending jobs.
 func (m *dispatchMachine) Clear(rt *rapid.T) {
 	if got, want := m.q.Clear(), m.model.clear(); got != want {
 		rt.Fatalf("Clear: %d, not %d", got, want)
 	}
 }
 
-// Stop stops, now and then: it ends most of what there is to see.
+// Stop rarely stops the queue, as little happens after that.
 func (m *dispatchMachine) Stop(rt *rapid.T) {
 	switch rapid.IntRange(0, 40).Draw(rt, "stop") { // small numbers are drawn more often
 	case 20:
@@ -531,7 +534,7 @@ func (m *dispatchMachine) drain() {
 	synctest.Wait()
 }
 
-// EndDrain has a drain give up.
+// EndDrain makes a drain give up.
 func (m *dispatchMachine) EndDrain(rt *rapid.T) {
 	i := slices.IndexFunc(m.drains, func(d *drain) bool { return !d.model.done })
 	if i < 0 {
@@ -545,7 +548,8 @@ func (m *dispatchMachine) EndDrain(rt *rapid.T) {
 	d.leave(errGone)
 }
 
-// Check compares the queue with the model, when all that can happen has.
+// Check compares the queue with the model, after everything that can happen has
+// happened.
 func (m *dispatchMachine) Check(rt *rapid.T) {
 	synctest.Wait()
 	m.mu.Lock()

@@ -11,18 +11,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// history records what clients call and are told, for porcupine to find an
-// order in which a single client could have seen the same. Histories are only worth
-// something if calls overlap, which on few cores they hardly do by themselves:
-// the build tag "yield" has goroutines change places at the library's locks.
+// history records the calls of clients and their results. porcupine looks for
+// an order in which a single client could have made the same calls with the
+// same results. Histories are useful only if calls overlap, which they rarely
+// do on few cores: with the build tag "yield" goroutines switch at the
+// library's locks.
 type history struct {
 	clock atomic.Int64
 	mu    sync.Mutex
 	ops   []porcupine.Operation // guarded by mu
 }
 
-// call notes one call, unless it returns nil: then it may have been made at any
-// time or never, and would only make the search longer.
+// call records one call, unless it returns nil: such a call may have been made
+// at any time or never, and would only make the search longer.
 func (h *history) call(client int, input any, fn func() any) {
 	began := h.clock.Add(1)
 	output := fn()
@@ -35,7 +36,7 @@ func (h *history) call(client int, input any, fn func() any) {
 	h.mu.Unlock()
 }
 
-// overlaps reports whether two calls were underway at a time.
+// overlaps reports whether two calls have overlapped.
 func (h *history) overlaps() bool {
 	for i, a := range h.ops {
 		for _, b := range h.ops[i+1:] {
@@ -47,8 +48,8 @@ func (h *history) overlaps() bool {
 	return false
 }
 
-// linearizable makes so many histories, of clients that start at once, and
-// checks each against the model.
+// linearizable makes the given number of histories, of clients that start at
+// the same time, and checks each against the model.
 func linearizable(t *testing.T, histories, clients int, m porcupine.Model, client func(seed uint64, h *history) func(client int)) {
 	t.Helper()
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(max(2, runtime.GOMAXPROCS(0))))
@@ -76,7 +77,7 @@ func linearizable(t *testing.T, histories, clients int, m porcupine.Model, clien
 	}
 }
 
-// conc runs so many clients at once, and waits for them.
+// conc runs the given number of clients concurrently, and waits for them.
 func conc(clients int, do func(client int)) {
 	var ready, wg sync.WaitGroup
 	start := make(chan struct{})

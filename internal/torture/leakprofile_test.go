@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The garbage collector knows which goroutines nothing can ever wake. Of those
-// of the soaks there is none.
+// The garbage collector knows which goroutines can never be woken. The soaks
+// leave none.
 func TestNoGoroutineIsLeaked(t *testing.T) {
 	for name, soak := range soaks {
 		t.Run(name, func(t *testing.T) {
@@ -33,10 +33,10 @@ func TestNoGoroutineIsLeaked(t *testing.T) {
 	})
 }
 
-// plantedLeak waits for ever, to see that this is noticed.
+// plantedLeak waits forever, so that the test can see whether this is noticed.
 func plantedLeak(ch chan int) { <-ch }
 
-// leaked is the stacks of the goroutines that are leaked.
+// leaked returns the stacks of the leaked goroutines.
 func leaked(t *testing.T) string {
 	var b bytes.Buffer
 	require.NoError(t, pprof.Lookup("goroutineleak").WriteTo(&b, 1))

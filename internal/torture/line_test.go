@@ -9,8 +9,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Who stands first in a line and leaves, just as what they wait for is there,
-// must not take it along: the next one gets it.
+// A get or acquire that is first in a line and leaves just when it is served
+// must not take the item or token with it: the next in line gets it.
 func TestTheNextInLineIsWoken(t *testing.T) {
 	lines := map[string]func() (head *twill.Future[int], next *twill.Future[int], give func()){
 		"queue": func() (*twill.Future[int], *twill.Future[int], func()) {
@@ -71,13 +71,13 @@ func TestTheNextInLineIsWoken(t *testing.T) {
 	}
 }
 
-// token is a 1, and has the token given back.
+// token returns a future of 1, and releases the token.
 func token(f *twill.Future[func()]) *twill.Future[int] {
 	return twill.Then(f, func(release func()) (int, error) { release(); return 1, nil })
 }
 
-// Tokens are held by no more than there are, and all come back, however many
-// of those who wait give up.
+// At most as many tokens are held as exist, and all are released, however many
+// acquires give up.
 func TestSemaphoreLosesNoToken(t *testing.T) {
 	const tokens = 2
 	for seed := range uint64(times(300, 50)) {

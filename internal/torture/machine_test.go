@@ -14,9 +14,9 @@ import (
 	"github.com/twillgo/twill/internal/test/model"
 )
 
-// A random walk over futures and promises, here and in the slow model: after
-// every step the handlers have run alike, and every future is in the same state
-// by whichever of its methods one looks.
+// A random sequence of calls of futures and promises, in the library and in the
+// slow model: after every step the same handlers have run, and every future is
+// in the same state by each of its methods.
 func TestFutureMachine(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &futureMachine{t: t}
@@ -29,7 +29,7 @@ type futureMachine struct {
 	t     *testing.T
 	pairs []futurePair
 	made  []promisePair
-	here  []string // what the handlers saw
+	here  []string // arguments of the handlers
 	model []string
 }
 
@@ -43,7 +43,7 @@ type promisePair struct {
 	model *model.Promise
 }
 
-// Promise makes one.
+// Promise makes a promise.
 func (m *futureMachine) Promise(rt *rapid.T) { m.promise(rt) }
 
 func (m *futureMachine) promise(*rapid.T) {
@@ -60,7 +60,8 @@ func (m *futureMachine) pickPromise(rt *rapid.T) promisePair {
 	return m.made[rapid.IntRange(0, len(m.made)-1).Draw(rt, "promise")]
 }
 
-// both runs a step here and in the model, and compares what it reports.
+// both runs a step in the library and in the model, and compares what it
+// returns.
 func (m *futureMachine) both(rt *rapid.T, here, model func() bool) {
 	var a, b bool
 	soon(m.t, func() { a, b = here(), model() })
@@ -86,7 +87,7 @@ func (m *futureMachine) Cancel(rt *rapid.T) {
 	m.both(rt, func() bool { return f.here.Cancel(nil) }, func() bool { return f.model.Cancel(nil) })
 }
 
-// Follow has a promise follow a future.
+// Follow makes a promise follow a future.
 func (m *futureMachine) Follow(rt *rapid.T) {
 	p, f := m.pickPromise(rt), m.pick(rt)
 	m.both(rt, func() bool { return p.here.Follow(f.here) }, func() bool { return p.model.Follow(f.model) })
@@ -133,8 +134,8 @@ func (m *futureMachine) Handle(rt *rapid.T) {
 	m.add(func() *twill.Future[int] { return twill.Handle(f.here, handler(&m.here)) }, f.model.Handle(handler(&m.model)))
 }
 
-// Exit adds a future whose handler has ended the goroutine. The model has only
-// the failure that comes of it.
+// Exit adds a future whose handler has ended the goroutine. The model only has
+// the failure.
 func (m *futureMachine) Exit(rt *rapid.T) {
 	var p twill.Promise[int]
 	f := twill.Handle(p.Future(), func(int, error) (int, error) { runtime.Goexit(); return 0, nil })
@@ -155,7 +156,7 @@ func (m *futureMachine) Adopt(rt *rapid.T) {
 	}, f.model.HandleFuture(func(int, error) *model.Future { return inner.model }))
 }
 
-// List makes an Any of two.
+// List makes an Any of two futures.
 func (m *futureMachine) List(rt *rapid.T) {
 	f, g := m.pick(rt), m.pick(rt)
 	opts := model.ListOptions{OnValue: true, Leaves: true, Takes: true, Ends: true,
@@ -165,7 +166,7 @@ func (m *futureMachine) List(rt *rapid.T) {
 	m.add(func() *twill.Future[int] { return twill.Any(f.here, g.here) }, model.NewList(opts, f.model, g.model))
 }
 
-// Shield shields one.
+// Shield shields a future.
 func (m *futureMachine) Shield(rt *rapid.T) {
 	f := m.pick(rt)
 	m.add(f.here.Shield, f.model.Shield())
@@ -177,7 +178,7 @@ func (m *futureMachine) add(here func() *twill.Future[int], model *model.Future)
 	m.pairs = append(m.pairs, futurePair{f, model})
 }
 
-// Check compares all that can be seen.
+// Check compares everything that is visible.
 func (m *futureMachine) Check(rt *rapid.T) {
 	require.Equal(rt, m.model, m.here, "handlers")
 	ended, cancel := context.WithCancel(context.Background())
@@ -195,7 +196,7 @@ func (m *futureMachine) Check(rt *rapid.T) {
 	}
 }
 
-// describe says what an error is, as far as here and there must agree.
+// describe describes an error as far as the library and the model must agree.
 func describe(err error) string {
 	var stopped *twill.PanicError
 	switch {

@@ -14,10 +14,11 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// long has the tests run in full, not in the form that a change waits for.
+// long runs the tests in full, and not in the short form that every change has
+// to pass.
 var long = flag.Bool("long", false, "run the soaks and the random tests in full")
 
-// times is n, and so many times more of it with -long.
+// times returns n, and with -long n times more.
 func times(n, more int) int {
 	if *long {
 		return n * more
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twillgo/twill/internal/torture_test.plantedLeak"))
 }
 
-// await returns the result of f, and fails the test if there is none soon.
+// await returns the result of f, and fails the test if f does not settle soon.
 func await[T any](t testing.TB, f *twill.Future[T]) (T, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -47,13 +48,13 @@ func await[T any](t testing.TB, f *twill.Future[T]) (T, error) {
 	return v, err
 }
 
-// soon fails the test if fn does not return: a goroutine stuck on a lock is seen
-// by nothing else.
+// soon fails the test if fn does not return: only a watchdog finds a goroutine
+// that is stuck on a lock.
 func soon(t testing.TB, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
-		defer close(done) // also if fn ends its goroutine
+		defer close(done) // runs even if fn ends its goroutine
 		fn()
 	}()
 	select {

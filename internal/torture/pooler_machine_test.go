@@ -13,9 +13,9 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A random walk over all that a pooler can do, next to a model: after every step
-// the same calls are underway with the same callers, and whoever left, was served
-// or failed did so here and there.
+// A random sequence of all calls of a pooler, compared with a model: after
+// every step the same calls are underway with the same callers, and the same
+// callers have left, succeeded or failed.
 func TestPoolerMachine(t *testing.T) {
 	inBubble(t, func(rt *rapid.T) {
 		m := &poolerMachine{joined: map[int]*modelFlight{}}
@@ -27,9 +27,9 @@ func TestPoolerMachine(t *testing.T) {
 
 type poolerMachine struct {
 	p       *twill.Pooler[int, int]
-	begun   []*realFlight // by the pooler, not matched with the model's yet
+	begun   []*realFlight // runs in the pooler that are not matched with the model yet
 	joined  map[int]*modelFlight
-	flights []*modelFlight // underway, in the order in which they began
+	flights []*modelFlight // calls underway, in the order in which they began
 	callers []*modelCaller
 	calls   uint64
 	merged  uint64
@@ -43,7 +43,7 @@ type realFlight struct {
 	gate chan string
 }
 
-// modelFlight is a call, or one that waits for the one before to return.
+// modelFlight is a call, or a call that waits for the call before it to return.
 type modelFlight struct {
 	key      int
 	real     *realFlight
@@ -66,10 +66,10 @@ type modelEmpty struct {
 	done bool
 }
 
-// call is the function. It goes on until the test ends it, canceled or not.
+// call is the function. It runs until the test ends it, canceled or not.
 func (m *poolerMachine) call(ctx context.Context, key int) (int, error) {
 	fl := &realFlight{key, ctx, make(chan string, 1)}
-	m.begun = append(m.begun, fl) // a step begins one at most
+	m.begun = append(m.begun, fl) // a step begins at most one call
 	switch how := <-fl.gate; how {
 	case "error":
 		return 0, errJob
@@ -86,7 +86,7 @@ func (m *poolerMachine) begin(fl *modelFlight) {
 	m.joined[fl.key] = fl
 }
 
-// Call calls.
+// Call adds a caller.
 func (m *poolerMachine) Call(rt *rapid.T) {
 	key := rapid.IntRange(0, 2).Draw(rt, "key")
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -112,7 +112,7 @@ func (m *poolerMachine) Call(rt *rapid.T) {
 	c.f = m.p.Call(ctx, key)
 }
 
-// Leave has a caller leave, in one of two ways, perhaps too late.
+// Leave makes a caller leave, in one of two ways, perhaps too late.
 func (m *poolerMachine) Leave(rt *rapid.T) {
 	if len(m.callers) == 0 {
 		rt.Skip("there are no callers")
@@ -144,7 +144,7 @@ func (m *poolerMachine) leave(c *modelCaller) {
 	}
 }
 
-// CancelAll has all callers leave.
+// CancelAll makes all callers leave.
 func (m *poolerMachine) CancelAll(rt *rapid.T) {
 	if rapid.IntRange(0, 4).Draw(rt, "all") > 0 {
 		return
@@ -155,8 +155,8 @@ func (m *poolerMachine) CancelAll(rt *rapid.T) {
 	}
 }
 
-// Forget has the next call not join, and who waits for a call to return waits
-// no longer.
+// Forget makes the next call start a new run, and starts a call that waits for
+// another call to return.
 func (m *poolerMachine) Forget(rt *rapid.T) {
 	key := rapid.IntRange(0, 2).Draw(rt, "key")
 	fl := m.joined[key]
@@ -177,7 +177,7 @@ func (m *poolerMachine) promote(fl *modelFlight) {
 	}
 }
 
-// Return ends a function that is underway.
+// Return ends a run of the function.
 func (m *poolerMachine) Return(rt *rapid.T) {
 	if len(m.flights) == 0 {
 		rt.Skip("nothing is underway")
@@ -198,10 +198,10 @@ func (m *poolerMachine) Return(rt *rapid.T) {
 	}
 }
 
-// Empty asks to be told when nothing is underway.
+// Empty makes a future that settles when no function is underway.
 func (m *poolerMachine) Empty(*rapid.T) { m.empties = append(m.empties, &modelEmpty{f: m.p.Empty()}) }
 
-// Check compares all that can be seen.
+// Check compares everything that is visible.
 func (m *poolerMachine) Check(rt *rapid.T) {
 	synctest.Wait()
 	for _, fl := range m.flights {

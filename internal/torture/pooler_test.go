@@ -22,8 +22,8 @@ type poolerOp struct {
 	run  int
 }
 
-// poolerModel has as its state the run that is underway for a key, 0 for none.
-// A call takes place at a moment of the run whose result it gets.
+// poolerModel has the run that is underway for a key as its state, 0 for none.
+// A call takes place at a moment within the run whose result it gets.
 var poolerModel = porcupine.Model{
 	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
 		keys := make([][]porcupine.Operation, poolerKeys)
@@ -49,9 +49,9 @@ var poolerModel = porcupine.Model{
 
 const poolerKeys = 2
 
-// One run at a time for a key, whoever joins and leaves; nobody gets the result
-// of a run that was over when they called, and nobody that of one that was
-// canceled.
+// At most one run for a key at a time, whichever callers join and leave. No
+// caller gets the result of a run that was over when it called, or of a run
+// that was canceled.
 func TestPoolerIsLinearizable(t *testing.T) {
 	linearizable(t, times(2000, 50), 4, poolerModel, func(seed uint64, h *history) func(int) {
 		var runs atomic.Int32
@@ -61,7 +61,7 @@ func TestPoolerIsLinearizable(t *testing.T) {
 			for range run % 4 {
 				runtime.Gosched()
 			}
-			// It may be over at any time from now on: when, nobody can see.
+			// The run may be over at any time from now on; no goroutine can see when.
 			h.mark(poolerOp{"end", key, run}, math.MaxInt64)
 			if ctx.Err() != nil {
 				return -run, nil
@@ -87,14 +87,15 @@ func TestPoolerIsLinearizable(t *testing.T) {
 					return poolerOp{"call", key, run}
 				})
 			}
-			if _, err := p.Empty().Await(context.Background()); err != nil { // what runs still writes
+			if _, err := p.Empty().Await(context.Background()); err != nil { // the run may still write
 				t.Error(err)
 			}
 		}
 	})
 }
 
-// mark notes a moment, or something that took place later, but before a time.
+// mark records an event, or an event that took place later but before a given
+// time.
 func (h *history) mark(output any, until int64) {
 	now := h.clock.Add(1)
 	h.mu.Lock()

@@ -13,9 +13,9 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A random walk over all that a queue can do, of either kind, next to a model:
-// after every step the same gets and puts have ended, alike, and the same items are
-// queued.
+// A random sequence of all calls of a queue of either kind, compared with a
+// model: after every step the same gets and puts have ended, with the same
+// results, and the same items are queued.
 func TestQueueMachine(t *testing.T) {
 	inBubble(t, func(rt *rapid.T) {
 		m := newQueueMachine(rt)
@@ -37,15 +37,17 @@ func TestPriorityQueueMachine(t *testing.T) {
 	})
 }
 
-// inBubble checks a property that knows when everything waits.
+// inBubble checks a property in a bubble, in which everything that waits can be
+// detected.
 func inBubble(t *testing.T, property func(rt *rapid.T)) {
 	synctest.Test(t, func(t *testing.T) { rapid.Check(bubbled{t}, property) })
 }
 
-// bubbled hides the deadline of a test, which must not be asked for in a bubble.
+// bubbled hides the deadline of a test, which must not be used in a bubble.
 type bubbled struct{ rapid.TB }
 
-// queueMachine is a queue and, in the four slices and what follows, the model.
+// queueMachine is a queue and, in the four slices and the fields below them,
+// the model.
 type queueMachine struct {
 	q interface {
 		Get() *twill.Future[int]
@@ -57,12 +59,12 @@ type queueMachine struct {
 	put        func(v, priority int) (*twill.PriorityItem[int], error)
 	putWait    func(ctx context.Context, v, priority int) (*twill.PriorityItem[int], error)
 	snapshot   func() []int // nil for a plain queue
-	priorities int          // how many there are; 1 for a plain queue
+	priorities int          // number of priorities; 1 for a plain queue
 
 	size, backlog int
 	items         []*queuePut // queued, in order
-	putters       []*queuePut // PutWaits that wait, in order
-	getters       []*queueGet // that wait, in order
+	putters       []*queuePut // waiting PutWaits, in order
+	getters       []*queueGet // waiting gets, in order
 	closed        bool
 	gets          []*queueGet
 	puts          []*queuePut
@@ -75,7 +77,7 @@ type queueGet struct {
 	err   error
 }
 
-// queuePut is an item, put at once or by a PutWait.
+// queuePut is an item that was put at once or by a PutWait.
 type queuePut struct {
 	value, priority, seq int
 	item                 *twill.PriorityItem[int]
@@ -94,11 +96,11 @@ func newQueueMachine(rt *rapid.T) *queueMachine {
 
 func (m *queueMachine) walk(rt *rapid.T) {
 	defer synctest.Wait()
-	defer m.q.Close() // what waits ends
+	defer m.q.Close() // ends everything that waits
 	rt.Repeat(rapid.StateMachineActions(m))
 }
 
-// add is the model's part of a put: it reports what Put would say.
+// add puts an item into the model, and returns what Put should return.
 func (m *queueMachine) add(p *queuePut) error {
 	switch {
 	case m.closed:
@@ -113,7 +115,7 @@ func (m *queueMachine) add(p *queuePut) error {
 	return nil
 }
 
-// insert puts p where it comes by priority and then by age.
+// insert inserts p by priority and then by age.
 func insert(ps []*queuePut, p *queuePut) []*queuePut {
 	ps = append(ps, p)
 	slices.SortStableFunc(ps, func(a, b *queuePut) int {
@@ -130,7 +132,7 @@ func (m *queueMachine) serve(g *queueGet, p *queuePut) {
 	g.done, g.value = true, p.value
 }
 
-// admit lets the first PutWait in, there being room.
+// admit admits the first PutWait, for which there is room.
 func (m *queueMachine) admit() {
 	if len(m.putters) > 0 {
 		p := m.putters[0]
@@ -140,7 +142,7 @@ func (m *queueMachine) admit() {
 	}
 }
 
-// take is the model's part of a get that does not wait.
+// take takes an item from the model without waiting.
 func (m *queueMachine) take() *queuePut {
 	if m.priorities > 1 || len(m.items) == 0 {
 		m.admit()
@@ -175,7 +177,7 @@ func (m *queueMachine) Put(rt *rapid.T) {
 	}
 }
 
-// PutWait puts an item that waits for room.
+// PutWait puts an item, and waits for room.
 func (m *queueMachine) PutWait(rt *rapid.T) {
 	p := m.newPut(rt)
 	ctx, cancel := context.WithCancelCause(context.Background())
@@ -268,7 +270,7 @@ func (m *queueMachine) Reprioritize(rt *rapid.T) {
 	}
 }
 
-// Remove takes an item out, if it is queued.
+// Remove removes an item, if it is queued.
 func (m *queueMachine) Remove(rt *rapid.T) {
 	p := m.handle(rt)
 	queued := slices.Contains(m.items, p)
@@ -281,7 +283,7 @@ func (m *queueMachine) Remove(rt *rapid.T) {
 	}
 }
 
-// Close closes, now and then: it ends most of what there is to see.
+// Close rarely closes the queue, as little happens after that.
 func (m *queueMachine) Close(rt *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(rt, "close") > 0 {
 		return
@@ -296,7 +298,7 @@ func (m *queueMachine) Close(rt *rapid.T) {
 	m.closed, m.getters, m.putters = true, nil, nil
 }
 
-// Check compares all that can be seen.
+// Check compares everything that is visible.
 func (m *queueMachine) Check(rt *rapid.T) {
 	synctest.Wait()
 	if m.q.Len() != len(m.items) || m.q.Waiting() != len(m.getters) {

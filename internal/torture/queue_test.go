@@ -13,7 +13,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// queueOp is a call on a queue, and what it told.
+// queueOp is a call of a queue, and its result.
 type queueOp struct {
 	what     string // "put", "take" or "get"; "" for a get that was given up
 	value    int
@@ -24,8 +24,9 @@ type queueOp struct {
 // queued is an item of the model.
 type queued struct{ value, priority int }
 
-// queueModel is a queue in which lower priorities come first, and of equal ones
-// the one that was put first. A plain queue is one in which all are equal.
+// queueModel is a queue in which lower priority numbers come first, and among
+// equals the item that was put first. In a plain queue all priorities are
+// equal.
 var queueModel = porcupine.Model{
 	Init:  func() any { return []queued(nil) },
 	Equal: func(a, b any) bool { return slices.Equal(a.([]queued), b.([]queued)) },
@@ -46,13 +47,14 @@ var queueModel = porcupine.Model{
 	DescribeOperation: func(_, output any) string { return fmt.Sprintf("%+v", output) },
 }
 
-// A get is one call that waits for a while; given up, it has taken nothing.
+// A get is one call that waits for some time. A get that was given up has taken
+// nothing.
 func TestQueueIsLinearizable(t *testing.T) {
 	linearizable(t, times(3000, 20), 4, queueModel, func(seed uint64, h *history) func(int) {
 		var q twill.Queue[int]
 		return func(client int) {
 			rnd := rand.New(rand.NewPCG(seed, uint64(client)))
-			for i := range 4 { // of more, the search may take hours
+			for i := range 4 { // with more, the search may take hours
 				value := client*10 + i
 				switch n := rnd.IntN(5); n {
 				case 0, 1:
@@ -109,7 +111,7 @@ func TestPriorityQueueIsLinearizable(t *testing.T) {
 	})
 }
 
-// patience is how long to wait: not at all, or some time.
+// patience returns how long to wait: not at all, or some time.
 func patience(rnd *rand.Rand) time.Duration {
 	return 1 + time.Duration(rnd.IntN(2))*50*time.Microsecond
 }
@@ -128,7 +130,8 @@ func giveUp(f *twill.Future[int], patience time.Duration) queueOp {
 	return queueOp{what: "get", value: v, ok: err == nil}
 }
 
-// Whoever puts, gets and gives up: each item is got once, or still there.
+// Goroutines put, get and give up: each item is received once, or is still
+// queued.
 func TestQueueLosesNothing(t *testing.T) {
 	for seed := range uint64(times(200, 50)) {
 		var q twill.Queue[int]

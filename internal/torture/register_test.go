@@ -12,8 +12,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A future is a register that is written once: by one of those who resolve,
-// reject and cancel it; all who look see that outcome from then on.
+// A future is a register that is written once, by one of the calls that
+// resolve, reject or cancel it. All reads return that outcome from then on.
 func TestFutureIsLinearizable(t *testing.T) {
 	linearizable(t, times(5000, 100), 4, registerModel, func(seed uint64, h *history) func(int) {
 		var p twill.Promise[int]
@@ -33,11 +33,12 @@ func TestFutureIsLinearizable(t *testing.T) {
 	})
 }
 
-// outcome is what a call tells: whether it settled the future, or what that is.
+// outcome is the result of a call: whether it settled the future, or the state
+// of the future.
 type outcome struct {
 	won   bool
-	known bool // what is below
-	value int  // 0 for canceled, less for rejected
+	known bool // value is known
+	value int  // 0 for canceled, negative for rejected
 }
 
 var registerActs = []struct {
@@ -97,7 +98,7 @@ func seen(v int, err error, ok bool) outcome {
 	return outcome{known: true, value: v}
 }
 
-// registerModel has the outcome as its state, nil while there is none.
+// registerModel has the outcome as its state, or nil if there is none.
 var registerModel = porcupine.Model{
 	Init: func() any { return outcome{} },
 	Step: func(state, input, output any) (bool, any) {
@@ -116,7 +117,7 @@ var registerModel = porcupine.Model{
 				return input != "cancel", now
 			}
 			return true, outcome{known: true}
-		case "await", "done", "handle": // these may come too early, and give up
+		case "await", "done", "handle": // these calls may be too early, and give up
 			return !got.known || now == got, now
 		}
 		return now == got, now

@@ -9,8 +9,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Neither a long chain nor many listeners deepen a stack, whichever way the
-// futures hang together, and whether a value or a cancel goes through.
+// Neither a long chain nor many listeners deepen a stack, however the futures
+// are connected, and whether a value or a cancel passes through.
 func TestLongChains(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
 	n := times(50_000, 100)

@@ -17,11 +17,11 @@ import (
 )
 
 // TestServiceSoak serves requests with random deadlines in virtual time, so
-// that lateness is exact on any machine. No request outlives its deadline by
-// more than its own handlers and cancelers take, each fails with its deadline
-// or with what its backend said, and at the end no key, slot, lock or goroutine
-// is taken: a bubble does not end while a goroutine is left. It takes twenty
-// thousand requests, and a million with -long.
+// that delays are exact on any machine. No request exceeds its deadline by more
+// than the time that its own handlers and cancelers take, and each request
+// fails with its deadline or with the error of its backend. At the end no key,
+// slot, lock or goroutine is in use: a bubble does not end while a goroutine is
+// left. It serves twenty thousand requests, and a million with -long.
 func TestServiceSoak(t *testing.T) {
 	const clients = 50
 	rounds, each := times(4, 50), 100
@@ -50,7 +50,7 @@ func TestServiceSoak(t *testing.T) {
 	require.Less(t, timedOut.Load(), all.Load()*19/20, "too few results to be worth it")
 }
 
-// service is what the requests share: few keys and slots, so that they meet.
+// service is what the requests share: few keys and slots, so that they collide.
 type service struct {
 	t     *testing.T
 	dict  twill.Dict[int, int]
@@ -59,7 +59,7 @@ type service struct {
 	slots *twill.Semaphore
 	queue *twill.ResizableDispatchQueue[time.Duration, int]
 	size  *twill.ResizableDispatchQueue[time.Duration, int] // with a bounded size
-	inner atomic.Int64                                      // backend calls underway
+	inner atomic.Int64                                      // number of backend calls underway
 }
 
 var errBackend = errors.New("backend failed")
@@ -78,8 +78,8 @@ func newService(t *testing.T) *service {
 	return s
 }
 
-// backend takes d, or until ctx ends. Calls of an odd number of milliseconds
-// fail now and then.
+// backend takes d, or until ctx ends. Some calls of an odd number of
+// milliseconds fail.
 func (s *service) backend(ctx context.Context, d time.Duration) (int, error) {
 	s.inner.Add(1)
 	defer s.inner.Add(-1)
@@ -103,7 +103,7 @@ func (s *service) request(random *rand.Rand) bool {
 	defer cancel()
 	kind := random.IntN(len(serviceCalls))
 	f, slow := serviceCalls[kind].call(s, ctx, random, ms)
-	// Between the backend and the end of the request there may be more stages.
+	// There may be more stages between the backend and the end of the request.
 	for range random.IntN(3) {
 		h := ms(4)
 		switch random.IntN(4) {
@@ -117,7 +117,7 @@ func (s *service) request(random *rand.Rand) bool {
 				time.Sleep(h)
 				return twill.Go(context.Background(), func(ctx context.Context) (int, error) { return s.backend(ctx, d) })
 			})
-		case 2: // recovers by starting anew, from a cancel too
+		case 2: // recovers by starting again, even from a cancel
 			d := ms(12)
 			f = f.CatchFuture(func(error) *twill.Future[int] {
 				return twill.Go(context.Background(), func(ctx context.Context) (int, error) { return s.backend(ctx, d) })
@@ -150,7 +150,7 @@ func (s *service) request(random *rand.Rand) bool {
 }
 
 // serviceCalls are the first stages of requests. Each returns how long its own
-// handlers and cancelers may hold up the end of the request.
+// handlers and cancelers may delay the end of the request.
 var serviceCalls = []struct {
 	name string
 	call func(s *service, ctx context.Context, random *rand.Rand, ms func(int) time.Duration) (*twill.Future[int], time.Duration)
@@ -220,7 +220,7 @@ var serviceCalls = []struct {
 		}, &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.ConstantBackoff(2*time.Millisecond), 5), AttemptTimeout: 4 * time.Millisecond})
 		return call.Start(ctx).Catch(func(err error) (int, error) {
 			if context.Cause(ctx) == nil {
-				return 0, errBackend // the attempts have timed out, not the request
+				return 0, errBackend // the attempts have timed out, and not the request
 			}
 			return 0, err
 		}), 0
@@ -250,7 +250,7 @@ var serviceCalls = []struct {
 // end checks that the requests have left nothing behind.
 func (s *service) end() {
 	t := s.t
-	time.Sleep(time.Minute) // for the timers of tests, and for backends that go on
+	time.Sleep(time.Minute) // for the timers of tests, and for backends that are still running
 	synctest.Wait()
 	require.Zero(t, s.inner.Load(), "backend calls that go on")
 	require.Zero(t, s.dict.Waiting(), "gets of the dict that wait")

@@ -12,8 +12,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// soaks do one thing over and over, next to something that lives on. What is
-// left behind each time would show as a slope of the heap.
+// soaks repeat one thing, beside an object that lives on. Anything that is left
+// behind each time shows as a slope of the heap.
 var soaks = map[string]func(t *testing.T) func(){
 	"abandoned awaits": func(t *testing.T) func() {
 		pending := new(twill.Promise[int])
@@ -127,13 +127,13 @@ var soaks = map[string]func(t *testing.T) func(){
 		var told atomic.Int64
 		previous := twill.OnUnhandled(func(error) { told.Add(1) })
 		t.Cleanup(func() { twill.OnUnhandled(previous) })
-		// Each report is a goroutine, and what the runtime has for one it keeps: so
-		// there are never more at a time than here.
+		// Each report is a goroutine, for which the runtime keeps memory, so at most
+		// this many run at a time.
 		const batch = 500
 		conc(3*batch, func(int) {})
 		made := int64(0)
 		return func() {
-			if made%batch == 0 { // the batch before the last one is reported by now
+			if made%batch == 0 { // the previous batch is reported by now
 				require.Eventually(t, func() bool { runtime.GC(); return told.Load() >= made-batch }, 20*time.Second, 100*time.Microsecond)
 			}
 			made++

@@ -13,8 +13,8 @@ import (
 
 func init() { maps.Copy(soaks, recipeSoaks) }
 
-// recipeSoaks are soaks of what is built on futures. Where there are keys, each
-// time has a new one: with -long a million.
+// recipeSoaks are soaks of the types that are built on futures. If there are
+// keys, each round has a new one: with -long a million.
 var recipeSoaks = map[string]func(t *testing.T) func(){
 	"keys of a dict": func(t *testing.T) func() {
 		d, k := new(twill.Dict[int, int]), 0
@@ -81,7 +81,7 @@ var recipeSoaks = map[string]func(t *testing.T) func(){
 		require.NoError(t, err)
 		return func() {
 			ctx, cancel := context.WithCancel(context.Background())
-			go cancel() // which mostly comes when it waits
+			go cancel() // usually while it waits
 			require.ErrorIs(t, q.PutWait(ctx, 2), context.Canceled)
 			ctx, cancel = context.WithCancel(context.Background())
 			go cancel()

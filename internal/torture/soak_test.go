@@ -15,7 +15,7 @@ var errFailed = errors.New("failed")
 
 func double(v int) (int, error) { return 2 * v, nil }
 
-// failure is the error of a future that is settled.
+// failure returns the error of a settled future.
 func failure[T any](f *twill.Future[T]) error {
 	r, ok := f.Poll()
 	if !ok {
@@ -24,7 +24,8 @@ func failure[T any](f *twill.Future[T]) error {
 	return r.Err
 }
 
-// TestSoaks takes each some ten thousand times, with -long a million times.
+// TestSoaks runs each soak about ten thousand times, with -long a million
+// times.
 func TestSoaks(t *testing.T) {
 	for name, soak := range soaks {
 		t.Run(name, func(t *testing.T) { flat(t, times(4000, 63), soak(t)) })
@@ -39,10 +40,11 @@ func flat(t *testing.T, n int, fn func()) {
 	}
 }
 
-// slope is the sizes of the heap after rounds of n calls each; nil if it grew by
-// no more than a byte a call while the calls became twice as many. One round more
-// would not do: a map or slice that grows all the time takes its memory in jumps,
-// and many a round finds room in what is there.
+// slope returns the sizes of the heap after rounds of n calls each, or nil if
+// the heap grew by at most a byte for each call while the number of calls
+// doubled. A single additional round would not be enough: a map or slice that
+// grows allocates in large steps, and many rounds use memory that it has
+// already.
 func slope(n int, fn func()) (sizes []uint64) {
 	for rounds := 1; rounds <= 12; rounds++ {
 		for range n {
@@ -56,7 +58,7 @@ func slope(n int, fn func()) (sizes []uint64) {
 	return sizes
 }
 
-// What stays, in whatever form, is seen: also as the entries of a map.
+// Anything that is kept is found, even entries of a map.
 func TestASlopeIsSeen(t *testing.T) {
 	k, words, objects, byKey := 0, []int(nil), []*int(nil), map[int]int{}
 	for name, leak := range map[string]func(){
@@ -71,10 +73,10 @@ func TestASlopeIsSeen(t *testing.T) {
 	runtime.KeepAlive(byKey)
 }
 
-// heap is the size of what is reachable.
+// heap returns the size of the reachable heap.
 func heap() uint64 {
 	for range 3 {
-		runtime.GC() // cleanups run after one, and free what the next one takes
+		runtime.GC() // cleanups run after a collection, and free what the next one collects
 		time.Sleep(time.Millisecond)
 	}
 	var m runtime.MemStats

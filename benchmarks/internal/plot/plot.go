@@ -1,4 +1,4 @@
-// Package plot draws what an element costs over the number of elements: a cost
+// Package plot draws the cost of an element over the number of elements: a cost
 // that does not depend on their number is a level line. Both axes are
 // logarithmic.
 package plot
@@ -13,8 +13,8 @@ import (
 
 // Chart is one picture.
 type Chart struct {
-	Cost string // what the vertical axis shows
-	// Unit names a cost: [Duration] or [Bytes].
+	Cost string // the label of the vertical axis
+	// Unit returns a cost as text: [Duration] or [Bytes].
 	Unit        func(cost int) string
 	Sizes       Range
 	Least, Most int // ends of the vertical axis: powers of ten
@@ -30,13 +30,13 @@ type Line struct {
 	Points []Point
 }
 
-// Point is what one of n elements costs.
+// Point is the cost of one of n elements.
 type Point struct {
 	N    int
 	Cost float64
 }
 
-// The picture, in its own units. A second chart has its place below the first.
+// The picture, in its own units. A second chart is below the first.
 const (
 	wide, high               = 720, 400
 	left, right, top, bottom = 80, 16, 24, 96
@@ -58,7 +58,7 @@ const (
 `
 )
 
-// SVG draws charts below each other. The title is for those who cannot see
+// SVG draws charts below each other. The title is for readers who cannot see
 // them.
 func SVG(title string, charts ...Chart) []byte {
 	var b bytes.Buffer
@@ -124,12 +124,12 @@ func (c Chart) y(cost float64) float64 {
 	return top + upper*(1-part(cost, float64(c.Least), float64(c.Most)))
 }
 
-// part is where v lies between least and most, from 0 to 1.
+// part returns the position of v between least and most, from 0 to 1.
 func part(v, least, most float64) float64 {
 	return min(max(math.Log(v/least)/math.Log(most/least), 0), 1)
 }
 
-// Powers are the powers of ten in the range.
+// Powers returns the powers of ten in the range.
 func (r Range) Powers() (ns []int) {
 	for n := r.First; n <= r.Last; n *= 10 {
 		ns = append(ns, n)
@@ -137,7 +137,7 @@ func (r Range) Powers() (ns []int) {
 	return ns
 }
 
-// Size names a number of elements: 10, 10k, 10M.
+// Size returns a number of elements as text: 10, 10k, 10M.
 func Size(n int) string {
 	switch {
 	case n >= 1_000_000:
@@ -148,7 +148,7 @@ func Size(n int) string {
 	return strconv.Itoa(n)
 }
 
-// Duration names a cost in nanoseconds.
+// Duration returns a cost in nanoseconds as text.
 func Duration(ns int) string {
 	if ns >= 1000 {
 		return strconv.FormatFloat(float64(ns)/1000, 'g', 3, 64) + " us"
@@ -156,5 +156,5 @@ func Duration(ns int) string {
 	return strconv.Itoa(ns) + " ns"
 }
 
-// Bytes names a cost in bytes.
+// Bytes returns a cost in bytes as text.
 func Bytes(n int) string { return strconv.Itoa(n) + " B" }

@@ -10,7 +10,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// DrainedBytes is what a queue keeps, per job that it held, when all have run.
+// DrainedBytes is the number of bytes that a queue keeps after all jobs have
+// run, per job that it held.
 const DrainedBytes = "B/drained"
 
 // 1M pending: bytes each, with future, behind a job that waits.
@@ -47,7 +48,7 @@ func pondBacklog(b *testing.B) {
 
 func backlog[J any](b *testing.B, put func(n int) J, await func(J), gate chan struct{}) {
 	b.StopTimer()
-	first := put(0) // so that what a first job sets up is not counted
+	first := put(0) // what the first job sets up is not counted
 	gate <- struct{}{}
 	await(first)
 	empty := heap()

@@ -1,6 +1,6 @@
 package work
 
-// Data is the table about queues, poolers and dictionaries.
+// Data returns the table of queues, poolers and dictionaries.
 func Data() []Work {
 	const group = "data"
 	return []Work{

@@ -10,7 +10,7 @@ import (
 
 const keys = 1000
 
-// Get hit: the key is there.
+// Get hit: the key is set.
 
 func twillDictHit(b *testing.B) {
 	ctx := context.Background()
@@ -50,8 +50,8 @@ func mapHit(b *testing.B) {
 	}
 }
 
-// Miss, set, fire: all keys are asked for, then set, then read by those who
-// asked.
+// Miss, set, fire: get all keys, then set them, then read the results of the
+// gets.
 
 func twillDictMiss(b *testing.B) {
 	ctx := context.Background()

@@ -7,7 +7,7 @@ import (
 
 const dispatch = "dispatch"
 
-// Dispatch is the table about queues of jobs and priority queues.
+// Dispatch returns the table of job queues and priority queues.
 func Dispatch() []Work {
 	table := []Work{{
 		Group: dispatch, Name: "submit + run, no result",
@@ -63,7 +63,7 @@ func Dispatch() []Work {
 	return append(table, priorities()...)
 }
 
-// priorities are the rows about priority queues that hold 1M.
+// priorities returns the rows of priority queues with 1M values.
 func priorities() (table []Work) {
 	for _, spread := range []struct {
 		name   string

@@ -86,7 +86,7 @@ func Futures() []Work {
 				{"fanliao", fanliaoAwait},
 			},
 			Goal:   1.25,
-			Limits: []Limit{{Allocs, 1}}, // that is the future: none for the wait
+			Limits: []Limit{{Allocs, 1}}, // the allocation of the future: none for the wait
 		},
 		{
 			Group: group, Name: "spawn and await",

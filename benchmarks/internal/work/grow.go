@@ -13,12 +13,12 @@ import (
 )
 
 const (
-	grown = 100 // the width grown to
-	load  = 200 // jobs that wait meanwhile
+	grown = 100 // the width after growing
+	load  = 200 // number of jobs that wait at that time
 )
 
-// grow measures how long after resize it takes until so many jobs run at once.
-// submit is called for all jobs before, and must not block.
+// grow measures the time from resize until the given number of jobs run. submit
+// is called for all jobs before, and must not block.
 func grow(b *testing.B, setup func() (submit func(job func()), resize, stop func())) {
 	for range b.N {
 		b.StopTimer()
@@ -76,8 +76,8 @@ func pondGrow(b *testing.B) {
 	})
 }
 
-// A Submit of ants blocks when all workers are busy; so each has a goroutine,
-// and is awaited until it waits for a worker.
+// Submit of ants blocks when all workers are busy, so each job has a goroutine,
+// which grow awaits until it waits for a worker.
 func antsGrow(b *testing.B) {
 	grow(b, func() (submit func(job func()), resize, stop func()) {
 		p, err := ants.NewPool(1)

@@ -86,8 +86,8 @@ func fanliaoAttachResolve(b *testing.B) {
 	}
 }
 
-// A chain of handlers, built and then resolved. Here a panic in one of them
-// would be its future's failure; the peers do not promise that.
+// A chain of handlers, built and then resolved. With twill a panic in one of
+// them would be its future's failure; the other libraries do not promise that.
 
 const links = 100
 

@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	batch = 1000 // jobs that are submitted before their end is awaited
-	width = 8    // where a row's name does not say another
+	batch = 1000 // number of jobs that are submitted before their end is awaited
+	width = 8    // unless the row's name has another width
 )
 
-// batches calls submit for b.N jobs and awaits each batch; the jobs tell done.
+// batches calls submit for b.N jobs and awaits each batch; the jobs call done.
 func batches(b *testing.B, submit func(), done *sync.WaitGroup) {
 	for rest := b.N; rest > 0; rest -= batch {
 		n := min(rest, batch)
@@ -32,7 +32,7 @@ func batches(b *testing.B, submit func(), done *sync.WaitGroup) {
 	}
 }
 
-// Submit + run, no result. A job of twill has a result all the same.
+// Submit + run, no result. A job of twill always has a result.
 
 func twillSubmit(b *testing.B) {
 	var done sync.WaitGroup
@@ -95,7 +95,7 @@ func gammazeroSubmit(b *testing.B) {
 }
 
 // Put to settled job: each job has an argument and a future of its result, and
-// the batch is awaited one by one.
+// the jobs of a batch are awaited one by one.
 
 func jobs[J any](b *testing.B, put func(n int) J, await func(J) (int, error)) {
 	underway := make([]J, 0, batch)

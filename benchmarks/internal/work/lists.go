@@ -70,7 +70,7 @@ func fanliaoAll(b *testing.B) {
 }
 
 // First of 10, losers left clean: make them, race them, resolve one, read it.
-// Nobody else wants the losers, so they are canceled.
+// The losers have no other dependents, so they are canceled.
 
 func twillFirst(b *testing.B) {
 	promises := make([]*twill.Promise[int], runners)
@@ -92,8 +92,8 @@ func twillFirst(b *testing.B) {
 	}
 }
 
-// The runners share one channel, with room for all of them, so that the losers
-// need not be waited for.
+// The runners share one channel, with room for all of them, so that nothing
+// waits for the losers.
 func chanFirst(b *testing.B) {
 	for range b.N {
 		c := make(chan int, runners)

@@ -11,24 +11,25 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// What some bodies report besides EachBytes: the bytes of a future with one
-// Then or, of listeners that gave up, those that a Then and a First kept.
+// What some bodies report in addition to EachBytes: the bytes of a future with
+// one Then or, for listeners that gave up, the bytes that a Then and a First
+// kept.
 const (
 	ThenBytes  = "B/then"
 	FirstBytes = "B/first"
 )
 
-// heap is what is reachable on the heap now.
+// heap returns the size of the reachable heap.
 func heap() int64 {
 	runtime.GC()
-	runtime.GC() // the second empties what the first left in pools
+	runtime.GC() // the second collection empties what the first left in pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// growth calls do Many times and reports what that leaves on the heap, for each
-// call. The timer runs meanwhile if this is what the benchmark counts.
+// growth calls do Many times and reports how much the heap grows for each call.
+// The timer runs during the calls if the benchmark measures their time.
 func growth(b *testing.B, metric string, do func(i int)) {
 	before := heap()
 	if metric == EachBytes {
@@ -42,8 +43,8 @@ func growth(b *testing.B, metric string, do func(i int)) {
 	b.ReportMetric(float64(Many), Each)
 }
 
-// pending reports what is kept by the futures that one returns, and by those
-// who are to settle them.
+// pending reports the bytes of the futures that one makes, and of the objects
+// that would settle them.
 func pending[P any](b *testing.B, metric string, one func() P) {
 	b.StopTimer()
 	kept := make([]P, Many)
@@ -115,7 +116,7 @@ func twillGivenUp(b *testing.B) {
 	ended, end := context.WithCancel(context.Background())
 	end()
 	var long twill.Promise[int]
-	twill.Then(long.Future(), same) // who still wants it
+	twill.Then(long.Future(), same) // another dependent
 	for range b.N {
 		b.StopTimer()
 		growth(b, EachBytes, func(int) { Sink, _ = long.Future().Await(ended) })
@@ -145,8 +146,8 @@ func chanGivenUp(b *testing.B) {
 	}
 }
 
-// The long-lived future is a context, the listener a function to run at its
-// end.
+// The long-lived future is a context, and the listener is a function that runs
+// at its end.
 func contextGivenUp(b *testing.B) {
 	long, end := context.WithCancel(context.Background())
 	defer end()

@@ -12,10 +12,10 @@ import (
 
 const key = "key"
 
-// Miss: nobody asks at the same time.
+// Miss: no concurrent call for the same key.
 
 // With a context that cannot end, Do runs the function on its own goroutine, as
-// singleflight always does. With one that can end, it is the row below.
+// singleflight always does. With a context that can end, it is the row below.
 func twillPoolerCaller(b *testing.B) {
 	ctx := context.Background()
 	p := twill.NewPooler(func(context.Context, string) (int, error) { return 1, nil })
@@ -48,7 +48,7 @@ func singleflightDoChan(b *testing.B) {
 	}
 }
 
-// It counts those who wait, as a Pooler does.
+// It counts its callers, as a Pooler does.
 func resenjeDo(b *testing.B) {
 	ctx := context.Background()
 	var g resenje.Group[string, int]
@@ -57,7 +57,7 @@ func resenjeDo(b *testing.B) {
 	}
 }
 
-// 1000 joiners, who share one call and need no goroutine to wait.
+// 1000 joiners, which share one call and need no goroutine to wait.
 
 const joiners = 1000
 

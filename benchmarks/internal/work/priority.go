@@ -11,8 +11,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A queue holds values in order of priority and, among equals, of their
-// coming. Several goroutines may use it. What is pushed can be taken out again.
+// A queue holds values in order of priority and, among equals, of arrival.
+// Several goroutines may use it. A value that was pushed can be removed.
 type queue[H any] interface {
 	push(v, priority int) H
 	pop() (v int, ok bool)
@@ -35,14 +35,14 @@ func (q *filled[H]) fill() {
 	}
 }
 
-// start starts the timer, when there is nothing left to do for the collector.
+// start starts the timer, after all garbage was collected.
 func start(b *testing.B) {
 	runtime.GC()
 	b.StartTimer()
 }
 
 // prioritized measures what do does to a filled queue. It returns how often it
-// did it.
+// did that.
 func prioritized[H any](empty func() queue[H], levels int, do func(*testing.B, *filled[H]) int) func(b *testing.B) {
 	return func(b *testing.B) {
 		times := 0

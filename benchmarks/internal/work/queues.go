@@ -49,7 +49,7 @@ func chanQueue(b *testing.B) {
 	}
 }
 
-// What one writes by hand if a queue must not be bounded.
+// What programs write by hand if a queue must not be bounded.
 func sliceQueue(b *testing.B) {
 	var mu sync.Mutex
 	var items []int
@@ -75,7 +75,8 @@ func sliceQueue(b *testing.B) {
 	}
 }
 
-// Hand-off to a waiter and back: two goroutines, each waits for the other.
+// Hand-off to a waiting goroutine and back: two goroutines, each of which waits
+// for the other.
 
 func twillPingPong(b *testing.B) {
 	ctx := context.Background()

@@ -53,7 +53,7 @@ func failsafeRace(b *testing.B) {
 	}
 }
 
-// It knows requests of HTTP alone. This one goes nowhere: the status is the
+// It supports only HTTP requests. This request goes nowhere: the status is the
 // result. The second starts a nanosecond after the first.
 func hedgedhttpRace(b *testing.B) {
 	req, err := http.NewRequest(http.MethodGet, "http://localhost", nil)

@@ -17,7 +17,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Retry is the table about retrying calls and races.
+// Retry returns the table of retrying calls and races.
 func Retry() []Work {
 	const group = "retry"
 	return []Work{
@@ -65,14 +65,14 @@ func Retry() []Work {
 
 const (
 	failures = 100                // before a success
-	pause    = time.Nanosecond    // the shortest there is: the price of a pause is what counts
-	never    = 1000 * time.Second // how long nobody goes on
+	pause    = time.Nanosecond    // the shortest possible: the price of a pause is measured
+	never    = 1000 * time.Second // how long a context that never ends lasts
 )
 
 var errAttempt = errors.New("attempt failed")
 
-// attempts makes a function that fails so many times before each success. What
-// a benchmark does it counts for each failure if there are any.
+// attempts makes a function that fails the given number of times before each
+// success. If there are failures, the benchmark counts per failure.
 func attempts(b *testing.B, failures int) func() (int, error) {
 	b.ReportMetric(float64(max(failures, 1)), Each)
 	left := failures
@@ -101,7 +101,7 @@ func twillRetry(failures int) func(b *testing.B) {
 	}
 }
 
-// What one writes by hand.
+// What programs write by hand.
 func loopRetry(failures int) func(b *testing.B) {
 	return func(b *testing.B) {
 		ctx, cancel := context.WithCancel(context.Background())

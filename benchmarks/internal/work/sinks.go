@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// Results go here, so that the compiler cannot do without them.
+// Results are stored here, so that the compiler cannot remove the work.
 var (
 	Sink       int
 	SinkString string
@@ -17,7 +17,7 @@ func one(context.Context) (int, error) { return 1, nil }
 
 func echo(_ context.Context, n int) (int, error) { return n, nil }
 
-// must ends a benchmark whose work went wrong.
+// must ends a benchmark whose work has failed.
 func must(b *testing.B, err error) {
 	if err != nil {
 		b.Fatal(err)

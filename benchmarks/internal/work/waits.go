@@ -14,7 +14,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// elsewhere starts a goroutine that calls resolve with all it is sent.
+// elsewhere starts a goroutine that calls resolve with everything that it
+// receives.
 func elsewhere[P any](resolve func(P)) chan<- P {
 	pending := make(chan P, 1)
 	go func() {

@@ -1,6 +1,6 @@
-// Package work is what the benchmarks measure: the same work done with twill,
-// with plain Go, and with other libraries. The benchmark functions of the
-// module and the program compare both run the bodies in this table.
+// Package work has the works that the benchmarks measure: the same work done
+// with twill, with plain Go, and with other libraries. The benchmark functions
+// of the module and the program compare both run the bodies in this table.
 package work
 
 import (
@@ -10,20 +10,19 @@ import (
 
 // Work is one row of a table.
 type Work struct {
-	Group string // the part of the table it belongs to
-	Name  string // what is done
+	Group string // the part of the table to which it belongs
+	Name  string // what the work does
 	Ours  func(b *testing.B)
-	// Beside is who else does it. The first is the yardstick that the goal
-	// names.
+	// Beside has the other libraries. The ratio in the goal is that to the first
+	// of them.
 	Beside []Peer
-	// Goal is what the ratio of ours to the yardstick should not exceed; 0 if
-	// there is none, and for a work measured in bytes, whose goal is its first
-	// limit.
+	// Goal is the maximum of that ratio; 0 if there is no goal, and for a work
+	// measured in bytes, whose goal is its first limit.
 	Goal float64
-	// Bytes says that the work is measured in bytes: the ratio is that of the
+	// Bytes marks a work that is measured in bytes: the ratio is that of the
 	// metric in the first limit.
 	Bytes bool
-	// Heavy says that one run takes so long that fewer must do.
+	// Heavy marks a work that takes so long that fewer runs must be enough.
 	Heavy  bool
 	Limits []Limit
 }
@@ -34,14 +33,14 @@ type Peer struct {
 	Run func(b *testing.B)
 }
 
-// Limit is what one of our metrics should not exceed.
+// Limit is the maximum of one of our metrics.
 type Limit struct {
 	Metric string
 	Max    float64
 }
 
-// The metrics that limits are about. The first two come with every benchmark,
-// the others are reported by some bodies, and are per one of what they do.
+// The metrics of limits. The first two exist for every benchmark, the others
+// are reported by some bodies, for each element.
 const (
 	Allocs     = "allocs/op"
 	AllocBytes = "B/op"
@@ -49,17 +48,17 @@ const (
 	Goroutines = "goroutines"
 )
 
-// Each is how many times one operation does the work, if not once. Time and
-// allocations are to be divided by it.
+// Each is how often one operation does the work, if not once. Time and
+// allocations are divided by it.
 const Each = "each/op"
 
-// Us is the name under which twill's own results stand.
+// Us is the name of twill's own results.
 const Us = "twill"
 
-// Many is the size of what the names of works call 1M. The tests make it less.
+// Many is the size that the names of works call 1M. The tests reduce it.
 var Many = 1_000_000
 
-// All is the whole table.
+// All returns the whole table.
 func All() []Work {
 	return slices.Concat(Futures(), Dispatch(), Retry(), Data())
 }
@@ -69,8 +68,7 @@ func Group(name string) []Work {
 	return slices.DeleteFunc(All(), func(w Work) bool { return w.Group != name })
 }
 
-// Run runs one work as sub-benchmarks of b, named so that benchstat can put
-// them side by side: benchstat -col /who.
+// Run runs one work as sub-benchmarks of b, with names for benchstat -col /who.
 func Run(b *testing.B, name string) {
 	for _, w := range All() {
 		if w.Name != name {
