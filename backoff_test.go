@@ -27,7 +27,7 @@ const (
 	longest = time.Duration(math.MaxInt64)
 )
 
-// firstTen is what seq yields, ten at most.
+// firstTen returns up to ten elements of seq.
 func firstTen(seq iter.Seq[time.Duration]) []time.Duration {
 	var ds []time.Duration
 	for d := range seq {
@@ -104,8 +104,8 @@ func TestBackoffStopsWhereItIsLeft(t *testing.T) {
 	}
 }
 
-// Failures 2, 3, 4 and 6: shifts and products that overflow after 34 or 63
-// steps gave negative pauses, or none, which is a hot loop.
+// Failures 2, 3, 4 and 6: shifts and products that overflowed after 34 or 63
+// steps gave negative pauses, or none, which is a busy loop.
 func TestBackoffNeverOverflows(t *testing.T) {
 	for name, seq := range map[string]iter.Seq[time.Duration]{
 		"exponential":  twill.ExponentialBackoff(time.Second, 2),
@@ -156,15 +156,16 @@ func TestBackoffMisuse(t *testing.T) {
 	}
 }
 
-// load is what a simulated server has seen of its clients.
+// load has the numbers of a simulated server.
 type load struct{ calls, attempts, successes atomic.Int64 }
 
 func (l *load) extra() float64 {
 	return float64(l.attempts.Load()-l.calls.Load()) / float64(l.calls.Load())
 }
 
-// simulate has 1000 clients call a server for a minute, each a second after its last call
-// has ended. failing is the part of the attempts that fail, at a time since the start.
+// simulate makes 1000 clients call a server for a minute, each a second after
+// its last call has ended. failing is the fraction of the attempts that fail,
+// at a time since the start.
 func simulate(t *testing.T, budget *twill.Budget, failing func(time.Duration) float64) *load {
 	t.Helper()
 	seen := new(load)
@@ -227,7 +228,7 @@ func TestBudgetBoundsTheExtraLoad(t *testing.T) {
 	require.Greater(t, without.extra(), 2.9, "without a budget it is three retries for each call")
 }
 
-// Y8 and failure 9: after an outage the retries come back.
+// Y8 and failure 9: after an outage there are retries again.
 func TestBudgetComesBackAfterAnOutage(t *testing.T) {
 	const ratio, tokens = 0.1, 100
 	budget := twill.NewBudget(tokens, ratio)
@@ -239,13 +240,13 @@ func TestBudgetComesBackAfterAnOutage(t *testing.T) {
 	})
 	require.Less(t, seen.extra(), ratio)
 	require.Greater(t, budget.Tokens(), float64(tokens)/2)
-	// Of some 38000 calls after the outage 2 % fail at first: few of these may
-	// fail in the end.
+	// About 2 % of the 38000 calls after the outage fail at first: few of these
+	// may fail in the end.
 	require.Greater(t, seen.extra(), 0.01)
 }
 
-// spend uses n tokens of b by calls that fail, and returns how many retries
-// there were.
+// spend uses n tokens of b by calls that fail, and returns the number of
+// retries.
 func spend(b *twill.Budget, retry retryForm, n int) (retries int) {
 	for range n {
 		_, _ = retry(context.Background(), func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
@@ -281,8 +282,8 @@ func TestBudgetIsTheBucketOfA6(t *testing.T) {
 	})
 }
 
-// Failure 9: a bucket once drained stayed so; tokens of errors that are not
-// to be retried were kept.
+// Failure 9: an empty bucket was never refilled; tokens of errors that are not
+// retried were kept.
 func TestBudgetRefills(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		b := twill.NewBudget(100, 0.3)
@@ -358,7 +359,7 @@ func TestBudgetAndPanics(t *testing.T) {
 	}
 }
 
-// Goexit ends the goroutine, so that nobody is there to give the token back.
+// Goexit ends the goroutine, which then cannot return the token.
 func TestBudgetAndGoexit(t *testing.T) {
 	for name, retry := range retryForms {
 		t.Run(name, func(t *testing.T) {
@@ -389,7 +390,7 @@ func TestBudgetAndGoexit(t *testing.T) {
 	}
 }
 
-// A cancel while a call pauses leaves the bucket as it was.
+// A cancel during a pause returns the token.
 func TestBudgetAndCancels(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		b := twill.NewBudget(10, 1)
@@ -428,8 +429,8 @@ func TestBudgetLimits(t *testing.T) {
 	require.PanicsWithValue(t, "twill: NewBudget with a ratio of NaN", func() { twill.NewBudget(3, math.NaN()) })
 }
 
-// requireUniform fails the test if the delays, all from low to high, are not
-// equally likely: by the chi-square test with 64 classes. A value above 150 comes by
+// requireUniform fails the test if the delays from low to high are not equally
+// likely, by the chi-square test with 64 classes. A value above 150 occurs by
 // chance in one of 100 million runs.
 func requireUniform(t *testing.T, delays iter.Seq[time.Duration], low, high time.Duration) {
 	t.Helper()
@@ -454,7 +455,7 @@ func requireUniform(t *testing.T, delays iter.Seq[time.Duration], low, high time
 	require.Greater(t, sum, 15.0, "more even than chance")
 }
 
-// skip is seq without its first n.
+// skip returns seq without its first n elements.
 func skip(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 	return func(yield func(time.Duration) bool) {
 		left := n
@@ -468,8 +469,8 @@ func skip(seq iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 	}
 }
 
-// Y9: a cap must not be the end of the jitter, when clients that failed
-// together have all come to it.
+// Y9: a cap must not end the jitter, when all clients that failed together have
+// reached it.
 func TestJitterStaysAtTheCap(t *testing.T) {
 	capped := skip(twill.CapBackoff(twill.ExponentialBackoff(time.Second, 2), time.Minute), 10)
 	requireUniform(t, twill.FullJitter(capped), 0, time.Minute)
@@ -488,7 +489,7 @@ func TestJitterIsUniform(t *testing.T) {
 	requireUniform(t, firsts, time.Second, 3*time.Second)
 }
 
-// afterHigh is those of seq that come after one that is above d.
+// afterHigh returns the elements of seq that follow an element above d.
 func afterHigh(seq iter.Seq[time.Duration], d time.Duration) iter.Seq[time.Duration] {
 	return func(yield func(time.Duration) bool) {
 		high := false

@@ -16,8 +16,8 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// BenchmarkPoolerMiss is a call that nobody shares: by a function that returns a
-// future, by one with a goroutine of its own, and by singleflight.
+// BenchmarkPoolerMiss is a call that is not shared: by a function that returns
+// a future, by a function on its own goroutine, and by singleflight.
 func BenchmarkPoolerMiss(b *testing.B) {
 	ctx := context.Background()
 	settled := twill.Resolved(1)
@@ -51,8 +51,8 @@ func BenchmarkPoolerMiss(b *testing.B) {
 	})
 }
 
-// BenchmarkPoolerJoin is one of a thousand who join a call and are told, and
-// the same with a context of their own that may end.
+// BenchmarkPoolerJoin is one of a thousand callers that join a call and receive
+// its result; also with a context of each caller that can end.
 func BenchmarkPoolerJoin(b *testing.B) {
 	const joiners = 1000
 	ended, cancel := context.WithCancel(context.Background())
@@ -90,8 +90,8 @@ func BenchmarkPoolerJoin(b *testing.B) {
 
 const dictBenchKeys = 1 << 16
 
-// BenchmarkDictHit is a get of a key that is there, from all processors at
-// once, by Dict and by sync.Map.
+// BenchmarkDictHit is a get of a key that is set, from all processors
+// concurrently, by Dict and by sync.Map.
 func BenchmarkDictHit(b *testing.B) {
 	keys := make([]string, dictBenchKeys)
 	var d twill.Dict[string, int]
@@ -116,7 +116,7 @@ func BenchmarkDictHit(b *testing.B) {
 	run("sync.Map", func(k string) { m.Load(k) })
 }
 
-// BenchmarkDictSet is a set of a key that is there.
+// BenchmarkDictSet is a set of a key that is set already.
 func BenchmarkDictSet(b *testing.B) {
 	var d twill.Dict[int, int]
 	var m sync.Map
@@ -192,7 +192,7 @@ func benchmarkDispatch(b *testing.B, width int, priority func(n int) int) {
 	await()
 }
 
-// BenchmarkDispatchRoundTrip has one job at a time.
+// BenchmarkDispatchRoundTrip runs one job at a time.
 func BenchmarkDispatchRoundTrip(b *testing.B) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 8})
 	ctx := context.Background()
@@ -328,8 +328,8 @@ func BenchmarkRetryingCall(b *testing.B) {
 	}
 }
 
-// What a future costs, in bytes and allocations, which depends on nothing but
-// the size of a pointer.
+// The cost of a future, in bytes and allocations, which depends only on the
+// size of a pointer.
 
 func TestSizes(t *testing.T) {
 	sizes := []uintptr{32, 32, 40, 80}

@@ -17,8 +17,8 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// work is something that runs until it is canceled or ended by hand. It counts
-// how often it was asked to end.
+// work runs until it is canceled or ended by hand. It counts the requests to
+// end.
 type work struct {
 	p     *twill.Promise[int]
 	begun atomic.Bool
@@ -31,8 +31,8 @@ func newWork() *work {
 	return w
 }
 
-// requireEnded fails the test unless w was asked to end, once, or was not
-// begun.
+// requireEnded fails the test unless w was requested to end exactly once, or
+// was not begun.
 func (w *work) requireEnded(t *testing.T) {
 	t.Helper()
 	if w.begun.Load() {
@@ -60,8 +60,7 @@ var ends = map[string]func(f *twill.Future[int], d time.Duration) *twill.Future[
 	},
 }
 
-// adopters put an adopting future below f: it waits for f, and then for what
-// next returns.
+// adopters make a future that waits for f, and then for the result of next.
 var adopters = map[string]func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int]{
 	"ThenFuture": func(f *twill.Future[int], next func() *twill.Future[int]) *twill.Future[int] {
 		return twill.ThenFuture(f, func(int) *twill.Future[int] { return next() })
@@ -98,7 +97,7 @@ var adopters = map[string]func(f *twill.Future[int], next func() *twill.Future[i
 	},
 }
 
-// A cancel or a bound comes while a handler further up is at work: what the
+// A cancel or a bound arrives while a handler further up is running: what the
 // chain waits for next is canceled, once, and does not run on.
 func TestACancelDuringAHandlerAboveIsNotForgotten(t *testing.T) {
 	for end, bound := range ends {
@@ -138,8 +137,8 @@ func TestACancelDuringAHandlerAboveIsNotForgotten(t *testing.T) {
 	}
 }
 
-// The function that a canceler stops settles the root itself, with a value,
-// while the canceler waits for that.
+// The function that a canceler stops settles the root with a value, while the
+// canceler waits for that.
 func TestARootThatSettlesWhileItsCancelerRuns(t *testing.T) {
 	for end, bound := range ends {
 		for kind, adopt := range adopters {
@@ -168,9 +167,9 @@ func TestARootThatSettlesWhileItsCancelerRuns(t *testing.T) {
 	}
 }
 
-// A value by which a canceler answers a cancel is an outcome of that cancel:
-// what a handler starts with it is not canceled, unless a bound leaves it
-// alone.
+// A value with which a canceler answers a cancel is an outcome of that cancel:
+// what a handler starts with it is not canceled, unless a bound has left it
+// without dependents.
 func TestWhatACancelerAnswersIsNotCanceled(t *testing.T) {
 	for end, bound := range ends {
 		t.Run(end, func(t *testing.T) {
@@ -196,9 +195,9 @@ func TestWhatACancelerAnswersIsNotCanceled(t *testing.T) {
 	}
 }
 
-// A handler recovers from the cancel by starting something new: a Cancel leaves
-// that alone, and a bound ends after its time and cancels it, once. A Shield is
-// left alone.
+// A handler recovers from the cancel by starting something new: a Cancel does
+// not cancel the new work, and a bound ends after its time and cancels it,
+// once. A Shield protects it.
 func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
 	for end, bound := range ends {
 		for _, shielded := range []bool{false, true} {
@@ -243,8 +242,7 @@ func TestAHandlerThatRecoversByStartingAnew(t *testing.T) {
 	}
 }
 
-// A canceler that takes its time holds up the bound that started it, and no
-// other one.
+// A slow canceler delays the bound that has started it, and no other bound.
 func TestASecondBoundDoesNotWaitForACanceler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twill.NewPromise[int]()
@@ -271,7 +269,7 @@ func TestASecondBoundDoesNotWaitForACanceler(t *testing.T) {
 // A future that waits in its executor's queue ends at once.
 func TestViaEndsWhileItsExecutorIsBusy(t *testing.T) {
 	for end, bound := range ends {
-		for _, blocks := range []bool{false, true} { // the executor holds up its caller
+		for _, blocks := range []bool{false, true} { // the executor blocks its caller
 			t.Run(fmt.Sprint(end, "/", blocks), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var queue []func()
@@ -310,8 +308,8 @@ func TestViaEndsWhileItsExecutorIsBusy(t *testing.T) {
 	})
 }
 
-// A source that has settled, but whose earlier handlers take their time, gives
-// its outcome to the bound.
+// A source that has settled, but whose earlier handlers are slow, passes its
+// outcome to the bound.
 func TestABoundTakesAnOutcomeThatIsThere(t *testing.T) {
 	for _, end := range []string{"Timeout", "WithContext"} {
 		t.Run(end, func(t *testing.T) {
@@ -329,7 +327,7 @@ func TestABoundTakesAnOutcomeThatIsThere(t *testing.T) {
 	}
 }
 
-// A handler or a canceler that ends the goroutine of a bound does not keep the
+// A handler or canceler that ends the goroutine of a bound does not keep the
 // bound from ending.
 func TestABoundEndsThoughItsGoroutineExits(t *testing.T) {
 	for _, end := range []string{"Timeout", "WithContext"} {
@@ -351,7 +349,7 @@ func TestABoundEndsThoughItsGoroutineExits(t *testing.T) {
 }
 
 // One deadline is one error, whether the context or the source is noticed
-// first; a value that exists is passed on.
+// first; an existing value is passed on.
 func TestWithContextGivesOneError(t *testing.T) {
 	for _, cause := range []error{kit.ErrBoom, context.DeadlineExceeded, nil} {
 		for round := range 300 {
@@ -391,8 +389,8 @@ func TestWithContextGivesOneError(t *testing.T) {
 	kit.RequireValue(t, 1, twill.Resolved(1).WithContext(ctx))
 }
 
-// In a look-up followed by a fetch no end of a context gets lost, however close
-// it is to the moment when the look-up succeeds.
+// In a look-up followed by a fetch, no end of a context is lost, however close
+// it is to the end of the look-up.
 func TestNoTimeoutIsLostInARace(t *testing.T) {
 	rounds := 20_000
 	if testing.Short() {

@@ -140,12 +140,12 @@ func TestAllStopsAtTheFirstFailure(t *testing.T) {
 	kit.AwaitError(t, fs[0], twill.ErrCanceled)
 	kit.AwaitError(t, fs[0], twill.ErrNotNeeded)
 	require.ErrorIs(t, cause, twill.ErrNotNeeded)
-	kit.RequirePending(t, fs[2]) // somebody else needs it
+	kit.RequirePending(t, fs[2]) // it has another dependent
 	ps[2].Resolve(5)
 	kit.AwaitValue(t, shared, 5)
 }
 
-// A failure that is there already cancels those after it, too.
+// A future that has failed already cancels the futures after it.
 func TestAllOfARejectedOne(t *testing.T) {
 	_, fs := kit.Promises(2)
 	all := twill.All(fs[0], twill.Rejected[int](kit.ErrBoom), fs[1])
@@ -245,7 +245,7 @@ func TestSome(t *testing.T) {
 	ps[4].Reject(kit.ErrSecond)
 	kit.RequirePending(t, some)
 	ps[1].Resolve(10)
-	kit.AwaitValue(t, some, []int{30, 10}) // in the order of their arrival
+	kit.AwaitValue(t, some, []int{30, 10}) // in order of arrival
 	kit.AwaitError(t, fs[2], twill.ErrNotNeeded)
 
 	one := twill.Some(1, twill.Rejected[int](kit.ErrBoom), twill.Resolved(1), twill.Resolved(2))
@@ -278,7 +278,7 @@ func TestSomeThatCannotSucceedAnyMore(t *testing.T) {
 	require.EqualError(t, err, "twill: 1 of 2 futures failed, the first with: first failure")
 }
 
-// A count that no result can change decides at once, and releases all.
+// A count that no result can change decides at once, and releases all members.
 func TestSomeOfNoneOrTooMany(t *testing.T) {
 	_, fs := kit.Promises(3)
 	others := twill.Then(fs[1], kit.Same[int])
@@ -355,7 +355,7 @@ func TestCombine(t *testing.T) {
 	require.PanicsWithValue(t, "twill: Combine with a nil function", func() { twill.Combine[int, int, int](same.Future(), same.Future(), nil) })
 }
 
-// Jobs and lists where a list of futures is asked for.
+// Jobs and lists work where a list of futures is expected.
 func TestFutures(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	jobs, err := q.PutAll([]int{3, 1, 2}, 0)
@@ -379,7 +379,7 @@ func TestFutures(t *testing.T) {
 	require.PanicsWithValue(t, "twill: nil future", func() { twill.Then(nil, kit.Same[int]) })
 }
 
-// A Timeout of an AllSettled succeeds with what is there.
+// A Timeout of an AllSettled succeeds with the results that exist.
 func TestAllSettledTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hangs twill.Promise[int]
@@ -417,7 +417,7 @@ func TestPartialAnswersAtADeadline(t *testing.T) {
 		require.Equal(t, twill.Result[int]{Value: 1}, results["quick"])
 		require.ErrorIs(t, results["late"].Err, context.DeadlineExceeded)
 		require.ErrorIs(t, results["stubborn"].Err, context.DeadlineExceeded)
-		time.Sleep(2 * time.Hour) // until the stubborn one has returned
+		time.Sleep(2 * time.Hour) // until the third backend has returned
 	})
 }
 
@@ -452,7 +452,7 @@ func TestListCancelGoesToTheMembers(t *testing.T) {
 	}
 }
 
-// A list fails by a cancel only through its members, and may be asked again.
+// A cancel makes a list fail only through its members, and can be repeated.
 func TestListCancelMayBeAnswered(t *testing.T) {
 	first, second := twill.NewPromise[int](), twill.NewPromise[int]()
 	stubborn := first.Future().CatchFuture(func(error) *twill.Future[int] { return second.Future() })
@@ -466,7 +466,8 @@ func TestListCancelMayBeAnswered(t *testing.T) {
 	require.True(t, ok)
 }
 
-// A list takes the errors of members that a cancel of it decided without.
+// A list handles the errors of members that it no longer needed when a cancel
+// decided it.
 func TestDeferredListConsumesErrorsAfterACancel(t *testing.T) {
 	reports := kit.CollectReports(t)
 	kit.Drop(func() {
@@ -487,14 +488,14 @@ func stubborn(inner *twill.Promise[int]) *twill.Future[int] {
 	return new(twill.Promise[int]).Future().CatchFuture(func(error) *twill.Future[int] { return inner.Future() })
 }
 
-// A cancel asks nobody of whom the list was decided, meanwhile, to have no need.
+// A cancel does not reach members of a list that was decided during the cancel.
 func TestDeferredListDecidedDuringACancel(t *testing.T) {
 	var first, second, third twill.Promise[int]
 	fs := []*twill.Future[int]{first.Future(), stubborn(&second), stubborn(&third)}
 	l := twill.NewDeferredList(fs, twill.FireOnOneCallback|twill.ConsumeErrors)
 	third.OnCancel(func(error) { t.Error("it was asked") })
 	first.OnCancel(func(error) {
-		l.Cancel(nil) // which the others answer by waiting for something else
+		l.Cancel(nil) // the other members answer by waiting for something else
 		second.Resolve(2)
 		kit.RequireValue(t, twill.ListResult[int]{Index: 1, Value: 2}, &l.Future)
 	})
@@ -653,7 +654,8 @@ func TestAsCompletedEndsWithItsContext(t *testing.T) {
 	require.Zero(t, kit.Listeners(fs[1]))
 }
 
-// What is there is yielded even if the context has ended, and not by chance.
+// Existing results are yielded even if the context has ended, and not by
+// chance.
 func TestAsCompletedPrefersResults(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(kit.ErrBoom)
@@ -778,7 +780,7 @@ func TestMapEndsWithItsContext(t *testing.T) {
 		for _, err := range errs {
 			require.ErrorIs(t, err, kit.ErrBoom)
 		}
-		time.Sleep(2 * time.Hour) // until the calls that were left have returned
+		time.Sleep(2 * time.Hour) // until the remaining calls have returned
 	})
 }
 
@@ -799,7 +801,7 @@ func TestMapCompletedEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// A call that the loop does not wait for any more may fail as it likes.
+// A call for which the loop no longer waits may fail in any way.
 func TestMapDropsWhatComesTooLate(t *testing.T) {
 	reports := kit.CollectReports(t)
 	late := func(ctx context.Context, n int) (int, error) {
@@ -827,7 +829,7 @@ func TestMapDropsWhatComesTooLate(t *testing.T) {
 	require.Empty(t, reports.Of(kit.ErrSecond))
 }
 
-// A width beyond all numbers is no width at all, and costs nothing.
+// A very large width means no limit, and costs nothing.
 func TestMapOfAnyWidth(t *testing.T) {
 	square := func(_ context.Context, n int) (int, error) { return n * n, nil }
 	var got []int
@@ -844,8 +846,8 @@ func TestMapOfAnyWidth(t *testing.T) {
 	require.Equal(t, []int{0, 1, 4, 9, 16}, got)
 }
 
-// A call may have ended before the loop has come to listen to it: then its result
-// is put where it is taken from by the same goroutine, which had better not wait.
+// A call may have ended before the loop listens to it: its result is then added
+// by the goroutine that takes it, which must not block.
 func TestMapCompletedOfManyThatEndAtOnce(t *testing.T) {
 	const width = 3000
 	kit.Watchdog(t, func() {
@@ -888,7 +890,7 @@ func TestMapMisuse(t *testing.T) {
 	require.False(t, errors.Is(twill.ErrNotNeeded, twill.ErrCanceled))
 }
 
-// failures are the errors that a Map yields, and how many values it yields.
+// failures returns the errors that a Map yields, and the number of values.
 func failures(seq iter.Seq2[int, error]) (values int, errs []error) {
 	for _, err := range seq {
 		if err != nil {
@@ -900,7 +902,7 @@ func failures(seq iter.Seq2[int, error]) (values int, errs []error) {
 	return values, errs
 }
 
-// completed is a MapCompleted in the shape of a Map.
+// completed gives a MapCompleted the signature of a Map.
 func completed(seq iter.Seq2[int, twill.Result[int]]) iter.Seq2[int, error] {
 	return func(yield func(int, error) bool) {
 		for _, r := range seq {
@@ -920,7 +922,7 @@ var bothMaps = map[string]mapFunc{
 	},
 }
 
-// A partial list without an error: what an ended context did to a Map.
+// After the end of its context a Map yielded a partial list without an error.
 func TestMapNeverEndsSilently(t *testing.T) {
 	for name, mapped := range bothMaps {
 		t.Run(name+" after the end", func(t *testing.T) {
@@ -1028,8 +1030,8 @@ func TestMapNeverEndsSilently(t *testing.T) {
 	}
 }
 
-// A context whose Done is not closed when its Err is there, and one the other way
-// around.
+// A context whose Err is set before its Done is closed, and one whose Done is
+// closed first.
 func TestMapLooksAtErr(t *testing.T) {
 	for name, mapped := range bothMaps {
 		t.Run(name, func(t *testing.T) {
@@ -1055,7 +1057,7 @@ func TestMapLooksAtErr(t *testing.T) {
 	}
 }
 
-// errContext is a context whose two signs of an end are the test's.
+// errContext is a context whose Err and Done the test controls.
 type errContext struct {
 	context.Context
 	err  atomic.Pointer[error]
@@ -1071,7 +1073,8 @@ func (c *errContext) Err() error {
 
 func (c *errContext) Done() <-chan struct{} { return c.done }
 
-// A value that was taken before there was a place for it was lost to a break.
+// A value that was taken before there was room for its call was lost by a
+// break.
 func TestMapTakesNothingAhead(t *testing.T) {
 	for name, mapped := range bothMaps {
 		t.Run(name, func(t *testing.T) {
@@ -1106,7 +1109,7 @@ func TestLazyListsCopyTheirSlice(t *testing.T) {
 	require.Equal(t, []int{1, 2, 3}, got)
 }
 
-// An end of the context that comes with a result hides neither.
+// The end of the context and a result that coincide do not hide each other.
 func TestAsCompletedWithContextsOfOtherMakes(t *testing.T) {
 	early := &errContext{Context: context.Background()}
 	early.err.Store(&kit.ErrBoom)
@@ -1122,7 +1125,7 @@ func TestAsCompletedWithContextsOfOtherMakes(t *testing.T) {
 	}
 }
 
-// A panic in a call that the loop has left is somebody's concern.
+// A panic of a call that the loop has left is reported.
 func TestMapReportsPanicsOfCallsItLeaves(t *testing.T) {
 	for name, mapped := range bothMaps {
 		t.Run(name, func(t *testing.T) {
@@ -1131,7 +1134,7 @@ func TestMapReportsPanicsOfCallsItLeaves(t *testing.T) {
 				for range mapped(t.Context(), count(3), 3, func(ctx context.Context, n int) (int, error) {
 					switch time.Sleep(time.Duration(n+1) * time.Second); n {
 					case 1:
-						panic(kit.ErrFirst) // when the loop is still there
+						panic(kit.ErrFirst) // while the loop is still running
 					case 2:
 						<-ctx.Done()
 						panic(kit.ErrSecond)

@@ -52,8 +52,8 @@ func TestDictGetOfAKeyThatIsThere(t *testing.T) {
 	require.Zero(t, d.Waiting())
 }
 
-// Bug of the original: the value was stored after the waiters had been told,
-// and a waiter that asked again broke the telling.
+// Bug of the original: the value was stored after the waiters had been called,
+// and a waiter that called get again broke the others.
 func TestDictStoresBeforeItTells(t *testing.T) {
 	var d twill.Dict[string, int]
 	var again []*twill.Future[int]
@@ -86,8 +86,8 @@ func TestDictTellsInTheOrderOfGets(t *testing.T) {
 	require.Equal(t, want, order)
 }
 
-// A handler that changes the key while others are still to be told: they get
-// the value that was set when they waited, and new gets the newer state.
+// A handler changes the key while other handlers have not run yet: those get
+// the value that was set for them, and new gets the newer state.
 func TestDictHandlersMaySetDeleteAndGetAgain(t *testing.T) {
 	var d twill.Dict[string, int]
 	var log []int
@@ -112,7 +112,8 @@ func TestDictHandlersMaySetDeleteAndGetAgain(t *testing.T) {
 	require.Zero(t, d.Waiting())
 }
 
-// Bug of the original: update, setdefault and the constructor told nobody.
+// Bug of the original: update, setdefault and the constructor called no
+// waiters.
 func TestDictUpdateTellsThoseWhoWait(t *testing.T) {
 	var d twill.Dict[string, int]
 	f := d.Get("a")
@@ -211,7 +212,7 @@ func TestDictGetOrComputeIsOneCallForAll(t *testing.T) {
 	})
 }
 
-// The failure is that of those who had it computed.
+// The failure fails the futures of GetOrCompute.
 func TestDictGetOrComputeThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d twill.Dict[string, int]
@@ -236,7 +237,7 @@ func TestDictGetOrComputeThatFails(t *testing.T) {
 	})
 }
 
-// It was made again and again, as nobody found it.
+// It was computed again and again, as it was never found.
 func TestDictGetOrComputeForAKeyThatDoesNotEqualItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d twill.Dict[float64, int32]
@@ -255,8 +256,8 @@ func TestDictGetOrComputeForAKeyThatDoesNotEqualItself(t *testing.T) {
 	})
 }
 
-// The function has succeeded: that a handler of one who is told of it ends the
-// goroutine is no failure of the others.
+// The function has succeeded: a handler that ends the goroutine is no failure
+// for the other callers.
 func TestDictGetOrComputeSucceedsWhateverHandlersDo(t *testing.T) {
 	for range 20 {
 		var d twill.Dict[string, int]
@@ -270,7 +271,7 @@ func TestDictGetOrComputeSucceedsWhateverHandlersDo(t *testing.T) {
 	}
 }
 
-// A Set answers at once, and then nobody needs the function any more.
+// A Set settles the gets at once, and the function is no longer needed.
 func TestDictSetEndsTheComputation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d twill.Dict[string, int]
@@ -281,7 +282,8 @@ func TestDictSetEndsTheComputation(t *testing.T) {
 		kit.RequireValue(t, 9, f)
 		require.ErrorIs(t, context.Cause(c.ctxs[0]), twill.ErrNotNeeded)
 
-		// A stubborn one is not stored over it, nor after a Delete.
+		// The value of a function that ignores its context does not replace the set
+		// value, and is not stored after a Delete.
 		stubborn := calls{stubborn: true}
 		f = d.GetOrCompute(t.Context(), "b", func(ctx context.Context) (int, error) { return stubborn.fn(ctx, "b") })
 		synctest.Wait()
@@ -344,8 +346,8 @@ func TestDictGetOrComputeAndClose(t *testing.T) {
 	})
 }
 
-// A handler deletes the value while others, for whom the function still counts
-// as underway, are to be told; then it wants a new one.
+// A handler deletes the value before the other handlers have run, while the
+// function still counts as underway, and then computes a new value.
 func TestDictGetOrComputeAfterADeleteInBetween(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d twill.Dict[string, int]
@@ -364,8 +366,8 @@ func TestDictGetOrComputeAfterADeleteInBetween(t *testing.T) {
 	})
 }
 
-// hookContext calls a function when it is asked for a value: at a moment
-// between the wait and the call.
+// hookContext calls a function when its Value is called: at a moment between
+// the wait and the call.
 type hookContext struct {
 	context.Context
 	hook func()
@@ -388,7 +390,7 @@ func TestDictSetBetweenTheWaitAndTheCall(t *testing.T) {
 
 		set = sync.OnceFunc(func() { d.Set("b", 1); d.Delete("b") })
 		f = d.GetOrCompute(hookContext{context.Background(), set}, "b", func(ctx context.Context) (int, error) {
-			<-ctx.Done() // for nobody needs it
+			<-ctx.Done() // as its value is no longer needed
 			return 2, nil
 		})
 		kit.RequireValue(t, 1, f)
@@ -405,8 +407,8 @@ func TestDictGetOrComputeMisuse(t *testing.T) {
 	require.Zero(t, d.Waiting())
 }
 
-// Sets, deletes and cancels at the same time: no waiter is forgotten, and a
-// function never runs twice at a time for a key that is not deleted.
+// Concurrent sets, deletes and cancels: no waiter is forgotten, and functions
+// for a key that is not deleted never overlap.
 func TestDictGetOrComputeStress(t *testing.T) {
 	for seed := range uint64(40) {
 		var d twill.Dict[int, int]
@@ -417,7 +419,7 @@ func TestDictGetOrComputeStress(t *testing.T) {
 				rnd := rand.New(rand.NewPCG(seed, uint64(g)))
 				wg.Go(func() {
 					for range 100 {
-						k, n := rnd.IntN(2), rnd.IntN(6) // of key 0 nothing is ever stored, or deleted
+						k, n := rnd.IntN(2), rnd.IntN(6) // key 0 is never stored or deleted
 						f := d.GetOrCompute(context.Background(), k, func(ctx context.Context) (int, error) {
 							if running[k].Add(1) > 1 && k == 0 {
 								t.Error("two at a time")
@@ -537,7 +539,7 @@ func TestDictClose(t *testing.T) {
 }
 
 // A handler that panics, or ends the goroutine of the Set, does not keep the
-// others from being told.
+// other gets from settling.
 func TestDictTellsAllWhateverHandlersDo(t *testing.T) {
 	var d twill.Dict[string, int]
 	twill.Then(d.Get("a"), func(int) (int, error) { panic(kit.ErrBoom) })
@@ -568,7 +570,7 @@ func TestDictKeyThatCannotBeCompared(t *testing.T) {
 	require.False(t, ok)
 }
 
-// In a map of waiters such a key could not be taken out again.
+// In a map of waiters such a key could not be removed again.
 func TestDictWaitForAKeyThatDoesNotEqualItself(t *testing.T) {
 	var d twill.Dict[float64, int]
 	one, two := d.Get(math.NaN()), d.Get(math.NaN())
@@ -649,8 +651,8 @@ func TestDictAllocations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { d.Set("a", 2) }), 2.0)
 }
 
-// Everything at once, against what must hold in the end: every get is settled,
-// with a value that was set for its key, or was canceled.
+// Everything concurrently: in the end every get has settled, with a value that
+// was set for its key, or was canceled.
 func TestDictStress(t *testing.T) {
 	for seed := range uint64(40) {
 		var d twill.Dict[int, int]

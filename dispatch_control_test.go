@@ -40,7 +40,7 @@ func TestDispatchStopFromInsideAJob(t *testing.T) {
 }
 
 // TestDispatchPutRacingStop: a job runs, is left over, or was refused; never
-// two of them and never none.
+// two of these and never none.
 func TestDispatchPutRacingStop(t *testing.T) {
 	for range 300 {
 		var mu sync.Mutex
@@ -203,7 +203,8 @@ func TestDrainWithADeadline(t *testing.T) {
 	})
 }
 
-// TestDrainWhoseContextSaysStopped: that is not the queue's own stop.
+// TestDrainWhoseContextSaysStopped: the cause of the context is ErrStopped, but
+// the queue was not stopped.
 func TestDrainWhoseContextSaysStopped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -218,8 +219,8 @@ func TestDrainWhoseContextSaysStopped(t *testing.T) {
 	})
 }
 
-// TestDrainOfAQueueThatIsStoppedNow: what was canceled is left over too, though
-// nothing is pending.
+// TestDrainOfAQueueThatIsStoppedNow: canceled jobs are left over too, even if
+// no job is pending.
 func TestDrainOfAQueueThatIsStoppedNow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -253,7 +254,7 @@ func TestDrainOfAQueueThatIsStopped(t *testing.T) {
 	})
 }
 
-// every lets one job start in each interval; it may change.
+// every lets one job start in each interval; the interval may change.
 type every struct {
 	interval time.Duration
 	next     time.Time
@@ -293,7 +294,7 @@ func TestRateHoldsStartsBack(t *testing.T) {
 		}
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		kit.PutJob(t, q, 9, -1) // more urgent than those that wait already
+		kit.PutJob(t, q, 9, -1) // more urgent than the jobs that are pending
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, []int{0, 1, 9, 2, 3}, order)
@@ -340,8 +341,8 @@ func TestSetRateCountsAtOnce(t *testing.T) {
 	})
 }
 
-// TestRatePermitIsNotLost: what the limiter has given when nothing may start is
-// used for the next start.
+// TestRatePermitIsNotLost: a permit that the limiter gives when no job may
+// start is used for the next start.
 func TestRatePermitIsNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
@@ -361,7 +362,7 @@ func TestRatePermitIsNotLost(t *testing.T) {
 		require.Equal(t, twill.JobUnderway, next.State())
 		require.Equal(t, 1, waits)
 
-		// Given by a limiter that is no longer in force, it counts for nothing.
+		// A permit of a limiter that was replaced does not count.
 		j = kit.PutJob(t, q, time.Second, 0)
 		next.Cancel(nil)
 		synctest.Wait()
@@ -409,8 +410,8 @@ func TestRateWaitsForNobody(t *testing.T) {
 	})
 }
 
-// A limiter that fails holds jobs back, and fails none: Wait is called again after
-// 100 ms, 200 ms and so on, at most 30 s.
+// A limiter that fails holds jobs back, and fails none of them: Wait is called
+// again after 100 ms, 200 ms and so on, up to 30 s.
 func TestRateErrorHoldsJobsBack(t *testing.T) {
 	for name, fail := range map[string]func() error{
 		"error":  func() error { return kit.ErrBoom },
@@ -420,7 +421,7 @@ func TestRateErrorHoldsJobsBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start := time.Now()
-				var mu sync.Mutex // guards the three below, and start
+				var mu sync.Mutex // guards the three variables below, and start
 				var calls []time.Duration
 				var failures []twill.DispatchEvent[time.Duration, time.Duration]
 				broken := true
@@ -481,7 +482,8 @@ func TestRateErrorHoldsJobsBack(t *testing.T) {
 				s = q.Stats()
 				require.True(t, s.RateFailingSince.IsZero() && s.RateHeldSince.IsZero() && s.RateError == "")
 
-				// A new row of failures begins anew, and a new limiter ends it at once.
+				// A new row of failures begins with the shortest pause, and a new limiter
+				// ends the row at once.
 				j := kit.PutJob(t, q, 1, 0)
 				time.Sleep(150 * ms)
 				synctest.Wait()
@@ -501,7 +503,7 @@ func TestRateErrorHoldsJobsBack(t *testing.T) {
 	}
 }
 
-// A wait that nothing needs any longer is no failure of the limiter.
+// A wait that was given up is not a failure of the limiter.
 func TestRateWaitThatIsGivenUpIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Rate: &every{interval: time.Hour}})
@@ -665,7 +667,7 @@ func TestDispatchCanceledStopDoesNothingToTheQueue(t *testing.T) {
 	require.Equal(t, []int{2}, kit.Args(left))
 }
 
-// rdqAt is something done to a queue at a time, in milliseconds.
+// rdqAt is an action on a queue at a time, in milliseconds.
 type rdqAt struct {
 	at int
 	do func(t *testing.T, q *kit.Timed)
@@ -687,8 +689,9 @@ func rdqPending(args ...int) func(*testing.T, *kit.Timed) {
 	return func(t *testing.T, q *kit.Timed) { require.Equal(t, args, kit.Args(q.Pending())) }
 }
 
-// TestDispatchTiming are the cases of TestTiming in txRDQ's own tests: jobs put
-// at the start, things done meanwhile, and what a stop at the end leaves over.
+// TestDispatchTiming has the cases of TestTiming in txRDQ's test suite: jobs
+// put at the start, later actions, and the jobs that a stop at the end leaves
+// over.
 func TestDispatchTiming(t *testing.T) {
 	for name, c := range map[string]struct {
 		width, jobs int
@@ -825,7 +828,7 @@ func TestDispatchPauseWaitsForCallsThatWereCanceled(t *testing.T) {
 }
 
 // TestDispatchIsDrainedWhenHandlersHaveRun: one job has ended, but a handler of
-// its future has not; then another one ends.
+// its future has not; then another job ends.
 func TestDispatchIsDrainedWhenHandlersHaveRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fn, gate := kit.Gated()

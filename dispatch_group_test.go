@@ -19,13 +19,13 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// groupCall is a call that was made.
+// groupCall records a call.
 type groupCall struct {
 	arg string
 	at  time.Duration
 }
 
-// groupCalls notes calls, each of which takes a second.
+// groupCalls records calls, each of which takes a second.
 type groupCalls struct {
 	start time.Time
 	mu    sync.Mutex
@@ -131,7 +131,7 @@ func TestGroupRate(t *testing.T) {
 		_, err := q.Empty().Await(t.Context())
 		require.NoError(t, err)
 
-		// What was counted is not forgotten while the group has no jobs.
+		// Starts that were counted are not forgotten while the group has no jobs.
 		require.NoError(t, q.SetGroupLimits(twill.GroupLimit{Rate: 0.1}))
 		kit.PutOpts(t, q, "c", 0, inGroup("c"))
 		time.Sleep(5 * time.Second)
@@ -167,7 +167,7 @@ func TestGroupsTakeTurns(t *testing.T) {
 			require.NoError(t, q.Resume())
 			_, err := q.Empty().Await(t.Context())
 			require.NoError(t, err)
-			if turns { // the urgent one was a turn of a's
+			if turns { // the urgent job used a turn of a
 				want = "[u b0 c0 plain a0 b1 a1 a2 a3]"
 			}
 			require.Equal(t, want, fmt.Sprint(c.order()))
@@ -196,8 +196,9 @@ func TestGroupLimitsThatAreImpossible(t *testing.T) {
 	require.ErrorIs(t, q.SetGroupLimit("g", twill.GroupLimit{}), twill.ErrStopped)
 }
 
-// A random walk over groups: never more of a group run than may, no job is
-// lost, nothing that may start waits, and groups that have ended are forgotten.
+// A random sequence of calls with groups: a group never exceeds its limit, no
+// job is lost, no job that may start waits, and groups that have ended are
+// forgotten.
 func TestGroupsAtRandom(t *testing.T) {
 	for seed := range uint64(20) {
 		synctest.Test(t, func(t *testing.T) {
@@ -306,8 +307,8 @@ func TestGroupsAndTheLine(t *testing.T) {
 	})
 }
 
-// A PutWait in line joins the job that takes its key before it: the key does
-// not run twice.
+// A waiting PutWait joins a job that takes its key first: the key does not run
+// twice.
 func TestPutWaitInLineJoinsItsKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &groupCalls{start: time.Now()}
@@ -378,7 +379,7 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 }
 
 // Ten thousand PutWaits with a delay do not make a put and its run slower: no
-// step walks the line.
+// operation walks the line.
 func TestPutWaitsWithADelayAreNotWalked(t *testing.T) {
 	least := func(waiters int) time.Duration {
 		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: 1})

@@ -210,7 +210,8 @@ func TestDelayedJobsStartWhenTheyAreDue(t *testing.T) {
 	})
 }
 
-// TestReadyOrderIgnoresDueTime: what was due first does not come first.
+// TestReadyOrderIgnoresDueTime: the job that was due first does not start
+// first.
 func TestReadyOrderIgnoresDueTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -238,7 +239,7 @@ func TestDelayedJobsCountAsPending(t *testing.T) {
 		}
 		_, err := q.Put(time.Second, 0, twill.JobOptions{After: time.Hour})
 		require.ErrorIs(t, err, twill.ErrQueueFull)
-		kit.PutJob(t, q, time.Second, 0) // it has a slot
+		kit.PutJob(t, q, time.Second, 0) // it uses a slot
 		_, err = q.Put(time.Second, 0)
 		require.ErrorIs(t, err, twill.ErrQueueFull)
 		kit.RequireSize(t, q, 1, 2)
@@ -286,8 +287,8 @@ func TestTimeoutOfACallThatHeedsItsContext(t *testing.T) {
 	})
 }
 
-// TestTimeoutKeepsTheSlot: a call that ignores its context holds its slot, and
-// the job has failed meanwhile.
+// TestTimeoutKeepsTheSlot: a call that ignores its context holds its slot after
+// the job has failed.
 func TestTimeoutKeepsTheSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running, most := 0, 0
@@ -334,7 +335,8 @@ func TestTimeoutIsStoppedInTime(t *testing.T) {
 	})
 }
 
-// TestNoStarvationWithAgeing has urgent jobs without end, and one that is not.
+// TestNoStarvationWithAgeing puts an endless stream of urgent jobs, and one
+// that is not urgent.
 func TestNoStarvationWithAgeing(t *testing.T) {
 	for ageing, want := range map[time.Duration]bool{0: false, 10 * time.Second: true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -351,7 +353,8 @@ func TestNoStarvationWithAgeing(t *testing.T) {
 				require.False(t, ended)
 			} else {
 				require.True(t, ended)
-				// It comes before those that were put 30 seconds after it: 60 others.
+				// It starts before the jobs that were put 30 seconds after it, and after 60
+				// others.
 				require.Equal(t, 61*time.Second, low.StartedAt().Sub(start))
 			}
 			q.Clear()
@@ -367,7 +370,7 @@ func TestAgeingOrder(t *testing.T) {
 		a := kit.PutJob(t, q, 1, 2)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		kit.PutJob(t, q, 2, 1) // stands where a does, and came later
+		kit.PutJob(t, q, 2, 1) // has the place of a, and was put later
 		kit.PutJob(t, q, 3, 0)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -402,7 +405,7 @@ func TestDelayWithoutEnd(t *testing.T) {
 	})
 }
 
-// TestRetriedJobKeepsItsAge: with ageing, too, it keeps its place.
+// TestRetriedJobKeepsItsAge: with ageing, a retried job keeps its place.
 func TestRetriedJobKeepsItsAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(rdqFlaky(), &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Second)})
@@ -516,7 +519,8 @@ func TestPutAllStartsNothingBeforeAllAreIn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, twill.JobFinished, first.State())
 
-	// With a free slot the urgent one of a batch is not overtaken by the first.
+	// With two free slots, the first two jobs of a batch start at once, and the
+	// third is pending.
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2})
 		jobs, err := q.PutAll([]time.Duration{1, 2, 3}, 0)
@@ -574,7 +578,7 @@ func TestPutWaitLetsInInOrder(t *testing.T) {
 	})
 }
 
-// TestPutWaitIsLetInBy has every way in which room is made.
+// TestPutWaitIsLetInBy tests every way in which room is made.
 func TestPutWaitIsLetInBy(t *testing.T) {
 	type queue = twill.ResizableDispatchQueue[time.Duration, time.Duration]
 	for name, makeRoom := range map[string]func(t *testing.T, q *queue, pending *twill.Job[time.Duration, time.Duration]){
@@ -870,7 +874,7 @@ func TestKeyedJobTakesTheShorterDelay(t *testing.T) {
 	})
 }
 
-// TestKeyIsFreeAfter has every way for a job to end.
+// TestKeyIsFreeAfter tests every way in which a job ends.
 func TestKeyIsFreeAfter(t *testing.T) {
 	type job = *twill.Job[time.Duration, time.Duration]
 	for name, test := range map[string]struct {
@@ -924,7 +928,7 @@ func TestKeyIsFreeAfter(t *testing.T) {
 	}
 }
 
-// TestLeavingAJoinedJobAlone: each caller has a future of its own.
+// TestLeavingAJoinedJobAlone: each caller has its own future.
 func TestLeavingAJoinedJobAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -944,7 +948,7 @@ func TestLeavingAJoinedJobAlone(t *testing.T) {
 		one, two = watch(), watch()
 		one.Cancel(nil)
 		two.Cancel(kit.ErrBoom)
-		synctest.Wait() // it may be the worker that settles the job, as its context has ended
+		synctest.Wait() // the worker may settle the job, as its context has ended
 		kit.RequireFailure(t, kit.ErrBoom, two)
 		kit.RequireSize(t, q, 0, 0)
 		require.EqualValues(t, 1, q.Stats().Canceled, "the last one to leave takes it down")

@@ -82,7 +82,8 @@ func TestEventsOfARetry(t *testing.T) {
 	})
 }
 
-// TestSlowReaderOfEventsHoldsNothingUp: it loses the oldest, and is told.
+// TestSlowReaderOfEventsHoldsNothingUp: a slow reader loses the oldest events,
+// which Lost counts.
 func TestSlowReaderOfEventsHoldsNothingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -176,7 +177,7 @@ func TestResultsComeInOrderOfCompletion(t *testing.T) {
 	})
 }
 
-// TestResultsBreak: who stops reading is forgotten, others are not.
+// TestResultsBreak: a reader that stops is forgotten, other readers are not.
 func TestResultsBreak(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
@@ -239,7 +240,7 @@ func TestWaterMarks(t *testing.T) {
 	}
 }
 
-// TestWaterMarkThatPanics: it is reported, and the next one is told.
+// TestWaterMarkThatPanics: the panic is reported, and the next mark is called.
 func TestWaterMarkThatPanics(t *testing.T) {
 	reported := make(chan error, 9)
 	previous := twill.OnUnhandled(func(err error) { reported <- err })

@@ -127,8 +127,8 @@ func TestUnhandled(t *testing.T) {
 	})
 }
 
-// Who is told may take their time: neither those who settle nor the reports of
-// others wait for them.
+// The report function may be slow: neither the code that settles nor other
+// reports wait for it.
 func TestUnhandledReportThatBlocksHoldsUpNobody(t *testing.T) {
 	first, second := errors.New("first"), errors.New("second")
 	entered, others, release := make(chan error, 1), make(chan error, 1), make(chan struct{})
@@ -269,8 +269,8 @@ func (e *nilError) Error() string { return e.text }
 
 func (e *nilError) Is(error) bool { return e.text == "" }
 
-// The text and the judgment of an error whose methods panic must not panic in
-// their turn.
+// The code that prints and classifies an error whose methods panic must not
+// panic.
 func TestErrorsThatPanic(t *testing.T) {
 	var none *nilError
 	reports := kit.CollectReports(t)
@@ -300,8 +300,8 @@ func TestErrorsThatPanic(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// Only what was canceled is treated as canceled: an error that tells of a cancel
-// among others is a failure like others.
+// Only a cancellation counts as canceled: an error that joins a cancel with
+// other errors is a failure like any other.
 func TestCanceledIsAFact(t *testing.T) {
 	hangs := twill.NewPromise[int]().Future()
 	among := twill.Any(twill.Rejected[int](kit.ErrBoom), hangs)

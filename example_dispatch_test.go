@@ -15,7 +15,7 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// A queue runs its jobs a few at a time. Each job is a future.
+// A queue runs its jobs, a few at a time. Each job is a future.
 func ExampleResizableDispatchQueue() {
 	square := func(_ context.Context, n int) (int, error) {
 		return n * n, nil
@@ -41,14 +41,13 @@ func ExampleResizableDispatchQueue() {
 	// 3 finished 9 <nil>
 }
 
-// Jobs with a lower priority number run first. While a job waits it can be
-// moved.
+// Jobs with a lower priority number start first. A pending job can be moved.
 func ExampleResizableDispatchQueue_Reprioritize() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) {
 		fmt.Println("sending", name)
 		return name, nil
 	}, nil)
-	q.Pause() // to have something to look at
+	q.Pause() // so that the jobs stay pending
 	q.Put("newsletter 1", 10)
 	q.Put("newsletter 2", 10)
 	urgent, _ := q.Put("password reset", 1)
@@ -74,7 +73,7 @@ func ExampleResizableDispatchQueue_Reprioritize() {
 	// sending newsletter 2
 }
 
-// A stop gives back what was not begun, to be put again another day.
+// A stop returns the jobs that were not started, to be put again later.
 func ExampleResizableDispatchQueue_Stop() {
 	sent := make(chan struct{})
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
@@ -85,7 +84,7 @@ func ExampleResizableDispatchQueue_Stop() {
 		q.Put(name, 0)
 	}
 	stopped := q.Stop()
-	close(sent) // the stop waits for what is underway
+	close(sent) // the stop waits for the job underway
 	left, err := stopped.Await(context.Background())
 	for _, job := range left {
 		fmt.Println(job.Arg(), job.Priority(), job.State(), err)
@@ -95,8 +94,7 @@ func ExampleResizableDispatchQueue_Stop() {
 	// third 0 pending <nil>
 }
 
-// A job knows what it is about and where it is in its life, and is the future
-// of its result.
+// A job has its argument and its state, and is the future of its result.
 func ExampleJob() {
 	ctx := context.Background()
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, word string) (int, error) {
@@ -133,7 +131,7 @@ func ExampleJobState() {
 	// true
 }
 
-// A bound on what waits turns a Put away.
+// A full queue refuses a Put.
 func ExampleDispatchOptions() {
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ string) (int, error) {
 		<-ctx.Done()
@@ -148,8 +146,8 @@ func ExampleDispatchOptions() {
 	// Output: one too many - twill: queue is full
 }
 
-// A crawler fetches each page once, at most three at a time, those near the
-// front first. What a page links to is put from inside the job that has read it.
+// A crawler fetches each page once, at most three at a time, pages near the
+// front first. The links of a page are put by the job that has read it.
 func ExampleResizableDispatchQueue_crawl() {
 	links := map[string]string{"/": "/news /about", "/news": "/news/1 /news/2 /", "/about": "/", "/news/1": "/news"}
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -184,7 +182,7 @@ func ExampleResizableDispatchQueue_crawl() {
 	ctx := context.Background()
 	pages := q.Results(ctx)
 	visit("/")
-	q.Empty().Await(ctx) // a job ends after it has put what it found
+	q.Empty().Await(ctx) // a job ends after it has put its links
 	q.Stop()
 	for job := range pages {
 		size, err := job.Await(ctx)
@@ -198,8 +196,9 @@ func ExampleResizableDispatchQueue_crawl() {
 	// /news/2 0 <nil>
 }
 
-// A server that answers at once and works later is shut down: the requests that
-// are in flight get their answers, the jobs underway end, and the rest is saved.
+// A server that answers at once and works later is shut down: the requests in
+// flight get their answers, the jobs underway end, and the other jobs are
+// saved.
 func ExampleResizableDispatchQueue_shutdown() {
 	started, finish := make(chan string), make(chan bool)
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, order string) (string, error) {
@@ -207,14 +206,14 @@ func ExampleResizableDispatchQueue_shutdown() {
 		<-finish
 		return "done", nil
 	}, nil)
-	waiting := twill.NewPool(nil) // the requests that wait for their job
+	waiting := twill.NewPool(nil) // requests that wait for their job
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		job, err := q.Put(r.URL.Path, 0)
 		if err != nil {
 			http.Error(w, "shutting down", http.StatusServiceUnavailable)
 			return
 		}
-		if r.Method == http.MethodPost { // it is enough that the job is queued
+		if r.Method == http.MethodPost { // the request needs the job only to be queued
 			w.WriteHeader(http.StatusAccepted)
 			return
 		}
@@ -244,7 +243,7 @@ func ExampleResizableDispatchQueue_shutdown() {
 		resp.Body.Close()
 	}
 
-	// The signal to shut down comes.
+	// The signal to shut down arrives.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	stopped := q.Stop()
@@ -270,7 +269,7 @@ func ExampleResizableDispatchQueue_shutdown() {
 	// saved: /order/3 pending
 }
 
-// All of a batch is in before the first of it starts.
+// All jobs of a batch are added before the first of them starts.
 func ExampleResizableDispatchQueue_PutAll() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n * n, nil }, nil)
 	jobs, err := q.PutAll([]int{1, 2, 3}, 0)
@@ -287,7 +286,7 @@ func ExampleResizableDispatchQueue_PutAll() {
 	// 9 <nil>
 }
 
-// pacer is a limiter that lets one start in each interval.
+// pacer is a limiter that lets one job start in each interval.
 type pacer struct{ tick *time.Ticker }
 
 func (p pacer) Wait(ctx context.Context) error {
@@ -299,8 +298,9 @@ func (p pacer) Wait(ctx context.Context) error {
 	}
 }
 
-// Anything with a Wait limits the rate: a *rate.Limiter of
-// golang.org/x/time/rate, or three lines of one's own. It can be changed at any time.
+// Any type with a Wait method limits the rate: a *rate.Limiter of
+// golang.org/x/time/rate, or three lines of code. The limiter can be changed at
+// any time.
 func ExampleLimiter() {
 	start := time.Now()
 	slow := time.NewTicker(5 * time.Millisecond)
@@ -320,7 +320,8 @@ func ExampleLimiter() {
 	// no limit any more
 }
 
-// Events tell an observer what happens. They hold the queue up in no way.
+// Events show an observer what happens. A slow observer does not block the
+// queue.
 func ExampleDispatchEvent() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil }, nil)
 	events := q.Events(context.Background())
@@ -347,8 +348,8 @@ func ExampleEventKind() {
 	// Output: put reprioritized width
 }
 
-// What a queue had left when it was stopped goes into the queue of the next
-// process, by way of a file.
+// The jobs that were left over when a queue was stopped are put into the queue
+// of the next process, through a file.
 func ExampleJobRecord() {
 	send := func(_ context.Context, to string) (int, error) { return len(to), nil }
 	q := twill.NewResizableDispatchQueue(send, nil)
@@ -383,7 +384,7 @@ func ExampleJobRecord() {
 	// 2 ann
 }
 
-// The numbers of a queue: for a page, a log line or an alarm.
+// The numbers of a queue, for a page, a log line or an alarm.
 func ExampleDispatchStats() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
 		if n%5 == 0 {
@@ -404,7 +405,8 @@ func ExampleDispatchStats() {
 	// half of them waited less than a minute: true
 }
 
-// A function that returns a future holds its slot until that has settled.
+// A job whose function returns a future holds its slot until the future has
+// settled.
 func ExampleNewResizableDispatchQueueFuture() {
 	lengths := twill.NewResizableDispatchQueueFuture(func(ctx context.Context, word string) *twill.Future[int] {
 		upper := twill.Go(ctx, func(context.Context) (string, error) { return strings.ToUpper(word), nil })
@@ -415,8 +417,8 @@ func ExampleNewResizableDispatchQueueFuture() {
 	// Output: 5 <nil>
 }
 
-// During an incident the queue stands still: what is underway ends, what comes
-// in waits, and nothing is lost.
+// During an incident the queue is paused: jobs underway end, new jobs wait, and
+// nothing is lost.
 func ExampleResizableDispatchQueue_Pause() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (string, error) {
 		return fmt.Sprint("mail ", n, " sent"), nil
@@ -429,7 +431,7 @@ func ExampleResizableDispatchQueue_Pause() {
 	underway, pending := q.Size()
 	fmt.Println(q.Paused(), underway, pending)
 
-	q.ResumeWidth(1) // it is back, and still weak
+	q.ResumeWidth(1) // it is back, with less capacity
 	fmt.Println(first.Await(context.Background()))
 	fmt.Println(second.Await(context.Background()))
 	// Output:
@@ -458,7 +460,7 @@ func ExampleResizableDispatchQueue_PutWait() {
 	// Output: 10 finished
 }
 
-// A job that is not to start before its time, and is tried again if it fails.
+// A job that does not start before its time, and is tried again if it fails.
 func ExampleJobOptions() {
 	calls := 0
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) {
@@ -467,7 +469,7 @@ func ExampleJobOptions() {
 		}
 		return "hello, " + name, nil
 	}, nil)
-	q.Pause() // while we look at the job
+	q.Pause() // so that the job stays pending
 	job, _ := q.Put("world", 0, twill.JobOptions{
 		After:   10 * time.Millisecond,
 		Timeout: time.Minute,
@@ -498,7 +500,7 @@ func (t ticks) Wait(ctx context.Context) error {
 }
 
 // The rate at which jobs start is changed while the queue works. A
-// *rate.Limiter of golang.org/x/time/rate does in place of ticks.
+// *rate.Limiter of golang.org/x/time/rate can replace ticks.
 func ExampleResizableDispatchQueue_SetRate() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return n, nil },
 		&twill.DispatchOptions{Width: 100})
@@ -518,7 +520,7 @@ func ExampleResizableDispatchQueue_SetRate() {
 	// 4 <nil>
 }
 
-// A hook is around every call: here it says how each has ended.
+// A hook is called around every call: this one prints how each call ends.
 func ExampleResizableDispatchQueue_Use() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) { return 10 / n, nil }, nil)
 	q.Use(func(ctx context.Context, job *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
@@ -531,7 +533,7 @@ func ExampleResizableDispatchQueue_Use() {
 	// Output: job 5 returned 2 <nil>
 }
 
-// What happens in a queue, told to somebody who may be slow.
+// The events of a queue, for a reader that may be slow.
 func ExampleResizableDispatchQueue_Events() {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) { return len(name), nil }, nil)
 	events := q.Events(context.Background())
@@ -578,7 +580,8 @@ func ExampleResizableDispatchQueue_Results() {
 	// 1 finished
 }
 
-// What a stop has left over is saved as JSON, and runs another day in the same order.
+// The jobs that a stop has left over are saved as JSON, and run later in the
+// same order.
 func ExampleResizableDispatchQueue_Restore() {
 	send := func(_ context.Context, to string) (string, error) {
 		fmt.Println("to", to)
@@ -610,11 +613,11 @@ func ExampleResizableDispatchQueue_Restore() {
 	// to carol
 }
 
-// A drain waits for all that was put, or gives back what is left when the time
+// A drain waits for all jobs, or returns the jobs that are left when the time
 // is over.
 func ExampleResizableDispatchQueue_Drain() {
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
-		<-ctx.Done() // it has no end of its own
+		<-ctx.Done() // it does not end by itself
 		return n, nil
 	}, nil)
 	q.Put(1, 0)
@@ -651,7 +654,7 @@ func ExampleResizableDispatchQueue_Stats() {
 	// calls 4 took 2ms or more: true
 }
 
-// A histogram tells how long all but the slowest took.
+// A histogram estimates how long all but the slowest calls took.
 func ExampleHistogram() {
 	var h twill.Histogram
 	for ms := range 100 {
@@ -664,8 +667,8 @@ func ExampleHistogram() {
 	// most within 100ms: true
 }
 
-// At most one request at a time goes to each host. A host that is slow holds up
-// its own requests and no others.
+// At most one request at a time goes to each host. A slow host delays only its
+// own requests.
 func ExampleGroupLimit() {
 	fetch := func(ctx context.Context, url string) (string, error) { return url, nil }
 	q := twill.NewResizableDispatchQueue(fetch, &twill.DispatchOptions{
@@ -690,7 +693,7 @@ func ExampleGroupLimit() {
 	// <nil>
 }
 
-// A job that is not ready looks again later. It holds no slot until then.
+// A job that is not ready is put off. It holds no slot until then.
 func ExampleSnooze() {
 	looks := 0
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, build string) (string, error) {
@@ -711,7 +714,7 @@ func ExampleSnooze() {
 	// 1 attempt
 }
 
-// What a job waits for.
+// Why returns the reason why a job waits.
 func ExampleWaitReason() {
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) { return n, nil }, nil)
 	job, err := q.Put(1, 0, twill.JobOptions{Key: "one", Held: true})

@@ -29,7 +29,7 @@ func ExamplePool() {
 }
 
 // A health check waits a moment for the pool to be empty, and leaves nothing
-// behind if it is not.
+// behind if it gives up.
 func ExamplePool_EmptyWait() {
 	var pool twill.Pool
 	request := twill.NewPromise[int]()
@@ -44,7 +44,7 @@ func ExamplePool_EmptyWait() {
 	// <nil>
 }
 
-// Water marks tell a source when to stop giving work, and when to go on.
+// Water marks make a source stop adding work, and continue later.
 func ExamplePoolOptions() {
 	pool := twill.NewPool(&twill.PoolOptions{
 		High: 3, OnHigh: func(n int) { fmt.Println(n, "in flight: stop accepting") },
@@ -62,7 +62,7 @@ func ExamplePoolOptions() {
 	// 1 in flight: accept again
 }
 
-// Of what is in flight, the oldest is what a health check asks for.
+// A health check reads the age of the oldest future in flight.
 func ExamplePoolStats() {
 	var pool twill.Pool
 	stuck, quick := twill.NewPromise[int](), twill.NewPromise[int]()
@@ -77,7 +77,7 @@ func ExamplePoolStats() {
 	// the oldest for more than a minute: false
 }
 
-// Those who ask before there is an answer are told when there is one.
+// Gets of a missing key are settled when the key is set.
 func ExampleDict() {
 	var scores twill.Dict[string, int]
 	scores.Get("ada").Tap(func(v int, err error) { fmt.Println("first:", v, err) })
@@ -111,8 +111,8 @@ func ExampleDict_GetWait() {
 	// context deadline exceeded 0
 }
 
-// After a Delete nothing that was computed before is stored. Forget does the
-// same without removing a value.
+// A value that was being computed before a Delete is not stored after it.
+// Forget does the same without removing a value.
 func ExampleDict_Forget() {
 	ctx := context.Background()
 	var prices twill.Dict[string, int]
@@ -130,7 +130,7 @@ func ExampleDict_Forget() {
 	// stored: false
 }
 
-// The missing value is made once, however many ask for it.
+// The missing value is computed once for all callers.
 func ExampleDict_GetOrCompute() {
 	ctx := context.Background()
 	var pages twill.Dict[string, string]
@@ -153,7 +153,7 @@ func ExampleDict_GetOrCompute() {
 	// fetched: 1
 }
 
-// Counters that several goroutines may change.
+// Counters that several goroutines change.
 func ExampleDict_Update() {
 	var words twill.Dict[string, int]
 	for _, word := range []string{"to", "be", "or", "not", "to", "be"} {
@@ -169,7 +169,7 @@ func ExampleDict_Update() {
 	// or 1
 }
 
-// Two who write to the same account take turns.
+// Two writers of the same account take turns.
 func ExampleLock() {
 	ctx := context.Background()
 	var lock twill.Lock
@@ -179,7 +179,7 @@ func ExampleLock() {
 			if balance < amount {
 				return balance, fmt.Errorf("no %d in the account", amount)
 			}
-			time.Sleep(time.Millisecond) // a bank takes its time
+			time.Sleep(time.Millisecond) // a bank is slow
 			balance -= amount
 			return balance, nil
 		})
@@ -192,7 +192,8 @@ func ExampleLock() {
 	// 0 no 70 in the account
 }
 
-// Without a function to run, the future gives a release that works once.
+// Without a function to run, the value of the future is a release function that
+// works once.
 func ExampleLock_Acquire() {
 	var lock twill.Lock
 	first := lock.Acquire()
@@ -213,7 +214,7 @@ func ExampleLock_Acquire() {
 	// false
 }
 
-// A lock that was closed turns away what waits; its holder keeps it.
+// Closing a lock refuses waiting acquires; its holder keeps the lock.
 func ExampleLock_Close() {
 	var lock twill.Lock
 	release, _ := lock.TryAcquire()
@@ -228,7 +229,8 @@ func ExampleLock_Close() {
 	// false
 }
 
-// A large job takes several tokens together, and is not overtaken by small ones.
+// A large job acquires several tokens together, and is not overtaken by small
+// jobs.
 func ExampleSemaphore_AcquireN() {
 	memory := twill.NewSemaphore(8) // gigabytes
 	small, _ := memory.TryAcquire()
@@ -263,7 +265,7 @@ func ExampleSemaphore_Resize() {
 	// true
 }
 
-// A semaphore that was closed hands out no token.
+// A closed semaphore hands out no token.
 func ExampleSemaphore_Close() {
 	slots := twill.NewSemaphore(2)
 	slots.Close()
@@ -272,8 +274,8 @@ func ExampleSemaphore_Close() {
 	// Output: twill: closed
 }
 
-// Whichever of two locks is free first: AcquireWait gives one that is free too
-// late to Discard. Any would drop it.
+// Use whichever of two locks is free first: a lock that AcquireWait acquires
+// too late goes to Discard. Any would drop it.
 func ExampleSemaphore_AcquireWait_any() {
 	var printers [2]twill.Lock
 	first, _ := printers[0].TryAcquire() // in use
@@ -290,7 +292,7 @@ func ExampleSemaphore_AcquireWait_any() {
 	// Output: true true <nil>
 }
 
-// No more than two downloads at a time.
+// At most two downloads at a time.
 func ExampleSemaphore() {
 	ctx := context.Background()
 	slots := twill.NewSemaphore(2)
@@ -305,7 +307,7 @@ func ExampleSemaphore() {
 	// [contents of a contents of b contents of c] <nil>
 }
 
-// What already returns futures keeps its token until they settle.
+// A function that returns a future keeps its token until the future settles.
 func ExampleRunWithFuture() {
 	slots := twill.NewSemaphore(1)
 	var reply twill.Promise[string]
@@ -326,7 +328,7 @@ func ExampleRunWithFuture() {
 	// free: 1
 }
 
-// The token is held while the function runs, and not a moment longer.
+// The token is held exactly while the function runs.
 func ExampleRunWith() {
 	ctx := context.Background()
 	var printer twill.Lock
@@ -340,19 +342,20 @@ func ExampleRunWith() {
 	// false
 }
 
-// counted is a semaphore that counts who asks for it: an Acquirer.
+// counted is an Acquirer that counts the acquires of a semaphore.
 type counted struct {
 	*twill.Semaphore
 	asked int
 }
 
-// Acquire asks the semaphore.
+// Acquire acquires the semaphore.
 func (c *counted) Acquire() *twill.Future[func()] {
 	c.asked++
 	return c.Semaphore.Acquire()
 }
 
-// Whatever gives a release when its turn comes can be run with.
+// RunWith accepts any type whose Acquire returns a future of a release
+// function.
 func ExampleAcquirer() {
 	ctx := context.Background()
 	slots := &counted{Semaphore: twill.NewSemaphore(2)}
@@ -364,8 +367,8 @@ func ExampleAcquirer() {
 	// asked 2 times
 }
 
-// The supervisor is to hear of a problem once, from whatever part of the
-// program notices it first; the others just want to know what came of it.
+// The supervisor is alerted once of a problem, by the first part of the program
+// that notices it; the other parts only need the answer.
 func ExamplePooler() {
 	ctx := context.Background()
 	reply := make(chan string)
@@ -377,12 +380,12 @@ func ExamplePooler() {
 
 	boiler := "We have a problem in the boiler room!"
 	a := alertSupervisor(ctx, boiler) // one part of the program
-	b := alertSupervisor(ctx, boiler) // another one, before there is a reply
+	b := alertSupervisor(ctx, boiler) // another part, before there is a reply
 	reply <- "I am on my way."
 	fmt.Println(a.Await(ctx))
 	fmt.Println(b.Await(ctx))
 
-	// The same problem later is news again.
+	// The same problem later makes a new call.
 	c := alertSupervisor(ctx, boiler)
 	reply <- "Not again."
 	fmt.Println(c.Await(ctx))
@@ -394,8 +397,8 @@ func ExamplePooler() {
 	// Not again. <nil>
 }
 
-// One caller who loses interest does not disturb the others; the last one ends
-// the call.
+// A caller that leaves does not affect the others; the last caller to leave
+// ends the call.
 func ExamplePooler_Call_cancel() {
 	ctx := context.Background()
 	lookups := twill.NewPooler(func(ctx context.Context, host string) (string, error) {
@@ -420,7 +423,7 @@ func ExamplePooler_Do() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	users := twill.NewPooler(func(_ context.Context, id int) (string, error) {
-		return fmt.Sprint("user ", id), nil // however many requests ask
+		return fmt.Sprint("user ", id), nil // once, for all callers
 	})
 	name, err := users.Do(ctx, 7)
 	fmt.Println(name, err)
@@ -475,7 +478,7 @@ func ExampleNewPoolerFuture() {
 	// calls: 1
 }
 
-// How many calls were saved?
+// The statistics show how many calls were saved.
 func ExamplePoolerStats() {
 	ctx := context.Background()
 	reply := twill.NewPromise[string]()
@@ -488,7 +491,8 @@ func ExamplePoolerStats() {
 	// Output: {Calls:5 Merged:4 Underway:0 Waiting:0}
 }
 
-// Who asks first is served first, also before there is anything.
+// Gets are served in their order, even if they are made before there is an
+// item.
 func ExampleQueue() {
 	var meals twill.Queue[string]
 	for _, waiter := range []string{"Ada", "Bob"} {
@@ -507,7 +511,7 @@ func ExampleQueue() {
 	// left: pie
 }
 
-// A consumer with a deadline: what it has not taken is still there.
+// A consumer with a deadline: items that it has not taken are still queued.
 func ExampleQueue_GetWait() {
 	var meals twill.Queue[string]
 	meals.Put("soup")
@@ -529,7 +533,7 @@ func ExampleQueue_GetWait() {
 	// 1 left
 }
 
-// A consumer of two queues takes from the first one that has something.
+// A consumer of two queues takes an item from the first queue that has one.
 func ExampleGetAny() {
 	ctx := context.Background()
 	var urgent twill.PriorityQueue[string]
@@ -562,7 +566,7 @@ func ExampleAnyQueue() {
 	// Output: context canceled
 }
 
-// Clear takes out what is queued.
+// Clear removes all queued items.
 func ExampleQueue_Clear() {
 	var q twill.Queue[int]
 	q.Put(1)
@@ -580,7 +584,7 @@ func ExamplePriorityQueue_Clear() {
 	// Output: [password reset newsletter] 0
 }
 
-// GetWait takes the most urgent item, and waits until there is one.
+// GetWait takes the most urgent item, and waits if there is none.
 func ExamplePriorityQueue_GetWait() {
 	var q twill.PriorityQueue[string]
 	q.Put("newsletter", 9)
@@ -611,7 +615,7 @@ func ExampleQueueOptions() {
 
 func ExamplePriorityQueue() {
 	var q twill.PriorityQueue[string]
-	early := q.Get() // waits for whatever comes first
+	early := q.Get() // waits for the first item
 	q.Put("first", 9)
 	v, err := early.Await(context.Background())
 	fmt.Println(v, err)
@@ -651,7 +655,7 @@ func ExamplePriorityQueue_PutWait() {
 	// [newsletter]
 }
 
-// Put returns the handle of what was put.
+// Put returns the handle of the value.
 func ExamplePriorityItem() {
 	var q twill.PriorityQueue[string]
 	newsletter, _ := q.Put("newsletter", 9)

@@ -40,7 +40,7 @@ func ExampleRetryingCall() {
 	}, &twill.RetryOptions{
 		Backoff: twill.LimitBackoff(twill.ConstantBackoff(time.Millisecond), 2),
 	})
-	f := ping.Start(context.Background()) // no goroutine waits through the pauses; f.Cancel ends the call
+	f := ping.Start(context.Background()) // no goroutine waits during the pauses; f.Cancel ends the call
 	_, err := f.Await(context.Background())
 	var gaveUp *twill.RetryError
 	if errors.As(err, &gaveUp) {
@@ -73,7 +73,7 @@ func ExampleSimpleBackoff() {
 }
 
 // The failure tester of txretry's example: one 404 is tolerated, as an object
-// that was just stored may not be visible yet. Each call has a tester of its own.
+// that was just stored may not be visible yet. Each call has its own tester.
 func ExampleRetryOptions_newTester() {
 	errNotFound := errors.New("404 not found")
 	answers := []error{errors.New("503 unavailable"), errNotFound, errNotFound}
@@ -136,7 +136,7 @@ func ExampleRetryAfterHeader() {
 }
 
 func ExampleBudget() {
-	budget := twill.NewBudget(10, 0.1) // one for all calls to a server
+	budget := twill.NewBudget(10, 0.1) // shared by all calls to a server
 	opts := &twill.RetryOptions{Backoff: twill.ConstantBackoff(0), Budget: budget}
 	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
 		return 0, errors.New("down")
@@ -156,7 +156,7 @@ func ExamplePermanent() {
 	attempts := 0
 	_, err := twill.Retry(context.Background(), func(context.Context) (int, error) {
 		attempts++
-		return 0, twill.Permanent(errSyntax) // no attempt will make it better
+		return 0, twill.Permanent(errSyntax) // another attempt would fail too
 	}, nil)
 	fmt.Println(attempts, errors.Is(err, errSyntax), errors.Is(err, twill.ErrNotRetryable))
 	// Output: 1 true true
@@ -177,7 +177,7 @@ func ExampleRetryIf() {
 	// Output: true 1
 }
 
-// A server that says when to come back is asked at that time, not before.
+// The next attempt is made at the time that the server has asked for.
 func ExampleRetryAfter() {
 	attempts := 0
 	v, err := twill.Retry(context.Background(), func(context.Context) (string, error) {
@@ -194,7 +194,7 @@ func ExampleRetryAfter() {
 	// served <nil>
 }
 
-// A client of a protocol of its own says in its errors when to come back.
+// A client of another protocol reports in its errors when to try again.
 func ExampleRetryAfterError() {
 	errQuota := errors.New("quota used up")
 	var err error = &twill.RetryAfterError{After: time.Minute, Err: errQuota}
@@ -207,7 +207,7 @@ func ExampleRetryAfterError() {
 	// true
 }
 
-// The error answers for the reason and for the attempts.
+// The error Is the reason and the errors of the attempts.
 func ExampleRetryError() {
 	errFirst, errLast := errors.New("connection refused"), errors.New("no route")
 	attempts := 0
@@ -228,7 +228,7 @@ func ExampleRetryError() {
 	// true true true
 }
 
-// Hooks are the place for logs and metrics.
+// Hooks are useful for logs and metrics.
 func ExampleRetryEvent() {
 	attempts := 0
 	_, _ = twill.Retry(context.Background(), func(context.Context) (int, error) {
@@ -281,8 +281,8 @@ func ExampleLimitBackoff() {
 	// Output: 1s 1s
 }
 
-// within reports whether each of the pauses is at most that of bound, and at
-// least share of it.
+// within reports whether each pause is at most the pause of bound, and at least
+// share of it.
 func within(pauses, bound iter.Seq[time.Duration], share float64) bool {
 	next, stop := iter.Pull(bound)
 	defer stop()
@@ -295,7 +295,7 @@ func within(pauses, bound iter.Seq[time.Duration], share float64) bool {
 	return true
 }
 
-// The jitter goes around the cap.
+// The jitter is applied after the cap.
 func ExampleFullJitter() {
 	bound := twill.CapBackoff(twill.ExponentialBackoff(100*time.Millisecond, 2), time.Minute)
 	fmt.Println("from 0 to the bound:", within(twill.FullJitter(bound), bound, 0))
@@ -320,7 +320,7 @@ func hang(ctx context.Context, _ string) (string, error) {
 	return "", context.Cause(ctx)
 }
 
-// Three ways to a page: the first to succeed wins, and the contexts of the
+// Three sources of a page: the first to succeed wins, and the contexts of the
 // others end.
 func ExampleRace() {
 	ctx := context.Background()
@@ -344,8 +344,8 @@ func ExampleRace() {
 	// the mirror: twill: lost the race
 }
 
-// A hedged request: the second server is asked when the first has not answered
-// in time. What the slower one brings after all is closed.
+// A hedged request: the second server is asked if the first has not answered in
+// time. A late response of the slower server is closed.
 func ExampleRaceOptions() {
 	ctx := context.Background()
 	race := twill.NewRace[string](&twill.RaceOptions[string]{

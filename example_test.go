@@ -112,7 +112,7 @@ func ExampleFuture_Cancel() {
 	title := twill.Then(page.Future(), func(s string) (string, error) { return s[:5], nil })
 	size := twill.Then(page.Future(), func(s string) (int, error) { return len(s), nil })
 
-	size.Cancel(nil) // title still needs the page: size only leaves
+	size.Cancel(nil) // title still depends on the page: size only detaches
 	_, err := size.Await(ctx)
 	fmt.Println(err)
 
@@ -127,7 +127,7 @@ func ExampleFuture_Await() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
 	p := twill.NewPromise[int]()
-	_, err := p.Future().Await(ctx) // the waiting is over, the work is not
+	_, err := p.Future().Await(ctx) // the wait is over, the work is not
 	fmt.Println(err, p.Resolve(1))
 	// Output: context deadline exceeded true
 }
@@ -152,7 +152,7 @@ func ExampleFuture_Shield() {
 	// still written <nil>
 }
 
-// A metric watches the result, and leaves a failure to those who handle it.
+// A metric watches the result, and does not handle a failure.
 func ExampleFuture_OnSettled() {
 	p := twill.NewPromise[int]()
 	stop := p.Future().OnSettled(func(n int, err error) { fmt.Println("rows:", n, err) })
@@ -191,7 +191,7 @@ func ExampleFuture_Done() {
 func ExampleGo() {
 	ctx := context.Background()
 	f := twill.Go(ctx, func(ctx context.Context) (int, error) {
-		<-ctx.Done() // a call that takes long, and heeds its context
+		<-ctx.Done() // a slow call that heeds its context
 		return 0, ctx.Err()
 	})
 	f.Cancel(errors.New("changed my mind"))
@@ -213,7 +213,7 @@ func ExampleFromChan() {
 	// Output: first <nil>
 }
 
-// One result, two consumers: neither takes it from the other.
+// One result with two consumers: both see it.
 func ExampleFuture() {
 	ctx := context.Background()
 	page := twill.After(time.Millisecond, "Twill weaves.")
@@ -264,7 +264,7 @@ func ExampleFuture_Poll() {
 	// done true
 }
 
-// The work ends with the context. Await would only end the waiting.
+// The work ends with the context. Await would only end the wait.
 func ExampleFuture_WithContext() {
 	ctx, leave := context.WithCancelCause(context.Background())
 	p := twill.NewPromise[string]()
@@ -278,7 +278,7 @@ func ExampleFuture_WithContext() {
 	// twill: canceled: the client has left
 }
 
-// Code that knows contexts, and not futures, hears of a failure by the cause.
+// Code that accepts contexts, and not futures, sees a failure as the cause.
 func ExampleFuture_Context() {
 	p := twill.NewPromise[int]()
 	ctx := p.Future().Context()
@@ -293,8 +293,8 @@ func ExampleAfter() {
 	// Output: tea is ready <nil>
 }
 
-// A shutdown cancels what is underway and closes what the functions use when
-// they have returned, not only their futures settled.
+// A shutdown cancels what is underway, and closes what the functions use after
+// they have returned.
 func ExampleGoIn() {
 	var requests twill.Pool
 	twill.GoIn(&requests, context.Background(), func(ctx context.Context) (string, error) {
@@ -341,7 +341,7 @@ func ExampleGoOptions() {
 	// Output: connection <nil>
 }
 
-// A function that returns only an error is used like any other.
+// A function that returns only an error is used like any other function.
 func ExampleNoValue() {
 	ctx := context.Background()
 	attempts := 0
@@ -379,8 +379,8 @@ func ExampleNoValueArg() {
 	// <nil>
 }
 
-// A function that may have its answer at once, or know at once that there is
-// none, still returns a future.
+// A function that may have its result at once, or may know at once that there
+// is none, still returns a future.
 func ExampleResolved() {
 	stock := map[string]int{"tea": 3}
 	count := func(item string) *twill.Future[int] {
@@ -440,7 +440,7 @@ func ExampleAnyFuture() {
 	// Future[int](failed: *twill.CanceledError)
 }
 
-// A cancel is told from other failures, and says why it came.
+// A cancel can be distinguished from other failures, and has a cause.
 func ExampleCanceledError() {
 	f := twill.After(time.Hour, "tea")
 	f.Cancel(errors.New("the guest has left"))
@@ -479,13 +479,13 @@ func ExamplePanicError() {
 	// true
 }
 
-// Failures that nobody took are logged unless a program wants something else.
+// Unhandled failures are logged unless the program sets another function.
 func ExampleOnUnhandled() {
 	previous := twill.OnUnhandled(func(err error) { fmt.Println("nobody looked at:", err) })
 	defer func() { twill.OnUnhandled(previous) }()
 }
 
-// Where was it made? Debug mode knows.
+// Debug mode records where a future was made.
 func ExampleSetDebug() {
 	twill.SetDebug(true)
 	defer twill.SetDebug(false)
@@ -498,13 +498,13 @@ func ExampleSetDebug() {
 	// true true
 }
 
-// A DB has to connect before it can be asked.
+// A DB has to connect before it can be queried.
 type DB struct{ name string }
 
-// Query asks the database.
+// Query queries the database.
 func (db *DB) Query(q string) (string, error) { return q + " from " + db.name, nil }
 
-// QueryContext asks the database while ctx lasts.
+// QueryContext queries the database until ctx ends.
 func (db *DB) QueryContext(ctx context.Context, q string) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
@@ -512,8 +512,9 @@ func (db *DB) QueryContext(ctx context.Context, q string) (string, error) {
 	return db.Query(q)
 }
 
-// DBClient has the methods of a [DB], and they work from the start: those called
-// before it is connected wait. It is what the deferredInitMixin makes of a class.
+// DBClient has the methods of a [DB]. They can be called at once: calls made
+// before it is connected wait. It is the equivalent of a class with the
+// deferredInitMixin.
 type DBClient struct {
 	init  *twill.Init[*DB]
 	Query func(q string) *twill.Future[string]
@@ -536,7 +537,7 @@ func ExampleInit_mixin() {
 	connected <- &DB{"orders"}
 	fmt.Println(a.Await(ctx))
 	fmt.Println(b.Await(ctx))
-	fmt.Println(client.Query("c").Await(ctx)) // made at once
+	fmt.Println(client.Query("c").Await(ctx)) // executed at once
 	// Output:
 	// Future[string](pending)
 	// a from orders <nil>
@@ -544,8 +545,8 @@ func ExampleInit_mixin() {
 	// c from orders <nil>
 }
 
-// NewDB is a constructor whose object is a future: what the metaclass
-// TxDeferredInitMeta makes of a class.
+// NewDB is a constructor that returns a future of its object. It is the
+// equivalent of a class with the metaclass TxDeferredInitMeta.
 func NewDB(ctx context.Context, name string) *twill.Future[*DB] {
 	return twill.Go(ctx, func(context.Context) (*DB, error) {
 		if name == "" {
@@ -555,8 +556,8 @@ func NewDB(ctx context.Context, name string) *twill.Future[*DB] {
 	})
 }
 
-// A constructor that takes its time returns a future of the object: the
-// metaclass. An Init can wait for that one, too.
+// A slow constructor returns a future of the object, as with the metaclass. An
+// Init can wait for that future too.
 func ExampleInit_metaclass() {
 	ctx := context.Background()
 	_, err := NewDB(ctx, "").Await(ctx)
@@ -573,7 +574,7 @@ func ExampleInit_metaclass() {
 	// all from customers <nil>
 }
 
-// A failure is everybody's, at once.
+// A failure fails all calls, at once.
 func ExampleInit_failure() {
 	ctx := context.Background()
 	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return nil, errors.New("no such host") })
@@ -614,7 +615,7 @@ func ExampleInit_Ready() {
 	// Output: [a from orders b from orders] <nil>
 }
 
-// A method that works from the start.
+// A method that can be called before the value is ready.
 func ExampleMethod() {
 	ctx := context.Background()
 	init := twill.NewInit(ctx, func(context.Context) (*DB, error) { return &DB{"orders"}, nil })
@@ -711,7 +712,7 @@ func ExampleMap() {
 	// user 3 <nil>
 }
 
-// What comes first is yielded first.
+// The result that arrives first is yielded first.
 func ExampleMapCompleted() {
 	awake := make(chan struct{})
 	load := func(_ context.Context, disk string) (int, error) {
@@ -742,7 +743,7 @@ func ExampleAllSettledMap() {
 	// Output: snow no signal
 }
 
-// Which one it was is a matter of what the members say.
+// The members tell which of them has won.
 func ExampleAny_which() {
 	type answer struct{ page, mirror string }
 	ask := func(mirror string, page *twill.Future[string]) *twill.Future[answer] {
@@ -765,7 +766,7 @@ func ExampleSome() {
 	// twill: 2 of 3 futures failed, the first with: down
 }
 
-// A job and a text, whatever their types.
+// A job and a text: members of different types.
 func ExampleJoin() {
 	ctx := context.Background()
 	resize := func(_ context.Context, width int) (string, error) { return fmt.Sprint("image of ", width), nil }
@@ -801,7 +802,7 @@ func ExampleFutures() {
 	// Output: [1 4 9] <nil>
 }
 
-// What works where a future does.
+// A function that accepts a job as well as a future.
 func ExampleFutureOf() {
 	sum := func(fs ...twill.FutureOf[int]) *twill.Future[int] {
 		return twill.Then(twill.All(twill.Futures(fs)...), func(ns []int) (int, error) {
@@ -832,7 +833,7 @@ func ExampleResult() {
 	// failed: no signal
 }
 
-// A list is itself a future: it can be waited for, chained, and put in a list.
+// A list is a future: it can be awaited, chained, and put into a list.
 func ExampleDeferredList() {
 	p := twill.NewPromise[int]()
 	list := twill.NewDeferredList([]*twill.Future[int]{twill.Resolved(1), p.Future()}, 0)
@@ -903,7 +904,7 @@ func ExampleAllFailedError() {
 	// true
 }
 
-// Each step gets what the one before has made.
+// Each step receives the result of the step before it.
 func ExampleSeries() {
 	step := func(name string) func(string) *twill.Future[string] {
 		return func(before string) *twill.Future[string] {
@@ -919,7 +920,8 @@ func ExampleSeries() {
 	// dry <nil>
 }
 
-// Steps that are made as they are needed: pages, each of which names the next.
+// Steps that are made as they are needed: pages, each of which has the address
+// of the next.
 func ExampleSeriesOf() {
 	next := map[string]string{"first": "second", "second": "third", "third": ""}
 	page := "first"
@@ -943,7 +945,7 @@ func ExampleSeriesOf() {
 	// 3 <nil>
 }
 
-// later gives n back after a moment, and takes no negative ones.
+// later returns n after a moment, and fails if n is negative.
 func later(n int) *twill.Future[int] {
 	f := twill.After(0, n)
 	return twill.Then(f, func(n int) (int, error) {
@@ -954,9 +956,9 @@ func later(n int) *twill.Future[int] {
 	})
 }
 
-// What @sequential makes of a generator is straight code here: Await waits for
-// a future, gives its result and returns its error where the generator's yield
-// would raise it. What is no future needs no waiting.
+// The equivalent of a generator with @sequential is straight code: Await waits
+// for a future, returns its result, and returns its error where the generator's
+// yield would raise it. A value that is not a future is used directly.
 func ExampleSeries_sequential() {
 	work := func(ctx context.Context) (string, error) {
 		for _, n := range []int{1, 2} {

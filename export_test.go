@@ -6,27 +6,27 @@ import (
 	"unsafe"
 )
 
-// Many tests drop failures on purpose; those about unhandled ones set a
-// function of their own.
+// Many tests drop failures on purpose. Tests of unhandled failures set their
+// own function.
 func TestMain(m *testing.M) {
 	OnUnhandled(nil)
 	os.Exit(m.Run())
 }
 
-// SizeOfThen is the size of what Then allocates for ints.
+// SizeOfThen is the size of the struct that Then allocates for ints.
 const SizeOfThen = unsafe.Sizeof(thenNode[int, int]{})
 
-// LogUnhandled is what reports unhandled failures by default.
+// LogUnhandled is the function that reports unhandled failures by default.
 var LogUnhandled = logUnhandled
 
-// Slots is the number of keys that d has anything of.
+// Slots returns the number of keys for which d keeps state.
 func Slots[K comparable, V any](d *Dict[K, V]) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.slots.Len()
 }
 
-// Flights is the number of keys that p has anything of.
+// Flights returns the number of keys for which p keeps state.
 func Flights[K comparable, V any](p *Pooler[K, V]) int {
 	t := p.p.(*poolerTable[K, K, V])
 	t.mu.Lock()
@@ -34,18 +34,18 @@ func Flights[K comparable, V any](p *Pooler[K, V]) int {
 	return t.joined.Len()
 }
 
-// Groups is the number of groups that q has anything of.
+// Groups returns the number of groups for which q keeps state.
 func Groups[A, R any](q *ResizableDispatchQueue[A, R]) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n := len(q.groups.byName)
-	if q.groups.byName[""] != nil { // where groups take turns
+	if q.groups.byName[""] != nil { // if groups take turns
 		n--
 	}
 	return n
 }
 
-// InLine is the number of PutWaits in q's line.
+// InLine returns the number of PutWaits in q's line.
 func InLine[A, R any](q *ResizableDispatchQueue[A, R]) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -86,8 +86,8 @@ func TestContractHandlersRunOnceInOrder(t *testing.T) {
 	require.Equal(t, []int{0, 1, 2, 3, 4, 5, 6}, order)
 }
 
-// Handlers added by other goroutines while the settler runs them join its
-// queue: each goroutine's own are run in its order, by one goroutine at a time.
+// Handlers that other goroutines add while the settler runs handlers join its
+// queue: those of one goroutine run in its order, one at a time.
 func TestContractHandlersAddedWhileOthersRun(t *testing.T) {
 	const goroutines, each = 4, 200
 	p := twill.NewPromise[int]()
@@ -132,7 +132,7 @@ func TestContractHandlersRunOnSettlingOrAddingGoroutine(t *testing.T) {
 	require.Equal(t, adder, handler)
 }
 
-// In a handler everything is allowed: if a lock of ours were held, this would
+// A handler may call anything: if a lock of the library were held, this would
 // hang.
 func TestContractHandlersRunUnderNoLock(t *testing.T) {
 	p, q := twill.NewPromise[int](), twill.NewPromise[int]()
@@ -171,7 +171,7 @@ func TestContractHandlersMoveToAnExecutor(t *testing.T) {
 	require.Empty(t, ran)
 	require.Len(t, queue, 1)
 	queue[0]()
-	queue[0]() // an executor that runs it again does no harm
+	queue[0]() // running it again does no harm
 	require.Equal(t, []int{1}, ran)
 	kit.AwaitValue(t, last, 2)
 	kit.AwaitError(t, twill.Rejected[int](kit.ErrBoom).Via(func(f func()) { go f() }), kit.ErrBoom)
@@ -223,7 +223,7 @@ func TestContractHandlerFailuresAreContained(t *testing.T) {
 	require.Contains(t, string(p.Stack), "TestContractHandlerFailuresAreContained")
 }
 
-// More handlers that exit the goroutine than a drain goes on with inside of it.
+// More handlers end the goroutine than a drain continues inside one exit.
 func TestContractManyGoexits(t *testing.T) {
 	const n = 2500
 	p := twill.NewPromise[int]()
@@ -286,7 +286,8 @@ func TestContractCancelGoesToTheInnerFuture(t *testing.T) {
 	kit.AwaitValue(t, outer.Future(), 1)
 }
 
-// A cancel that comes while the handler runs is passed on to what it returns.
+// A cancel that arrives while the handler runs is passed on to the future that
+// it returns.
 func TestContractCancelDuringTheHandlerReachesTheInnerFuture(t *testing.T) {
 	outer, inner := twill.NewPromise[int](), twill.NewPromise[int]()
 	var tip *twill.Future[int]
@@ -310,7 +311,7 @@ func TestContractSharedFuturesAreNotCanceled(t *testing.T) {
 	kit.AwaitError(t, a, kit.ErrBoom)
 	require.Zero(t, canceled)
 	require.True(t, c.Cancel(nil))
-	kit.AwaitValue(t, c, 9) // its handler saw the error, and recovers
+	kit.AwaitValue(t, c, 9) // its handler received the error, and recovers
 	_, ok := b.Poll()
 	require.False(t, ok)
 	require.True(t, b.Cancel(nil), "the last to leave")
@@ -469,7 +470,7 @@ func TestContractHandlersAreReleased(t *testing.T) {
 	runtime.KeepAlive(keep)
 	runtime.KeepAlive(p)
 
-	// A settled future does not keep the one before it.
+	// A settled future does not keep the future before it.
 	first := twill.NewPromise[*big]()
 	source := weak.Make(first.Future())
 	second := twill.Then(first.Future(), func(*big) (int, error) { return 1, nil })
@@ -480,7 +481,8 @@ func TestContractHandlersAreReleased(t *testing.T) {
 }
 
 // The race detector checks the memory model: the value is written before the
-// settling and read after it, with nothing else between the goroutines.
+// future is settled and read after that, without other synchronization between
+// the goroutines.
 func TestContractMemoryModel(t *testing.T) {
 	for range 200 {
 		p := twill.NewPromise[*int]()
@@ -653,8 +655,9 @@ func TestWithContext(t *testing.T) {
 	})
 }
 
-// A value that comes after the cancel is discarded, while the pool still has
-// the function; a value that is used is not, nor is one beside an error.
+// A value that is returned after the cancel is given to Discard, while the pool
+// still has the function. A value that is used is not, and neither is a value
+// beside an error.
 func TestGoWithDiscardsLateValues(t *testing.T) {
 	reports := kit.CollectReports(t)
 	for name, c := range map[string]struct {
@@ -676,7 +679,7 @@ func TestGoWithDiscardsLateValues(t *testing.T) {
 					Discard: func(v int) {
 						discarded = append(discarded, v)
 						require.Equal(t, 1, pool.Len())
-						panic(kit.ErrBoom) // which is reported, and no more
+						panic(kit.ErrBoom) // the panic is only reported
 					},
 				})
 				if c.cancel {
@@ -718,7 +721,7 @@ func (lateContext) Done() <-chan struct{} {
 
 func (lateContext) Err() error { return nil }
 
-// An Await that gives up says so.
+// An Await that gives up returns an error.
 func TestAwaitThatGivesUpReturnsAnError(t *testing.T) {
 	f := twill.NewPromise[int]().Future()
 	_, err := f.Await(lateContext{t.Context()})

@@ -14,8 +14,8 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// gated is an Init that becomes ready with the value, or the error, that is
-// sent.
+// gated returns an Init that becomes ready with the value, or fails with the
+// error, that is sent.
 func gated(t *testing.T) (*twill.Init[int], chan any) {
 	gate := make(chan any)
 	return twill.NewInit(t.Context(), func(ctx context.Context) (int, error) {
@@ -57,7 +57,7 @@ func TestInitCallsWaitInTheirOrder(t *testing.T) {
 	})
 }
 
-// Bug of the original: a call made while the queued ones ran went before them.
+// Bug of the original: a call made while the queued calls ran overtook them.
 func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -80,7 +80,7 @@ func TestInitCallsMadeWhileTheOthersRunWaitTheirTurn(t *testing.T) {
 	})
 }
 
-// Bug of the original: callers hung for ever.
+// Bug of the original: callers waited forever.
 func TestInitFailureFailsAllCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -102,7 +102,7 @@ func TestInitPanicAndExitFailAllCalls(t *testing.T) {
 	kit.AwaitError(t, twill.Then(in.Ready(), kit.Unexpected[int](t)), twill.ErrGoexit)
 }
 
-// A failure that nobody asks about is reported.
+// A failure without calls is reported.
 func TestInitFailureWithoutCallsIsReported(t *testing.T) {
 	reports := kit.CollectReports(t)
 	twill.NewInit(t.Context(), func(context.Context) (int, error) { return 0, kit.ErrSecond })
@@ -132,7 +132,7 @@ func TestInitCancelOfACallIsItsOwn(t *testing.T) {
 	})
 }
 
-// After the wait, a cancel goes to what the function returned.
+// After the wait, a cancel goes to the future that the function has returned.
 func TestInitThenFuture(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -179,7 +179,7 @@ func TestInitCancel(t *testing.T) {
 	})
 }
 
-// A panic, an exit and an error are of one call.
+// A panic, an exit and an error fail only one call.
 func TestInitCallsFailAlone(t *testing.T) {
 	in, gate := gated(t)
 	one := twill.Then(in.Ready(), func(int) (int, error) { panic(kit.ErrFirst) })
@@ -219,8 +219,8 @@ func TestInitMethod(t *testing.T) {
 	})
 }
 
-// Bugs of the original: the result of the making was lost, each use made the value anew,
-// and a second wrapped method took the place of the first.
+// Bugs of the original: the result of the construction was lost, each use
+// constructed the value again, and a second wrapped method replaced the first.
 func TestInitMakesTheValueOnceForAllMethods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := 0
@@ -269,7 +269,8 @@ func TestInitByRetry(t *testing.T) {
 	})
 }
 
-// A method with a context is called by Go, and not at all after the end of it.
+// A method with a context is called by Go, and not at all after the end of the
+// context.
 func TestInitMethodContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, gate := gated(t)
@@ -310,7 +311,8 @@ func TestInitMethodContext(t *testing.T) {
 	})
 }
 
-// A context that has ended constructs nothing, and that is not reported.
+// With a context that has ended nothing is constructed, and nothing is
+// reported.
 func TestInitAfterTheEndOfItsContext(t *testing.T) {
 	reports := kit.CollectReports(t)
 	kit.Drop(func() {
@@ -368,7 +370,8 @@ func TestInitMillionCallsWait(t *testing.T) {
 	}
 }
 
-// Calls that are given up leave nothing on an Init that takes long.
+// Calls that are given up leave nothing behind in an Init whose construction is
+// slow.
 func TestInitCanceledCallsLeaveNothing(t *testing.T) {
 	in, gate := gated(t)
 	leave := func(n int) {

@@ -42,8 +42,8 @@ func TestJobCancelPending(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestJobCancelUnderway also is the trap of a timeout that frees the slot while
-// the task goes on.
+// TestJobCancelUnderwayEndsTheFutureButKeepsTheSlot also covers a fault of
+// other queues: a timeout frees the slot while the call goes on.
 func TestJobCancelUnderwayEndsTheFutureButKeepsTheSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		causes := make(chan error, 1)
@@ -139,7 +139,7 @@ func TestJobLatePanicIsReported(t *testing.T) {
 			}
 			q := twill.NewResizableDispatchQueue(fn, &twill.DispatchOptions{Retry: retry})
 			j := kit.PutJob(t, q, 1, 0)
-			<-started // with a Retry, a job that was canceled before is not attempted
+			<-started // with a Retry, a job that was canceled before is not called
 			j.Cancel(kit.ErrFirst)
 			_, err := q.Stop().Await(t.Context())
 			require.NoError(t, err)
@@ -149,7 +149,7 @@ func TestJobLatePanicIsReported(t *testing.T) {
 	}
 }
 
-// TestJobIsReleased: neither the queue nor its heap keeps a job that has left.
+// TestJobIsReleased: neither the queue nor its heap keeps a job that has ended.
 func TestJobIsReleased(t *testing.T) {
 	type big struct{ _ [1 << 10]byte }
 	block := make(chan struct{})
@@ -268,8 +268,8 @@ func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
 	}
 }
 
-// TestRestoreKeepsTheOrderAlsoWithAgeing: a job that was tried before stands
-// where it did, and one that has waited long before one that is more urgent.
+// TestRestoreKeepsTheOrderAlsoWithAgeing: a job that was called before keeps
+// its place, and a job that has waited long starts before a more urgent one.
 func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &twill.DispatchOptions{Ageing: time.Second, Retry: rdqRetry(time.Minute)}
@@ -303,8 +303,8 @@ func TestRestoreKeepsTheOrderAlsoWithAgeing(t *testing.T) {
 	})
 }
 
-// TestRestoredJobIsJoinedWithItsAge: without its delay it has waited since it was
-// queued, also if that was before there was this queue.
+// TestRestoredJobIsJoinedWithItsAge: without its delay it has waited since it
+// was queued, even if that was before the queue was created.
 func TestRestoredJobIsJoinedWithItsAge(t *testing.T) {
 	now := time.Now()
 	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Ageing: time.Second})
@@ -364,7 +364,7 @@ func TestRestoreOfBadRecords(t *testing.T) {
 	require.ErrorIs(t, err, twill.ErrStopped)
 }
 
-// rdqFlaky is a call that fails as often as its argument says.
+// rdqFlaky returns a call that fails as often as its argument.
 func rdqFlaky() func(context.Context, int) (int, error) {
 	calls := map[int]int{}
 	return func(_ context.Context, n int) (int, error) {
@@ -479,7 +479,7 @@ func TestRetryPausesCanBeCut(t *testing.T) {
 				}, nil)
 				o := twill.JobOptions{Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour), Budget: budget}}
 				if name == "timeout" {
-					// A pause that would pass the deadline is not made.
+					// A pause that would exceed the deadline is not made.
 					o.Retry.Backoff = twill.ConstantBackoff(50 * time.Second)
 					o.Timeout = time.Minute
 				}
@@ -639,11 +639,11 @@ func TestCancelOfARetriedJobUnderway(t *testing.T) {
 	})
 }
 
-// A retry of a job that was made cost nothing if the job ended with it: a
-// server in trouble could be asked again by any number of jobs.
+// A retry that a job had begun took no token if the job ended during it: any
+// number of jobs could retry against a server in trouble.
 func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
 	for name, test := range map[string]struct {
-		second func(ctx context.Context) error // what the second attempt does
+		second func(ctx context.Context) error // the second attempt
 		spent  float64
 	}{
 		"no pauses left":       {func(context.Context) error { return kit.ErrBoom }, 2},
@@ -683,8 +683,8 @@ func TestRetriedJobsSpendAsCallsDo(t *testing.T) {
 	}
 }
 
-// rdqCall runs fn once, as a job of a queue over base, and waits until it has
-// returned.
+// rdqCall runs fn once, as a job of a queue whose context is base, and waits
+// until it has returned.
 func rdqCall(t *testing.T, base context.Context, fn func(ctx context.Context, j func() *twill.Job[int, int])) {
 	t.Helper()
 	var j *twill.Job[int, int]
@@ -800,8 +800,7 @@ func TestJobContextIsAParent(t *testing.T) {
 	})
 }
 
-// rdqOddContext is a context of nobody's make that has something to say about
-// being asked.
+// rdqOddContext is a context whose methods call functions of the test.
 type rdqOddContext struct {
 	context.Context
 	asked func()
@@ -842,8 +841,8 @@ func TestJobContextRaces(t *testing.T) {
 func TestJobContextUnusedCostsNothing(t *testing.T) {
 	run := func(fn func(context.Context, int) (int, error)) float64 {
 		q := twill.NewResizableDispatchQueue(fn, nil)
-		const jobs = 200     // in one run, since AllocsPerRun rounds down
-		least := math.Inf(1) // a process that is held up allocates more, as workers end that would have gone on
+		const jobs = 200     // in a single run, since AllocsPerRun rounds down
+		least := math.Inf(1) // a delayed process allocates more, as workers end that would have continued
 		for range 5 {
 			least = min(least, testing.AllocsPerRun(1, func() {
 				for range jobs {
@@ -861,8 +860,8 @@ func TestJobContextUnusedCostsNothing(t *testing.T) {
 	require.Greater(t, with, without+1.5)
 }
 
-// TestJobCancelThatComesTooLateForTheCall: between the return of the call and
-// the settling of the future, the base context is told; then a cancel comes.
+// TestJobCancelThatComesTooLateForTheCall: the base context is called between
+// the return of the call and the settling of the future; then a cancel arrives.
 func TestJobCancelThatComesTooLateForTheCall(t *testing.T) {
 	base, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -887,7 +886,7 @@ func TestJobCancelThatComesTooLateForTheCall(t *testing.T) {
 	require.Equal(t, []bool{false}, late)
 }
 
-// pausesOf yields pauses of d without an end.
+// pausesOf yields d without end.
 func pausesOf(d time.Duration) iter.Seq[time.Duration] {
 	return func(yield func(time.Duration) bool) {
 		for yield(d) {
@@ -974,7 +973,7 @@ func TestSnooze(t *testing.T) {
 		require.Equal(t, 1, j.Attempts())
 		require.Equal(t, uint64(3), q.Stats().Snoozed)
 
-		// One without other settings, and for no time.
+		// A call without other settings that snoozes for no time.
 		snoozed := false
 		plain := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
 			if !snoozed {
@@ -1028,8 +1027,8 @@ func TestExpires(t *testing.T) {
 	})
 }
 
-// Again: what is put for a key that is underway runs afterwards, once, with the
-// newest argument, and calls do not overlap.
+// Again: a job that is put for a key that is underway runs afterwards, once,
+// with the newest argument, and calls do not overlap.
 func TestAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -1062,7 +1061,7 @@ func TestAgain(t *testing.T) {
 		_, ok = q.Find("k")
 		require.False(t, ok)
 
-		// One that waits is canceled, and the next one takes its place.
+		// A waiting job is canceled, and the next one takes its place.
 		first = kit.PutOpts(t, q, 1, 0, o)
 		second = kit.PutOpts(t, q, 2, 0, o)
 		require.True(t, second.Cancel(nil))
@@ -1072,7 +1071,7 @@ func TestAgain(t *testing.T) {
 		_, err = third.Await(t.Context())
 		require.NoError(t, err)
 
-		// It is left over with the one before it, and restored with it.
+		// It is left over with the job before it, and restored with it.
 		first = kit.PutOpts(t, q, 5, 0, o)
 		second = kit.PutOpts(t, q, 6, 0, o)
 		left, err := q.StopNow().Await(t.Context())
@@ -1166,8 +1165,8 @@ func TestJobOptionsAreMerged(t *testing.T) {
 	})
 }
 
-// A job's timeout is its context's deadline, and at the deadline the job fails with
-// a *TimeoutError, whichever notices first.
+// A job's timeout is its context's deadline, and at the deadline the job fails
+// with a *TimeoutError, whichever notices first.
 func TestTimeoutIsTheDeadlineOfTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -1200,7 +1199,7 @@ func TestTimeoutIsTheDeadlineOfTheContext(t *testing.T) {
 			require.Equal(t, context.DeadlineExceeded, derived)
 		}
 
-		// The deadline of the queue's context, if that is earlier.
+		// The deadline of the queue's context applies if it is earlier.
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		short := twill.NewResizableDispatchQueue(func(ctx context.Context, _ int) (int, error) {
@@ -1213,8 +1212,9 @@ func TestTimeoutIsTheDeadlineOfTheContext(t *testing.T) {
 	})
 }
 
-// With a Retry the failure is a *TimeoutError too, with what the attempts said: at
-// the deadline, in a pause, and if the next pause would pass the deadline.
+// With a Retry the failure is a *TimeoutError with the errors of the attempts
+// too: at the deadline, in a pause, and if the next pause would exceed the
+// deadline.
 func TestTimeoutWithRetries(t *testing.T) {
 	pauses := func(ds ...time.Duration) *twill.RetryOptions {
 		return &twill.RetryOptions{Backoff: slices.Values(ds)}
@@ -1259,8 +1259,9 @@ func TestTimeoutWithRetries(t *testing.T) {
 	}
 }
 
-// In a pause of the queue the timeout goes on; after a stop, a job in the pause
-// before its retry is left over, and the end of its time changes nothing.
+// In a pause of the queue the timeout continues. After a stop, a job in the
+// pause before its retry is left over, and the end of its timeout changes
+// nothing.
 func TestTimeoutInAPauseAndAfterAStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := func(context.Context, int) (int, error) { return 0, kit.ErrBoom }
@@ -1291,8 +1292,8 @@ func TestTimeoutInAPauseAndAfterAStop(t *testing.T) {
 	})
 }
 
-// MaxElapsed holds when an attempt begins, however long the job has waited for its
-// slot.
+// MaxElapsed holds when an attempt begins, however long the job has waited for
+// its slot.
 func TestMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls := 0
@@ -1313,7 +1314,7 @@ func TestMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
 	})
 }
 
-// The wall clock is set: by an hour back, or eight hours ahead as after a sleep.
+// The wall clock is set: an hour back, or eight hours ahead as after a sleep.
 func TestWallClockSteps(t *testing.T) {
 	wall := func() time.Time { return time.Now().Round(0).Add(time.Duration(clock.Step.Load())) }
 	for _, step := range []time.Duration{-time.Hour, 8 * time.Hour} {
@@ -1351,7 +1352,8 @@ func TestWallClockSteps(t *testing.T) {
 				}
 			}
 
-			// Saved before the step, and restored after it: the wall clock counts.
+			// Saved before the step, and restored after it: the wall clock determines
+			// the time.
 			j := kit.PutOpts(t, q, 4, 0, twill.JobOptions{At: wall().Add(9 * time.Hour)})
 			r = j.Record()
 			r.Queued, r.Due = r.Queued.Round(0), r.Due.Round(0)
@@ -1367,8 +1369,8 @@ func TestWallClockSteps(t *testing.T) {
 	}
 }
 
-// A record whose Queued lies ahead, as the clock was set back, stands behind none
-// for it.
+// A record whose Queued is in the future, because the clock was set back, is
+// not put behind other jobs.
 func TestRestoreOfATimeAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Ageing: time.Second})
@@ -1383,8 +1385,8 @@ func TestRestoreOfATimeAhead(t *testing.T) {
 	})
 }
 
-// A Put that joins a job in the pause before its retry keeps the pause, also after
-// a Restore.
+// A Put that joins a job in the pause before its retry does not end the pause,
+// even after a Restore.
 func TestJoinInARetryPauseKeepsThePause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := func(context.Context, int) (int, error) { return 0, kit.ErrBoom }
@@ -1407,8 +1409,8 @@ func TestJoinInARetryPauseKeepsThePause(t *testing.T) {
 	})
 }
 
-// A worker that takes its next job takes one that is due first, whether the timer
-// was heard or not.
+// A worker that takes its next job takes a job that is due, even if the timer
+// has not fired yet.
 func TestDueJobsAreSeenByTheNextWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var order []int
@@ -1427,7 +1429,7 @@ func TestDueJobsAreSeenByTheNextWorker(t *testing.T) {
 	})
 }
 
-// No job starts before it was put, by its times.
+// By its times, no job starts before it was put.
 func TestTimesAreInOrder(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 2})
 	var wg sync.WaitGroup
@@ -1479,8 +1481,8 @@ func TestKeysThatAreNotText(t *testing.T) {
 	next.Stop()
 }
 
-// A program that adds fields to the record of a job finds them again: the record
-// has no JSON methods that an embedding type would inherit.
+// A program that adds fields to the record of a job can read them again: the
+// record has no JSON methods that an embedding type would inherit.
 func TestARecordInAStructLosesNothing(t *testing.T) {
 	type saved struct {
 		twill.JobRecord[int]
@@ -1500,7 +1502,7 @@ func TestARecordInAStructLosesNothing(t *testing.T) {
 	q.Stop()
 }
 
-// Of jobs of which JSON cannot write one, the others are saved one by one.
+// If JSON cannot write one of the jobs, the others can be saved one by one.
 func TestArgumentsThatJSONCannotWrite(t *testing.T) {
 	q := twill.NewResizableDispatchQueue(func(_ context.Context, x float64) (int, error) { return 0, nil }, nil)
 	q.Pause()

@@ -68,7 +68,7 @@ func TestRunHoldsTheLockWhileTheFunctionRuns(t *testing.T) {
 	})
 }
 
-// A canceled function still runs: the lock is its until it returns.
+// A canceled function is still running: it holds the lock until it returns.
 func TestRunKeepsTheLockUntilACanceledFunctionReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l twill.Lock
@@ -145,7 +145,7 @@ func TestRunWithFuture(t *testing.T) {
 	require.Equal(t, 1, s.Tokens())
 }
 
-// A future that others depend on goes on, and so the token is still used.
+// A future with other dependents goes on, so the token is still in use.
 func TestRunWithFutureKeepsTheTokenOfASharedFuture(t *testing.T) {
 	var l twill.Lock
 	var p twill.Promise[int]
@@ -177,7 +177,7 @@ func TestRunWithFutureReleasesWhateverTheFunctionDoes(t *testing.T) {
 	require.Eventually(t, func() bool { return !l.Locked() }, 5*time.Second, time.Millisecond)
 }
 
-// Each run in line has a future that is settled already.
+// Each run in line returns a future that has settled already.
 func TestRunWithFutureOfManyInLine(t *testing.T) {
 	runs := 200_000
 	if !kit.Long() {
@@ -218,7 +218,7 @@ func TestLockMisuse(t *testing.T) {
 }
 
 // TestRunWithIsNotEndedByTheNextInLine: the handler that the release runs ends
-// the goroutine, but not what the function returned.
+// the goroutine, but the result of the function is not lost.
 func TestRunWithIsNotEndedByTheNextInLine(t *testing.T) {
 	var l twill.Lock
 	begin := make(chan struct{})
@@ -239,7 +239,7 @@ func TestRunWithIsNotEndedByTheNextInLine(t *testing.T) {
 	require.False(t, l.Locked())
 }
 
-// badLock panics as it is released.
+// badLock panics when it is released.
 type badLock struct{}
 
 func (badLock) Acquire() *twill.Future[func()] {
@@ -254,7 +254,7 @@ func TestRunWithAReleaseThatPanics(t *testing.T) {
 	require.Equal(t, "not held", p.Value)
 }
 
-// acquired is the release of a token that f must have by now.
+// acquired returns the release function of a token that f must have acquired.
 func acquired(t *testing.T, f *twill.Future[func()]) func() {
 	t.Helper()
 	r, ok := f.Poll()
@@ -371,8 +371,8 @@ func TestSemaphoreAcquireWait(t *testing.T) {
 	})
 }
 
-// golang/go#37852 and its kin: whatever is canceled when, by whom, no token is
-// lost, none is made, and nobody waits while one is free.
+// golang/go#37852 and similar: whatever is canceled, no token is lost, none is
+// made, and no acquire waits while a token is free.
 func TestSemaphoreNeverLosesAToken(t *testing.T) {
 	for seed := range uint64(60) {
 		limit := 1 + int(seed%3)
@@ -397,7 +397,7 @@ func TestSemaphoreNeverLosesAToken(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			for s.Tokens() < limit { // contexts and goroutines of Run that are still to end
+			for s.Tokens() < limit { // contexts and goroutines of Run may not have ended yet
 				runtime.Gosched()
 			}
 		})
@@ -407,7 +407,7 @@ func TestSemaphoreNeverLosesAToken(t *testing.T) {
 	}
 }
 
-// semaphoreStep acquires, in some way, and cancels that perhaps.
+// semaphoreStep acquires in a random way, and sometimes cancels that.
 func semaphoreStep(s *twill.Semaphore, rnd *rand.Rand, hold func(release func())) {
 	switch rnd.IntN(5) {
 	case 0:
@@ -462,8 +462,8 @@ func TestSemaphoreHandlersMayUseIt(t *testing.T) {
 	require.Equal(t, 1, s.Tokens())
 }
 
-// A handler that ends the goroutine of a release has its token all the same,
-// and the next ones get theirs.
+// A handler that ends the goroutine of a release still has its token, and the
+// acquires behind it get theirs.
 func TestSemaphoreGoexitInAHandler(t *testing.T) {
 	var s twill.Semaphore
 	release := acquired(t, s.Acquire())
@@ -548,7 +548,8 @@ func TestSemaphoreAllocations(t *testing.T) {
 	release()
 }
 
-// A token was handed out in 299 of 300 rounds, and fn called in all of them.
+// A token was handed out in 299 of 300 rounds, and fn was called in all of
+// them.
 func TestNothingIsAcquiredAfterTheEndOfTheContext(t *testing.T) {
 	called := func(context.Context) error { t.Error("called"); return nil }
 	for name, acquire := range map[string]func(ctx context.Context, s *twill.Semaphore) error{
@@ -577,7 +578,7 @@ func TestNothingIsAcquiredAfterTheEndOfTheContext(t *testing.T) {
 				release()
 				require.ErrorIs(t, <-errs, kit.ErrBoom)
 				kit.Watchdog(t, func() {
-					for s.Tokens() == 0 { // it was given to a wait that gives it back at once
+					for s.Tokens() == 0 { // a wait has received it and returns it at once
 						runtime.Gosched()
 					}
 				})
@@ -587,7 +588,7 @@ func TestNothingIsAcquiredAfterTheEndOfTheContext(t *testing.T) {
 	}
 }
 
-// One event is one error, whichever part notices it first.
+// One event is one error, whichever part notices the event first.
 func TestRunWithHasOneErrorForTheEndOfItsContext(t *testing.T) {
 	for _, cause := range []error{kit.ErrBoom, context.DeadlineExceeded} {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -637,8 +638,8 @@ func TestSemaphoreAcquireN(t *testing.T) {
 	require.Equal(t, math.MaxInt, twill.NewSemaphore(math.MaxInt).Tokens())
 }
 
-// The first in line waits for many tokens; when it leaves, those behind it get
-// what is free.
+// The first acquire in line waits for many tokens. When it leaves, the acquires
+// behind it get the free tokens.
 func TestSemaphoreLeaveOfTheFirstInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := twill.NewSemaphore(3)

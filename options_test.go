@@ -23,9 +23,9 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// optionsTypes are the exported types of options with numbers. Each function
-// makes options, has set change a field of them, and uses them; it returns an
-// error if that refused the options or did not work.
+// optionsTypes has the exported types of options with numbers. Each function
+// makes options, calls set to change a field, and uses the options. It returns
+// an error if the options were refused or did not work.
 var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 	"QueueOptions": func(t *testing.T, set func(any)) error {
 		var opts twill.QueueOptions
@@ -149,7 +149,7 @@ var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 }
 
 // Every setting is accepted and works, or is refused with a message that names
-// the field, however large or small it is.
+// the field, however large or small the setting is.
 func TestOptionsAtTheirExtremes(t *testing.T) {
 	require.Subset(t, slices.Collect(maps.Keys(optionsTypes)), exportedOptions(t), "each type of options needs its row")
 	for name, try := range optionsTypes {
@@ -181,15 +181,15 @@ func TestOptionsAtTheirExtremes(t *testing.T) {
 	}
 }
 
-// setting is a field with values to try.
+// setting is a field with values to test.
 type setting struct {
 	name   string
 	index  []int
 	values []any
 }
 
-// settingsOf are the fields of a type of options, and of the structs in it,
-// that have extremes.
+// settingsOf returns the fields of a type of options, and of structs in it,
+// that have extreme values.
 func settingsOf(typ reflect.Type, index []int) (settings []setting) {
 	for i := range typ.NumField() {
 		field, at := typ.Field(i), append(slices.Clone(index), i)
@@ -203,7 +203,7 @@ func settingsOf(typ reflect.Type, index []int) (settings []setting) {
 	return settings
 }
 
-// refusal is what fn panics with, or returns.
+// refusal returns the value with which fn panics, or the error that it returns.
 func refusal(fn func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -216,7 +216,7 @@ func refusal(fn func() error) (err error) {
 	return fn()
 }
 
-// extremes are values of a numeric type, or a time.
+// extremes returns the extreme values of a numeric type or of times.
 func extremes(typ reflect.Type) (values []any) {
 	switch typ {
 	case reflect.TypeFor[int]():
@@ -235,8 +235,8 @@ func extremes(typ reflect.Type) (values []any) {
 	return nil
 }
 
-// exportedOptions are the names of the exported types of options in the package
-// that have a number or a time.
+// exportedOptions returns the names of the exported types of options in the
+// package that have a number or a time.
 func exportedOptions(t *testing.T) (names []string) {
 	entries, err := os.ReadDir(".")
 	require.NoError(t, err)

@@ -54,10 +54,10 @@ func TestPoolLeavesResultsAlone(t *testing.T) {
 		b.Reject(kit.ErrFirst)
 		kit.AwaitValue(t, a.Future(), 1)
 	}()
-	reports.Await(t, kit.ErrFirst) // the pool did not take it
+	reports.Await(t, kit.ErrFirst) // the pool has not handled it
 }
 
-// Bug of the original: such a future made the pool never empty.
+// Bug of the original: with such a future the pool was never empty.
 func TestPoolAddOfASettledFuture(t *testing.T) {
 	var p twill.Pool
 	require.NoError(t, p.Add(twill.Resolved(1)))
@@ -67,7 +67,7 @@ func TestPoolAddOfASettledFuture(t *testing.T) {
 	require.True(t, ok)
 }
 
-// Bug of the original: a KeyError went into the future.
+// Bug of the original: a KeyError became the result of the future.
 func TestPoolAddTwice(t *testing.T) {
 	var p twill.Pool
 	a := twill.NewPromise[int]()
@@ -193,15 +193,16 @@ func TestPoolWaterMarks(t *testing.T) {
 	require.Equal(t, []int{3, -1, 3}, log)
 }
 
-// Whoever is fast: OnHigh, told last, would have a source wait for ever.
+// Two goroutines cross the marks: if OnHigh were called last, a source would
+// wait forever.
 func TestPoolWaterMarksAreToldInTurn(t *testing.T) {
 	for name, high := range map[string]int{"one": 1, "two": 2} {
 		t.Run(name, func(t *testing.T) {
-			var log []int // not guarded: they are never called two at a time
+			var log []int // not guarded, as calls never overlap
 			var p *twill.Pool
 			p = twill.NewPool(&twill.PoolOptions{
 				High: high, OnHigh: func(n int) {
-					p.CancelAll(nil) // OnLow has to wait
+					p.CancelAll(nil) // OnLow must wait
 					log = append(log, n)
 				},
 				OnLow: func(n int) { log = append(log, -n-10) },
@@ -235,7 +236,7 @@ func TestPoolWaterMarksAreToldInTurn(t *testing.T) {
 	}
 }
 
-// Those who wait are told, and the marks, whatever handlers do; others' futures
+// Waits settle and marks are called, whatever handlers do; all other futures
 // are canceled.
 func TestPoolTellsAllWhateverHandlersDo(t *testing.T) {
 	reports := kit.CollectReports(t)
@@ -289,8 +290,8 @@ func TestPoolAges(t *testing.T) {
 	})
 }
 
-// The clock is read under the lock: no age is negative, and the first added
-// is the oldest.
+// The clock is read with the lock held: no age is negative, and the first
+// future added is the oldest.
 func TestPoolAgesWhileOthersAdd(t *testing.T) {
 	var p twill.Pool
 	var wg sync.WaitGroup
@@ -371,7 +372,7 @@ func TestPoolEmptyWait(t *testing.T) {
 	})
 }
 
-// A pool that becomes empty after the end of the context comes too late.
+// A pool that becomes empty after the end of the context is too late.
 func TestPoolEmptyWaitAfterTheEnd(t *testing.T) {
 	for range 300 {
 		var p twill.Pool
@@ -435,8 +436,8 @@ func TestGoInWaitsForTheFunction(t *testing.T) {
 	}
 }
 
-// After Close the function is called all the same: it may own what it has to
-// release.
+// After Close the function is still called, as it may own something that it has
+// to release.
 func TestGoInOfAClosedPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var pool twill.Pool

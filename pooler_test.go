@@ -19,7 +19,7 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// calls is a function to pool: every call of it waits for a result, or for the
+// calls is a function for a pooler: every call waits for a result, or for the
 // end of its context, and is counted.
 type calls struct {
 	mu       sync.Mutex
@@ -100,7 +100,7 @@ func TestPoolerSharesTheCallUnderway(t *testing.T) {
 	})
 }
 
-// The end of a forgotten call leaves the new one alone.
+// The end of a forgotten call does not affect the new call.
 func TestPoolerForgottenCallEndsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c promised
@@ -116,8 +116,8 @@ func TestPoolerForgottenCallEndsFirst(t *testing.T) {
 	})
 }
 
-// Bug of the original: a follower that asked again when it was told got the
-// old value, for ever.
+// Bug of the original: a caller that called again in its handler got the old
+// value, forever.
 func TestPoolerKeyIsFreeBeforeResultsAreDelivered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -138,7 +138,7 @@ func TestPoolerKeyIsFreeBeforeResultsAreDelivered(t *testing.T) {
 	})
 }
 
-// Bug of the original: the first caller was told last.
+// Bug of the original: the first caller's handler ran last.
 func TestPoolerTellsInTheOrderOfCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -161,7 +161,7 @@ func TestPoolerTellsInTheOrderOfCalls(t *testing.T) {
 
 type request struct {
 	user string
-	tags []string // no map key can have these
+	tags []string // so it cannot be a map key
 }
 
 func TestPoolerFunc(t *testing.T) {
@@ -205,8 +205,8 @@ func TestPoolersShareOnlyEqualKeysOfTheirOwn(t *testing.T) {
 	}
 }
 
-// golang/go#33519, #67087 and others: all callers hear of it, and the key is
-// free.
+// golang/go#33519, #67087 and others: the futures of all callers fail, and the
+// key is free.
 func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 	for name, do := range map[string]func(){
 		"panic": func() { panic(kit.ErrBoom) },
@@ -239,7 +239,7 @@ func TestPoolerPanicAndExitFreeTheKey(t *testing.T) {
 	}
 }
 
-// The same for a call that others wait for.
+// The same for a call for which others wait.
 func TestPoolerPanicOfACanceledCallStartsTheNext(t *testing.T) {
 	reports := kit.CollectReports(t)
 	for _, do := range []func(){func() { panic(kit.ErrBoom) }, runtime.Goexit} {
@@ -257,10 +257,10 @@ func TestPoolerPanicOfACanceledCallStartsTheNext(t *testing.T) {
 		close(gate)
 		kit.AwaitValue(t, next, 2)
 	}
-	reports.Await(t, kit.ErrBoom) // nobody was left to take it
+	reports.Await(t, kit.ErrBoom) // there was no caller left to handle it
 }
 
-// A handler that ends the goroutine keeps nobody from being told.
+// A handler that ends the goroutine does not keep other futures from settling.
 func TestPoolerTellsAllWhateverHandlersDo(t *testing.T) {
 	gate := make(chan struct{})
 	p := twill.NewPooler(func(context.Context, string) (int, error) { <-gate; return 1, nil })
@@ -310,8 +310,8 @@ func TestPoolerReentrantCallFails(t *testing.T) {
 	kit.AwaitValue(t, q.Call(t.Context(), 0), 1)
 }
 
-// A context that outlived its call, or a call that was forgotten, is no
-// reason to fail.
+// A context that outlived its call, or a call that was forgotten, does not make
+// a call fail.
 func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 	var kept context.Context
 	n := 0
@@ -336,7 +336,8 @@ func TestPoolerCallThatOnlyLooksReentrant(t *testing.T) {
 	kit.AwaitValue(t, p.Call(t.Context(), "a"), 5)
 }
 
-// A canceled call that waits for the next one of its key would wait for itself.
+// A canceled call that waits for the next call of its key would wait for
+// itself.
 func TestPoolerReentrantCallOfACanceledCall(t *testing.T) {
 	started := make(chan struct{})
 	failed := make(chan error, 1)
@@ -354,12 +355,13 @@ func TestPoolerReentrantCallOfACanceledCall(t *testing.T) {
 	require.ErrorIs(t, <-failed, twill.ErrReentrant)
 }
 
-// panickyContext panics when its caller is to be watched.
+// panickyContext panics when the pooler starts to watch it.
 type panickyContext struct{ context.Context }
 
 func (panickyContext) Done() <-chan struct{} { panic(kit.ErrBoom) }
 
-// Its panic is the caller's: the key is not held by a call that never began.
+// The panic reaches the caller: a call that has never begun does not hold the
+// key.
 func TestPoolerContextThatPanics(t *testing.T) {
 	p := twill.NewPooler(func(context.Context, string) (int, error) { return 1, nil })
 	require.PanicsWithValue(t, kit.ErrBoom, func() { p.Call(panickyContext{context.Background()}, "a") })
@@ -367,7 +369,8 @@ func TestPoolerContextThatPanics(t *testing.T) {
 	kit.AwaitValue(t, p.Empty(), struct{}{})
 }
 
-// A handler that ends the goroutine of CancelAll spares nobody.
+// A handler that ends the goroutine of CancelAll does not keep other callers
+// from being canceled.
 func TestPoolerCancelAllWhateverHandlersDo(t *testing.T) {
 	p := twill.NewPooler(func(ctx context.Context, _ string) (int, error) {
 		<-ctx.Done()
@@ -414,7 +417,7 @@ func TestPoolerMisuse(t *testing.T) {
 	require.False(t, errors.Is(twill.ErrReentrant, twill.ErrCanceled))
 }
 
-// promised is a function to pool whose futures the test settles.
+// promised is a function for a pooler whose futures the test settles.
 type promised struct {
 	ctxs     []context.Context
 	promises []*twill.Promise[int]
@@ -448,8 +451,8 @@ func TestPoolerFutureShares(t *testing.T) {
 	require.Zero(t, p.Stats().Underway)
 }
 
-// A result is never handed to a caller who asked after it was computed, not even
-// to a handler that hears of it before the pooler does.
+// A caller never receives a result that was computed before it called, even if
+// it calls in a handler that runs before the pooler's.
 func TestPoolerFutureIsNotJoinedOnceItsFutureHasSettled(t *testing.T) {
 	var again *twill.Future[int]
 	var promises []*twill.Promise[int]
@@ -498,7 +501,7 @@ func TestPoolerFutureIsCanceledByTheLastToLeave(t *testing.T) {
 	require.Equal(t, kit.ErrSecond, context.Cause(c.ctxs[0]))
 	require.Zero(t, p.Stats().Underway)
 
-	// A future that others need too goes on without us; the key is free.
+	// A future with other dependents goes on without the pooler; the key is free.
 	three := p.Call(t.Context(), "a")
 	keep := twill.Then(c.promises[1].Future(), kit.Same[int])
 	require.True(t, three.Cancel(nil))
@@ -511,7 +514,7 @@ func TestPoolerFutureIsCanceledByTheLastToLeave(t *testing.T) {
 	kit.RequireValue(t, 2, four)
 }
 
-// A canceler that takes its time: the next call waits for it.
+// A slow canceler: the next call waits for it.
 func TestPoolerFutureNextCallWaitsForASlowCancel(t *testing.T) {
 	var promises, cleanups []*twill.Promise[int]
 	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
@@ -529,8 +532,8 @@ func TestPoolerFutureNextCallWaitsForASlowCancel(t *testing.T) {
 	kit.RequireValue(t, 3, next)
 }
 
-// Bug of the original: a function that raised left its key for ever, and all
-// later callers hung.
+// Bug of the original: a function that raised kept its key forever, and all
+// later callers waited.
 func TestPoolerFutureWhateverTheFunctionDoes(t *testing.T) {
 	n := 0
 	p := twill.NewPoolerFuture(func(context.Context, string) *twill.Future[int] {
@@ -558,7 +561,7 @@ func TestPoolerFutureWhateverTheFunctionDoes(t *testing.T) {
 	kit.RequireValue(t, 4, p.Call(t.Context(), "a"))
 }
 
-// Those who join while the function itself still runs.
+// Callers join while the function itself is running.
 func TestPoolerFutureJoinedWhileTheFunctionRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, exit := range []bool{false, true} {
@@ -587,8 +590,8 @@ func TestPoolerFutureJoinedWhileTheFunctionRuns(t *testing.T) {
 	})
 }
 
-// All leave while the function still runs: its future is canceled when there
-// is one, and then the next call is made.
+// All callers leave while the function is running: its future is canceled when
+// it exists, and then the next call is made.
 func TestPoolerFutureLeftWhileTheFunctionRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
@@ -619,7 +622,7 @@ func TestPoolerFutureLeftWhileTheFunctionRuns(t *testing.T) {
 }
 
 // The same, and then the function ends its goroutine: the next call is made on
-// another one.
+// another goroutine.
 func TestPoolerFutureLeftAndThenExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		gate := make(chan struct{})
@@ -644,8 +647,8 @@ func TestPoolerFutureLeftAndThenExits(t *testing.T) {
 	})
 }
 
-// endlessContext calls a function when it is asked for its Done: at a moment
-// between the joining and the watching.
+// endlessContext calls a function when its Done is called: at a moment between
+// joining and watching.
 type endlessContext struct {
 	context.Context
 	hook func()
@@ -657,8 +660,8 @@ func (c endlessContext) Done() <-chan struct{} {
 	return c.done
 }
 
-// The context of a caller who has been told already is not watched on: the
-// goroutine that would do it is gone.
+// The context of a caller whose future has settled is not watched any longer:
+// the watching goroutine has ended.
 func TestPoolerEndsBeforeTheContextIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c promised
@@ -669,7 +672,7 @@ func TestPoolerEndsBeforeTheContextIsWatched(t *testing.T) {
 	})
 }
 
-// What a caller keeps is the result, not what it was made from.
+// A caller keeps the result, and not what it was made from.
 func TestPoolerLetsGoOfArguments(t *testing.T) {
 	p := twill.NewPoolerFunc(
 		func(*[64]int) int { return 1 },
@@ -686,7 +689,7 @@ func TestPoolerLetsGoOfArguments(t *testing.T) {
 	runtime.KeepAlive(f)
 }
 
-// The same for a call that stood in line and is never made.
+// The same for a call that waited in line and is never made.
 func TestPoolerLetsGoOfArgumentsInLine(t *testing.T) {
 	gate := make(chan struct{})
 	defer close(gate)
@@ -713,7 +716,7 @@ func TestPoolerFutureReentrantCallFails(t *testing.T) {
 	})
 	kit.RequireFailure(t, twill.ErrReentrant, p.Call(t.Context(), "a"))
 
-	// Also from a handler, later.
+	// In a handler, later, too.
 	var work twill.Promise[int]
 	p = twill.NewPoolerFuture(func(ctx context.Context, key string) *twill.Future[int] {
 		return twill.ThenFuture(work.Future(), func(int) *twill.Future[int] { return p.Call(ctx, key) })
@@ -737,8 +740,8 @@ func TestPoolerFutureForget(t *testing.T) {
 	require.Zero(t, p.Stats().Underway)
 }
 
-// One call after another is canceled, and each starts the next: a loop, not
-// a recursion.
+// Calls are canceled one after another, and each starts the next: in a loop,
+// not a recursion.
 func TestPoolerFutureManyCancelsInARow(t *testing.T) {
 	kit.SmallStack(t)
 	p := twill.NewPoolerFuture(func(ctx context.Context, _ string) *twill.Future[int] {
@@ -751,7 +754,7 @@ func TestPoolerFutureManyCancelsInARow(t *testing.T) {
 	require.Zero(t, p.Stats().Underway)
 }
 
-// A pooler that waits for a pooler: the last to leave ends both.
+// A pooler that waits for a pooler: the last caller to leave ends both calls.
 func TestPoolerOfAPooler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := twill.NewPooler(func(ctx context.Context, _ string) (int, error) {
@@ -766,7 +769,7 @@ func TestPoolerOfAPooler(t *testing.T) {
 		one.Cancel(nil)
 		two.Cancel(kit.ErrBoom)
 		kit.RequireFailure(t, kit.ErrBoom, two)
-		synctest.Wait() // the end of the outer call's context may come first at the inner one
+		synctest.Wait() // the end of the outer call's context may reach the inner call first
 		require.Zero(t, outer.Len())
 		_, err := inner.Empty().Await(t.Context())
 		require.NoError(t, err)
@@ -774,7 +777,7 @@ func TestPoolerOfAPooler(t *testing.T) {
 	})
 }
 
-// singleflight gives the first caller's cancel to everybody; so did the
+// singleflight passes the first caller's cancel to all callers; so did the
 // original.
 func TestPoolerOnlyTheLastCallerToLeaveEndsTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -817,7 +820,7 @@ func TestPoolerCallWithAnEndedContext(t *testing.T) {
 
 type contextKey string
 
-// The values are the first caller's; the deadline and the end are not.
+// The values are those of the first caller; the deadline and the end are not.
 func TestPoolerContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c calls
@@ -848,7 +851,7 @@ func TestPoolerContext(t *testing.T) {
 	})
 }
 
-// A function that asks for the end of its context only when it is over.
+// A function that calls Done of its context only after the call is over.
 func TestPoolerContextAskedLate(t *testing.T) {
 	var late context.Context
 	p := twill.NewPooler(func(ctx context.Context, _ int) (int, error) {
@@ -861,7 +864,7 @@ func TestPoolerContextAskedLate(t *testing.T) {
 	require.ErrorIs(t, context.Cause(late), context.Canceled)
 }
 
-// janos/singleflight#4 and tailscale#18924: not twice at a time, and nobody
+// janos/singleflight#4 and tailscale#18924: calls do not overlap, and no caller
 // joins a call that was canceled.
 func TestPoolerCallAfterACanceledOneWaitsForItToReturn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -978,7 +981,7 @@ func TestPoolerEmptyAndCancelAll(t *testing.T) {
 	})
 }
 
-// Empty comes after the results, whatever their handlers do.
+// Futures of Empty settle after the results, whatever their handlers do.
 func TestPoolerEmptyIsToldLast(t *testing.T) {
 	var c promised
 	p := twill.NewPoolerFuture(c.fn)
@@ -1000,9 +1003,10 @@ func TestPoolerEmptyIsToldLast(t *testing.T) {
 	kit.AwaitValue(t, last, 2)
 }
 
-// What must hold whoever calls, leaves and forgets when: a function runs once
-// at a time for a key, and only while somebody waits or it was canceled; every
-// caller is told, and of a call that had not ended when they came.
+// The invariants whichever callers call, leave and forget: runs for one key do
+// not overlap, and a function runs only while a caller waits or after it was
+// canceled. Every caller gets a result, of a call that had not ended when it
+// called.
 func TestPoolerStress(t *testing.T) {
 	for seed := range uint64(60) {
 		newPoolerStress(seed).run(t)
@@ -1025,8 +1029,8 @@ func newPoolerStress(seed uint64) *poolerStress {
 		s.pooler = twill.NewPooler(s.call)
 	} else {
 		s.pooler = twill.NewPoolerFuture(func(ctx context.Context, key int) *twill.Future[uint64] {
-			// A goroutine that is canceled goes on: the pooler has to be told when
-			// it has returned.
+			// The work goes on after its cancel: the pooler must see when it has
+			// returned.
 			work := twill.Go(ctx, func(ctx context.Context) (uint64, error) { return s.call(ctx, key) })
 			return work.Shield().CatchFuture(func(error) *twill.Future[uint64] { return work.Shield() })
 		})
@@ -1187,8 +1191,8 @@ func TestPoolerAllocations(t *testing.T) {
 	runtime.KeepAlive(first)
 }
 
-// K17: two keys that waited for each other hung, though each could see in its
-// context from within which call it was made.
+// K17: two keys that waited for each other blocked forever, though each context
+// showed the call from within which it was made.
 func TestPoolerKeysThatWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for name, chain := range map[string][]string{
@@ -1235,14 +1239,14 @@ func TestPoolerKeysThatWaitForEachOther(t *testing.T) {
 	})
 }
 
-// A call is refused only while the other one waits for it.
+// A call is refused only while the other call waits for it.
 func TestPoolerKeysThatWaitedForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p *twill.Pooler[string, int]
 		left, gate := make(chan struct{}), make(chan struct{})
 		p = twill.NewPooler(func(ctx context.Context, key string) (int, error) {
 			switch key {
-			case "a": // asks b, and then does without
+			case "a": // calls b, and then stops waiting for it
 				p.Call(ctx, "b").Cancel(nil)
 				close(left)
 				<-gate
@@ -1262,7 +1266,7 @@ func TestPoolerKeysThatWaitedForEachOther(t *testing.T) {
 	})
 }
 
-// K2: one deadline was sometimes a cancel.
+// K2: one deadline was sometimes reported as a cancel.
 func TestPoolerOneDeadlineIsOneError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := twill.NewPooler(func(ctx context.Context, key int) (int, error) {
@@ -1285,7 +1289,7 @@ func TestPoolerOneDeadlineIsOneError(t *testing.T) {
 	})
 }
 
-// K6: the futures of callers, whether first or joining, keep their result only.
+// K6: the futures of callers, first or joining, keep only their result.
 func TestPoolerFuturesLetGoOfContexts(t *testing.T) {
 	type key struct{}
 	gate := make(chan struct{})
@@ -1363,8 +1367,8 @@ func TestPoolerDo(t *testing.T) {
 	})
 }
 
-// The context of a call on the goroutine of Do ends by CancelAll; others wait
-// until it has returned.
+// CancelAll ends the context of a call on the goroutine of Do; other callers
+// wait until it has returned.
 func TestPoolerCancelAllAndDo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		calls, gate := 0, make(chan struct{})
@@ -1392,7 +1396,7 @@ func TestPoolerCancelAllAndDo(t *testing.T) {
 	})
 }
 
-// Do of a function that returns a future waits for that.
+// Do of a function that returns a future waits for the future.
 func TestPoolerDoOfFutures(t *testing.T) {
 	p := twill.NewPoolerFuture(func(_ context.Context, key int) *twill.Future[int] { return twill.Resolved(key) })
 	v, err := p.Do(context.Background(), 5)
@@ -1406,7 +1410,7 @@ func TestPoolerDoOfFutures(t *testing.T) {
 	require.ErrorIs(t, err, twill.ErrReentrant)
 }
 
-// A value that holds something is released when its callers have all left.
+// A value that must be released goes to Discard if all its callers have left.
 func TestPoolerDiscardsLateValues(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var discarded *kit.Record[int]

@@ -8,9 +8,9 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// The five examples that Terry Jones gave for chainDeferred, with what Follow
-// does where chainDeferred raises AlreadyCalledError, loses the cancel or
-// swallows the result.
+// The five examples of Terry Jones for chainDeferred, with what Follow does
+// where chainDeferred raises AlreadyCalledError, loses the cancel or swallows
+// the result.
 func TestFollowExamples(t *testing.T) {
 	t.Run("boom1: the target was canceled, then the source is resolved", func(t *testing.T) {
 		source, target := twill.NewPromise[string](), twill.NewPromise[string]()
@@ -82,7 +82,7 @@ func TestFollowExamples(t *testing.T) {
 	})
 }
 
-// requireBefore fails the test unless first comes before second in order.
+// requireBefore fails the test unless first is before second in order.
 func requireBefore(t *testing.T, order []string, first, second string) {
 	t.Helper()
 	at := map[string]int{}
@@ -166,13 +166,13 @@ func TestFollow(t *testing.T) {
 	})
 }
 
-// A future that has left its source by a cancel does not wait for it any more:
-// to follow it from there is no cycle.
+// A future that has left its source by a cancel no longer waits for it:
+// following it from the source is no cycle.
 func TestFollowOfOneThatHasLeft(t *testing.T) {
 	var p twill.Promise[int]
 	again := twill.NewPromise[int]()
 	left := p.Future().CatchFuture(func(error) *twill.Future[int] { return again.Future() })
-	twill.Then(p.Future(), kit.Add(1)) // another user
+	twill.Then(p.Future(), kit.Add(1)) // another dependent
 	require.True(t, left.Cancel(nil))
 	require.True(t, p.Follow(left))
 	kit.RequirePending(t, p.Future())
@@ -180,11 +180,11 @@ func TestFollowOfOneThatHasLeft(t *testing.T) {
 	kit.RequireValue(t, 1, p.Future())
 }
 
-// A cancel that is passed on has the cause it was made with, not that of an
-// earlier one, which was answered.
+// A cancel that is passed on has its own cause, and not that of an earlier
+// cancel, which was answered.
 func TestCancelPassedOnKeepsItsCause(t *testing.T) {
 	var p, pending twill.Promise[int]
-	twill.Then(p.Future(), kit.Add(1)) // another user
+	twill.Then(p.Future(), kit.Add(1)) // another dependent
 	var f *twill.Future[int]
 	f = p.Future().CatchFuture(func(error) *twill.Future[int] {
 		f.Cancel(kit.ErrSecond)
@@ -195,8 +195,8 @@ func TestCancelPassedOnKeepsItsCause(t *testing.T) {
 	kit.RequireFailure(t, kit.ErrSecond, f)
 }
 
-// The cancelers of a target are told why it is canceled, though its source
-// answers the cancel with a value or an error of its own.
+// The cancelers of a target are called with the cause of the cancel, even if
+// its source answers the cancel with a value or another error.
 func TestCancelersOfATargetAreToldTheCause(t *testing.T) {
 	for name, answer := range map[string]func(source *twill.Promise[int]) bool{
 		"nothing":  func(*twill.Promise[int]) bool { return true },

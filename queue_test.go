@@ -77,7 +77,7 @@ func TestQueueCanceledGetLosesNothing(t *testing.T) {
 	kit.AwaitValue(t, b, 1)
 	require.False(t, b.Cancel(nil), "after delivery it does nothing")
 
-	// And by a chain.
+	// The same through a chain.
 	c := q.Get()
 	require.True(t, twill.Then(c, kit.Same[int]).Cancel(nil))
 	require.NoError(t, q.Put(2))
@@ -151,7 +151,7 @@ func TestQueuePutWait(t *testing.T) {
 	}
 }
 
-// The handlers of the get that it serves keep nobody from putting.
+// The handlers of the get that it serves do not block other puts.
 func TestQueuePutWaitOfAHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewQueue[int](&twill.QueueOptions{Size: 3})
@@ -178,7 +178,7 @@ func TestQueuePutWaitGivesUp(t *testing.T) {
 		require.NoError(t, q.Put(1))
 		ctx, cancel := context.WithCancelCause(t.Context())
 		errs := make(chan error, 3)
-		for i := range 2 { // the first in line and one behind
+		for i := range 2 { // the first in line and the one behind it
 			go func() { errs <- q.PutWait(ctx, 10+i) }()
 			synctest.Wait()
 		}
@@ -228,7 +228,7 @@ func TestQueueAll(t *testing.T) {
 	})
 }
 
-// Every item is got once, whatever is canceled, given up or closed meanwhile.
+// Every item is received once, whatever is canceled, given up or closed.
 func TestQueueFromManyGoroutines(t *testing.T) {
 	q := twill.NewQueue[int](&twill.QueueOptions{Size: 8})
 	const putters, each = 4, 500
@@ -328,8 +328,8 @@ func TestQueueAllocations(t *testing.T) {
 	}), 1.0)
 }
 
-// TestQueuePutsInHandlersNestABit: a queue is a pool of things that are put back by
-// the handlers of those who got them; the stack stays small.
+// TestQueuePutsInHandlersNestABit: a queue is a pool of objects that the
+// handlers of gets put back; the stack stays small.
 func TestQueuePutsInHandlersNestABit(t *testing.T) {
 	gets := 300_000
 	if !kit.Long() {
@@ -459,8 +459,8 @@ func TestPriorityQueueMisuse(t *testing.T) {
 	require.PanicsWithValue(t, "twill: All with a nil context", func() { q.All(none) })
 }
 
-// TestPriorityQueueStress moves numbers through a queue from and to several
-// goroutines, with gets that are given up: each arrives once.
+// TestPriorityQueueStress moves numbers through a queue between several
+// goroutines, with gets that are given up: each number arrives once.
 func TestPriorityQueueStress(t *testing.T) {
 	const putters, puts = 4, 500
 	for _, size := range []int{0, 1, -1} {
@@ -583,8 +583,8 @@ func TestPriorityQueueReprioritize(t *testing.T) {
 }
 
 // Bugs of the original: moving an item left its old place behind, so that the
-// count was one too high and a later get failed; and in a full queue the item was
-// lost, for want of room for itself.
+// count was one too high and a later get failed; in a full queue the item was
+// lost, because there was no room for it.
 func TestPriorityQueueReprioritizeKeepsTheCountAlsoWhenFull(t *testing.T) {
 	q := twill.NewPriorityQueue[string](&twill.QueueOptions{Size: 2})
 	a, b := kit.PQPut(t, q, "a", 1), kit.PQPut(t, q, "b", 2)
@@ -674,8 +674,8 @@ func TestPriorityQueueNegativeLimits(t *testing.T) {
 	kit.RequireValue(t, 3, q.Get())
 }
 
-// TestPriorityQueueSnapshotWhileItIsEmptied: what is got while a Snapshot reads
-// is in it all the same, whole, and is not kept afterwards.
+// TestPriorityQueueSnapshotWhileItIsEmptied: an item that is taken while a
+// Snapshot reads is in the snapshot, complete, and is not kept afterwards.
 func TestPriorityQueueSnapshotWhileItIsEmptied(t *testing.T) {
 	var q twill.PriorityQueue[*int]
 	const n = 4000
@@ -743,7 +743,7 @@ func TestPriorityQueueCanceledGetLosesNothing(t *testing.T) {
 	kit.RequireValue(t, 2, get)
 }
 
-// TestPriorityQueueAbandonedGetsLeaveNothing: also when there is a limit.
+// TestPriorityQueueAbandonedGetsLeaveNothing: even if there is a limit.
 func TestPriorityQueueAbandonedGetsLeaveNothing(t *testing.T) {
 	q := twill.NewPriorityQueue[int](&twill.QueueOptions{Backlog: 1000})
 	for range 1600 {
@@ -755,7 +755,8 @@ func TestPriorityQueueAbandonedGetsLeaveNothing(t *testing.T) {
 	kit.RequirePending(t, q.Get())
 }
 
-// TestPriorityQueueCancelRacesPut: each item is got once, whoever wins.
+// TestPriorityQueueCancelRacesPut: each item is received once, whichever is
+// first.
 func TestPriorityQueueCancelRacesPut(t *testing.T) {
 	for range 300 {
 		var q twill.PriorityQueue[int]
@@ -851,7 +852,7 @@ func TestPriorityQueueAllEndsAndLosesNothing(t *testing.T) {
 	})
 }
 
-// aQueue is what both kinds of queue have.
+// aQueue has the methods of both kinds of queue.
 type aQueue interface {
 	twill.AnyQueue[int]
 	Waiting() int
@@ -920,7 +921,7 @@ func TestGetWaitWaits(t *testing.T) {
 				synctest.Wait()
 			}
 			future := q.Get()
-			kit.RequirePending(t, future) // those that block do not count towards Backlog
+			kit.RequirePending(t, future) // gets that block do not count towards Backlog
 			kit.RequireFailure(t, twill.ErrTooManyGets, q.Get())
 			require.Equal(t, 3, q.Waiting())
 			for i := 1; i <= 3; i++ {
@@ -949,7 +950,7 @@ func TestGetWaitWaits(t *testing.T) {
 	})
 }
 
-// In a loop with deadlines, gets that gave up took items that nobody saw.
+// In a loop with deadlines, gets that had given up took items, which were lost.
 func TestGetWaitLosesNothing(t *testing.T) {
 	const items = 2000
 	bothQueues(t, nil, func(t *testing.T, q aQueue) {
@@ -995,8 +996,8 @@ func TestGetWaitLosesNothing(t *testing.T) {
 	})
 }
 
-// The put on the goroutine that ended the context came first to the waiting get
-// in most rounds.
+// The put of the goroutine that had ended the context reached the waiting get
+// first in most rounds.
 func TestGetWaitTakesNothingAfterTheEnd(t *testing.T) {
 	bothQueues(t, nil, func(t *testing.T, q aQueue) {
 		for range 300 {
@@ -1023,7 +1024,7 @@ func TestGetWaitTakesNothingAfterTheEnd(t *testing.T) {
 	})
 }
 
-// A settled future keeps its value alone.
+// A settled future keeps only its value.
 func TestGetKeepsNoQueue(t *testing.T) {
 	type big struct {
 		twill.Queue[int]
@@ -1084,7 +1085,7 @@ func TestGetAny(t *testing.T) {
 		a.Clear()
 
 		wait()
-		a.Close() // one of them may still have something
+		a.Close() // the other queue may still have items
 		synctest.Wait()
 		require.NoError(t, b.Put(5))
 		require.Equal(t, 5, <-got)
@@ -1121,7 +1122,7 @@ func TestGetAny(t *testing.T) {
 	require.PanicsWithValue(t, "twill: GetAny with a nil queue", func() { twill.GetAny[int](ctx, nil) })
 }
 
-// Each item is got once, whatever ends, closes or waits elsewhere.
+// Each item is received once, whatever ends, closes or waits elsewhere.
 func TestGetAnyLosesNothing(t *testing.T) {
 	const items = 1500
 	var a twill.Queue[int]
@@ -1186,8 +1187,8 @@ func TestGetAnyLosesNothing(t *testing.T) {
 	require.Zero(t, a.Waiting()+b.Waiting())
 }
 
-// With three PutWaits in line, two gets and a Put came out as 3 99 4 5, and a
-// loop of get and Put kept the PutWaits out.
+// With three PutWaits in line, two gets and a Put gave 3 99 4 5, and a loop of
+// get and Put kept the PutWaits out.
 func TestPutDoesNotOvertakePutWait(t *testing.T) {
 	bothQueues(t, &twill.QueueOptions{Size: 2}, func(t *testing.T, q aQueue) {
 		synctest.Test(t, func(t *testing.T) {
@@ -1215,7 +1216,7 @@ func TestPutDoesNotOvertakePutWait(t *testing.T) {
 			}
 			require.Zero(t, q.Len())
 
-			// A put for each get: the one in line comes in first.
+			// A put for each get: the waiting put is admitted first.
 			require.NoError(t, q.put(1))
 			require.NoError(t, q.put(2))
 			go func() { require.NoError(t, q.putWait(ctx, 3)) }()
@@ -1291,7 +1292,7 @@ func TestQueueClear(t *testing.T) {
 	}
 }
 
-// Snapshots, clears and removals at the same time: each value is taken once.
+// Concurrent snapshots, clears and removals: each value is taken once.
 func TestPriorityQueueClearAndSnapshot(t *testing.T) {
 	var q twill.PriorityQueue[int]
 	const items = 3000

@@ -23,7 +23,7 @@ type runner struct {
 	value   int
 	err     error
 	started time.Time
-	cause   error // why its context ended, if it noticed
+	cause   error // the cause of its context, if it noticed the end
 }
 
 func (r *runner) run(ctx context.Context, _ string) (int, error) {
@@ -78,14 +78,14 @@ func TestRaceAllFailed(t *testing.T) {
 	})
 }
 
-// JavaScript's race of nobody never ends.
+// JavaScript's race without members never ends.
 func TestRaceWithoutFunctions(t *testing.T) {
 	var r twill.Race[int, int]
 	kit.AwaitError(t, r.Execute(t.Context(), 1), twill.ErrEmpty)
 	kit.AwaitError(t, twill.RaceOf[int](t.Context()), twill.ErrEmpty)
 }
 
-// Two Go hedgers let the process die.
+// With two other hedging libraries for Go the process ends.
 func TestRacePanicAndGoexitAreFailures(t *testing.T) {
 	f := twill.RaceOf(t.Context(),
 		func(context.Context) (int, error) { panic(kit.ErrBoom) },
@@ -120,7 +120,8 @@ func TestRaceCancelReturnsAtOnceEvenIfNobodyListens(t *testing.T) {
 	})
 }
 
-// A peer's hedge ended differently by who noticed the cancel first.
+// With another library the error depends on which goroutine notices the cancel
+// first.
 func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
 	for range 200 {
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -135,7 +136,8 @@ func TestRaceCancelIsTheSameWhoeverNoticesIt(t *testing.T) {
 	}
 }
 
-// One whose own context ended has failed; that is not a cancel of the race.
+// A function whose own context has ended has failed; that is not a cancel of
+// the race.
 func TestRaceCancelOfAFunctionIsItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &runner{after: time.Second, err: context.Canceled}
@@ -169,7 +171,7 @@ func TestRaceDiscardsLateWinners(t *testing.T) {
 		require.Equal(t, 3, <-discarded)
 
 		f := r.Execute(t.Context(), 0)
-		f.Cancel(nil) // then everybody is late
+		f.Cancel(nil) // after this all functions are too late
 		for want := 1; want <= 3; want++ {
 			require.Equal(t, want, <-discarded)
 		}
@@ -232,7 +234,7 @@ func TestRaceStopsStartingWhenItIsOver(t *testing.T) {
 	})
 }
 
-// An empty budget allows no function but the first, whether the delay or a
+// An empty budget allows only the first function, whether the delay or a
 // failure is the reason.
 func TestRaceBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -262,8 +264,8 @@ func TestRaceBudget(t *testing.T) {
 	})
 }
 
-// A function that the budget has refused was asked for again after each delay,
-// which may be some nanoseconds.
+// A function that the budget had refused was tried again after each delay,
+// which may be a few nanoseconds.
 func TestRaceBudgetRefusesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := twill.NewBudget(8, 1)
@@ -307,7 +309,7 @@ func TestRacePercentile(t *testing.T) {
 	})
 }
 
-// Half a rank too much by the rounding of numbers was another one.
+// By the rounding of floats, half a rank too much gave the next rank.
 func TestRacePercentileIsTheNearestRank(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for p, want := range map[float64]time.Duration{0.001: ms, 7: 7 * ms, 55: 55 * ms, 57: 57 * ms, 57.5: 58 * ms, 99: 99 * ms, 99.5: 100 * ms, 100: 100 * ms} {
@@ -349,7 +351,7 @@ func TestRaceHeldContextLivesUntilReleased(t *testing.T) {
 	})
 }
 
-// A peer keeps a context per request in a parent that lives on.
+// Another library keeps a context for each request in a parent that lives on.
 func TestRaceLeavesNothingInTheParent(t *testing.T) {
 	if kit.RaceEnabled {
 		t.Skip("too slow under the race detector")
@@ -364,7 +366,7 @@ func TestRaceLeavesNothingInTheParent(t *testing.T) {
 				held.Release()
 				_, err = heldRace.Execute(ctx, 0).Await(ctx)
 				require.NoError(t, err)
-				synctest.Wait() // the losers have ended, too
+				synctest.Wait() // the losers have ended too
 			}
 		}
 		run(20_000)
@@ -374,7 +376,8 @@ func TestRaceLeavesNothingInTheParent(t *testing.T) {
 	})
 }
 
-// The future of a race that is over keeps nothing of it, however long it is kept itself.
+// The future of a race that is over keeps nothing of the race, however long the
+// future is kept.
 func TestRaceIsReleased(t *testing.T) {
 	var race twill.Race[*kit.Resource, int]
 	race.Register(func(context.Context, *kit.Resource) (int, error) { return 5, nil })
@@ -414,7 +417,7 @@ var heldRace = func() *twill.Race[int, int] {
 	return r
 }()
 
-// The original had an IndexError then.
+// The original raised an IndexError.
 func TestRaceRegisterDuringExecute(t *testing.T) {
 	var r twill.Race[int, int]
 	var late atomic.Bool
@@ -452,8 +455,8 @@ func TestRaceAllocations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(200, func() { _, _ = heldRace.Execute(ctx, 0).Await(ctx) }), 10.0)
 }
 
-// K17: in an outage, functions that start because another one has failed came
-// without limit: 1000 calls made 3000 attempts.
+// K17: in an outage, functions that start because another function has failed
+// were not limited: 1000 calls made 3000 attempts.
 func TestRaceBudgetInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
@@ -468,13 +471,13 @@ func TestRaceBudgetInAnOutage(t *testing.T) {
 	})
 }
 
-// K17: the percentile never saw the slow functions, as a hedge overtook them: of
-// the calls, 14 % were hedged at the 95th percentile.
+// K17: the percentile did not include the slow functions, as a hedge overtook
+// them: 14 % of the calls were hedged at the 95th percentile.
 func TestRacePercentileCountsTheOvertaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		rnd := rand.New(rand.NewPCG(1, 2))
 		calls := 0
-		var mu sync.Mutex // guards the two above
+		var mu sync.Mutex // guards the two variables above
 		slow := func(ctx context.Context, _ int) (int, error) {
 			mu.Lock()
 			calls++
@@ -502,7 +505,7 @@ func TestRacePercentileCountsTheOvertaken(t *testing.T) {
 	})
 }
 
-// K19: a winner that read its body after Execute failed with "lost the race".
+// K19: reading the winner's body after Execute failed with "lost the race".
 func TestRaceContextsSayWhoWon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r twill.Race[int, context.Context]
@@ -529,7 +532,7 @@ func TestRaceContextsSayWhoWon(t *testing.T) {
 	})
 }
 
-// unwatchedContext ends at a time at which its Done channel stays open.
+// unwatchedContext ends while its Done channel is still open.
 type unwatchedContext struct {
 	context.Context
 	end time.Time
@@ -542,7 +545,8 @@ func (c unwatchedContext) Err() error {
 	return context.DeadlineExceeded
 }
 
-// K2: a hedge started after the end of the context, as the watch on it was late.
+// K2: a hedge started after the end of the context, because the watch on it was
+// late.
 func TestRaceHedgesNothingAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 100 {
@@ -561,7 +565,7 @@ func TestRaceHedgesNothingAfterTheEnd(t *testing.T) {
 	})
 }
 
-// K6: what a settled future keeps is its result.
+// K6: a settled future keeps only its result.
 func TestRaceLetsGoOfItsContext(t *testing.T) {
 	type key struct{}
 	var gone weak.Pointer[[64]int]

@@ -19,7 +19,7 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// Y1: an operation whose context had expired was called once all the same.
+// Y1: an operation whose context had expired was still called once.
 func TestRetryExpiredContextCallsNothing(t *testing.T) {
 	reason := errors.New("the server goes down")
 	everyForm(t, func(t *testing.T, retry retryForm) {
@@ -42,7 +42,7 @@ func TestRetryExpiredContextCallsNothing(t *testing.T) {
 	})
 }
 
-// Y2: also sequences and hints of others are kept within bounds.
+// Y2: sequences and hints of other code are kept within bounds, too.
 func TestRetryPausesAreNeverNegative(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		var pauses []time.Duration
@@ -64,8 +64,8 @@ func TestRetryPausesAreNeverNegative(t *testing.T) {
 	})
 }
 
-// Y4: the limit counted the pauses, or the attempts, but not both; and a call
-// slept through a pause at whose end it had to give up.
+// Y4: the limit included the pauses or the attempts, but not both, and a call
+// slept through a pause after which it had to give up.
 func TestRetryDoesNotPausePastTheEnd(t *testing.T) {
 	slow := func(context.Context) (int, error) {
 		time.Sleep(3 * time.Second)
@@ -77,9 +77,9 @@ func TestRetryDoesNotPausePastTheEnd(t *testing.T) {
 			attempts          int
 		}{
 			{10 * time.Second, 4 * time.Second, 10 * time.Second, 2}, // attempts at 0 and 7; at 10 there is no time for a pause of 4
-			{10 * time.Second, 0, 12 * time.Second, 4},               // 0, 3, 6, 9: an attempt is not cut off
-			{6 * time.Second, 3 * time.Second, 9 * time.Second, 2},   // a pause may end right at the limit
-			{6*time.Second - 1, 3 * time.Second, 3 * time.Second, 1}, // but not later
+			{10 * time.Second, 0, 12 * time.Second, 4},               // 0, 3, 6, 9: an attempt is not interrupted
+			{6 * time.Second, 3 * time.Second, 9 * time.Second, 2},   // a pause may end exactly at the limit
+			{6*time.Second - 1, 3 * time.Second, 3 * time.Second, 1}, // but not after it
 			{time.Nanosecond, 0, 3 * time.Second, 1},
 		} {
 			start := time.Now()
@@ -101,7 +101,7 @@ func TestRetryDoesNotPausePastTheEnd(t *testing.T) {
 	})
 }
 
-// Y5: the context of an attempt was that of the one before, or was never
+// Y5: the context of an attempt was that of the previous attempt, or was never
 // canceled.
 func TestRetryAttemptTimeout(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
@@ -133,7 +133,7 @@ func TestRetryAttemptTimeout(t *testing.T) {
 	})
 }
 
-// Y7: options used by several calls at a time were used up by the first.
+// Y7: options used by several concurrent calls were used up by the first call.
 func TestRetryOptionsAreSharedByManyCalls(t *testing.T) {
 	opts := &twill.RetryOptions{
 		Backoff:   twill.LimitBackoff(twill.FullJitter(twill.ExponentialBackoff(1, 2)), 4),
@@ -161,7 +161,8 @@ func TestRetryOptionsAreSharedByManyCalls(t *testing.T) {
 	}
 }
 
-// Y11: a limit of no attempts ended as a success of something that never ran.
+// Y11: a limit of no attempts ended as a success of a function that was never
+// called.
 func TestRetryWithoutRetriesMakesOneAttempt(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		for _, seq := range []func(func(time.Duration) bool){kit.Pauses(), twill.LimitBackoff(twill.ConstantBackoff(1), 0), twill.LimitBackoff(twill.ConstantBackoff(1), -1)} {
@@ -196,7 +197,7 @@ func TestRetryMisuse(t *testing.T) {
 	}
 }
 
-// Failures of other packages that have no better place.
+// Faults of other packages that do not belong to another test.
 
 // Failure 28: the contexts of attempts that succeeded stayed with their parent
 // for as long as that lived.
@@ -221,9 +222,9 @@ func TestRetryLeavesNothingInTheParent(t *testing.T) {
 	}
 }
 
-// Failure 29: a result that is read after the call, like the body of a
-// response, was cut off by the end of the context it came with. Without an
-// AttemptTimeout, Retry has no context of its own.
+// Failure 29: a result that is read after the call, such as the body of a
+// response, was cut off by the end of its context. Without an AttemptTimeout,
+// Retry does not make a context.
 func TestRetryPassesTheContextOn(t *testing.T) {
 	type key struct{}
 	ctx := context.WithValue(t.Context(), key{}, 1)
@@ -241,7 +242,7 @@ func TestRetryPassesTheContextOn(t *testing.T) {
 	}
 }
 
-// Failure 30: each pause left a timer behind that lived until it went off.
+// Failure 30: each pause left a timer behind that existed until it fired.
 func TestRetryLeavesNoTimers(t *testing.T) {
 	before := kit.HeapInUse()
 	for name, retry := range retryForms {
@@ -257,8 +258,8 @@ func TestRetryLeavesNoTimers(t *testing.T) {
 	require.Less(t, kit.HeapInUse(), before+512<<10)
 }
 
-// Failure 36: a call that panicked counted as done. Here it is an error like
-// any other, and the next call begins anew.
+// Failure 36: a call that panicked counted as done. Here a panic is an error
+// like any other, and the next call begins anew.
 func TestRetryAfterAPanic(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		panics := true
@@ -277,7 +278,8 @@ func TestRetryAfterAPanic(t *testing.T) {
 			require.Equal(t, 1, requireRetryError(t, err).Attempts)
 			require.Zero(t, v)
 		}
-		// Nor is a call inside the function retried that a panic of its hook ended.
+		// A call is not retried either if its error is that of a call inside that a
+		// panic of its hook has ended.
 		_, err := retry(t.Context(), func(ctx context.Context) (int, error) {
 			return twill.Retry(ctx, func(context.Context) (int, error) { return 0, io.EOF }, &twill.RetryOptions{
 				OnRetry: func(twill.RetryEvent) { panic("boom") },
@@ -291,7 +293,7 @@ func TestRetryAfterAPanic(t *testing.T) {
 	})
 }
 
-// Failure 37: of a cancel and a success, the one that came first is the
+// Failure 37: if a cancel and a success coincide, the first of them is the
 // outcome, and in each form the same cancel gives the same error.
 func TestRetrySuccessAfterTheContextEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -311,8 +313,8 @@ func TestRetrySuccessAfterTheContextEnded(t *testing.T) {
 	require.Equal(t, 5, v)
 }
 
-// Failure 37: an attempt that was canceled by itself, not with the call, is a
-// failure like any other.
+// Failure 37: an attempt that was canceled by itself, and not with the call, is
+// a failure like any other.
 func TestRetryOfACancelThatIsNotTheCalls(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		for _, own := range []error{context.Canceled, context.DeadlineExceeded, &twill.CanceledError{Cause: errOne}} {
@@ -329,7 +331,8 @@ func TestRetryOfACancelThatIsNotTheCalls(t *testing.T) {
 	})
 }
 
-// Y6: hooks and testers run under no lock, and may use what calls them.
+// Y6: hooks and testers run under no lock, and may use the object that calls
+// them.
 func TestRetryHooksMayRetry(t *testing.T) {
 	budget := twill.NewBudget(1000, 1)
 	var nested func(twill.RetryEvent)
@@ -350,7 +353,7 @@ func TestRetryHooksMayRetry(t *testing.T) {
 	kit.Watchdog(t, func() { kit.AwaitError(t, call.Start(t.Context()), io.EOF) })
 }
 
-// The events tell the number of the attempt, the pause after it, the time since
+// The events have the number of the attempt, the pause after it, the time since
 // the start, and the error.
 func TestRetryEvents(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
@@ -372,7 +375,7 @@ func TestRetryEvents(t *testing.T) {
 	})
 }
 
-// What a call costs.
+// The allocations of a call.
 func TestRetryAllocations(t *testing.T) {
 	if kit.RaceEnabled {
 		t.Skip("the race detector allocates")
@@ -403,7 +406,7 @@ func TestRetryAllocations(t *testing.T) {
 // retryForm is a way to make a retrying call and wait for it.
 type retryForm func(ctx context.Context, fn func(context.Context) (int, error), opts *twill.RetryOptions) (int, error)
 
-// retryForms are all there are; what is promised holds for each.
+// retryForms has all forms; the promises hold for each.
 var retryForms = map[string]retryForm{
 	"Retry": twill.Retry[int],
 	"RetryingCall": func(ctx context.Context, fn func(context.Context) (int, error), opts *twill.RetryOptions) (int, error) {
@@ -421,7 +424,7 @@ var retryForms = map[string]retryForm{
 	},
 }
 
-// everyForm runs test for each form, in a bubble of its own.
+// everyForm runs test for each form, in a separate bubble.
 func everyForm(t *testing.T, test func(t *testing.T, retry retryForm)) {
 	t.Helper()
 	for name, retry := range retryForms {
@@ -437,8 +440,9 @@ var (
 	errMore = errors.New("a later failure")
 )
 
-// failing returns a function that fails n times, for ever if n is negative,
-// with the three errors above, and then returns 5; and the number of its calls.
+// failing returns a function that fails n times with the three errors above, or
+// always if n is negative, and then returns 5. It also returns the number of
+// its calls.
 func failing(n int) (fn func(context.Context) (int, error), calls *int) {
 	calls = new(int)
 	return func(context.Context) (int, error) {
@@ -455,7 +459,7 @@ func failing(n int) (fn func(context.Context) (int, error), calls *int) {
 	}, calls
 }
 
-// requireRetryError returns err as what it has to be.
+// requireRetryError returns err as a *RetryError, which it must be.
 func requireRetryError(t testing.TB, err error) *twill.RetryError {
 	t.Helper()
 	var e *twill.RetryError
@@ -466,14 +470,14 @@ func requireRetryError(t testing.TB, err error) *twill.RetryError {
 
 var errTester = errors.New("what the tester says")
 
-// retryReasons are the ways in which a call can end without success. Each
-// makes, with the rest of the options as they are, its call end after three
-// attempts, four seconds after it began.
+// retryReasons are the ways in which a call can end without success. Each makes
+// its call end after three attempts, four seconds after it began, without
+// changing the other options.
 var retryReasons = []struct {
 	name   string
-	reason error // what errors.Is finds besides the attempts' errors
+	reason error // the error that errors.Is finds besides the attempts' errors
 	opts   func(o *twill.RetryOptions, cancel context.CancelCauseFunc)
-	fn     func(attempt int, cancel context.CancelCauseFunc) error // nil: the error as it is
+	fn     func(attempt int, cancel context.CancelCauseFunc) error // nil means the error itself
 }{
 	{name: "no retries left", reason: twill.ErrRetriesExhausted, opts: func(o *twill.RetryOptions, _ context.CancelCauseFunc) {
 		o.Backoff = kit.Pauses(2*time.Second, 2*time.Second)
@@ -525,8 +529,8 @@ var retryReasons = []struct {
 	}},
 }
 
-// Y3 and failure 1: an error told of the reason or of what the operation said,
-// but not of both. Y10: a hook that counts retries was called without one.
+// Y3 and failure 1: an error reported the reason or the error of the operation,
+// but not both. Y10: a hook that counts retries was called without a retry.
 func TestRetryErrorsTellAll(t *testing.T) {
 	for _, c := range retryReasons {
 		t.Run(c.name, func(t *testing.T) {
@@ -572,8 +576,8 @@ func TestRetryErrorsTellAll(t *testing.T) {
 	}
 }
 
-// All errors of a long call are kept up to a bound, so that a call that goes
-// on for ever does not eat the memory.
+// The number of errors that are kept is bounded, so that a call that goes on
+// forever does not use up the memory.
 func TestRetryErrorKeepsFirstAndLast(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		for _, n := range []int{1, 4, 5, 99, 100, 101, 150, 198, 199, 200, 1000} {
@@ -659,8 +663,8 @@ func TestRetryAfterHeader(t *testing.T) {
 	})
 }
 
-// Failure 5: a server could ask for a pause of an hour, of 74 years, or, by an
-// overflow, for none at all.
+// Failure 5: a server could request a pause of an hour, of 74 years, or, by an
+// overflow, of no time.
 func TestRetryAfterIsBounded(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		for _, c := range []struct {
@@ -695,7 +699,7 @@ func TestRetryAfterIsBounded(t *testing.T) {
 	})
 }
 
-// A hint holds for the pause after it, and not for later ones.
+// A hint applies to the pause after it, and not to later pauses.
 func TestRetryAfterHoldsOnce(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		start, calls := time.Now(), 0
@@ -708,8 +712,8 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 		_, err := retry(t.Context(), inner, &twill.RetryOptions{Backoff: kit.Pauses(time.Second, time.Second)})
 		require.Error(t, err)
 		require.Equal(t, time.Minute+time.Second, time.Since(start))
-		// Of several hints the first counts, and of a call inside the function that
-		// of its last attempt.
+		// If there are several hints the first counts, and for a call inside the
+		// function the hint of its last attempt.
 		for after, errs := range map[time.Duration][]error{
 			2 * time.Second: {errors.Join(twill.RetryAfter(2*time.Second, io.EOF), twill.RetryAfter(time.Hour, io.EOF))},
 			time.Second:     {twill.RetryAfter(time.Hour, io.EOF), twill.RetryAfter(time.Second, io.EOF)},
@@ -725,7 +729,7 @@ func TestRetryAfterHoldsOnce(t *testing.T) {
 	})
 }
 
-// Failure 7: a nil pointer where a hint is looked for was a panic.
+// Failure 7: a nil pointer of the type of a hint caused a panic.
 func TestRetryAfterNil(t *testing.T) {
 	var none *twill.RetryAfterError
 	require.EqualError(t, none, "twill: server asked to retry later")
@@ -750,7 +754,7 @@ func (e statusError) Error() string { return fmt.Sprint("status ", int(e)) }
 
 func is404(err error) bool { return errors.Is(err, statusError(404)) }
 
-// The recipe's example: exactly one 404 is allowed, and in each call anew.
+// The recipe's example: exactly one 404 is tolerated, in each call anew.
 func TestRetryTesterWithState(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		opts := &twill.RetryOptions{NewTester: kit.AtMost(1, is404)}
@@ -821,7 +825,7 @@ func TestRetryTesterIsMadeForEachCall(t *testing.T) {
 	})
 }
 
-// Failure 8: with a limit of one attempt, the mark of Permanent came out.
+// Failure 8: with a limit of one attempt, the mark of Permanent was returned.
 func TestRetryPermanentWithAllOptions(t *testing.T) {
 	require.NoError(t, twill.Permanent(nil))
 	require.EqualError(t, twill.Permanent(io.EOF), "EOF")
@@ -857,7 +861,7 @@ func TestRetryPermanentWithAllOptions(t *testing.T) {
 	})
 }
 
-// The mark is found, too, where it is wrapped, and in what a tester says.
+// The mark is found even if it is wrapped, and in the error of a tester.
 func TestRetryPermanentInside(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		calls := 0
@@ -877,7 +881,7 @@ func TestRetryPermanentInside(t *testing.T) {
 	})
 }
 
-// K12: MaxElapsed was looked at when a pause was planned, and not when it was
+// K12: MaxElapsed was checked when a pause was planned, and not when it was
 // over: an attempt began an hour later.
 func TestRetryMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
 	late := func(twill.RetryEvent) { time.Sleep(time.Hour) }
@@ -917,7 +921,7 @@ func TestRetryMaxElapsedHoldsWhenAnAttemptBegins(t *testing.T) {
 	})
 }
 
-// K17: clients that failed together came back together.
+// K17: clients that failed together retried together.
 func TestRetryDefaultBackoffHasJitter(t *testing.T) {
 	everyForm(t, func(t *testing.T, retry retryForm) {
 		pauses := func() (all []time.Duration) {
@@ -1003,7 +1007,7 @@ func TestRetryOptionsAtTheirExtremes(t *testing.T) {
 					ctx, cancel := context.WithCancel(t.Context())
 					_, err := retry(ctx, fn, &twill.RetryOptions{Backoff: twill.LimitBackoff(seq, n), OnPause: func(e twill.RetryEvent) {
 						require.GreaterOrEqual(t, e.Delay, time.Duration(0))
-						if e.Delay > time.Hour { // centuries, which the clock of a test has only once
+						if e.Delay > time.Hour { // centuries, which fit only once into the clock of a test
 							cancel()
 						}
 					}})

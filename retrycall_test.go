@@ -19,13 +19,13 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// A call that pauses, or whose attempt is underway elsewhere, holds no
+// A call that pauses, or whose attempt is underway elsewhere, uses no
 // goroutine.
 func TestRetryingCallHoldsNoGoroutine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		// Those of timers that went off count until they have left for good.
+		// The goroutines of timers that have fired count until they have ended.
 		most := runtime.NumGoroutine() + 500
 		var calls []*twill.Future[int]
 		for range 1000 {
@@ -44,7 +44,8 @@ func TestRetryingCallHoldsNoGoroutine(t *testing.T) {
 	})
 }
 
-// A call may be started again and again; txretry told of failures of the run before.
+// A call may be started again and again; txretry returned failures of the
+// previous run.
 func TestRetryingCallKeepsNothingOfItsCalls(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := 0
@@ -53,7 +54,7 @@ func TestRetryingCallKeepsNothingOfItsCalls(t *testing.T) {
 			n++
 			return n, []error{errOne, nil, errTwo, errMore}[(n-1)%4]
 		}, opts)
-		opts.Backoff = kit.Pauses() // the call has its own
+		opts.Backoff = kit.Pauses() // the call has its own copy
 		for k := range 3 {
 			kit.AwaitValue(t, call.Start(t.Context()), 4*k+2)
 			_, err := call.Start(t.Context()).Await(t.Context())
@@ -62,7 +63,7 @@ func TestRetryingCallKeepsNothingOfItsCalls(t *testing.T) {
 	})
 }
 
-// Any number of retries without a pause are made by a loop.
+// Any number of retries without a pause are made in a loop.
 func TestRetryingCallNeedsNoStack(t *testing.T) {
 	kit.SmallStack(t)
 	n := 0
@@ -75,7 +76,7 @@ func TestRetryingCallNeedsNoStack(t *testing.T) {
 	kit.AwaitValue(t, call.Start(t.Context()), 5)
 }
 
-// The pauses are those of the sequence also where it is read bit by bit.
+// The pauses are those of the sequence, even if it is read in portions.
 func TestRetryingCallReadsLongSequences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, n := range []int{0, 1, 15, 16, 17, 31, 32, 33, 5000} {
@@ -144,7 +145,8 @@ func TestRetryingCallContextOfAFuture(t *testing.T) {
 	})
 }
 
-// A call that has ended lets go of its function, options and errors' owners.
+// A call that has ended releases its function, options and the objects that its
+// errors refer to.
 func TestRetryingCallIsReleased(t *testing.T) {
 	var w weak.Pointer[kit.Resource]
 	var f *twill.Future[int]
@@ -160,8 +162,8 @@ func TestRetryingCallIsReleased(t *testing.T) {
 	kit.AwaitValue(t, f, 5)
 }
 
-// Of failures that nobody takes, that of the call is reported, and not those of
-// its attempts.
+// If no failure is handled, that of the call is reported, and those of its
+// attempts are not.
 func TestRetryingCallUnhandled(t *testing.T) {
 	r := kit.CollectReports(t)
 	start := func(failures int, attempt func(fn func() (int, error)) *twill.Future[int]) {
@@ -193,8 +195,8 @@ func TestRetryingCallUnhandled(t *testing.T) {
 	require.ErrorIs(t, r.Of(errOne)[0], twill.ErrRetriesExhausted)
 }
 
-// A call whose retries are used up was not reported if one of its attempts had
-// been canceled by itself.
+// A call whose retries were exhausted was not reported if one of its attempts
+// had been canceled by itself.
 func TestRetryingCallUnhandledAfterACanceledAttempt(t *testing.T) {
 	r := kit.CollectReports(t)
 	usedUp := func(last error) *twill.Future[int] {
@@ -221,8 +223,8 @@ func TestRetryingCallUnhandledAfterACanceledAttempt(t *testing.T) {
 	require.Empty(t, r.Of(context.Canceled)[2:], "the call that was canceled is no incident")
 }
 
-// promisedAttempts returns a function that makes a future for each attempt, which the
-// test settles, and those made so far.
+// promisedAttempts returns a function that makes a future for each attempt,
+// which the test settles, and the futures made so far.
 func promisedAttempts() (fn func(context.Context) *twill.Future[int], made *[]*twill.Promise[int]) {
 	made = new([]*twill.Promise[int])
 	return func(context.Context) *twill.Future[int] {
@@ -232,16 +234,16 @@ func promisedAttempts() (fn func(context.Context) *twill.Future[int], made *[]*t
 	}, made
 }
 
-// Failure 37: a cancel was swallowed, or ended in something else depending on
-// when it came. Failure 7: an attempt was made after a cancel in a hook, or
-// after the pause that was canceled.
+// Failure 37: a cancel was swallowed, or its outcome depended on its time.
+// Failure 7: an attempt was made after a cancel in a hook, or after the
+// canceled pause.
 func TestRetryingCallCancel(t *testing.T) {
 	reason := errors.New("no longer of interest")
 	minute := twill.ConstantBackoff(time.Minute)
 	for _, c := range []struct {
 		name string
-		run  func(t *testing.T) *twill.Future[int] // a call that is canceled in the attempt it makes last
-		want int                                   // attempts
+		run  func(t *testing.T) *twill.Future[int] // returns a call that is canceled in its last attempt
+		want int                                   // number of attempts
 	}{
 		{"in an attempt that is a future", func(t *testing.T) *twill.Future[int] {
 			fn, made := promisedAttempts()
@@ -336,8 +338,8 @@ func TestRetryingCallCancel(t *testing.T) {
 	}
 }
 
-// A cancel that comes while the function runs goes to the attempt it returns, and
-// whatever the canceler of that does is not the call's concern.
+// A cancel that arrives while the function runs goes to the attempt that it
+// returns; what the canceler of that attempt does, does not affect the call.
 func TestRetryingCallCancelerExits(t *testing.T) {
 	for name, stop := range map[string]func(){"panic": func() { panic("boom") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
@@ -364,7 +366,7 @@ func TestRetryingCallCancelerExits(t *testing.T) {
 	}
 }
 
-// What the canceler of an attempt makes of a cancel is the outcome of the
+// The result that the canceler of an attempt supplies is the outcome of the
 // call, which is not retried.
 func TestRetryingCallCancelerDecides(t *testing.T) {
 	fn, made := promisedAttempts()
@@ -382,7 +384,7 @@ func TestRetryingCallCancelerDecides(t *testing.T) {
 	require.Len(t, *made, 2)
 }
 
-// An attempt whose future others depend on is left to them.
+// An attempt whose future has other dependents is not canceled.
 func TestRetryingCallLeavesSharedAttempts(t *testing.T) {
 	for name, ctx := range map[string]context.Context{"a context that ends": t.Context(), "one that does not": context.Background()} {
 		t.Run(name, func(t *testing.T) {
@@ -403,7 +405,7 @@ func TestRetryingCallLeavesSharedAttempts(t *testing.T) {
 	}
 }
 
-// A context that ends does for a call what a cancel does.
+// The end of the context has the same effect as a cancel.
 func TestRetryingCallEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, pause := range []bool{false, true} {
@@ -425,9 +427,9 @@ func TestRetryingCallEndsWithItsContext(t *testing.T) {
 	})
 }
 
-// Attempts that are settled, calls that are canceled and contexts that end,
-// all by goroutines of their own at about the same moment: each call ends once,
-// leaves no attempt behind, and no token is lost.
+// Attempts that settle, calls that are canceled and contexts that end, all on
+// their own goroutines at about the same moment: each call ends once, leaves no
+// attempt behind, and no token is lost.
 func TestRetryingCallStress(t *testing.T) {
 	rounds := 1500
 	if !kit.Long() || kit.RaceEnabled {

@@ -80,7 +80,7 @@ func TestSeriesCancelStopsTheCurrentStep(t *testing.T) {
 	require.Zero(t, kit.Listeners(s.promises[1].Future()))
 }
 
-// A step that succeeds although it was canceled: nothing comes after it.
+// A step succeeds although it was canceled: no step comes after it.
 func TestSeriesCancelThatAStepSurvives(t *testing.T) {
 	survivor := func() (*twill.Promise[int], func(int) *twill.Future[int]) {
 		p := twill.NewPromise[int]()
@@ -100,7 +100,7 @@ func TestSeriesCancelThatAStepSurvives(t *testing.T) {
 	kit.RequireValue(t, 7, f)
 }
 
-// What others need goes on without the series.
+// A step with other dependents goes on without the series.
 func TestSeriesCancelLeavesASharedStep(t *testing.T) {
 	var s steps
 	f := twill.Series(1, s.step, s.step)
@@ -113,7 +113,7 @@ func TestSeriesCancelLeavesASharedStep(t *testing.T) {
 	require.Len(t, s.promises, 1)
 }
 
-// A cancel that comes while a step function runs goes to the future that it
+// A cancel that arrives while a step function runs goes to the future that it
 // returns.
 func TestSeriesCancelFromWithinAStep(t *testing.T) {
 	var s steps
@@ -152,7 +152,7 @@ func TestSeriesFailureIsTakenOverAndReported(t *testing.T) {
 	require.Len(t, reports.Of(kit.ErrSecond), 1)
 }
 
-// stepsOf is n steps that add one, made one by one, and the number made.
+// stepsOf returns n steps that add one, made one by one. made counts them.
 func stepsOf(n int, made *int, ended *bool) iter.Seq[func(int) *twill.Future[int]] {
 	return func(yield func(func(int) *twill.Future[int]) bool) {
 		defer func() { *ended = true }()
@@ -184,8 +184,8 @@ func TestSeriesOfMillionsOfSettledSteps(t *testing.T) {
 	kit.RequireValue(t, n+1, f)
 }
 
-// One that takes turns with others, each waiting for the one before: nothing
-// nests, nothing is left.
+// Two series that take turns, each waiting for the other: nothing nests, and
+// nothing is left behind.
 func TestSeriesOfPendingSteps(t *testing.T) {
 	n := 200_000
 	if !kit.Long() {
@@ -346,7 +346,8 @@ func TestSeriesReleasesStepsThatHaveRun(t *testing.T) {
 	require.True(t, kit.Released(second))
 }
 
-// The goroutine of a sequence outlived everything that could ask it for a step.
+// The goroutine of a sequence outlived everything that could take a step from
+// it.
 func TestSeriesOfStopsASequenceThatIsDropped(t *testing.T) {
 	reports := kit.CollectReports(t)
 	ended := make(chan struct{})
@@ -368,7 +369,7 @@ func TestSeriesOfStopsASequenceThatIsDropped(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 	reports.Await(t, kit.ErrBoom)
 
-	// One that is still to be settled is not stopped.
+	// A series that has yet to settle is not stopped.
 	var s steps
 	var f *twill.Future[int]
 	kit.Drop(func() {
