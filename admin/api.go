@@ -26,11 +26,11 @@ var openapi []byte
 type route struct {
 	method  string
 	pattern []string // a segment that begins with a colon is a parameter
-	action  string   // "" is "read"; ":action" is the parameter of that name
+	action  string   // "" means "read"; ":action" means the parameter with that name
 	handle  func(*request)
 }
 
-// actionOf is what rq wants to do.
+// actionOf returns the action that rq asks for.
 func (rt *route) actionOf(rq *request) Action {
 	name := rt.action
 	switch name {
@@ -42,14 +42,14 @@ func (rt *route) actionOf(rq *request) Action {
 	return Action{Name: name, Queue: rq.params["queue"], Job: rq.params["id"]}
 }
 
-// The actions that a path may name: on a queue, on one job, and on several.
+// The actions that a path may contain: on a queue, on one job, and on several.
 var (
 	queueActions = []string{"width", "rate", "pause", "resume", "clear", "drain"}
 	jobActions   = []string{"cancel", "reprioritize", "run"}
 	bulkActions  = []string{"cancel", "reprioritize", "run", "count"}
 )
 
-// routes are all there are. The first that fits is taken.
+// routes has all routes. The first route that matches is used.
 var routes []route
 
 func init() {
@@ -93,8 +93,8 @@ func init() {
 
 func isSlash(r rune) bool { return r == '/' }
 
-// route finds the route of a request and its parameters. It answers the request
-// if there is none.
+// route finds the route of a request and its parameters. If there is none, it
+// answers the request.
 func (rq *request) route() (*route, bool) {
 	path, ok := pathOf(rq.r.URL)
 	if !ok {
@@ -103,7 +103,8 @@ func (rq *request) route() (*route, bool) {
 	}
 	rq.path = path
 	if len(path) == 0 && rq.r.URL.Path == "" {
-		// Mounted without the slash at the end: relative addresses need it.
+		// The page is mounted without the slash at the end, which relative addresses
+		// need.
 		rq.toSlash()
 		return nil, false
 	}
@@ -163,7 +164,7 @@ func (rt *route) match(path []string) (map[string]string, bool) {
 	return params, true
 }
 
-// toSlash sends the browser to the same address with a slash at the end.
+// toSlash redirects the browser to the same address with a slash at the end.
 func (rq *request) toSlash() {
 	path, _, _ := strings.Cut(rq.r.RequestURI, "?")
 	last := path[strings.LastIndexByte(path, '/')+1:]
@@ -192,7 +193,7 @@ func (rq *request) write(status int, kind string, body []byte) {
 	rq.began = true
 	rq.w.WriteHeader(status)
 	if rq.r.Method != http.MethodHead {
-		_, _ = rq.w.Write(body) // a client that has gone is no error of ours
+		_, _ = rq.w.Write(body) // that a client has disconnected is not an error here
 	}
 }
 
@@ -225,9 +226,9 @@ func (rq *request) failWith(err error) {
 	rq.fail(status, cut(rq.page.redact(strings.TrimPrefix(err.Error(), "admin: ")), maxPreview*2))
 }
 
-// decode reads the JSON of a request into v, a pointer to a struct. Names are
-// taken as they are written, and once: encoding/json ignores their case and takes the
-// last, so that two programs could read one body in two ways.
+// decode reads the JSON of a request into v, a pointer to a struct. Names must
+// have the right case and occur once: encoding/json ignores their case and uses
+// the last, so that two programs could read one body in two ways.
 func (rq *request) decode(v any) error {
 	body, err := io.ReadAll(rq.r.Body)
 	if err != nil {
@@ -277,7 +278,7 @@ func checkNames(body []byte, t reflect.Type) error {
 	return nil
 }
 
-// queueView is a queue as the API shows it. Durations are in seconds.
+// queueView is a queue in the form of the API. Durations are in seconds.
 type queueView struct {
 	Name          string                `json:"name"`
 	Paused        bool                  `json:"paused"`
@@ -285,7 +286,7 @@ type queueView struct {
 	Width         widthValue            `json:"width"`
 	DeclaredWidth widthValue            `json:"declared_width"`
 	Rate          string                `json:"rate"`
-	RateHeldSince *time.Time            `json:"rate_held_since"` // null if the rate limit holds no job back
+	RateHeldSince *time.Time            `json:"rate_held_since"` // null if the rate limit delays no job
 	RateError     string                `json:"rate_error"`      // of the limiter, while it fails
 	Grouped       int                   `json:"grouped"`         // pending jobs that wait for their group
 	Pending       int                   `json:"pending"`
@@ -300,7 +301,7 @@ type queueView struct {
 	Canceled      uint64                `json:"canceled"`
 	Throughput    float64               `json:"throughput"`
 	PutRate       float64               `json:"put_rate"`
-	EmptyIn       *float64              `json:"empty_in_seconds"` // null if it will not be empty at this rate
+	EmptyIn       *float64              `json:"empty_in_seconds"` // null if the queue will not be empty at this rate
 	Waiting       durations             `json:"waiting_seconds"`
 	Running       durations             `json:"running_seconds"`
 	Changes       map[string]changeView `json:"changes"`
@@ -341,8 +342,8 @@ type changeView struct {
 	Until *time.Time `json:"until"` // null if it does not end
 }
 
-// view is e as it is now. It reads the queue's numbers unless live is set: then
-// it takes those last read.
+// view returns the state of e. It reads the queue's numbers unless live is set:
+// then it uses the numbers that were read last.
 func (p *Page) view(e *entry, live bool) (v queueView) {
 	s, at, _, err := e.history.latest()
 	if !live || at.IsZero() {
@@ -374,8 +375,8 @@ func (p *Page) view(e *entry, live bool) (v queueView) {
 	return v
 }
 
-// emptyIn is about how many seconds it takes until no job is left, at the rates
-// of the last minute; nil if it does not get there.
+// emptyIn returns the approximate number of seconds until there is no job left,
+// at the rates of the last minute, or nil if that will not happen.
 func emptyIn(jobs int, put, ended float64) *float64 {
 	var d float64
 	switch {
@@ -392,7 +393,7 @@ func emptyIn(jobs int, put, ended float64) *float64 {
 	return &d
 }
 
-// offers are the actions on e that rq may use.
+// offers returns the actions on e that rq may use.
 func (rq *request) offers(e *entry) []string {
 	offers := []string{}
 	for _, name := range ActionNames {
@@ -419,7 +420,7 @@ func (rq *request) offers(e *entry) []string {
 	return offers
 }
 
-// jobView is a job as the API shows it.
+// jobView is a job in the form of the API.
 type jobView struct {
 	ID        string     `json:"id"`
 	State     string     `json:"state"`
@@ -435,7 +436,7 @@ type jobView struct {
 	ArgBytes  int        `json:"arg_bytes"` // of the text, if arg is cut
 	Error     string     `json:"error"`
 	Stack     string     `json:"stack"` // of a panic; for one job only
-	Why       string     `json:"why"`   // it does not run, while pending; for one job only
+	Why       string     `json:"why"`   // why a pending job does not run; for one job only
 }
 
 func (p *Page) viewJob(j *job, whole bool) jobView {
@@ -457,7 +458,8 @@ func timeOrNil(t time.Time) *time.Time {
 	return &t
 }
 
-// failureOf is the text of a job's error and the stack of its panic, redacted.
+// failureOf returns the text of a job's error and the stack of its panic,
+// redacted.
 func (p *Page) failureOf(e *entry, id string) (text, stack string) {
 	var err error
 	func() {
@@ -473,7 +475,7 @@ func (p *Page) failureOf(e *entry, id string) (text, stack string) {
 	return cut(p.redact(safeText(err)), maxText), stack
 }
 
-// safeText is err's text; the error may be of the user's own make.
+// safeText returns err's text; the methods of an error may panic.
 func safeText(err error) (text string) {
 	defer func() {
 		if recover() != nil {
@@ -486,17 +488,17 @@ func safeText(err error) (text string) {
 // list is a part of the jobs of a queue.
 type list struct {
 	Jobs    []jobView `json:"jobs"`
-	Next    string    `json:"next"`    // the cursor of what follows, "" at the end
-	Scanned int       `json:"scanned"` // jobs that were looked at, for this part
-	Total   int       `json:"total"`   // about as many are there, whether or not they match
+	Next    string    `json:"next"`    // the cursor of the next part, "" at the end
+	Scanned int       `json:"scanned"` // number of jobs that were scanned for this part
+	Total   int       `json:"total"`   // approximate number of jobs, whether or not they match
 	Filter  string    `json:"filter"`
 	State   string    `json:"state"`
 }
 
-// scanBudget is how long one request may search.
+// scanBudget is the maximum time that one request may search.
 const scanBudget = 300 * time.Millisecond
 
-// groups of jobs that are listed by themselves, in this order.
+// groups of jobs that are listed separately, in this order.
 var groups = []struct {
 	name   string
 	states []twill.JobState
@@ -506,7 +508,7 @@ var groups = []struct {
 	{"ended", []twill.JobState{twill.JobFinished, twill.JobFailed, twill.JobCanceled}},
 }
 
-// cursor is a place in the lists of a queue.
+// cursor is a position in the lists of a queue.
 type cursor struct{ group, offset int }
 
 func (c cursor) String() string { return groups[c.group].name + "." + strconv.Itoa(c.offset) }
@@ -526,7 +528,7 @@ func parseCursor(text string) (c cursor, err error) {
 	return c, nil
 }
 
-// listRequest is what a list is asked for.
+// listRequest has the arguments of a list.
 type listRequest struct {
 	states []twill.JobState
 	state  string
@@ -572,7 +574,8 @@ func parseList(q url.Values, defaultLimit int) (lr listRequest, err error) {
 }
 
 // list returns a part of the jobs of e. A search ends after scanBudget: then
-// there are fewer jobs than asked for, and Next says where to go on.
+// there are fewer jobs than requested, and Next is the cursor with which to
+// continue.
 func (p *Page) list(rq *request, e *entry, lr listRequest) (l list, err error) {
 	defer containPanic(&err)
 	s, err := e.read()
@@ -615,7 +618,7 @@ func (p *Page) list(rq *request, e *entry, lr listRequest) (l list, err error) {
 	return l, nil
 }
 
-// operationView is an operation as the API shows it.
+// operationView is an operation in the form of the API.
 type operationView struct {
 	ID           string         `json:"id"`
 	Action       string         `json:"action"`
@@ -637,7 +640,7 @@ type operationView struct {
 	SkippedTotal int            `json:"skipped_total"`
 	Failed       int            `json:"failed"`
 	Failures     []failure      `json:"failures"`
-	Jobs         []jobView      `json:"jobs"`      // the first that a dry run has found
+	Jobs         []jobView      `json:"jobs"`      // the first jobs that a dry run has found
 	Truncated    bool           `json:"truncated"` // a dry run has found more than it keeps
 	Error        string         `json:"error"`
 }
@@ -663,7 +666,7 @@ func (op *operation) view() operationView {
 
 func (rq *request) getOpenAPI() { rq.write(http.StatusOK, "application/json; charset=utf-8", openapi) }
 
-// visible are the queues that rq may read.
+// visible returns the queues that rq may read.
 func (rq *request) visible() []*entry {
 	rq.page.mu.RLock()
 	all := slices.Clone(rq.page.queues)
@@ -671,8 +674,8 @@ func (rq *request) visible() []*entry {
 	return slices.DeleteFunc(all, func(e *entry) bool { return !rq.may(Action{Name: "read", Queue: e.name}) })
 }
 
-// mayRead returns a function that says whether rq may read a queue, and asks
-// once for each.
+// mayRead returns a function that reports whether rq may read a queue, and asks
+// once for each queue.
 func (rq *request) mayRead() func(queue string) bool {
 	known := map[string]bool{"": true}
 	return func(queue string) bool {
@@ -701,8 +704,8 @@ func (rq *request) getQueue() {
 	rq.send(http.StatusOK, v)
 }
 
-// historyView are the samples of the last hour by columns, and the audit entries
-// of that time. Times are seconds since 1970.
+// historyView has the samples of the last hour in columns, and the audit
+// entries of that time. Times are seconds since 1970.
 type historyView struct {
 	Interval float64     `json:"interval_seconds"`
 	Time     []float64   `json:"time"`
@@ -746,7 +749,8 @@ func (rq *request) getHistory() {
 
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 
-// marks are the latest audit entries of a queue, for its charts, oldest first.
+// marks returns the latest audit entries of a queue, for its charts, oldest
+// first.
 func (p *Page) marks(queue string) []mark {
 	entries, _ := p.audit.list(func(q string) bool { return q == queue }, "", 0, 100)
 	marks := []mark{}
@@ -772,7 +776,7 @@ func (rq *request) getJobs() {
 	rq.failWith(err)
 }
 
-// oneJob is the job that a request names, with its whole story.
+// oneJob returns the job that a request names, with all details.
 func (rq *request) oneJob() (v jobView, err error) {
 	defer containPanic(&err)
 	p, e := rq.page, rq.entry
@@ -800,7 +804,7 @@ func (rq *request) getJob() {
 	rq.send(http.StatusOK, v)
 }
 
-// stack returns where the job is now.
+// stack returns the stacks of the job's goroutines.
 func (rq *request) stack() (text string, err error) {
 	defer containPanic(&err)
 	s, ok := rq.entry.q.(Stacker)
@@ -865,15 +869,15 @@ func (rq *request) getOperations() {
 	for _, op := range rq.page.ops.latest() {
 		if may(op.entry.name) {
 			v := op.view()
-			v.Jobs, v.Failures = []jobView{}, []failure{} // those are for one operation
+			v.Jobs, v.Failures = []jobView{}, []failure{} // these are only for a single operation
 			views = append(views, v)
 		}
 	}
 	rq.send(http.StatusOK, map[string]any{"operations": views})
 }
 
-// operation is the operation that a request names, nil if there is none that it
-// may use for action. Then the request is answered.
+// operation returns the operation that a request names. If there is none that
+// the request may use for action, it answers the request and returns nil.
 func (rq *request) operation(action string) *operation {
 	op := rq.page.ops.find(rq.params["operation"])
 	if op == nil {
@@ -904,7 +908,7 @@ func (rq *request) postAbort() {
 	}
 }
 
-// abort has op end as soon as it has dealt with the job at hand.
+// abort makes op end after the current job.
 func (p *Page) abort(op *operation, who string) {
 	if op.running() {
 		op.cancel()
@@ -953,7 +957,7 @@ func (rq *request) auditPage() (a auditPage, err error) {
 	return a, nil
 }
 
-// gaugeView is a pool, a pooler or a semaphore as the API shows it.
+// gaugeView is a pool, a pooler or a semaphore in the form of the API.
 type gaugeView struct {
 	Kind    string   `json:"kind"`
 	Name    string   `json:"name"`

@@ -6,25 +6,25 @@ import (
 	"time"
 )
 
-// AuditEntry is one change that was made, or tried, by the page, the API or the
-// command line, or that has ended after its time.
+// AuditEntry is one change that was made or attempted through the page, the API
+// or the command line, or a temporary change that has ended.
 type AuditEntry struct {
 	Time   time.Time `json:"time"`
 	Who    string    `json:"who"`
 	Action string    `json:"action"` // one of ActionNames, or "back" for a change that has ended
 	Queue  string    `json:"queue"`
-	Job    string    `json:"job"`    // the id, if it is about one job
-	Filter string    `json:"filter"` // if it is about all jobs that match
+	Job    string    `json:"job"`    // the id, if the entry is about one job
+	Filter string    `json:"filter"` // if the entry is about all jobs that match
 	Detail string    `json:"detail"` // the new width, rate or priority, and for how long
-	Reason string    `json:"reason"` // as the operator gave it
-	Count  int       `json:"count"`  // jobs that were changed
-	Result string    `json:"result"` // "ok", or what went wrong
+	Reason string    `json:"reason"` // given by the operator
+	Count  int       `json:"count"`  // number of jobs that were changed
+	Result string    `json:"result"` // "ok", or the error
 }
 
-// maxAudit is how many entries are kept.
+// maxAudit is the maximum number of entries that are kept.
 const maxAudit = 1000
 
-// auditList are the latest entries.
+// auditList has the latest entries.
 type auditList struct {
 	mu      sync.Mutex
 	entries []AuditEntry // a ring
@@ -42,8 +42,8 @@ func (l *auditList) add(e AuditEntry) {
 	l.next = (l.next + 1) % maxAudit
 }
 
-// list returns up to n entries, the latest first, that are of a queue in
-// visible and contain search, in any case of letters, without the first from.
+// list returns up to n entries, the latest first, without the first from, that
+// are of a queue in visible and contain search, ignoring case.
 func (l *auditList) list(visible func(queue string) bool, search string, from, n int) (found []AuditEntry, more bool) {
 	search = strings.ToLower(search)
 	l.mu.Lock()
@@ -75,7 +75,7 @@ func (e *AuditEntry) contains(lower string) bool {
 	return false
 }
 
-// note adds e to the audit list and tells Options.Audit.
+// note adds e to the audit list and calls Options.Audit.
 func (p *Page) note(e AuditEntry) {
 	e.Time = time.Now()
 	p.audit.add(e)
@@ -90,7 +90,7 @@ func (p *Page) note(e AuditEntry) {
 	p.opts.Audit(e)
 }
 
-// resultOf is err as an audit entry has it.
+// resultOf returns err in the form of an audit entry.
 func (p *Page) resultOf(err error) string {
 	if err == nil {
 		return "ok"

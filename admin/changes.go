@@ -6,14 +6,15 @@ import (
 	"time"
 )
 
-// changes are the changes of one queue's settings that were made by the page:
-// who made the last one of each, and when it ends.
+// changes has the changes of one queue's settings that were made by the page,
+// with the operator of the latest change of each setting and the time at which
+// it ends.
 type changes struct {
 	mu sync.Mutex // guards the map
 	of map[string]*change
 
-	// step makes one change of the queue after the other, so that the end of one
-	// does not undo another.
+	// step makes changes of the queue one after another, so that the end of one
+	// change does not undo another.
 	step sync.Mutex
 }
 
@@ -26,13 +27,13 @@ type change struct {
 	Until   time.Time // zero if it does not end
 
 	timer *time.Timer
-	same  func() (now string, same bool)    // whether the setting is as this change has left it
-	back  func() (detail string, err error) // sets what was there before
+	same  func() (now string, same bool)    // reports whether the setting is still as this change has left it
+	back  func() (detail string, err error) // restores the previous setting
 	note  func(detail string, err error)
 }
 
-// set notes a change that was made, within step. One for a time that follows
-// another is taken back to what was there before both.
+// set records a change that was made within step. If a temporary change follows
+// another, its end restores the setting from before both.
 func (c *changes) set(ch *change, d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +50,7 @@ func (c *changes) set(ch *change, d time.Duration) {
 	}
 }
 
-// end takes ch back, if no other change has replaced it.
+// end undoes ch, if no other change has replaced it.
 func (c *changes) end(ch *change) {
 	c.step.Lock()
 	defer c.step.Unlock()
@@ -72,7 +73,7 @@ func safeBack(ch *change) (detail string, err error) {
 	return ch.back()
 }
 
-// endAll takes back all changes that are for a time.
+// endAll undoes all temporary changes.
 func (c *changes) endAll() {
 	c.mu.Lock()
 	var all []*change
@@ -98,7 +99,7 @@ func (c *changes) list() map[string]change {
 	return all
 }
 
-// widthText is a width as people and the API write it.
+// widthText returns a width as users and the API write it.
 func widthText(n int) string {
 	if n >= Unlimited {
 		return "unlimited"

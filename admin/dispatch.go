@@ -15,37 +15,37 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// DispatchOptions are the settings of [Dispatch]. The zero value of each is its
-// default.
+// DispatchOptions are the settings of [Dispatch]. The zero value of each field
+// is its default.
 type DispatchOptions[A any] struct {
 	// Show returns the argument of a job as text for the page, the API and
 	// searches. If it is nil, only the type and the size are shown. It is called
-	// on the goroutines of requests, several at the same time, and once for each
-	// job that a search looks at; it must leave secrets out. What it returns is
-	// shown only: a job that is run again gets the original argument.
+	// concurrently on the goroutines of requests, once for each job that a search
+	// scans; it must leave secrets out. Its result is only shown: a job that is
+	// run again gets the original argument.
 	Show func(arg A) string
 
-	// Keep is how many ended jobs are kept, with their arguments and errors, to
-	// be shown and to be run again; 0 means 200, and a negative number none.
-	// More than 10,000 count as 10,000.
+	// Keep is the number of ended jobs that are kept, with their arguments and
+	// errors, to be shown and to be run again; 0 means 200, and a negative number
+	// none. More than 10,000 count as 10,000.
 	Keep int
 
-	// Stacks has every call run under a pprof label, by which the page finds the
+	// Stacks runs every call under a pprof label, by which the page finds the
 	// goroutines of a job that is underway. Goroutines that the call starts
-	// inherit it. It costs three allocations a call or so. When the call has
-	// returned, the labels are those of the job's context again.
+	// inherit the label. It costs about three allocations for each call. After the
+	// call has returned, the labels are those of the job's context again.
 	Stacks bool
 
-	// Rate is the limiter that the queue was given. The page shows it, if it is a
-	// *rate.Limiter of golang.org/x/time/rate, and sets it again when a change
-	// for a time ends.
+	// Rate is the limiter of the queue. The page shows it, if it is a
+	// *rate.Limiter of golang.org/x/time/rate, and sets it again when a temporary
+	// change ends.
 	Rate twill.Limiter
 }
 
-// maxKeep is how many ended jobs of one queue are kept at most.
+// maxKeep is the maximum number of ended jobs of one queue that are kept.
 const maxKeep = 10_000
 
-// DispatchQueue is a [twill.ResizableDispatchQueue] as a [Queue].
+// DispatchQueue makes a [twill.ResizableDispatchQueue] a [Queue].
 type DispatchQueue[A, R any] struct {
 	*twill.ResizableDispatchQueue[A, R]
 	opts DispatchOptions[A]
@@ -57,27 +57,27 @@ type DispatchQueue[A, R any] struct {
 	rate  twill.Limiter
 	ended []endedJob[A]  // a ring
 	next  int            // where the next ended job goes, if the ring is full
-	byID  map[string]int // where in the ring
+	byID  map[string]int // index in the ring
 
 	shown shownJobs[A, R]
 }
 
-// endedJob is a job that has ended. The job itself is not kept: as long as it
-// were, a failure that nothing has handled would not be reported.
+// endedJob is a job that has ended. The job itself is not kept: otherwise an
+// unhandled failure would not be reported.
 type endedJob[A any] struct {
 	id     string
 	record twill.JobRecord[A]
 	err    error
 }
 
-// Dispatch returns q as a [Queue]. opts is nothing or one DispatchOptions; it
-// panics if there are more, or if q is nil.
+// Dispatch returns q as a [Queue]. opts is at most one DispatchOptions;
+// Dispatch panics if there are more, or if q is nil.
 //
 // It starts a goroutine that reads [twill.ResizableDispatchQueue.Results], to
-// keep the latest ended jobs. It adds nothing to a Put. If jobs end faster than
-// they can be noted, some are left out, so that no more than what ends in about
-// a second waits. The goroutine ends with [DispatchQueue.Close], and when q is
-// stopped and has no job underway.
+// keep the latest ended jobs. It adds nothing to the cost of a Put. If jobs end
+// faster than they can be recorded, some are left out, so that at most the jobs
+// of about a second wait. The goroutine ends with [DispatchQueue.Close], and
+// when q is stopped and has no job underway.
 func Dispatch[A, R any](q *twill.ResizableDispatchQueue[A, R], opts ...DispatchOptions[A]) *DispatchQueue[A, R] {
 	if q == nil {
 		panic("admin: Dispatch of a nil queue")
@@ -106,17 +106,18 @@ func Dispatch[A, R any](q *twill.ResizableDispatchQueue[A, R], opts ...DispatchO
 	return d
 }
 
-// Close ends the goroutine that Dispatch has started. The queue goes on.
+// Close ends the goroutine that Dispatch has started. The queue is not
+// affected.
 func (d *DispatchQueue[A, R]) Close() { d.stop() }
 
-// keepEnded notes the jobs that end, until ctx ends or the queue is stopped.
+// keepEnded records the jobs that end, until ctx ends or the queue is stopped.
 func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*twill.Job[A, R]]) {
 	for results != nil {
 		var again iter.Seq[*twill.Job[A, R]]
 		for j := range results {
 			d.keep(j)
-			// What waits to be read has no limit. A reader that lags drops it and
-			// reads on from now.
+			// The buffer of Results has no limit. If this reader is too slow, it drops
+			// the buffer and subscribes again.
 			if r := j.EndedAt(); time.Since(r) > time.Second && ctx.Err() == nil {
 				again = d.Results(ctx)
 				break
@@ -141,19 +142,19 @@ func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
 	d.next = (d.next + 1) % len(d.ended)
 }
 
-// errorOf is the error of j, which has ended.
+// errorOf returns the error of j, which has ended.
 func errorOf[A, R any](j *twill.Job[A, R]) error {
 	r, _ := j.Poll()
 	return r.Err
 }
 
 // PendingJobs implements [Queue]. The queue's lock is held only while the
-// places of the jobs are noted, which takes a word for 2048 jobs, and then for
-// each job by itself.
+// places of the jobs are copied, which is one word for 2048 jobs, and then for
+// each job separately.
 func (d *DispatchQueue[A, R]) PendingJobs(from int) iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
-		// A page costs as much as all before it, and the whole list a sort. Most
-		// readers want no more than a page or two.
+		// A page costs as much as all pages before it, and the whole list needs a
+		// sort. Most callers read only a page or two.
 		for _, n := range []int{1000, 10_000} {
 			page := d.PendingPage(from, n)
 			if !d.yieldAll(page, twill.JobPending, yield) || len(page) < n {
@@ -173,8 +174,8 @@ func (d *DispatchQueue[A, R]) UnderwayJobs() iter.Seq2[string, twill.JobRecord[s
 	}
 }
 
-// yieldAll yields those of jobs that are in that state still, and reports
-// whether more are wanted.
+// yieldAll yields those jobs that are still in the given state, and reports
+// whether more are needed.
 func (d *DispatchQueue[A, R]) yieldAll(jobs []*twill.Job[A, R], state twill.JobState, yield func(string, twill.JobRecord[string]) bool) bool {
 	for _, j := range jobs {
 		r := j.Record()
@@ -190,9 +191,9 @@ func (d *DispatchQueue[A, R]) yieldAll(jobs []*twill.Job[A, R], state twill.JobS
 	return true
 }
 
-// shownJobs are the jobs that were listed last, by id. Whoever acts on a job has
-// mostly seen it in a list, and an operation acts on each job that it comes to:
-// these are found without a search. It keeps no job in memory.
+// shownJobs are the jobs that were listed last, by id. A request that acts on a
+// job usually follows a list, and an operation acts on each job that it scans:
+// such jobs are found without a search. shownJobs keeps no job in memory.
 type shownJobs[A, R any] struct {
 	mu   sync.Mutex
 	ids  []string // a ring
@@ -200,7 +201,7 @@ type shownJobs[A, R any] struct {
 	jobs map[string]weak.Pointer[twill.Job[A, R]]
 }
 
-// maxShown is how many jobs are remembered.
+// maxShown is the maximum number of jobs in shownJobs.
 const maxShown = 10_000
 
 func (s *shownJobs[A, R]) add(id string, j *twill.Job[A, R]) {
@@ -334,8 +335,8 @@ func (d *DispatchQueue[A, R]) SetRate(limiter twill.Limiter) {
 	d.ResizableDispatchQueue.SetRate(limiter)
 }
 
-// RateLimiter implements [Limited]. It is the limiter of DispatchOptions or of
-// the last SetRate of d: a SetRate of the queue itself is not seen.
+// RateLimiter implements [Limited]. It returns the limiter of DispatchOptions
+// or of the latest SetRate of d, but not that of a SetRate of the queue itself.
 func (d *DispatchQueue[A, R]) RateLimiter() twill.Limiter {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -362,7 +363,7 @@ func (d *DispatchQueue[A, R]) WhyPending(id string) string {
 	return text
 }
 
-// waits says what a job waits for.
+// waits describes what a job waits for.
 var waits = map[twill.WaitReason]string{
 	twill.WaitStopped: "the queue is stopped",
 	twill.WaitHeld:    "it is held back until the program releases it",
@@ -374,7 +375,7 @@ var waits = map[twill.WaitReason]string{
 	twill.WaitRate:    "the rate limit",
 }
 
-// show is r with the argument as text.
+// show returns r with the argument as text.
 func (d *DispatchQueue[A, R]) show(r twill.JobRecord[A]) twill.JobRecord[string] {
 	return twill.JobRecord[string]{
 		ID: r.ID, Arg: showArg(d.opts.Show, r.Arg), Priority: r.Priority, State: r.State, Key: r.Key, Group: r.Group, Attempts: r.Attempts,
@@ -382,8 +383,8 @@ func (d *DispatchQueue[A, R]) show(r twill.JobRecord[A]) twill.JobRecord[string]
 	}
 }
 
-// showArg is the text for arg. A panic of show is contained: one argument that
-// it cannot deal with must not hide the others.
+// showArg returns the text for arg. A panic of show is contained: one argument
+// that it cannot show must not hide the others.
 func showArg[A any](show func(A) string, arg A) (text string) {
 	if show == nil {
 		return typeAndSize(arg)
@@ -396,7 +397,7 @@ func showArg[A any](show func(A) string, arg A) (text string) {
 	return show(arg)
 }
 
-// typeAndSize says what arg is, without its content.
+// typeAndSize describes arg without its content.
 func typeAndSize[A any](arg A) string {
 	v := reflect.ValueOf(&arg).Elem()
 	name := v.Type().String()
@@ -422,7 +423,7 @@ func typeAndSize[A any](arg A) string {
 // the queue and the id.
 const jobLabel = "twill_job"
 
-// queueNumber is the number of the last queue whose calls have labels.
+// queueNumber is the number of the latest queue whose calls have labels.
 var queueNumber atomic.Uint64
 
 // withLabel is the hook that runs a call under its label.
@@ -433,7 +434,7 @@ func (d *DispatchQueue[A, R]) withLabel(ctx context.Context, j *twill.Job[A, R],
 	return v, err
 }
 
-// label is the value of the label of a job.
+// label returns the value of the label of a job.
 func (d *DispatchQueue[A, R]) label(id string) string { return fmt.Sprintf("%d/%s", d.number, id) }
 
 // JobStacks implements [Stacker].

@@ -1,9 +1,9 @@
-// Package admin is a web page, a JSON API and a set of rules that show the
-// dispatch queues of a program and steer them while it runs: their numbers over
-// the last hour, the jobs that are pending, underway or have ended, width, rate,
-// pauses, and actions on one job, on several, or on all that match a filter.
-// Unlike the metrics of a queue it is for a person who asks why something is
-// stuck, and changes it.
+// Package admin is a web page and a JSON API that show and control the dispatch
+// queues of a program while it runs: their numbers over the last hour, the jobs
+// that are pending, underway or have ended, width, rate, pauses, and actions on
+// one job, on several, or on all that match a filter. Unlike the metrics of a
+// queue, it is for an operator who needs to know why something is stuck, and to
+// change it.
 //
 //	page := admin.New(admin.Options{Authorize: authorize})
 //	page.Add("sms", admin.Dispatch(queue))
@@ -11,14 +11,15 @@
 //
 // # Who may do what
 //
-// A [Page] serves nothing without [Options.Authorize], which is asked for every
-// request and for every action, or an explicit [Options.Insecure]. A request for
-// a host that is not in [Options.Hosts], or that another site has had a browser
-// send, is refused before that. Every change is kept in the audit list.
+// A [Page] serves nothing without [Options.Authorize], which is called for
+// every request and for every action, or an explicit [Options.Insecure]. A
+// request for a host that is not in [Options.Hosts], or that another site has
+// made a browser send, is refused before that. Every change is kept in the
+// audit list.
 //
 // # What is shown
 //
-// Arguments of jobs are shown by a function that the program gives,
-// [DispatchOptions.Show]; without it only their type and size are. The names,
-// units and states are those of twill: durations are seconds in JSON.
+// The program provides a function that shows arguments of jobs,
+// [DispatchOptions.Show]; without it only their type and size are shown. The
+// names, units and states are those of twill: durations are seconds in JSON.
 package admin

@@ -35,10 +35,9 @@ func Example() {
 	// Output: 200 text/html; charset=utf-8
 }
 
-// A name and a password, compared in a time that says nothing about them; one
-// user may only read.
+// A name and a password, compared in constant time; one user may only read.
 func ExampleOptions() {
-	passwords := map[string][32]byte{ // of the configuration
+	passwords := map[string][32]byte{ // from the configuration
 		"ada": sha256.Sum256([]byte("correct horse")),
 		"bob": sha256.Sum256([]byte("battery staple")),
 	}
@@ -71,8 +70,8 @@ func ExampleOptions() {
 	// Output: 200 401 401
 }
 
-// Arguments are shown by a function of the program, and jobs can be asked where
-// they are.
+// A function of the program shows arguments, and the stacks of jobs can be
+// read.
 func ExampleDispatch() {
 	type message struct{ To, Text, Token string }
 	queue := twill.NewResizableDispatchQueue(func(ctx context.Context, m message) (bool, error) {
@@ -94,7 +93,7 @@ func ExampleDispatch() {
 	// Output: pending +49 151 1234567: Hello
 }
 
-// Numbers of what is not a queue can be shown beside them.
+// The numbers of a pool can be shown beside the queues.
 func ExamplePage_AddPool() {
 	page := admin.New(admin.Options{Insecure: true})
 	defer page.Close()
@@ -108,11 +107,11 @@ func ExamplePage_AddPool() {
 	// Output:
 }
 
-// A server of its own, on a loopback address, that drops slow clients.
+// A separate server, on a loopback address, that drops slow clients.
 func ExampleNewServer() {
 	page := admin.New(admin.Options{Insecure: true})
 	server := admin.NewServer("", page)
-	server.RegisterOnShutdown(page.Close) // ends what browsers watch
+	server.RegisterOnShutdown(page.Close) // ends the streams of browsers
 	fmt.Println(server.Addr)
 	if err := server.Shutdown(context.Background()); err != nil {
 		log.Fatal(err)

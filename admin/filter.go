@@ -34,7 +34,8 @@ type jobFilter struct {
 	all   bool
 }
 
-// maxFilter is how many bytes a filter may have, and maxTerms how many words.
+// maxFilter is the maximum number of bytes of a filter, and maxTerms the
+// maximum number of words.
 const (
 	maxFilter = 1000
 	maxTerms  = 32
@@ -49,8 +50,8 @@ type filterTerm struct {
 	states []twill.JobState
 }
 
-// parseFilter returns the filter with that text. An empty one is an error: to
-// select every job the text is "all".
+// parseFilter returns the filter with the given text. An empty text is an
+// error: the filter "all" selects every job.
 func parseFilter(text string) (*jobFilter, error) {
 	if len(text) > maxFilter {
 		return nil, badCommand{fmt.Sprintf("filter longer than %d bytes", maxFilter)}
@@ -93,7 +94,7 @@ type filterWord struct {
 	quoted bool
 }
 
-// splitWords takes the words of a filter apart, with fields and quotes.
+// splitWords splits a filter into words, with fields and quotes.
 func splitWords(text string) (words []filterWord, err error) {
 	rest := text
 	for {
@@ -170,7 +171,7 @@ func parseTerm(w filterWord) (filterTerm, error) {
 	return t, nil
 }
 
-// stateOf is the state of that name in small letters.
+// stateOf returns the state with the given name in lower case.
 func stateOf(name string) (twill.JobState, bool) {
 	for s := twill.JobPending; s <= twill.JobCanceled; s++ {
 		if stateName(s) == name {
@@ -182,11 +183,11 @@ func stateOf(name string) (twill.JobState, bool) {
 
 func stateName(s twill.JobState) string { return strings.ToLower(s.String()) }
 
-// job is a job as filters, pages and the API see it.
+// job is a job in the form that filters, pages and the API use.
 type job struct {
 	ID string
 	twill.JobRecord[string]
-	Err func() string // the error, for the few that need it; nil if there is none
+	Err func() string // the error, for the few filters that need it; nil if there is none
 }
 
 func (j *job) errorText() string {
@@ -255,8 +256,8 @@ func containsFold(s, lower string) bool {
 	return len(s) >= len(lower) && strings.Contains(strings.ToLower(s), lower)
 }
 
-// inStates reports whether f may select jobs in state s: a scan leaves the
-// others out.
+// inStates reports whether f can select jobs in state s: a scan leaves the
+// other states out.
 func (f *jobFilter) inStates(s twill.JobState) bool {
 	for i := range f.terms {
 		if t := &f.terms[i]; t.field == "state" && slices.Contains(t.states, s) == t.negate {

@@ -16,8 +16,8 @@ import (
 
 // ServeHTTP serves the page, its API and its files. It may be mounted under any
 // path by [http.StripPrefix]. Every request passes, in this order: the list of
-// hosts, the bounds, protection against requests of other sites, Authorize for
-// reading, the routes, Authorize for the action, and ReadOnly.
+// hosts, the bounds, the protection against requests of other sites, Authorize
+// for reading, the routes, Authorize for the action, and ReadOnly.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rq := &request{page: p, w: w, r: r, nonce: rand.Text()}
 	defer rq.contain()
@@ -60,7 +60,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rt.handle(rq)
 }
 
-// request is a request on its way through the page.
+// request is a request in progress.
 type request struct {
 	page   *Page
 	w      http.ResponseWriter
@@ -68,7 +68,7 @@ type request struct {
 	nonce  string
 	who    string            // as Authorize returned it
 	path   []string          // of the URL, unescaped, without the prefix
-	api    bool              // the answer is to be JSON
+	api    bool              // the answer must be JSON
 	params map[string]string // from the path
 	action Action
 	entry  *entry // the queue that params names, if any
@@ -91,8 +91,9 @@ func (rq *request) contain() {
 	rq.fail(http.StatusInternalServerError, "internal error")
 }
 
-// setHeaders sets what every answer has. Scripts and styles come from the page's
-// own files only, named with a nonce; nothing is framed, cached or sniffed.
+// setHeaders sets the headers of every answer. Scripts and styles may come only
+// from the page's own files, named with a nonce; nothing may be framed, cached
+// or sniffed.
 func (rq *request) setHeaders() {
 	h := rq.w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; script-src 'nonce-"+rq.nonce+"'; style-src 'nonce-"+rq.nonce+
@@ -105,10 +106,11 @@ func (rq *request) setHeaders() {
 	h.Set("Cache-Control", "no-store")
 }
 
-// ioTimeout is how long a client may take to send a body or to take an answer.
+// ioTimeout is the time that a client has to send a body, and to receive an
+// answer.
 const ioTimeout = 20 * time.Second
 
-// setDeadlines drops slow clients also where the server has no timeouts.
+// setDeadlines drops slow clients even if the server has no timeouts.
 func (rq *request) setDeadlines() {
 	server, _ := rq.r.Context().Value(http.ServerContextKey).(*http.Server)
 	if server == nil {
@@ -116,7 +118,7 @@ func (rq *request) setDeadlines() {
 	}
 	rc := http.NewResponseController(rq.w)
 	deadline := time.Now().Add(ioTimeout)
-	// A wrapper that has no deadlines has to bound clients itself.
+	// A wrapper without deadlines has to bound clients itself.
 	if server.WriteTimeout <= 0 {
 		_ = rc.SetWriteDeadline(deadline)
 	}
@@ -148,16 +150,16 @@ func (rq *request) withinBounds() bool {
 	return true
 }
 
-// isAPI reports whether the answer is to be JSON. It only looks at the path.
+// isAPI reports whether the answer must be JSON. It depends only on the path.
 func (rq *request) isAPI() bool {
 	path := strings.TrimPrefix(rq.r.URL.EscapedPath(), "/")
 	return path == "api" || strings.HasPrefix(path, "api/")
 }
 
-// sameOrigin refuses what a page of another site has had a browser send. The
-// standard library's protection lets a request pass that has neither of the
-// headers by which browsers say where it comes from, as that of a command line.
-// Such a request must be one that a form cannot make: JSON, for the API.
+// sameOrigin refuses requests that a page of another site has made a browser
+// send. The standard library's protection lets a request pass that has neither
+// of the headers with its origin, such as a request of a command line. Such a
+// request must be one that a form cannot make: JSON, for the API.
 func (rq *request) sameOrigin() bool {
 	if err := rq.page.cross.Check(rq.r); err != nil {
 		rq.fail(http.StatusForbidden, "request of another site")
@@ -190,8 +192,8 @@ func mediaType(r *http.Request) string {
 	return strings.ToLower(strings.TrimSpace(kind))
 }
 
-// authorize is the one place where Authorize is called to let a request do
-// something. It answers the request if that refuses.
+// authorize is the only place where Authorize is called to allow an action. If
+// the action is refused, authorize answers the request.
 func (rq *request) authorize(action Action) bool {
 	who, err := rq.page.ask(rq.r, action)
 	if err == nil {
@@ -216,7 +218,8 @@ func (rq *request) authorize(action Action) bool {
 	return false
 }
 
-// may reports whether the request may do something, to offer it on a page.
+// may reports whether the request may do something, so that a page can offer
+// it.
 func (rq *request) may(action Action) bool {
 	if rq.page.opts.ReadOnly && action.Name != "read" && action.Name != "stack" {
 		return false
@@ -253,7 +256,7 @@ func isLoopback(remote string) bool {
 	return err == nil && addr.Addr().Unmap().IsLoopback()
 }
 
-// hostList are the hosts that may be asked for.
+// hostList has the hosts that are allowed.
 type hostList struct {
 	any   bool
 	names map[string]bool // with or without a port
@@ -281,8 +284,8 @@ func parseHosts(hosts []string) (hostList, error) {
 	return l, nil
 }
 
-// allow reports whether host, as a request has it, is one of the list. Other
-// headers, such as X-Forwarded-Host, are not looked at: anyone may set them.
+// allow reports whether host, as it is in the request, is in the list. Other
+// headers, such as X-Forwarded-Host, are ignored: any client can set them.
 func (l *hostList) allow(host string) bool {
 	name, port, ok := splitHost(host)
 	if !ok {
@@ -293,8 +296,8 @@ func (l *hostList) allow(host string) bool {
 
 var hostName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?$`)
 
-// splitHost returns the name in small letters, without brackets and the final
-// dot, and the port.
+// splitHost returns the name in lower case, without brackets and the final dot,
+// and the port.
 func splitHost(host string) (name, port string, ok bool) {
 	if len(host) > 300 {
 		return "", "", false
@@ -342,7 +345,7 @@ func redactURLs(text string) string {
 	return urlUser.ReplaceAllString(text, "${1}[redacted]@")
 }
 
-// redact is Options.Redact; if that panics nothing of the text is left.
+// redact calls Options.Redact; if that panics, it returns nothing of the text.
 func (p *Page) redact(text string) (out string) {
 	if text == "" {
 		return ""
@@ -355,9 +358,9 @@ func (p *Page) redact(text string) (out string) {
 	return p.opts.Redact(text)
 }
 
-// pathOf takes the path of a URL apart: its segments, unescaped. A path that is
-// not plain - with an empty segment, "." or "..", escaped or not, or a NUL -
-// is none of ours, and is not made plain either.
+// pathOf splits the path of a URL into segments and unescapes them. A path that
+// is not plain - with an empty segment, "." or "..", escaped or not, or a NUL -
+// is not valid, and is not cleaned either.
 func pathOf(u *url.URL) (segments []string, ok bool) {
 	path := u.EscapedPath()
 	path = strings.TrimPrefix(path, "/")

@@ -9,40 +9,40 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Every liveInterval the numbers of a queue are read, and every sampleInterval
-// a sample is kept, samples in all: those of the last hour.
+// The numbers of a queue are read every liveInterval, and a sample is kept
+// every sampleInterval, for the last hour.
 const (
 	liveInterval   = time.Second
 	sampleInterval = 5 * time.Second
 	samples        = 720
 )
 
-// sample are the numbers of a queue at one time, with the rates and durations
-// since the sample before.
+// sample has the numbers of a queue at one time, with the rates and durations
+// since the previous sample.
 type sample struct {
 	Time     time.Time
 	Pending  int
 	Underway int
 	Width    int
-	Put      float64 // jobs put in a second
-	Ended    float64 // jobs ended in a second
-	Failed   float64 // those of them that have failed
+	Put      float64 // jobs put per second
+	Ended    float64 // jobs ended per second
+	Failed   float64 // jobs failed per second
 	Waiting  quantiles
 	Running  quantiles
 }
 
-// quantiles of durations, in seconds, 0 where there were none.
+// quantiles of durations, in seconds, or 0 if there were none.
 type quantiles struct {
 	P50 float64 `json:"p50"`
 	P90 float64 `json:"p90"`
 	P99 float64 `json:"p99"`
 }
 
-// history are the numbers of a queue over the last hour.
+// history has the numbers of a queue over the last hour.
 type history struct {
 	mu      sync.Mutex // guards the fields below
 	now     reading
-	at      time.Time // of now, zero if it is out of date
+	at      time.Time // the time of now, or zero if now is out of date
 	err     error     // of the last reading
 	last    twill.DispatchStats
 	lastAt  time.Time
@@ -51,7 +51,7 @@ type history struct {
 	changed chan struct{} // closed at the next reading
 }
 
-// reading is what is read of a queue once a second.
+// reading is the result of reading a queue, which is done once a second.
 type reading struct {
 	twill.DispatchStats
 	paused, stopped bool
@@ -89,7 +89,7 @@ func (h *history) add(r reading, err error, now time.Time) {
 		h.last, h.lastAt = r.DispatchStats, now
 		return
 	}
-	// A ticker may be late, but not by half a second a tick.
+	// A ticker may be late, but not by half a second for each tick.
 	if d := now.Sub(h.lastAt); d >= sampleInterval-liveInterval/2 {
 		h.keep(between(&h.last, &r.DispatchStats, now, d))
 		h.last, h.lastAt = r.DispatchStats, now
@@ -105,7 +105,7 @@ func (h *history) keep(s sample) {
 	h.next = (h.next + 1) % samples
 }
 
-// between is the sample of what has happened from before to s, within d.
+// between returns the sample of what has happened from before to s, within d.
 func between(before, s *twill.DispatchStats, now time.Time, d time.Duration) sample {
 	rate := func(a, b uint64) float64 { return float64(b-min(a, b)) / d.Seconds() }
 	return sample{
@@ -118,7 +118,8 @@ func between(before, s *twill.DispatchStats, now time.Time, d time.Duration) sam
 	}
 }
 
-// quantilesBetween are those of the durations that b has and a has not.
+// quantilesBetween returns the quantiles of the durations that b has and a has
+// not.
 func quantilesBetween(a, b *twill.Histogram) quantiles {
 	type class struct {
 		from, to time.Duration
@@ -166,8 +167,8 @@ func (h *history) list() []sample {
 	return slices.Concat(h.samples[h.next:], h.samples[:h.next])
 }
 
-// latest returns the numbers last read and a channel that is closed when there
-// are new ones.
+// latest returns the numbers that were read last, and a channel that is closed
+// when there are new ones.
 func (h *history) latest() (r reading, at time.Time, changed <-chan struct{}, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -177,8 +178,8 @@ func (h *history) latest() (r reading, at time.Time, changed <-chan struct{}, er
 	return h.now, h.at, h.changed, h.err
 }
 
-// rates returns how many jobs were put and have ended in a second, over the
-// last minute or so.
+// rates returns how many jobs were put and have ended per second, over about
+// the last minute.
 func (h *history) rates() (put, ended float64) {
 	all := h.list()
 	all = all[max(0, len(all)-12):]
@@ -192,7 +193,7 @@ func (h *history) rates() (put, ended float64) {
 	return put / float64(len(all)), ended / float64(len(all))
 }
 
-// forget has the next view read the queue's numbers again, after an action.
+// forget makes the next view read the queue's numbers again, after an action.
 func (h *history) forget() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

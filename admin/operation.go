@@ -13,16 +13,16 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Bounds of operations.
+// The bounds of operations.
 const (
-	maxOperations = 100     // that are kept
-	maxRunning    = 4       // that run at the same time
+	maxOperations = 100     // operations that are kept
+	maxRunning    = 4       // operations that run at the same time
 	maxKept       = 100_000 // ids that a dry run keeps
 	maxListed     = 100     // failures, and jobs of a dry run, that are shown
 )
 
-// command is an action on several jobs: those with the ids, those that match the
-// filter, or those that a dry run has kept.
+// command is an action on several jobs: those with the given ids, those that
+// match the filter, or those that a dry run has kept.
 type command struct {
 	Action   string   `json:"action"`
 	Filter   string   `json:"filter"`
@@ -42,7 +42,7 @@ var covers = map[string][]twill.JobState{
 }
 
 // operation is an action on several jobs, underway or over. It runs on the
-// server: the browser that has started it may leave.
+// server: the browser that has started it may disconnect.
 type operation struct {
 	id      string
 	entry   *entry
@@ -58,14 +58,14 @@ type operation struct {
 	state     string     // running, done, aborted or failed
 	ended     time.Time
 	scanned   int
-	total     int // about as many are to be scanned
+	total     int // approximate number of jobs to scan
 	matched   int
 	done      int
 	skipped   map[string]int // by reason
 	failed    int
 	failures  []failure
 	kept      []string // the ids that a dry run has found
-	truncated bool     // there were more
+	truncated bool     // there were more jobs
 	listed    []jobView
 	err       string
 }
@@ -76,14 +76,14 @@ type failure struct {
 	Error string `json:"error"`
 }
 
-// operations are the latest ones.
+// operations has the latest operations.
 type operations struct {
 	mu   sync.Mutex
 	list []*operation // the oldest first
 	seq  int
 }
 
-// find returns the operation with that id, nil if there is none.
+// find returns the operation with the given id, or nil.
 func (o *operations) find(id string) *operation {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -104,11 +104,11 @@ func (o *operations) latest() []*operation {
 	return all
 }
 
-// errBusy is returned if as many operations run as may.
+// errBusy is returned if the maximum number of operations is running.
 var errBusy = fmt.Errorf("admin: %d operations are running; wait for one or abort it", maxRunning)
 
-// add gives op an id, and makes room for it. A dry run that is kept holds ids:
-// the oldest operation that is over goes.
+// add gives op an id, and makes room for it: as a dry run that is kept holds
+// ids, the oldest operation that is over is removed.
 func (o *operations) add(op *operation) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -208,7 +208,7 @@ func (p *Page) start(e *entry, cmd command, who string) (*operation, error) {
 	return op, nil
 }
 
-// keptIDs are the ids of the jobs that a dry run has found.
+// keptIDs returns the ids of the jobs that a dry run has found.
 func (op *operation) keptIDs() (map[string]bool, error) {
 	op.mu.Lock()
 	defer op.mu.Unlock()
@@ -252,7 +252,7 @@ func (p *Page) run(ctx context.Context, op *operation) {
 		Reason: op.cmd.Reason, Count: v.Done, Result: result})
 }
 
-// what says which jobs op is for.
+// what describes the jobs of op.
 func (op *operation) what() string {
 	switch {
 	case op.cmd.From != "":
@@ -282,7 +282,7 @@ func (op *operation) end(state string, err error) {
 	close(op.over)
 }
 
-// runScan looks at the jobs and acts on those that op is for.
+// runScan scans the jobs and acts on those that op selects.
 func (p *Page) runScan(ctx context.Context, op *operation) (err error) {
 	defer containPanic(&err)
 	e := op.entry
@@ -321,7 +321,7 @@ func (p *Page) runScan(ctx context.Context, op *operation) (err error) {
 	return nil
 }
 
-// step notes that j was looked at, and acts on it if it matches.
+// step records that j was scanned, and acts on it if it matches.
 func (p *Page) step(ctx context.Context, op *operation, j *job, match bool) {
 	var err error
 	acts := match && op.cmd.Action != "count" && !op.cmd.DryRun
@@ -379,9 +379,9 @@ func (p *Page) act(e *entry, action, id string, priority int, who, reason string
 	return badCommand{"unknown action"}
 }
 
-// jobs yields the jobs of e that are in one of states and not ruled out by the
-// states of f, if there is one: the pending ones, without the first from, those
-// underway, and those that have ended.
+// jobs yields the jobs of e that are in one of states and not excluded by the
+// states of f, if there is a filter: the pending jobs, without the first from,
+// the jobs underway, and the ended jobs.
 func (p *Page) jobs(e *entry, f *jobFilter, states []twill.JobState, from int) iter.Seq[*job] {
 	wanted := func(s twill.JobState) bool {
 		return slices.Contains(states, s) && (f == nil || f.inStates(s))

@@ -17,32 +17,32 @@ import (
 )
 
 // Options are the settings of a [Page]. One of Authorize and Insecure must be
-// set; the zero value of each of the others is its default.
+// set; the zero value of every other field is its default.
 type Options struct {
-	// Authorize decides whether a request may do something, and returns who made
-	// it, for the audit list. It is called for every request before it is
-	// looked at, with an Action of Name "read"; and again with the queue, the job
-	// and the name of the action before these are read or changed. An error
-	// refuses the request, with status 403, or 401 if it is or wraps
-	// [ErrUnauthenticated]; its text is logged and not sent. It is called on the
-	// goroutines of requests, several at the same time. If it panics, the request
-	// is refused with status 500.
+	// Authorize decides whether a request may do something, and returns the name
+	// of the requester for the audit list. It is called for every request before
+	// the request is handled, with an Action of Name "read", and again with the
+	// queue, the job and the name of the action before these are read or changed.
+	// An error refuses the request, with status 403, or 401 if it is or wraps
+	// [ErrUnauthenticated]; its text is logged and not sent. Authorize is called
+	// on the goroutines of requests, concurrently. If it panics, the request is
+	// refused with status 500.
 	//
-	// It is also called to see what a page may offer, so a refusal is not
+	// It is also called to determine what a page offers, so a refusal is not
 	// always an attempt.
 	Authorize func(r *http.Request, action Action) (who string, err error)
 
 	// Insecure serves without Authorize, to clients on a loopback address only.
 	Insecure bool
 
-	// ReadOnly turns off all that changes something, for everyone.
+	// ReadOnly turns off all actions that change something, for everyone.
 	ReadOnly bool
 
-	// Hosts are the names under which the page may be reached, with or without a
-	// port; without one, any port will do. A request for another host is refused
-	// before anything else, which keeps web pages elsewhere from reaching this one
-	// by a name of their own (DNS rebinding). The default is localhost, 127.0.0.1
-	// and [::1]. "*" stands for any host: set it only where a proxy in front
+	// Hosts are the names under which the page can be reached, with or without a
+	// port; without one, any port is allowed. A request for another host is
+	// refused before anything else, which keeps other web sites from reaching the
+	// page under a name of their own (DNS rebinding). The default is localhost,
+	// 127.0.0.1 and [::1]. "*" allows any host: set it only if a proxy in front
 	// checks the host.
 	Hosts []string
 
@@ -55,40 +55,40 @@ type Options struct {
 	// replaces the user and password of URLs.
 	Redact func(text string) string
 
-	// Audit is called for each entry of the audit list, to keep it elsewhere: the
-	// page has the latest 1000 only, and loses them when the process ends. It is
-	// called on the goroutine of the request or operation, several at the same time.
+	// Audit is called for each entry of the audit list, to store it elsewhere: the
+	// page keeps only the latest 1000, and loses them when the process ends. It is
+	// called on the goroutine of the request or operation, concurrently.
 	Audit func(AuditEntry)
 
-	// Logger gets refused requests, contained panics and failed actions. The
+	// Logger receives refused requests, contained panics and failed actions. The
 	// default is [slog.Default].
 	Logger *slog.Logger
 
-	// Streams is how many browsers may watch at the same time; 0 means 64. One
-	// more is answered with status 503, and polls.
+	// Streams is the maximum number of browsers that watch at the same time; 0
+	// means 64. Further browsers receive status 503, and poll.
 	Streams int
 }
 
-// Action is what a request wants to do.
+// Action is what a request asks to do.
 type Action struct {
 	// Name is one of ActionNames.
 	Name string
-	// Queue is the name of the queue, "" if the action is not about one.
+	// Queue is the name of the queue, or "" if the action is not about a queue.
 	Queue string
-	// Job is the id or the key of the job, "" if it is not about one.
+	// Job is the id or the key of the job, or "" if the action is not about a job.
 	Job string
 }
 
 // ActionNames are the names of all actions: "read" shows, "stack" reads the
-// stacks of a job's goroutines, and the others change a queue or its jobs.
-// Actions on one job, on several and on all that match a filter have the same
-// names. "abort" ends an operation on many jobs.
+// stacks of a job's goroutines, and the others change a queue or its jobs. An
+// action has the same name whether it is about one job, several jobs, or all
+// jobs that match a filter. "abort" ends an operation on many jobs.
 var ActionNames = []string{
 	"read", "stack", "width", "rate", "pause", "resume", "clear", "drain",
 	"cancel", "reprioritize", "run", "count", "abort",
 }
 
-// Bounds of a page. Requests beyond one are refused.
+// The bounds of a page. Requests beyond a bound are refused.
 const (
 	maxQueueName = 200
 	maxID        = 500                 // bytes of the id or the key of a job
@@ -103,12 +103,13 @@ const (
 	maxQueues    = 1000
 )
 
-// Page is an [http.Handler] that shows queues and steers them. It is made by
-// [New]; the zero value refuses every request. Its methods may be called by
-// several goroutines. It must not be copied.
+// Page is an [http.Handler] that shows and controls queues. It is constructed
+// by [New]; the zero value refuses every request. Its methods may be called
+// concurrently. It must not be copied.
 //
-// A page has a goroutine for each queue, which reads its Stats once a second,
-// whether or not someone watches. They end with [Page.Close].
+// A page has a goroutine for each queue, which reads the queue's Stats once a
+// second, whether or not a browser watches. The goroutines end with
+// [Page.Close].
 type Page struct {
 	opts  Options
 	cross *http.CrossOriginProtection
@@ -121,7 +122,7 @@ type Page struct {
 
 	mu     sync.RWMutex // guards the fields below
 	queues []*entry     // in the order in which they were added
-	gauges []gauge      // pools, poolers and semaphores, likewise
+	gauges []gauge      // pools, poolers and semaphores, in order too
 
 	audit   auditList
 	ops     operations
@@ -160,8 +161,9 @@ func New(opts Options) *Page {
 	return p
 }
 
-// Add shows q under that name. It returns an error if the name is empty, used,
-// or longer than 200 bytes, if there are 1000 queues already, or after Close.
+// Add shows q under the given name. It returns an error if the name is empty,
+// in use, or longer than 200 bytes, if there are 1000 queues already, or after
+// Close.
 func (p *Page) Add(name string, q Queue) error {
 	switch {
 	case q == nil:
@@ -201,8 +203,8 @@ func (p *Page) AddSemaphore(name string, s *twill.Semaphore) {
 }
 
 // Close ends the goroutines of the page, its streams and its operations, and
-// waits for them. Changes for a time that have not ended yet are ended first.
-// The queues go on. Requests after Close are refused.
+// waits for them. Temporary changes that have not ended yet are undone first.
+// The queues are not affected. Requests after Close are refused.
 func (p *Page) Close() {
 	if p.cancel == nil {
 		return
@@ -217,7 +219,7 @@ func (p *Page) Close() {
 	p.wg.Wait()
 }
 
-// find returns the queue of that name, nil if there is none.
+// find returns the queue with the given name, or nil.
 func (p *Page) find(name string) *entry {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -239,7 +241,7 @@ func (e *entry) read() (r reading, err error) {
 	return r, nil
 }
 
-// containPanic makes a panic of code that is not ours an error.
+// containPanic turns a panic of user code into an error.
 func containPanic(err *error) {
 	if v := recover(); v != nil {
 		*err = fmt.Errorf("admin: panic of a %T in the queue", v)
@@ -252,7 +254,7 @@ type gauge struct {
 	numbers    func() []number
 }
 
-// number is a number with its name.
+// number is a number and its name.
 type number struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`

@@ -6,11 +6,11 @@ import (
 )
 
 // NewServer returns a server for handler with the timeouts and bounds that a
-// page needs, so that slow and idle clients are dropped. Its Addr is a loopback
-// address unless addr says otherwise: "" is "127.0.0.1:8080".
+// page needs, so that slow and idle clients are dropped. An empty addr means
+// the loopback address "127.0.0.1:8080".
 //
-// The page extends the write timeout for those that watch it, by a deadline for
-// each write.
+// The page extends the write timeout for browsers that watch it, by a deadline
+// for each write.
 func NewServer(addr string, handler http.Handler) *http.Server {
 	if addr == "" {
 		addr = "127.0.0.1:8080"

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Bounds of a search for goroutines.
+// The bounds of a search for goroutines.
 const (
 	maxStack      = 256 << 10 // bytes of the stacks of one job
 	stackInterval = time.Second
@@ -18,8 +18,8 @@ const (
 
 var errStackBusy = errors.New("admin: a goroutine profile was taken less than a second ago; try again")
 
-// profiles limits how often a profile of the process is taken: one of 100,000
-// goroutines stops the program for some tenths of a second.
+// profiles limits how often a profile of the process is taken: a profile of
+// 100,000 goroutines stops the program for some tenths of a second.
 var profiles struct {
 	sync.Mutex
 	last time.Time
@@ -51,11 +51,11 @@ func stacksOf(ctx context.Context, id string) (string, error) {
 	return f.out.String(), nil
 }
 
-// stackFilter takes the text form of a goroutine profile and keeps the groups
-// whose labels have what is wanted.
+// stackFilter reads the text form of a goroutine profile and keeps the groups
+// with the wanted label.
 type stackFilter struct {
 	want  []byte
-	line  []byte // begun, without its end
+	line  []byte // an incomplete line
 	group bytes.Buffer
 	keep  bool
 	out   bytes.Buffer

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// args are what comes with an action, as JSON or as a form.
+// args are the arguments of an action, from JSON or a form.
 type args struct {
 	Width     *setting `json:"width"`
 	PerSecond *setting `json:"per_second"`
@@ -55,7 +55,7 @@ func parseSetting(text string) *setting {
 	return &setting{word: strings.ToLower(text)}
 }
 
-// outcome is what an action has done.
+// outcome is the result of an action.
 type outcome struct {
 	Result string `json:"result"` // "ok"
 	Detail string `json:"detail"`
@@ -63,7 +63,7 @@ type outcome struct {
 	ID     string `json:"id"` // of the new job, after "run"
 }
 
-// steer does an action on a queue or on one of its jobs, and notes it.
+// steer does an action on a queue or on one of its jobs, and records it.
 func (p *Page) steer(e *entry, action, id, who string, a args) (outcome, error) {
 	o := outcome{Result: "ok"}
 	d, err := a.check()
@@ -78,8 +78,8 @@ func (p *Page) steer(e *entry, action, id, who string, a args) (outcome, error) 
 	return o, err
 }
 
-// check checks what all actions share, and returns the time after which the
-// change ends, 0 if it does not.
+// check checks the common arguments of all actions, and returns the time after
+// which the change ends, or 0 if it does not end.
 func (a *args) check() (time.Duration, error) {
 	if len(a.Reason) > maxReason {
 		return 0, badCommand{fmt.Sprintf("reason longer than %d bytes", maxReason)}
@@ -98,7 +98,7 @@ func parseTime(name, text string) (time.Duration, error) {
 	return d, nil
 }
 
-// forText says how long a change lasts.
+// forText describes how long a change lasts.
 func forText(d time.Duration) string {
 	if d == 0 {
 		return ""
@@ -157,8 +157,8 @@ func (p *Page) actOnOne(e *entry, action, id string, priority int, who string, a
 
 var errNoJob = errors.New("admin: there is no such job, or it is not kept")
 
-// setWidth sets the width: a number, unlimited, or paused. A number while the
-// queue is paused leaves it paused.
+// setWidth sets the width: a number, unlimited, or paused. A number does not
+// resume a paused queue.
 func (p *Page) setWidth(e *entry, who string, a args, d time.Duration, o *outcome) error {
 	w := a.Width
 	n := Unlimited
@@ -194,7 +194,7 @@ func (p *Page) setWidth(e *entry, who string, a args, d time.Duration, o *outcom
 	return nil
 }
 
-// noteBack notes the end of a change.
+// noteBack records the end of a change.
 func (p *Page) noteBack(e *entry, setting string) func(string, error) {
 	return func(detail string, err error) {
 		p.note(AuditEntry{Who: "the time that was set", Action: "back", Queue: e.name, Detail: setting + " " + detail, Result: p.resultOf(err)})
@@ -240,7 +240,7 @@ func (c *changes) drop(setting string) {
 
 var errNotOffered = errors.New("admin: the queue does not offer this")
 
-// Bounds of a rate limit.
+// The bounds of a rate limit.
 const (
 	maxRate  = 1e9
 	maxBurst = 1_000_000
@@ -289,7 +289,7 @@ func (p *Page) setRate(e *entry, who string, a args, d time.Duration, o *outcome
 	return nil
 }
 
-// rateText says what a limiter lets pass.
+// rateText describes the limit of a limiter.
 func rateText(l twill.Limiter) string {
 	switch l := l.(type) {
 	case nil:
@@ -303,7 +303,8 @@ func rateText(l twill.Limiter) string {
 	return fmt.Sprintf("a %T of the program", l)
 }
 
-// drain ends the queue after its work. It goes on when the request has ended.
+// drain ends the queue after its work. It continues after the request has
+// ended.
 func (p *Page) drain(e *entry, who string, a args, o *outcome) error {
 	q, ok := e.q.(Drainer)
 	if !ok {

@@ -7,19 +7,19 @@ import (
 	"time"
 )
 
-// Bounds of a stream: how long one write may take, how long a stream lasts
-// before the browser asks again, and is authorized again, and after how many
-// seconds a stream without news sends something.
+// The bounds of a stream: the duration of one write, the duration of a stream
+// after which the browser requests it, and is authorized, again, and the number
+// of seconds after which a stream without news sends something.
 var (
 	streamWrite = 5 * time.Second
 	streamLife  = 10 * time.Minute
 	streamPulse = 15 * time.Second
 )
 
-// getEvents sends the numbers of one queue, or of all, once a second as
-// server-sent events. They are those that the page has read anyway: a browser
-// that watches costs the queue nothing, and one that is slow holds up only its
-// own goroutine, until its write deadline.
+// getEvents sends the numbers of one queue, or of all queues, once a second as
+// server-sent events. They are the numbers that the page reads anyway: a
+// browser that watches costs the queue nothing, and a slow browser delays only
+// its own goroutine, until its write deadline.
 func (rq *request) getEvents() {
 	p := rq.page
 	if p.streams.Add(1) > int64(p.opts.Streams) {
@@ -51,13 +51,13 @@ func (rq *request) getEvents() {
 		return
 	}
 	rc := http.NewResponseController(rq.w)
-	_ = rc.SetReadDeadline(time.Time{}) // the deadline of the request is not that of the stream
+	_ = rc.SetReadDeadline(time.Time{}) // the deadline of the request does not apply to the stream
 	end := time.NewTimer(streamLife)
 	defer end.Stop()
 	pulse := time.NewTicker(streamPulse)
 	defer pulse.Stop()
 	for {
-		// One channel is enough to be woken: all queues are read once a second.
+		// One channel is enough: all queues are read once a second.
 		var changed <-chan struct{}
 		views := []queueView{}
 		for i, e := range entries {

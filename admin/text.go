@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// cut is the text up to n bytes, with an ellipsis if it was longer. It does not
-// cut a character apart.
+// cut returns the text up to n bytes, with an ellipsis if it was longer. It
+// does not split a character.
 func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
@@ -20,9 +20,10 @@ func cut(s string, n int) string {
 	return s[:n] + "…"
 }
 
-// visible is the text with what cannot be seen, or changes how the rest is
-// seen, as escapes: control characters, characters that turn the direction of
-// writing or have no width, and bytes that are not UTF-8.
+// visible returns the text with invisible characters, and characters that
+// change how others are shown, as escapes: control characters, characters that
+// change the direction of writing or have no width, and bytes that are not
+// UTF-8.
 func visible(s string) string {
 	plain := true
 	for _, r := range s {
@@ -58,7 +59,7 @@ func hidden(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' || unicode.Is(unicode.Co, r)
 }
 
-// shortDuration is d with two digits or so.
+// shortDuration returns d with about two digits.
 func shortDuration(d time.Duration) string {
 	switch {
 	case d <= 0:
@@ -77,7 +78,7 @@ func shortDuration(d time.Duration) string {
 	return fmt.Sprintf("%d days", int(d.Hours()/24))
 }
 
-// shortNumber is n with its thousands apart.
+// shortNumber returns n with separated thousands.
 func shortNumber(n int64) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {

@@ -69,20 +69,20 @@ type part struct {
 // listStates are the values of the state of a list.
 var listStates = []string{"any", "pending", "underway", "ended", "finished", "failed", "canceled"}
 
-// frame is what every page has.
+// frame has the fields of every page.
 type frame struct {
 	Title    string
 	Base     string // the relative address of the page's root
 	Nonce    string
 	Who      string
 	ReadOnly bool
-	Queue    string // "" if it is not about one
+	Queue    string // "" if the page is not about a queue
 	Notice   string
 	Failure  string
-	Refresh  bool // the list may be fetched again while someone looks
+	Refresh  bool // the list may be fetched again while the page is open
 }
 
-// base is the relative address of the root.
+// base returns the relative address of the root.
 func (rq *request) base() string {
 	if len(rq.path) < 2 {
 		return "./"
@@ -110,13 +110,13 @@ func (rq *request) render(status int, name string, data any) {
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
 		panic(err)
 	}
-	// A NUL and bytes that are not UTF-8 are shown as escapes, and in fields of
-	// forms they cannot be as they are.
+	// A NUL and bytes that are not UTF-8 are shown as escapes. In fields of forms
+	// they are replaced.
 	body := bytes.ToValidUTF8(bytes.ReplaceAll(b.Bytes(), []byte{0}, []byte("\ufffd")), []byte("\ufffd"))
 	rq.write(status, "text/html; charset=utf-8", body)
 }
 
-// redirect sends the browser to another page, after a form.
+// redirect redirects the browser to another page, after a form.
 func (rq *request) redirect(query url.Values, segments ...string) {
 	to := rq.base()
 	for i, s := range segments {
@@ -173,11 +173,11 @@ type oldest struct {
 	Age      time.Duration
 }
 
-// maxOldest is how many pending jobs are looked at to find the oldest ones.
+// maxOldest is the number of pending jobs among which the oldest are searched.
 const maxOldest = 1000
 
-// oldestOf are the ages of the oldest pending jobs for each priority, among the
-// first maxOldest, and whether these are all.
+// oldestOf returns the ages of the oldest pending jobs for each priority, among
+// the first maxOldest, and whether these are all pending jobs.
 func oldestOf(e *entry) (ages []oldest, all bool, err error) {
 	defer containPanic(&err)
 	now := time.Now()
@@ -249,9 +249,9 @@ func (rq *request) showJobs() {
 		List   list
 		Filter string
 		State  string
-		Query  string // of this page, for forms to come back
+		Query  string // of this page, to which forms return
 		Next   string // of the next page
-		First  string // of the first page, "" if this is it
+		First  string // of the first page, or "" on the first page
 		Op     *operationView
 		Offers []string
 		States []string
@@ -294,7 +294,7 @@ func (rq *request) showJobs() {
 
 func (rq *request) showJob() { rq.renderJob("") }
 
-// showStack is the page of a job with its stacks.
+// showStack shows the page of a job with its stacks.
 func (rq *request) showStack() {
 	text, err := rq.stack()
 	if err != nil {
@@ -368,7 +368,7 @@ func (rq *request) showAudit() {
 	rq.render(http.StatusOK, "audit.html", data)
 }
 
-// form reads the fields of a form as args.
+// form returns the fields of a form as args.
 func (rq *request) form() (a args, err error) {
 	if err := rq.r.ParseForm(); err != nil {
 		return a, badCommand{"form that cannot be read"}
@@ -392,7 +392,7 @@ func (rq *request) form() (a args, err error) {
 	return a, nil
 }
 
-// afterForm sends the browser back with what has happened.
+// afterForm redirects the browser back, with the outcome.
 func (rq *request) afterForm(o outcome, err error, query url.Values, segments ...string) {
 	if query == nil {
 		query = url.Values{}
@@ -434,8 +434,8 @@ func (rq *request) formJob() {
 	rq.afterForm(o, err, nil, "q", rq.entry.name, "job", id)
 }
 
-// formBulk acts on the jobs that were selected, or makes a dry run for those that
-// match the filter: its page asks whether to go on.
+// formBulk acts on the jobs that were selected, or makes a dry run for the jobs
+// that match the filter; the page of the dry run asks for a confirmation.
 func (rq *request) formBulk() {
 	a, err := rq.form()
 	back := url.Values{}
@@ -458,7 +458,7 @@ func (rq *request) formBulk() {
 			}
 			cmd.Filter = strings.TrimPrefix(strings.TrimSpace(cmd.Filter)+" state:"+state, "all ")
 		}
-		// The filter of a dry run with more than it keeps is applied as it is.
+		// The filter of a dry run with more jobs than it keeps is applied directly.
 		cmd.DryRun = cmd.Action != "count" && f.Get("dry_run") != "no"
 	default:
 		cmd.IDs = f["id"]
@@ -483,7 +483,7 @@ func (rq *request) formBulk() {
 	case cmd.DryRun, cmd.From != "", cmd.Action == "count":
 		rq.redirect(nil, "operations", op.id)
 	default:
-		// A few selected jobs are done soon: the list shows it.
+		// An action on a few selected jobs ends soon: the list shows its result.
 		select {
 		case <-op.over:
 		case <-time.After(2 * time.Second):

@@ -1,6 +1,6 @@
 // Package prom exports the statistics of twill's dispatch queues, pools and
-// poolers to Prometheus. Its nearest neighbor is a set of hand-written gauges;
-// unlike those it reads everything at the moment of a scrape, so that it costs
+// poolers to Prometheus. Its nearest neighbor is a set of hand-written gauges.
+// Unlike those it reads everything at the moment of a scrape, so that it costs
 // nothing in between and runs no goroutine.
 //
 //	c := prom.NewCollector(nil)
@@ -13,23 +13,22 @@
 // Durations are in seconds. For each dispatch queue, with the label "queue":
 //
 //   - jobs_enqueued_total, jobs_joined_total, jobs_refused_total,
-//     job_retries_total: counters since the queue was made;
+//     job_retries_total: counters since the queue was created;
 //   - jobs_finished_total: a counter with the label "outcome", which is
 //     "finished", "failed" or "canceled";
 //   - queue_jobs: a gauge with the label "state", which is "pending" (due),
 //     "delayed" (not due) or "underway";
 //   - queue_width: the width;
 //   - job_wait_duration_seconds, job_run_duration_seconds: histograms of the
-//     time from when a job was due to its first start, and of each call.
+//     time from a job's due time to its first start, and of each call.
 //
 // For each pool, with the label "pool": pool_futures, pool_peak_futures,
 // pool_waiting and pool_oldest_age_seconds (gauges), pool_added_total. For each
 // pooler, with the label "pooler": pooler_underway and pooler_waiting (gauges),
 // pooler_calls_total and pooler_merged_total.
 //
-// The only label values besides the fixed ones above are the names that the
-// program adds, at most [Options].MaxNames of them. Nothing that a job carries
-// becomes a label.
+// The only other label values are the names that the program adds, at most
+// [Options].MaxNames of them. No data of a job becomes a label.
 package prom
 
 import (
@@ -49,8 +48,8 @@ import (
 // sources as its options allow.
 var ErrTooManyNames = errors.New("prom: too many names")
 
-// Options are the settings of a [Collector]. The zero value of each is its
-// default.
+// Options are the settings of a [Collector]. The zero value of each field is
+// its default.
 type Options struct {
 	// Namespace is the prefix of all metric names; empty means "twill".
 	Namespace string
@@ -59,33 +58,33 @@ type Options struct {
 	// values are the same for the life of the collector.
 	Labels prometheus.Labels
 
-	// MaxNames bounds how many sources the collector takes, and so the number
-	// of time series; 0 means 100, and a negative value removes the bound.
+	// MaxNames is the maximum number of sources, and so bounds the number of time
+	// series; 0 means 100, and a negative value means no bound.
 	MaxNames int
 }
 
-// A Source is something with statistics, and the name under which they are
-// exported. It is made by [Dispatch], [Pool] or [Pooler].
+// A Source is an object with statistics, and the name under which they are
+// exported. It is constructed by [Dispatch], [Pool] or [Pooler].
 type Source struct {
 	name    string
 	collect func(d *descs, ch chan<- prometheus.Metric)
 	kind    string
 }
 
-// Dispatch is a source for a dispatch queue. Pass the method of the queue:
+// Dispatch returns a source for a dispatch queue. Pass the method of the queue:
 // Dispatch("sms", queue.Stats). stats is called once for each scrape, on the
 // goroutine of the scrape.
 func Dispatch(name string, stats func() twill.DispatchStats) Source {
 	return source("queue", name, stats, (*descs).dispatch)
 }
 
-// Pool is a source for a pool: Pool("connections", pool.Stats). stats is called
-// once for each scrape, on the goroutine of the scrape.
+// Pool returns a source for a pool: Pool("connections", pool.Stats). stats is
+// called once for each scrape, on the goroutine of the scrape.
 func Pool(name string, stats func() twill.PoolStats) Source {
 	return source("pool", name, stats, (*descs).pool)
 }
 
-// Pooler is a source for a pooler: Pooler("users", pooler.Stats). stats is
+// Pooler returns a source for a pooler: Pooler("users", pooler.Stats). stats is
 // called once for each scrape, on the goroutine of the scrape.
 func Pooler(name string, stats func() twill.PoolerStats) Source {
 	return source("pooler", name, stats, (*descs).pooler)
@@ -100,18 +99,18 @@ func source[S any](kind, name string, stats func() S, write func(*descs, chan<- 
 	}}
 }
 
-// Collector is a [prometheus.Collector] over any number of sources. It is made
-// by [NewCollector]; it must not be copied. Its methods may be called from
-// several goroutines. It registers itself nowhere.
+// Collector is a [prometheus.Collector] of any number of sources. It is
+// constructed by [NewCollector]; it must not be copied. Its methods may be
+// called concurrently. It is not registered anywhere by itself.
 type Collector struct {
 	descs *descs
 	max   int
 
 	mu      sync.Mutex
-	sources []Source // ordered as they were added
+	sources []Source // in the order in which they were added
 }
 
-// NewCollector returns a collector without sources; nil options are the
+// NewCollector returns a collector without sources. Nil options mean the
 // defaults.
 func NewCollector(opts *Options) *Collector {
 	var o Options
@@ -128,8 +127,8 @@ func NewCollector(opts *Options) *Collector {
 }
 
 // Add adds sources. It returns an error, and adds none of them, if a name is
-// empty, not UTF-8, or in use by a source of the same kind, or if there would be
-// more than Options.MaxNames ([ErrTooManyNames]).
+// empty, not UTF-8, or in use by a source of the same kind, or if there would
+// be more than Options.MaxNames ([ErrTooManyNames]).
 func (c *Collector) Add(sources ...Source) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -283,8 +282,8 @@ const (
 	longest  time.Duration = 1 << 42 // 73 minutes
 )
 
-// histogram exports h. The library counts in four classes for each power of two,
-// so that its limits include all limits here, and the counts are exact.
+// histogram exports h. The library counts in four classes for each power of
+// two, so that its limits include all limits here, and the counts are exact.
 func histogram(ch chan<- prometheus.Metric, d *prometheus.Desc, h twill.Histogram, name string) {
 	buckets := make(map[float64]uint64, 24)
 	var below uint64

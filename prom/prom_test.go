@@ -26,7 +26,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden file")
 
-// scrape is what a server shows of c, which has to be consistent with its
+// scrape returns what a server shows of c, which has to be consistent with its
 // descriptions.
 func scrape(t *testing.T, c prometheus.Collector) string {
 	t.Helper()
@@ -97,7 +97,8 @@ func TestGolden(t *testing.T) {
 	})
 }
 
-// Counts of durations are exact, next to the limits of the exported buckets too.
+// Counts of durations are exact, even next to the limits of the exported
+// buckets.
 func TestHistogramIsExact(t *testing.T) {
 	durations := []time.Duration{0, 1, time.Microsecond, time.Millisecond, 1<<20 - 1, 1 << 20, 3 * time.Millisecond, time.Second,
 		time.Minute, 1<<42 - 1, 1<<42 + 1, 90 * time.Minute, 1000 * time.Hour}
@@ -193,7 +194,7 @@ func TestConcurrentScrapes(t *testing.T) {
 	wg.Wait()
 }
 
-// The dashboard asks for metrics that exist.
+// The dashboard uses metrics that exist.
 func TestDashboard(t *testing.T) {
 	text, err := os.ReadFile("dashboard.json")
 	require.NoError(t, err)
@@ -220,8 +221,8 @@ func TestDashboard(t *testing.T) {
 	require.Greater(t, asked, 10)
 }
 
-// A collector costs a scrape and nothing in between: it runs no goroutine, and
-// a put allocates as before.
+// A collector costs only scrapes: it runs no goroutine, and a put allocates as
+// before.
 func TestCostsNothingBetweenScrapes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, nil }, nil)
@@ -236,7 +237,7 @@ func TestCostsNothingBetweenScrapes(t *testing.T) {
 		c.MustAdd(prom.Dispatch("q", q.Stats))
 		scrape(t, c)
 		require.LessOrEqual(t, testing.AllocsPerRun(100, put), before)
-		// The bubble ends only when all its goroutines have.
+		// The bubble ends only after all its goroutines have ended.
 	})
 }
 

@@ -1,5 +1,5 @@
-// Twillctl shows and steers the dispatch queues of a program, over the API of
-// its admin page.
+// Twillctl shows and controls the dispatch queues of a program, through the API
+// of its admin page.
 package main
 
 import (
@@ -50,7 +50,7 @@ func main() {
 	}
 }
 
-// tool is one call of the command.
+// tool is one run of the command.
 type tool struct {
 	ctx context.Context
 	c   *client.Client
@@ -172,8 +172,8 @@ func seconds(s float64) string {
 	return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
 }
 
-// plain is a text for a terminal: what could steer that is written as an
-// escape.
+// plain returns a text that is safe for a terminal: control characters are
+// escaped.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
@@ -202,7 +202,7 @@ func (t *tool) queues() error {
 	})
 }
 
-// jobs calls each for the jobs of a queue, up to n, 0 for all.
+// jobs calls each for up to n jobs of a queue, or for all if n is 0.
 func (t *tool) jobs(queue, filter string, n int, each func(job) error) (more bool, err error) {
 	query := url.Values{"limit": {"500"}}
 	if n > 0 && n < 500 {
@@ -375,7 +375,7 @@ type operation struct {
 }
 
 // cancel makes a dry run or, with -yes, cancels all jobs that match, and shows
-// how far that is. Ctrl-C aborts it on the server.
+// progress. Ctrl-C aborts the operation on the server.
 func (t *tool) cancel(queue, filter string) error {
 	var op operation
 	body := map[string]any{"filter": filter, "dry_run": !t.yes, "reason": t.reason}
@@ -448,7 +448,7 @@ func stamp(t *time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
-// cell keeps a spreadsheet from taking a text for a formula.
+// cell keeps a spreadsheet from reading a text as a formula.
 func cell(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s

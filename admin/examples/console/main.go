@@ -1,4 +1,4 @@
-// Console shows and steers two queues under changing load, on a page in the
+// Console shows and controls two queues under changing load, on a page in the
 // browser: some jobs are slow, some fail, one is stuck. It runs until Ctrl-C.
 package main
 
@@ -52,7 +52,7 @@ func run(ctx context.Context, addr string) error {
 	); err != nil {
 		return err
 	}
-	// What waits for its turn elsewhere can be shown too.
+	// A pool can be shown too.
 	var uploads twill.Pool
 	page.AddPool("uploads", &uploads)
 	page.AddSemaphore("gateway", twill.NewSemaphore(4))
@@ -81,7 +81,7 @@ func run(ctx context.Context, addr string) error {
 	return nil
 }
 
-// send is slow at times, and fails at times.
+// send is sometimes slow, and sometimes fails.
 func send(ctx context.Context, m message) (string, error) {
 	delay := time.Duration(rand.ExpFloat64() * float64(150*time.Millisecond))
 	if rand.IntN(50) == 0 {
@@ -101,7 +101,8 @@ func send(ctx context.Context, m message) (string, error) {
 	return "delivered", nil
 }
 
-// resize sticks at one picture until its job is canceled or its time is over.
+// resize hangs at one picture until its job is canceled or its time limit is
+// exceeded.
 func resize(ctx context.Context, file string) (int, error) {
 	if file == "broken.tiff" {
 		return decodeForever(ctx)
@@ -119,7 +120,7 @@ func decodeForever(ctx context.Context) (int, error) {
 	return 0, context.Cause(ctx)
 }
 
-// load puts jobs, more of them and fewer in turn.
+// load puts jobs, more and fewer in turn.
 func load(ctx context.Context, sms *twill.ResizableDispatchQueue[message, string], thumbs *twill.ResizableDispatchQueue[string, int]) {
 	thumbs.Put("broken.tiff", 0, twill.JobOptions{Timeout: 24 * time.Hour})
 	began := time.Now()
@@ -127,7 +128,7 @@ func load(ctx context.Context, sms *twill.ResizableDispatchQueue[message, string
 		wave := 1 + math.Sin(time.Since(began).Seconds()/20)
 		pause := time.Duration(float64(35*time.Millisecond) / (0.3 + wave))
 		m := message{To: fmt.Sprintf("+49 151 %07d", rand.IntN(10_000_000)), Text: fmt.Sprintf("Your code is %06d", rand.IntN(1_000_000))}
-		// A queue that was stopped from the page takes no more.
+		// A queue that was stopped from the page accepts no more jobs.
 		sms.Put(m, rand.IntN(3), twill.JobOptions{Key: fmt.Sprint("code-", n)})
 		if n%12 == 0 {
 			thumbs.Put(fmt.Sprintf("picture-%05d.jpg", n), n%2)

@@ -1,4 +1,4 @@
-// Package client speaks to the API of a page, for the command line.
+// Package client calls the API of a page, for the command line.
 package client
 
 import (
@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// maxAnswer is how many bytes of an answer are read.
+// maxAnswer is the maximum number of bytes of an answer that are read.
 const maxAnswer = 64 << 20
 
-// Client asks one page.
+// Client is a client of one page.
 type Client struct {
 	base *url.URL
 	user *url.Userinfo
 	http *http.Client
 }
 
-// New returns a client of the page at that address, such as
-// http://127.0.0.1:8321/queues/. A user and a password in it are sent as basic
-// authorization, and are in no error.
+// New returns a client of the page at the given address, such as
+// http://127.0.0.1:8321/queues/. A user and a password in the address are sent
+// as basic authorization, and are not part of any error.
 func New(address string) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
@@ -43,7 +43,7 @@ func New(address string) (*Client, error) {
 	return c, nil
 }
 
-// Path is the address of an API's resource: its segments are escaped.
+// Path returns the address of an API's resource: its segments are escaped.
 func Path(segments ...string) string {
 	for i, s := range segments {
 		segments[i] = url.PathEscape(s)
