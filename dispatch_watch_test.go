@@ -3,6 +3,7 @@ package twill_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -328,6 +329,18 @@ func TestHistogram(t *testing.T) {
 		require.EqualValues(t, i, n, "all that is less than %v", to)
 	}
 	require.EqualValues(t, len(all), n)
+}
+
+func TestHistogramAddNIsSeveralAdds(t *testing.T) {
+	for _, d := range []time.Duration{-1, 0, time.Microsecond, time.Second, math.MaxInt64} {
+		var once, often twill.Histogram
+		once.AddN(d, 1000)
+		once.AddN(time.Hour, 0)
+		for range 1000 {
+			often.Add(d)
+		}
+		require.Equal(t, often, once, d)
+	}
 }
 
 func TestHistogramOfExtremes(t *testing.T) {

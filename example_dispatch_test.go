@@ -667,6 +667,19 @@ func ExampleHistogram() {
 	// most within 100ms: true
 }
 
+// A histogram of another process, from the limits and numbers of its classes.
+func ExampleHistogram_AddN() {
+	var there, here twill.Histogram
+	for i := range 1000 {
+		there.Add(time.Duration(i) * time.Millisecond)
+	}
+	for to, n := range there.Buckets() {
+		here.AddN(to-1, n)
+	}
+	fmt.Println(here.Count(), here.Quantile(0.5) == there.Quantile(0.5))
+	// Output: 1000 true
+}
+
 // At most one request at a time goes to each host. A slow host delays only its
 // own requests.
 func ExampleGroupLimit() {
@@ -712,6 +725,16 @@ func ExampleSnooze() {
 	// Output:
 	// build 7 is done <nil>
 	// 1 attempt
+}
+
+// A hook counts the calls that have failed, and not those that are put off.
+func ExampleSnoozedFor() {
+	err := fmt.Errorf("not built yet: %w", twill.Snooze(time.Minute))
+	fmt.Println(twill.SnoozedFor(err))
+	fmt.Println(twill.SnoozedFor(errors.New("build failed")))
+	// Output:
+	// 1m0s true
+	// 0s false
 }
 
 // Why returns the reason why a job waits.

@@ -299,6 +299,18 @@ type snoozeError struct{ d time.Duration }
 
 func (e *snoozeError) Error() string { return "twill: snoozed for " + e.d.String() }
 
+// SnoozedFor returns the time by which err, which a call has returned,
+// postpones its job, and reports whether it does: err is an error of [Snooze],
+// or wraps one. A hook of [ResizableDispatchQueue.Use] tells by it a call that
+// is put off from one that has failed.
+func SnoozedFor(err error) (d time.Duration, ok bool) {
+	if err == nil {
+		return 0, false
+	}
+	d = snoozeOf(err)
+	return max(d, 0), d >= 0
+}
+
 // snoozeOf returns the time by which err, which a call has returned, postpones
 // a job. It is negative if err is not from Snooze.
 func snoozeOf(err error) (d time.Duration) {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"math"
 	"math/rand/v2"
@@ -949,6 +950,24 @@ func TestHeldJobs(t *testing.T) {
 		_, err = delayed.Await(t.Context())
 		require.NoError(t, err)
 	})
+}
+
+func TestSnoozedFor(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want time.Duration
+		ok   bool
+	}{
+		{nil, 0, false},
+		{errors.New("failed"), 0, false},
+		{twill.Snooze(time.Second), time.Second, true},
+		{twill.Snooze(-1), 0, true},
+		{fmt.Errorf("later: %w", errors.Join(io.EOF, twill.Snooze(0))), 0, true},
+	} {
+		d, ok := twill.SnoozedFor(c.err)
+		require.Equal(t, c.want, d, c.err)
+		require.Equal(t, c.ok, ok, c.err)
+	}
 }
 
 func TestSnooze(t *testing.T) {

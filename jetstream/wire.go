@@ -173,15 +173,16 @@ type part struct {
 // outcome is what is stored for a job id, once. A put that has joined another
 // job, or was refused, has one too.
 type outcome struct {
-	Version int             `json:"v"`
-	ID      string          `json:"id"`
-	State   string          `json:"state"` // "finished", "failed", "canceled", "joined", "refused"
-	Value   json.RawMessage `json:"value,omitempty"`
-	Error   *failure        `json:"error,omitempty"`
-	To      string          `json:"to,omitempty"` // of one that has joined, or was refused as it has the key: the other job
-	Attempt uint64          `json:"attempt,omitempty"`
-	By      string          `json:"by"`    // the process
-	Nonce   string          `json:"nonce"` // to recognize an own write
+	Version  int             `json:"v"`
+	ID       string          `json:"id"`
+	State    string          `json:"state"` // "finished", "failed", "canceled", "joined", "refused"
+	Value    json.RawMessage `json:"value,omitempty"`
+	Error    *failure        `json:"error,omitempty"`
+	To       string          `json:"to,omitempty"`       // of one that has joined, or was refused as it has the key: the other job
+	Attempt  uint64          `json:"attempt,omitempty"`  // the hand-out
+	Attempts int             `json:"attempts,omitempty"` // calls that count
+	By       string          `json:"by"`                 // the process
+	Nonce    string          `json:"nonce"`              // to recognize an own write
 }
 
 // The states of an outcome.
@@ -265,6 +266,7 @@ type doneReport struct {
 	Token    token         `json:"token"`
 	Stored   string        `json:"stored,omitempty"` // the state of the outcome that is stored
 	Seq      uint64        `json:"seq,omitempty"`    // where
+	Back     bool          `json:"back,omitempty"`   // the worker has not run the job, or not to its end
 	Again    bool          `json:"again,omitempty"`  // the job is pending again
 	After    time.Duration `json:"after,omitempty"`  // and due after that time
 	Counts   bool          `json:"counts,omitempty"` // the call counts as an attempt

@@ -1,0 +1,428 @@
+package jetstream
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+// do asks the scheduler, for a call without a context.
+func (q *Queue[A, R]) do(r *request) (*reply, error) {
+	ctx, cancel := q.bounded()
+	defer cancel()
+	rep, err := q.n.ask(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	switch rep.Error {
+	case "":
+		return rep, nil
+	case codeNegative:
+		return rep, twill.ErrNegativeWidth
+	case codeNotPending, codeUnknown:
+		return rep, twill.ErrNotPending
+	case codeResumed:
+		return rep, twill.ErrResumed
+	}
+	return rep, &Error{rep.Error}
+}
+
+// stoppedError is the error of a call that a stopped queue refuses.
+func (q *Queue[A, R]) stoppedError() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.stopped {
+		return twill.ErrStopped
+	}
+	return nil
+}
+
+// SetWidth changes how many jobs run at once in the whole cluster, as in the root
+// package. [Unlimited] leaves the limit to the workers. It returns when the
+// journal has the change: from then on it holds, whichever process schedules.
+func (q *Queue[A, R]) SetWidth(n int) error {
+	if n < 0 {
+		return twill.ErrNegativeWidth
+	}
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	_, err := q.do(&request{Op: opWidth, N: n})
+	return err
+}
+
+// Width returns how many jobs may run at once in the whole cluster; [Unlimited] if
+// only the workers limit them.
+func (q *Queue[A, R]) Width() int { return q.stats().Width }
+
+// SetWorkerWidth changes how many jobs run at once in this process. Narrowing
+// interrupts none. It returns [twill.ErrNegativeWidth] for a negative n, and
+// [twill.ErrStopped] after a stop and if this process runs no jobs.
+func (q *Queue[A, R]) SetWorkerWidth(n int) error {
+	switch {
+	case n < 0:
+		return twill.ErrNegativeWidth
+	case q.n.worker == nil:
+		return twill.ErrStopped
+	}
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	q.n.worker.setWidth(n)
+	return nil
+}
+
+// Pause keeps the whole cluster from starting jobs, until a Resume by any process.
+// The future settles when no call runs; a Resume cancels it, with
+// [twill.ErrResumed] as the cause. If the cluster does not answer, it fails.
+func (q *Queue[A, R]) Pause() *twill.Future[struct{}] {
+	if _, err := q.do(&request{Op: opPause}); err != nil {
+		return twill.Rejected[struct{}](err)
+	}
+	return q.await("paused", 0)
+}
+
+// Paused reports whether the queue was paused and not resumed.
+func (q *Queue[A, R]) Paused() bool { return q.stats().Paused }
+
+// Resume ends a pause. It returns [twill.ErrStopped] after a stop of q.
+func (q *Queue[A, R]) Resume() error {
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	_, err := q.do(&request{Op: opResume})
+	return err
+}
+
+// ResumeWidth is Resume with a new width, which it sets even if the queue is not
+// paused.
+func (q *Queue[A, R]) ResumeWidth(n int) error {
+	if n < 0 {
+		return twill.ErrNegativeWidth
+	}
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	_, err := q.do(&request{Op: opResume, N: n, Set: true})
+	return err
+}
+
+// SetGroupLimit gives a group a limit of its own, in the whole cluster.
+func (q *Queue[A, R]) SetGroupLimit(group string, limit twill.GroupLimit) error {
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	_, err := q.do(&request{Op: opGroup, Key: group, Limit: &limit})
+	return err
+}
+
+// SetGroupLimits changes the limit of all groups that have none of their own.
+func (q *Queue[A, R]) SetGroupLimits(limit twill.GroupLimit) error {
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	_, err := q.do(&request{Op: opGroups, Limit: &limit})
+	return err
+}
+
+// Reprioritize gives a pending job another priority. It returns
+// [twill.ErrNotPending] if j is not pending.
+func (q *Queue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
+	if j == nil || j.q != q {
+		return twill.ErrNotPending
+	}
+	return q.ReprioritizeJob(j.id, priority)
+}
+
+// Clear cancels every pending job of the cluster and returns how many there were,
+// 0 if the cluster does not answer.
+func (q *Queue[A, R]) Clear() int {
+	rep, err := q.do(&request{Op: opClear})
+	if err != nil {
+		q.n.report(err)
+		return 0
+	}
+	return rep.N
+}
+
+// Find returns the job with that key that is pending or underway, and reports
+// whether there is one.
+func (q *Queue[A, R]) Find(key string) (*Job[A, R], bool) {
+	if key == "" {
+		return nil, false
+	}
+	rep, err := q.do(&request{Op: opJob, Key: key})
+	if err != nil || rep.Record == nil {
+		return nil, false
+	}
+	return q.handle(rep.Record.Record.ID, rep.Record), true
+}
+
+// Why returns what j waits for, as in the root package. If all slots of the
+// workers are taken, that is [twill.WaitWidth].
+func (q *Queue[A, R]) Why(j *Job[A, R]) (reason twill.WaitReason, until time.Time) {
+	if j == nil || j.q != q {
+		return twill.WaitNone, time.Time{}
+	}
+	rep, err := q.do(&request{Op: opWhy, ID: j.id})
+	if err != nil {
+		return twill.WaitNone, time.Time{}
+	}
+	for r := twill.WaitNone; r <= twill.WaitRate; r++ {
+		if r.String() == rep.Reason {
+			reason = r
+		}
+	}
+	if rep.Until != 0 {
+		until = time.Now().Add(time.Duration(rep.Until))
+	}
+	return reason, until
+}
+
+// Pending returns the jobs that wait in the whole cluster, in the order in which
+// they would start, as in the root package. For each job that this process has not
+// put it begins to wait: use PendingPage for long lists. The list may have changed
+// between its pages, of 1000 jobs at most.
+func (q *Queue[A, R]) Pending() []*Job[A, R] { return q.list("pending", 0, -1) }
+
+// PendingPage returns up to n of the jobs that Pending returns, without the first
+// from.
+func (q *Queue[A, R]) PendingPage(from, n int) []*Job[A, R] {
+	if from < 0 || n < 0 {
+		panic("jetstream: PendingPage: from and n must not be negative")
+	}
+	return q.list("pending", from, n)
+}
+
+// Underway returns the jobs that workers have, in the order of their starts.
+func (q *Queue[A, R]) Underway() []*Job[A, R] { return q.list("underway", 0, -1) }
+
+func (q *Queue[A, R]) list(state string, from, n int) []*Job[A, R] {
+	jobs := []*Job[A, R]{}
+	for view := range q.views(state, from) {
+		if len(jobs) == n {
+			break
+		}
+		jobs = append(jobs, q.handle(view.Record.ID, view))
+	}
+	return jobs
+}
+
+// pageSize is how many jobs are asked for at once.
+const pageSize = 500
+
+// views yields what lists show of jobs, a page at a time.
+func (q *Queue[A, R]) views(state string, from int) func(yield func(*jobView) bool) {
+	return func(yield func(*jobView) bool) {
+		seen := map[string]bool{}
+		for {
+			rep, err := q.do(&request{Op: opList, State: state, First: from, N: pageSize})
+			if err != nil {
+				q.n.report(err)
+				return
+			}
+			for i := range rep.Records {
+				v := &rep.Records[i]
+				if v.Record.ID == "" || seen[v.Record.ID] {
+					continue
+				}
+				seen[v.Record.ID] = true
+				if !yield(v) {
+					return
+				}
+			}
+			if len(rep.Records) == 0 {
+				return
+			}
+			from += len(rep.Records)
+		}
+	}
+}
+
+// Size returns how many jobs Underway and Pending would list.
+func (q *Queue[A, R]) Size() (underway, pending int) {
+	s := q.stats()
+	return s.Underway, s.Pending
+}
+
+// stats asks for the numbers; they are zero if the cluster does not answer.
+func (q *Queue[A, R]) stats() *wireStats {
+	rep, err := q.do(&request{Op: opStats})
+	if err != nil || rep.Stats == nil {
+		q.n.report(err)
+		return &wireStats{}
+	}
+	return rep.Stats
+}
+
+// Stats returns the numbers of the whole cluster, zero if it does not answer. What
+// is counted was counted since the streams were made; the histograms and the
+// throughput are those of the present scheduler.
+func (q *Queue[A, R]) Stats() twill.DispatchStats {
+	w := q.stats()
+	c := w.Counters
+	s := twill.DispatchStats{
+		Width: w.Width, Underway: w.Underway, Pending: w.Pending, Delayed: w.Delayed, Grouped: w.Grouped,
+		Put: c.Put, Joined: c.Joined, Refused: c.Refused, Retries: c.Retries, Snoozed: c.Snoozed,
+		Finished: c.Finished, Failed: c.Failed, Canceled: c.Canceled, Throughput: w.Throughput, RateError: w.RateError,
+	}
+	if w.RateHeld != 0 {
+		s.RateHeldSince = time.Now().Add(-time.Duration(w.RateHeld))
+	}
+	if w.RateFails != 0 {
+		s.RateFailingSince = time.Now().Add(-time.Duration(w.RateFails))
+	}
+	for _, class := range w.Waiting {
+		s.Waiting.AddN(time.Duration(class[0])-1, uint64(class[1]))
+	}
+	for _, class := range w.Running {
+		s.Running.AddN(time.Duration(class[0])-1, uint64(class[1]))
+	}
+	return s
+}
+
+// Worker is a process that runs jobs, as Workers returns it.
+type Worker struct {
+	Process string // its id
+	Name    string
+	Version string        // of the program
+	Width   int           // how many jobs it runs at once
+	Running int           // how many it has
+	Beat    time.Duration // since it was heard last
+}
+
+// Workers returns the processes that run jobs, 1000 at most, in no order, and the
+// name of the scheduler; nothing if the cluster does not answer.
+func (q *Queue[A, R]) Workers() (workers []Worker, scheduler string) {
+	s := q.stats()
+	for _, w := range s.Workers {
+		workers = append(workers, Worker{w.Process, w.Name, w.Program, w.Width, w.Running, w.Beat})
+	}
+	return workers, s.Scheduler
+}
+
+// Empty returns a future that settles when no job is pending or underway in the
+// whole cluster, those among them that this process has put before the call.
+// Canceling it has no effect on the queue.
+func (q *Queue[A, R]) Empty() *twill.Future[struct{}] { return q.await("empty", 0) }
+
+// NoneUnderway returns a future that settles when no job is underway.
+func (q *Queue[A, R]) NoneUnderway() *twill.Future[struct{}] { return q.await("idle", 0) }
+
+// PendingBelow returns a future that settles when fewer than n jobs are pending.
+// It fails with [twill.ErrStopped] if n is not positive.
+func (q *Queue[A, R]) PendingBelow(n int) *twill.Future[struct{}] {
+	if n <= 0 {
+		return twill.Rejected[struct{}](twill.ErrStopped)
+	}
+	return q.await("below", n)
+}
+
+// await asks until it is so. The scheduler answers after a fourth of a lease at
+// the latest.
+func (q *Queue[A, R]) await(state string, n int) *twill.Future[struct{}] {
+	p := twill.NewPromise[struct{}]()
+	ctx, cancel := context.WithCancel(q.n.ctx)
+	p.OnCancel(func(error) { cancel() })
+	go func() {
+		defer cancel()
+		for {
+			rep, err := q.n.ask(ctx, &request{Op: opAwait, State: state, N: n})
+			switch {
+			case q.n.ctx.Err() != nil:
+				p.Future().Cancel(twill.ErrStopped)
+				return
+			case err != nil:
+				if ctx.Err() != nil {
+					return
+				}
+			case rep.Error == codeResumed:
+				p.Future().Cancel(twill.ErrResumed)
+				return
+			case rep.Error != "":
+				p.Reject(&Error{rep.Error})
+				return
+			case rep.Done:
+				p.Resolve(struct{}{})
+				return
+			}
+		}
+	}()
+	return p.Future()
+}
+
+// Stopped reports whether q was stopped.
+func (q *Queue[A, R]) Stopped() bool { return q.stoppedError() != nil }
+
+// Stop ends the part of this process in the queue: it puts no further jobs, takes
+// none to run, and does not schedule. Calls that run here go on. The future
+// settles when they have returned and their outcomes are stored. It holds the jobs
+// that are pending in the cluster then, in order: other workers run them, and so
+// does this program the next day, nothing has to be saved. The futures of jobs
+// that were put here settle as before, until Close.
+func (q *Queue[A, R]) Stop() *twill.Future[[]*Job[A, R]] { return q.stop(nil) }
+
+// StopNow is Stop, and ends the contexts of the calls that run here, with
+// [twill.ErrStopped] as the cause. The jobs whose calls return an error after that
+// are handed back at once, as if they had not been called.
+func (q *Queue[A, R]) StopNow() *twill.Future[[]*Job[A, R]] { return q.stop(twill.ErrStopped) }
+
+func (q *Queue[A, R]) stop(cause error) *twill.Future[[]*Job[A, R]] {
+	q.mu.Lock()
+	q.stopped = true
+	q.mu.Unlock()
+	p := twill.NewPromise[[]*Job[A, R]]()
+	var idle <-chan struct{}
+	if w := q.n.worker; w != nil {
+		idle = w.stop(cause)
+	}
+	go func() {
+		if idle != nil {
+			select {
+			case <-idle:
+			case <-q.n.ctx.Done():
+			}
+			ctx, cancel := context.WithTimeout(q.n.ctx, q.n.opts.Lease)
+			q.n.worker.bye(ctx)
+			cancel()
+		}
+		var left []*Job[A, R]
+		if q.n.ctx.Err() == nil {
+			left = q.Pending()
+		}
+		q.n.leave()
+		p.Resolve(left)
+	}()
+	return p.Future().Shield()
+}
+
+// Drain ends the part of this process after the work of the queue: from now on q
+// puts no job; when none is pending or underway in the cluster, q is stopped. Other
+// processes may go on putting jobs, and Drain waits for these too. If ctx ends
+// first, Drain stops q as StopNow does, and returns the jobs that are pending then,
+// with the cause of ctx.
+func (q *Queue[A, R]) Drain(ctx context.Context) ([]*Job[A, R], error) {
+	if ctx == nil {
+		panic("jetstream: Drain with a nil context")
+	}
+	q.mu.Lock()
+	q.draining = true
+	q.mu.Unlock()
+	empty := q.Empty()
+	_, err := empty.Await(ctx)
+	stop := q.Stop
+	if err != nil {
+		empty.Cancel(nil)
+		stop = q.StopNow
+		if ctx.Err() == nil {
+			err = errors.Join(twill.ErrStopped, err)
+		}
+	}
+	left, _ := stop().Await(context.Background())
+	if err == nil && len(left) > 0 {
+		left = nil // put by others after that
+	}
+	return left, err
+}

@@ -1,0 +1,499 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/twillgo/twill"
+)
+
+// The journal is a chain: each message is stored only if the last sequence of the
+// stream is that of the message before, and one is in flight at a time. A
+// scheduler that has taken over has added its epoch record to the chain, and
+// then nothing that an earlier one sends fits.
+
+// journal is the state that the messages of the journal add up to.
+type journal struct {
+	jobs     map[string]*record
+	order    uint64
+	inbox    uint64
+	config   config
+	counters counters
+	number   uint64 // of the last batch
+	time     int64  // of the last batch
+
+	started bool     // the first message was read
+	loading bool     // the journal begins with a snapshot, of which parts are missing
+	parts   int      // read
+	later   []*batch // between the parts
+}
+
+// read takes the next message.
+func (j *journal) read(b *batch) error {
+	switch {
+	case b.Version > wireVersion:
+		return &WireError{Version: b.Version}
+	case j.started && b.Number != j.number+1:
+		return fmt.Errorf("%w: number %d after %d", ErrJournal, b.Number, j.number)
+	}
+	if !j.started {
+		j.started = true
+		j.jobs = map[string]*record{}
+		switch {
+		case b.Part != nil && b.Part.Index == 0:
+			j.loading = true
+		case b.Number != 1:
+			return fmt.Errorf("%w: it begins with number %d and no snapshot", ErrJournal, b.Number)
+		}
+	}
+	j.number, j.time = b.Number, max(j.time, b.Time)
+	switch {
+	case j.loading && b.Part != nil:
+		return j.load(b.Part)
+	case j.loading:
+		j.later = append(j.later, b)
+	default:
+		return j.apply(b)
+	}
+	return nil
+}
+
+func (j *journal) load(p *part) error {
+	if p.Index != j.parts {
+		return fmt.Errorf("%w: part %d of a snapshot after %d", ErrJournal, p.Index, j.parts)
+	}
+	j.parts++
+	if p.Index == 0 {
+		j.order, j.inbox, j.config, j.counters = p.Order, p.Inbox, p.Config, p.Counters
+	}
+	for _, rec := range p.Jobs {
+		j.jobs[rec.ID] = rec
+	}
+	if p.Last {
+		j.loading = false
+		for _, b := range j.later {
+			if err := j.apply(b); err != nil {
+				return err
+			}
+		}
+		j.later = nil
+	}
+	return nil
+}
+
+func (j *journal) apply(b *batch) error {
+	j.inbox = max(j.inbox, b.Inbox)
+	for _, data := range b.Effects {
+		var e effect
+		if err := json.Unmarshal(data, &e); err != nil {
+			return fmt.Errorf("%w: number %d: %w", ErrJournal, b.Number, err)
+		}
+		j.applyEffect(&e)
+	}
+	return nil
+}
+
+func (j *journal) applyEffect(e *effect) {
+	switch {
+	case e.Put != nil:
+		j.counters.Put++
+		j.order = max(j.order, e.Put.Order)
+		j.jobs[e.Put.ID] = e.Put
+	case e.Change != nil:
+		if old := j.jobs[e.Change.ID]; old != nil {
+			if e.Change.Arg == nil {
+				e.Change.Arg = old.Arg
+			}
+			j.jobs[e.Change.ID] = e.Change
+		}
+	case e.End != nil:
+		if j.jobs[e.End.ID] == nil {
+			return
+		}
+		delete(j.jobs, e.End.ID)
+		switch e.End.State {
+		case twill.JobFinished:
+			j.counters.Finished++
+		case twill.JobFailed:
+			j.counters.Failed++
+		default:
+			j.counters.Canceled++
+		}
+	case e.Joined > 0:
+		j.counters.Joined += uint64(e.Joined)
+	case e.Refuse > 0:
+		j.counters.Refused += uint64(e.Refuse)
+	case e.Retry:
+		j.counters.Retries++
+	case e.Snooze:
+		j.counters.Snoozed++
+	case e.Config != nil:
+		j.config = *e.Config
+	}
+}
+
+// takeOver begins a term: it adds an epoch record to the journal and replays the
+// journal up to it. errOvertaken means that another process writes the journal.
+func (n *node) takeOver(ctx context.Context) (*scheduler, error) {
+	info, err := n.st.info(ctx, n.st.journal())
+	if err != nil {
+		return nil, err
+	}
+	incarnation := info.Created.UnixNano()
+	last, err := n.st.get(ctx, n.st.journal(), bySubject{n.st.journalSubject()})
+	if err != nil {
+		return nil, err
+	}
+	var before batch
+	var seq uint64
+	if last != nil {
+		if err := json.Unmarshal(last.data, &before); err != nil || before.Version > wireVersion {
+			return nil, &WireError{Subject: n.st.journalSubject(), Version: before.Version, Err: err}
+		}
+		seq = last.Seq
+	}
+	n.mu.Lock()
+	lost := n.term.Journal == incarnation && seq < n.journalSeq
+	n.mu.Unlock()
+	if lost || last == nil && info.State.Last > 0 {
+		return nil, fmt.Errorf("%w: it ends at %d, and there were messages after that", ErrJournal, max(seq, info.State.Last))
+	}
+	nonce := nats.NewInbox()
+	b := &batch{Version: wireVersion, Number: before.Number + 1, Nonce: nonce, Epoch: &epoch{Process: n.id, Name: n.opts.Name}}
+	epochSeq, err := n.st.appendTo(ctx, b, seq)
+	if err != nil {
+		return nil, err
+	}
+	s := newScheduler(n, term{incarnation, epochSeq}, nonce)
+	if err := s.replay(ctx, epochSeq); err != nil {
+		s.close(err)
+		return nil, err
+	}
+	return s, nil
+}
+
+// errOvertaken is the end of a term: another process has written the journal.
+var errOvertaken = errors.New("jetstream: another scheduler has taken over")
+
+// appendTo appends b to the journal behind last, and returns its sequence. It
+// tries until ctx ends. An attempt whose answer is lost is read back: the message
+// behind last is either b, or of another process.
+func (s *streams) appendTo(ctx context.Context, b *batch, last uint64) (uint64, error) {
+	data := encode(b)
+	header := nats.Header{headerExpectedSeq: {strconv.FormatUint(last, 10)}}
+	var failed error
+	for pause := range pauses(ctx) {
+		seq, err := s.publish(ctx, s.journal(), s.journalSubject(), data, header)
+		if err == nil {
+			return seq, nil
+		}
+		failed = err
+		if isCode(err, codeTooLarge) || errors.Is(err, nats.ErrMaxPayload) {
+			return 0, err
+		}
+		m, err := s.get(ctx, s.journal(), bySeq{last + 1})
+		if err == nil && m != nil {
+			var got batch
+			if json.Unmarshal(m.data, &got) == nil && got.Nonce == b.Nonce && got.Number == b.Number {
+				return m.Seq, nil
+			}
+			return 0, errOvertaken
+		}
+		if err == nil && isCode(failed, codeWrongSequence) {
+			// Nothing is behind last, and yet it is not the last: the stream was made
+			// anew, or its messages were purged.
+			info, err := s.info(ctx, s.journal())
+			if err == nil && info.State.Last != last {
+				return 0, errOvertaken
+			}
+		}
+		if !pause() {
+			break
+		}
+	}
+	return 0, errors.Join(failed, context.Cause(ctx))
+}
+
+// replay reads the journal up to the term's own epoch record. While it does, it
+// announces the term, so that no other candidate takes over.
+func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var j journal
+	var failed error
+	reached := false
+	s.seq = epochSeq
+	s.journalSeq.Store(epochSeq)
+	s.announce(false)
+	err := s.n.st.follow(ctx, s.n.st.journal(), 0, func(seq uint64, at time.Time, data []byte) bool {
+		var b batch
+		if failed = json.Unmarshal(data, &b); failed != nil {
+			failed = fmt.Errorf("%w: message %d: %w", ErrJournal, seq, failed)
+			return false
+		}
+		if failed = j.read(&b); failed != nil {
+			return false
+		}
+		if time.Since(s.announced) > s.n.opts.Lease/3 {
+			s.announce(false)
+		}
+		if seq < epochSeq {
+			return true
+		}
+		reached = seq == epochSeq
+		s.clock, s.clockBase = time.Now(), max(at.UnixNano(), j.time)
+		return false
+	})
+	switch {
+	case failed != nil:
+		return failed
+	case !reached && err != nil:
+		return err
+	case !reached || j.loading:
+		return fmt.Errorf("%w: the epoch record is missing", ErrJournal)
+	}
+	info, err := s.n.st.info(ctx, s.n.st.inbox())
+	if err != nil {
+		return err
+	}
+	s.inboxMade = info.Created.UnixNano()
+	s.number, s.acked, s.ticked = j.number, time.Now(), time.Now()
+	s.load(&j)
+	return context.Cause(s.ctx)
+}
+
+// serve runs the term until it ends, and returns why.
+func (s *scheduler) serve() error {
+	sub, err := s.n.conn.Subscribe(s.n.st.askSubject(), s.onRequest)
+	if err != nil {
+		return err
+	}
+	_ = sub.SetPendingLimits(1<<20, 256<<20)
+	s.mu.Lock()
+	s.sub = sub
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.followInbox()
+	}()
+	defer func() { <-done }()
+	s.announce(false)
+	s.n.event(Event{Kind: SchedulerStarted, Process: s.n.id, Term: s.term.Epoch})
+	tick := time.NewTicker(s.n.opts.Lease / 8)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.kick:
+		case <-tick.C:
+			s.tick()
+		case <-s.ctx.Done():
+			return context.Cause(s.ctx)
+		}
+		for more := true; more; {
+			if more, err = s.commit(); err != nil {
+				s.close(err)
+				return err
+			}
+		}
+		if s.resigning.Load() {
+			s.announce(true)
+			s.close(errResigned)
+			return errResigned
+		}
+	}
+}
+
+// errResigned ends a term that another process should go on with at once.
+var errResigned = errors.New("jetstream: the scheduler has resigned")
+
+// resign ends the term when what waits is committed.
+func (s *scheduler) resign() {
+	s.resigning.Store(true)
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+func (s *scheduler) followInbox() {
+	for s.ctx.Err() == nil {
+		s.mu.Lock()
+		from := s.inbox + 1
+		s.mu.Unlock()
+		err := s.n.st.follow(s.ctx, s.n.st.inbox(), from, func(seq uint64, at time.Time, data []byte) bool {
+			s.take(seq, at, data)
+			return s.ctx.Err() == nil
+		})
+		if s.ctx.Err() != nil {
+			return
+		}
+		if errors.Is(err, errGap) { // the operator has removed messages: their puts are lost
+			if info, err := s.n.st.info(s.ctx, s.n.st.inbox()); err == nil {
+				s.mu.Lock()
+				s.inbox = max(s.inbox, info.State.First-1)
+				s.mu.Unlock()
+			}
+		}
+		s.n.report(err)
+		sleep(s.ctx, time.Second)
+	}
+}
+
+// commit appends the effects that wait to the journal, and does what is to be done
+// after that. It reports whether there may be more.
+func (s *scheduler) commit() (more bool, err error) {
+	lease := s.n.opts.Lease
+	s.mu.Lock()
+	items := s.items
+	s.items = nil
+	var parts []*part
+	if s.snapshot == nil && s.since > snapshotAfter+2*len(s.jobs) {
+		parts = s.snapshotLocked()
+		s.since = 0
+	}
+	s.mu.Unlock()
+
+	for left := items; len(left) > 0; {
+		n, size := 0, 0
+		b := &batch{Inbox: s.committed}
+		for _, it := range left {
+			if size > 0 && size+len(it.data) > s.n.maxBatch {
+				break
+			}
+			n++
+			size += len(it.data)
+			if it.data != nil {
+				b.Effects = append(b.Effects, it.data)
+			}
+			b.Inbox = max(b.Inbox, it.inbox)
+		}
+		if len(b.Effects) > 0 || b.Inbox > s.committed {
+			if err := s.append(b); err != nil {
+				return false, err
+			}
+		}
+		for _, it := range left[:n] {
+			if it.after != nil {
+				it.after()
+			}
+		}
+		left = left[n:]
+	}
+	if parts != nil {
+		s.snapshot = parts
+	}
+	if len(s.snapshot) > 0 {
+		if err := s.appendPart(); err != nil {
+			return false, err
+		}
+		return true, nil
+	}
+	if time.Since(s.acked) > lease/3 { // it lives
+		if err := s.append(&batch{Inbox: s.committed}); err != nil {
+			return false, err
+		}
+	}
+	if time.Since(s.announced) > lease/4 {
+		s.announce(false)
+		s.purgeInbox()
+	}
+	return len(items) > 0, nil
+}
+
+// append appends b. The term ends if that does not succeed within two thirds of
+// the lease: by then another process may have taken over.
+func (s *scheduler) append(b *batch) error {
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(s.ctx, s.n.opts.Lease*2/3)
+	defer cancel()
+	b.Version, b.Nonce, b.Time, b.Number = wireVersion, s.nonce, s.now(), s.number+1
+	seq, err := s.n.st.appendTo(ctx, b, s.seq)
+	if err != nil {
+		return err
+	}
+	s.seq, s.number, s.committed, s.acked = seq, b.Number, b.Inbox, began
+	s.journalSeq.Store(seq)
+	s.since += len(b.Effects) + 1
+	return nil
+}
+
+// purgeInbox removes the messages of the inbox that are in the journal.
+func (s *scheduler) purgeInbox() {
+	below := s.committed + 1
+	if below <= s.purged {
+		return
+	}
+	s.purged = below
+	go func() {
+		if err := s.n.st.purge(s.ctx, s.n.st.inbox(), below); err != nil && s.ctx.Err() == nil {
+			s.n.report(err)
+		}
+	}()
+}
+
+// snapshotAfter is after how many effects a snapshot is written, beside twice the
+// number of jobs.
+const snapshotAfter = 20_000
+
+// snapshotLocked is the state as the parts of a snapshot. All effects so far are
+// committed before the parts.
+func (s *scheduler) snapshotLocked() []*part {
+	first := &part{Order: s.order, Inbox: s.inbox, Config: s.config, Counters: s.counters}
+	parts := []*part{first}
+	size := 0
+	last := first
+	for _, e := range s.jobs {
+		n := len(e.rec.Arg) + 1024
+		if size > 0 && size+n > s.n.maxBatch {
+			last = &part{Index: len(parts)}
+			parts = append(parts, last)
+			size = 0
+		}
+		size += n
+		rec := e.rec
+		last.Jobs = append(last.Jobs, &rec)
+	}
+	last.Last = true
+	return parts
+}
+
+// appendPart appends the next part of the snapshot. After the last one, the
+// journal and the inbox are purged.
+func (s *scheduler) appendPart() error {
+	p := s.snapshot[0]
+	s.snapshot = s.snapshot[1:]
+	if err := s.append(&batch{Inbox: s.committed, Part: p}); err != nil {
+		return err
+	}
+	if p.Index == 0 {
+		s.firstPart = s.seq
+	}
+	if !p.Last {
+		return nil
+	}
+	s.snapshot = nil
+	first := s.firstPart
+	go func() {
+		for pause := range pauses(s.ctx) {
+			if s.n.st.purge(s.ctx, s.n.st.journal(), first) == nil || !pause() {
+				return
+			}
+		}
+	}()
+	return nil
+}
+
+// announce publishes that the term lives.
+func (s *scheduler) announce(resigns bool) {
+	s.announced = time.Now()
+	_ = s.n.conn.Publish(s.n.st.beatSubject(), encode(announcement{
+		Version: wireVersion, Term: s.term, Name: s.n.opts.Name, Process: s.n.id, Journal: s.seq, Resigns: resigns,
+	}))
+}

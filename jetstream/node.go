@@ -1,0 +1,350 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+)
+
+// node is one process as a member of one queue: it listens, asks the scheduler,
+// and is a candidate for its place.
+type node struct {
+	opts     *Options
+	conn     *nats.Conn
+	st       *streams
+	id       string // of this process, on the wire
+	ctx      context.Context
+	end      context.CancelCauseFunc
+	maxBatch int // bytes of the effects of one batch
+	maxArg   int // bytes of an argument
+	worker   *worker
+	receive  func(*message) // what is about jobs that this process waits for
+	wake     chan struct{}  // a candidate should look now
+	running  sync.WaitGroup
+
+	mu         sync.Mutex // guards the fields below
+	subs       []*nats.Subscription
+	term       term      // the latest that this process has seen
+	scheduler  string    // the name of that scheduler
+	heard      time.Time // when it was heard last
+	journalSeq uint64    // the last sequence of the journal that it has named
+	inbox      uint64    // the last message of the inbox that this process has published
+	inboxMade  int64
+	sched      *scheduler // if it runs here
+	candidate  bool
+	leaving    bool // this process is no candidate any longer
+}
+
+func newNode(conn *nats.Conn, st *streams, o *Options) *node {
+	n := &node{opts: o, conn: conn, st: st, id: nuid.Next(), wake: make(chan struct{}, 1)}
+	n.ctx, n.end = context.WithCancelCause(context.Background())
+	n.maxBatch = n.maxPayload() / 2
+	n.maxArg = n.maxPayload()/2 - 8<<10
+	return n
+}
+
+// maxPayload is the limit of the server, less room for headers.
+func (n *node) maxPayload() int { return int(n.conn.MaxPayload()) - 4<<10 }
+
+// start begins to listen.
+func (n *node) start(ctx context.Context) error {
+	made, err := n.st.info(ctx, n.st.inbox())
+	if err != nil {
+		return err
+	}
+	n.inboxMade = made.Created.UnixNano()
+	for subject, handle := range map[string]nats.MsgHandler{n.st.beatSubject(): n.onAnnouncement, n.st.toSubject(n.id): n.onMessage} {
+		sub, err := n.conn.Subscribe(subject, handle)
+		if err != nil {
+			return err
+		}
+		_ = sub.SetPendingLimits(1<<20, 256<<20)
+		n.subs = append(n.subs, sub)
+	}
+	flush, cancel := context.WithTimeout(ctx, n.opts.Wait)
+	defer cancel()
+	if err := n.conn.FlushWithContext(flush); err != nil {
+		return err
+	}
+	n.running.Go(n.watchBeats)
+	if n.candidate {
+		n.running.Go(n.elect)
+	}
+	if n.worker != nil {
+		n.running.Go(n.worker.beats)
+	}
+	return nil
+}
+
+// close ends everything at once.
+func (n *node) close(cause error) {
+	n.end(cause)
+	n.mu.Lock()
+	subs := n.subs
+	n.subs = nil
+	n.mu.Unlock()
+	for _, sub := range subs {
+		_ = sub.Unsubscribe()
+	}
+	n.running.Wait()
+}
+
+// event gives e to the program.
+func (n *node) event(e Event) {
+	if n.opts.OnEvent == nil {
+		return
+	}
+	e.Time = time.Now()
+	defer func() { _ = recover() }()
+	n.opts.OnEvent(e)
+}
+
+// report gives an error that no call returns to the program.
+func (n *node) report(err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		n.event(Event{Kind: Trouble, Err: err, Process: n.id})
+	}
+}
+
+// onAnnouncement hears the scheduler.
+func (n *node) onAnnouncement(m *nats.Msg) {
+	var a announcement
+	if json.Unmarshal(m.Data, &a) != nil || a.Version > wireVersion {
+		return
+	}
+	n.mu.Lock()
+	if a.Term.before(n.term) {
+		n.mu.Unlock()
+		return
+	}
+	fresh := n.term.before(a.Term)
+	n.term, n.scheduler, n.heard = a.Term, a.Name, time.Now()
+	if fresh {
+		n.journalSeq = a.Journal
+	}
+	n.journalSeq = max(n.journalSeq, a.Journal)
+	old := n.sched
+	if a.Resigns {
+		n.heard = time.Time{}
+	}
+	n.mu.Unlock()
+	if old != nil && old.term.before(a.Term) {
+		old.close(errOvertaken)
+	}
+	if fresh && n.worker != nil {
+		n.worker.beatNow()
+	}
+	if a.Resigns {
+		n.wakeUp()
+	}
+}
+
+func (n *node) wakeUp() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// onMessage takes a message to this process.
+func (n *node) onMessage(m *nats.Msg) {
+	var msg message
+	if err := json.Unmarshal(m.Data, &msg); err != nil || msg.Version > wireVersion {
+		n.report(&WireError{Subject: m.Subject, Version: msg.Version, Err: err})
+		return
+	}
+	n.mu.Lock()
+	stale := msg.Term.before(n.term)
+	n.mu.Unlock()
+	if msg.Job != nil && !stale && n.worker != nil {
+		n.worker.assign(msg.Job)
+	}
+	if msg.Cancel != nil && n.worker != nil {
+		n.worker.cancel(*msg.Cancel)
+	}
+	if msg.Outcome != nil || msg.Ended != "" || msg.Taken != nil {
+		n.receive(&msg)
+	}
+}
+
+// ask asks the scheduler, until ctx ends.
+func (n *node) ask(ctx context.Context, r *request) (*reply, error) {
+	r.Version, r.From = wireVersion, n.id
+	n.mu.Lock()
+	r.Inbox, r.Made = n.inbox, n.inboxMade
+	n.mu.Unlock()
+	data := encode(r)
+	var last error
+	for pause := range pauses(ctx) {
+		rep, err := n.askOnce(ctx, data)
+		if err == nil {
+			if rep.Error == codeVersion {
+				return nil, &WireError{Subject: n.st.askSubject(), Version: rep.Version}
+			}
+			return rep, nil
+		}
+		if last = err; !pause() {
+			break
+		}
+	}
+	return nil, errors.Join(ErrNoScheduler, last, context.Cause(ctx))
+}
+
+// errStale is the error of an answer of a scheduler whose term is over.
+var errStale = errors.New("jetstream: answer of an earlier term")
+
+func (n *node) askOnce(ctx context.Context, data []byte) (*reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, max(n.opts.Lease/2, 500*time.Millisecond))
+	defer cancel()
+	m, err := n.conn.RequestWithContext(ctx, n.st.askSubject(), data)
+	if err != nil {
+		return nil, err
+	}
+	var rep reply
+	if err := json.Unmarshal(m.Data, &rep); err != nil || rep.Version == 0 || rep.Term.Epoch == 0 {
+		return nil, errReply
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if rep.Term.before(n.term) {
+		return nil, errStale
+	}
+	return &rep, nil
+}
+
+// elect makes this process the scheduler when there is none.
+func (n *node) elect() {
+	lease := n.opts.Lease
+	for n.ctx.Err() == nil {
+		if !n.vacant() {
+			select {
+			case <-n.wake:
+			case <-time.After(lease / 8):
+			case <-n.ctx.Done():
+			}
+			continue
+		}
+		// Of several candidates one is mostly first.
+		if !sleep(n.ctx, rand.N(max(lease/50, time.Millisecond))) || !n.silent() {
+			continue
+		}
+		ctx, cancel := context.WithCancel(n.ctx)
+		s, err := n.takeOver(ctx)
+		if err != nil {
+			cancel()
+			if !errors.Is(err, errOvertaken) {
+				n.report(err)
+			}
+			sleep(n.ctx, lease/8+rand.N(lease/8))
+			continue
+		}
+		n.mu.Lock()
+		leaving := n.leaving
+		if n.term.before(s.term) {
+			n.term, n.scheduler, n.journalSeq = s.term, n.opts.Name, s.seq
+		}
+		if !leaving {
+			n.sched = s
+		}
+		n.heard = time.Now()
+		n.mu.Unlock()
+		if leaving {
+			s.announce(true)
+			s.close(errResigned)
+			cancel()
+			return
+		}
+		err = s.serve()
+		cancel()
+		n.mu.Lock()
+		n.sched = nil
+		n.heard = time.Now() // the others first
+		leaving = n.leaving
+		n.mu.Unlock()
+		n.event(Event{Kind: SchedulerEnded, Process: n.id, Term: s.term.Epoch, Err: err})
+		if leaving {
+			return
+		}
+	}
+}
+
+// silent reports whether no scheduler was heard in a third of the lease.
+func (n *node) silent() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.leaving && time.Since(n.heard) > n.opts.Lease/3
+}
+
+// vacant reports whether there is no scheduler: none is heard in a whole lease, or
+// in a third of it and none answers to its subject. Either may be wrong: the
+// journal decides.
+func (n *node) vacant() bool {
+	if !n.silent() {
+		return false
+	}
+	n.mu.Lock()
+	silent := time.Since(n.heard)
+	never := n.heard.IsZero()
+	n.mu.Unlock()
+	if silent > n.opts.Lease && !never {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, max(n.opts.Lease/8, 100*time.Millisecond))
+	defer cancel()
+	rep, err := n.askOnce(ctx, encode(request{Version: wireVersion, Op: opPing, From: n.id}))
+	switch {
+	case err == nil:
+		n.mu.Lock()
+		n.heard = time.Now()
+		if n.term.before(rep.Term) {
+			n.term = rep.Term
+		}
+		n.mu.Unlock()
+		return false
+	case errors.Is(err, nats.ErrNoResponders):
+		return true
+	case never: // it may be frozen: from now on a lease counts
+		n.mu.Lock()
+		n.heard = time.Now()
+		n.mu.Unlock()
+	}
+	return false
+}
+
+// watchBeats notices that a process that is no candidate hears no scheduler, for
+// the program to know.
+func (n *node) watchBeats() {
+	reported := false
+	for sleep(n.ctx, n.opts.Lease/2) {
+		n.mu.Lock()
+		heard := n.heard
+		n.mu.Unlock()
+		silent := !heard.IsZero() && time.Since(heard) > 2*n.opts.Lease
+		if silent && !reported {
+			n.report(ErrNoScheduler)
+		}
+		reported = silent
+	}
+}
+
+// leave ends the candidacy, and the term if the scheduler runs here.
+func (n *node) leave() {
+	n.mu.Lock()
+	n.leaving = true
+	s := n.sched
+	n.mu.Unlock()
+	if s != nil {
+		s.resign()
+		select {
+		case <-s.ctx.Done():
+		case <-time.After(n.opts.Lease):
+		}
+	}
+	n.wakeUp()
+}

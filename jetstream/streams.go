@@ -1,0 +1,438 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+)
+
+// streams are the streams and subjects of one queue. Requests are made without
+// the client's own retries: each caller knows what a lost answer means for it.
+type streams struct {
+	conn    *nats.Conn
+	js      js.JetStream
+	api     string // the prefix of the subjects of the server's API
+	subject string // the prefix of the queue's own subjects
+	name    string // the prefix of the names of streams
+}
+
+func (s *streams) inbox() string    { return s.name + "-in" }
+func (s *streams) journal() string  { return s.name + "-journal" }
+func (s *streams) outcomes() string { return s.name + "-out" }
+
+func (s *streams) inboxSubject() string            { return s.subject + ".in" }
+func (s *streams) journalSubject() string          { return s.subject + ".journal" }
+func (s *streams) outcomeSubject(id string) string { return s.subject + ".out." + id }
+func (s *streams) askSubject() string              { return s.subject + ".ask" }
+func (s *streams) beatSubject() string             { return s.subject + ".beat" }
+func (s *streams) toSubject(process string) string { return s.subject + ".to." + process }
+
+// configs are the streams as they are made if they do not exist.
+func (s *streams) configs(o *Options) []js.StreamConfig {
+	return []js.StreamConfig{
+		{
+			Name: s.inbox(), Subjects: []string{s.inboxSubject()}, Replicas: o.Replicas, Storage: js.FileStorage,
+			Discard: js.DiscardNew, Duplicates: dedupWindow,
+		},
+		{
+			Name: s.journal(), Subjects: []string{s.journalSubject()}, Replicas: o.Replicas, Storage: js.FileStorage,
+			Discard: js.DiscardNew, Duplicates: dedupWindow,
+		},
+		{
+			Name: s.outcomes(), Subjects: []string{s.outcomeSubject("*")}, Replicas: o.Replicas, Storage: js.FileStorage,
+			Discard: js.DiscardNew, DiscardNewPerSubject: true, MaxMsgsPerSubject: 1, MaxAge: o.Keep, Duplicates: min(dedupWindow, o.Keep),
+		},
+	}
+}
+
+// dedupWindow is for how long a stream knows the ids of messages.
+const dedupWindow = 2 * time.Minute
+
+// ensure makes the streams that do not exist, and waits until all have a leader.
+// Streams that exist stay as they are.
+func (s *streams) ensure(ctx context.Context, o *Options) error {
+	for _, config := range s.configs(o) {
+		if err := s.ensureOne(ctx, config); err != nil {
+			return fmt.Errorf("jetstream: stream %s: %w", config.Name, err)
+		}
+	}
+	return nil
+}
+
+func (s *streams) ensureOne(ctx context.Context, config js.StreamConfig) error {
+	var last error
+	for pause := range pauses(ctx) {
+		info, err := s.info(ctx, config.Name)
+		switch {
+		case err == nil && info.led():
+			return nil
+		case err == nil:
+			last = errors.New("no leader")
+		case isCode(err, codeStreamNotFound):
+			// A create that timed out may have been carried out: the next round looks.
+			if _, last = s.js.CreateStream(ctx, config); last == nil {
+				continue
+			}
+			var refused *js.APIError
+			if errors.As(last, &refused) && refused.Code == 400 && refused.ErrorCode != codeNameInUse {
+				return last
+			}
+		default:
+			last = err
+		}
+		if !pause() {
+			break
+		}
+	}
+	return errors.Join(last, context.Cause(ctx))
+}
+
+// pauses yields functions that wait, a random time that grows to two seconds, and
+// report whether ctx lives.
+func pauses(ctx context.Context) func(yield func(func() bool) bool) {
+	return func(yield func(func() bool) bool) {
+		d := 20 * time.Millisecond
+		for ctx.Err() == nil {
+			if !yield(func() bool { return sleep(ctx, d/2+rand.N(d)) }) {
+				return
+			}
+			d = min(2*d, 2*time.Second)
+		}
+	}
+}
+
+// sleep waits, and reports whether ctx lives.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// apiError is an error of the server.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+func (e *apiError) Error() string {
+	return e.Description + " (" + strconv.Itoa(e.ErrCode) + ")"
+}
+
+// The server's error codes that are told apart.
+const (
+	codeStreamNotFound   = 10059
+	codeMessageNotFound  = 10037
+	codeNameInUse        = 10058
+	codeWrongSequence    = 10071 // with the sequence that is right
+	codeWrongSequenceNow = 10164 // or another write is in flight
+	codeStoreFailed      = 10077 // a limit of the stream, among others
+	codeTooLarge         = 10054
+)
+
+func isCode(err error, codes ...int) bool {
+	var e *apiError
+	if !errors.As(err, &e) {
+		return false
+	}
+	for _, code := range codes {
+		if e.ErrCode == code {
+			return true
+		}
+	}
+	return false
+}
+
+// errReply is the error of an answer that is not the server's.
+var errReply = errors.New("jetstream: unexpected answer")
+
+// try is how long one request to the server may take.
+const try = 3 * time.Second
+
+// publish stores data in the stream. An error other than an apiError leaves open
+// whether it is stored.
+func (s *streams) publish(ctx context.Context, stream, subject string, data []byte, header nats.Header) (seq uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, try)
+	defer cancel()
+	m, err := s.conn.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: data, Header: header})
+	if err != nil {
+		return 0, err
+	}
+	var ack struct {
+		Stream string    `json:"stream"`
+		Seq    uint64    `json:"seq"`
+		Error  *apiError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &ack); {
+	case err != nil:
+		return 0, errReply
+	case ack.Error != nil:
+		return 0, ack.Error
+	case ack.Stream != stream || ack.Seq == 0:
+		return 0, errReply
+	}
+	return ack.Seq, nil
+}
+
+// call makes a request to the server's API.
+func (s *streams) call(ctx context.Context, op, stream string, request, result any) error {
+	ctx, cancel := context.WithTimeout(ctx, try)
+	defer cancel()
+	var data []byte
+	if request != nil {
+		data = encode(request)
+	}
+	m, err := s.conn.RequestWithContext(ctx, s.api+"."+op+"."+stream, data)
+	if err != nil {
+		return err
+	}
+	var failed struct {
+		Type  string    `json:"type"`
+		Error *apiError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &failed); {
+	case err != nil || !strings.HasPrefix(failed.Type, "io.nats.jetstream.api."):
+		return errReply
+	case failed.Error != nil:
+		return failed.Error
+	}
+	return json.Unmarshal(m.Data, result)
+}
+
+type streamInfo struct {
+	Created time.Time `json:"created"`
+	State   struct {
+		Messages uint64 `json:"messages"`
+		First    uint64 `json:"first_seq"`
+		Last     uint64 `json:"last_seq"`
+	} `json:"state"`
+	Config struct {
+		MaxSize int32 `json:"max_msg_size"`
+	} `json:"config"`
+	Cluster *struct {
+		Leader string `json:"leader"`
+	} `json:"cluster"`
+}
+
+func (i *streamInfo) led() bool { return i.Cluster == nil || i.Cluster.Leader != "" }
+
+func (s *streams) info(ctx context.Context, stream string) (*streamInfo, error) {
+	var info streamInfo
+	if err := s.call(ctx, "STREAM.INFO", stream, nil, &info); err != nil {
+		return nil, err
+	}
+	return &info, nil
+}
+
+// stored is a message of a stream.
+type stored struct {
+	Subject string    `json:"subject"`
+	Seq     uint64    `json:"seq"`
+	Data    string    `json:"data"`
+	Time    time.Time `json:"time"`
+
+	data []byte
+}
+
+// get reads a message from the leader of the stream; nil if there is none.
+func (s *streams) get(ctx context.Context, stream string, request any) (*stored, error) {
+	var answer struct {
+		Message *stored `json:"message"`
+	}
+	err := s.call(ctx, "STREAM.MSG.GET", stream, request, &answer)
+	if isCode(err, codeMessageNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	m := answer.Message
+	if m == nil {
+		return nil, errReply
+	}
+	if m.data, err = base64.StdEncoding.DecodeString(m.Data); err != nil {
+		return nil, errReply
+	}
+	return m, nil
+}
+
+type bySeq struct {
+	Seq uint64 `json:"seq"`
+}
+
+type bySubject struct {
+	Last string `json:"last_by_subj"`
+}
+
+// purge removes the messages of a stream below a sequence.
+func (s *streams) purge(ctx context.Context, stream string, below uint64) error {
+	var done struct {
+		Success bool `json:"success"`
+	}
+	return s.call(ctx, "STREAM.PURGE", stream, bySeq{below}, &done)
+}
+
+// outcome reads the outcome of a job; nil if there is none.
+func (s *streams) outcome(ctx context.Context, id string) (*outcome, error) {
+	m, err := s.get(ctx, s.outcomes(), bySubject{s.outcomeSubject(id)})
+	if m == nil || err != nil {
+		return nil, err
+	}
+	var o outcome
+	if err := json.Unmarshal(m.data, &o); err != nil {
+		return nil, fmt.Errorf("jetstream: outcome of job %s: %w", id, err)
+	}
+	return &o, nil
+}
+
+// decide stores o as the outcome of its job, unless the job has one, and returns
+// the one that it has then. It tries until ctx ends: a write that was refused or
+// whose answer is lost is read back.
+func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
+	data := encode(o)
+	header := nats.Header{headerExpectedSubjectSeq: {"0"}}
+	var last error
+	for pause := range pauses(ctx) {
+		_, err := s.publish(ctx, s.outcomes(), s.outcomeSubject(o.ID), data, header)
+		if err == nil {
+			return o, nil
+		}
+		last = err
+		if isCode(err, codeTooLarge) || errors.Is(err, nats.ErrMaxPayload) {
+			return nil, err
+		}
+		old, err := s.outcome(ctx, o.ID)
+		if err == nil && old != nil {
+			return old, nil
+		}
+		if !pause() {
+			break
+		}
+	}
+	return nil, errors.Join(last, context.Cause(ctx))
+}
+
+// The headers of conditional writes, as the server spells them.
+const (
+	headerExpectedSeq        = "Nats-Expected-Last-Sequence"
+	headerExpectedSubjectSeq = "Nats-Expected-Last-Subject-Sequence"
+	headerMessageID          = "Nats-Msg-Id"
+)
+
+// encode is the JSON of a value of this package, which can always be written.
+func encode(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic("jetstream: " + err.Error())
+	}
+	return data
+}
+
+// follow reads the messages of a stream from a sequence on, without a gap, and
+// calls each until it returns false or ctx ends. A consumer that is lost, or that
+// is silent while the stream grows, is made anew.
+func (s *streams) follow(ctx context.Context, stream string, from uint64, each func(seq uint64, at time.Time, data []byte) bool) error {
+	next := from
+	for pause := range pauses(ctx) {
+		began := next
+		done, err := s.followOnce(ctx, stream, &next, each)
+		if done || isCode(err, codeStreamNotFound) || errors.Is(err, errGap) {
+			return err
+		}
+		if next == began && !pause() {
+			break
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// errGap is the error of a stream that has lost messages.
+var errGap = errors.New("jetstream: messages are missing")
+
+// fetchWait is how long a request for messages waits for one.
+const fetchWait = 2 * time.Second
+
+func (s *streams) followOnce(ctx context.Context, stream string, next *uint64, each func(uint64, time.Time, []byte) bool) (done bool, err error) {
+	makeCtx, cancel := context.WithTimeout(ctx, try)
+	consumer, err := s.js.CreateConsumer(makeCtx, stream, js.ConsumerConfig{
+		AckPolicy: js.AckNonePolicy, DeliverPolicy: js.DeliverByStartSequencePolicy, OptStartSeq: max(*next, 1),
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
+	})
+	cancel()
+	if err != nil {
+		var e *js.APIError
+		if errors.As(err, &e) {
+			return false, &apiError{e.Code, int(e.ErrorCode), e.Description}
+		}
+		return false, err
+	}
+	defer func() {
+		if ctx.Err() != nil { // else it may not be there, and goes by itself
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_ = s.js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
+		}
+	}()
+	for ctx.Err() == nil {
+		fetchCtx, cancel := context.WithTimeout(ctx, fetchWait)
+		fetch, err := consumer.Fetch(1000, js.FetchContext(fetchCtx))
+		if err != nil {
+			cancel()
+			return false, err
+		}
+		got := 0
+		for m := range fetch.Messages() {
+			got++
+			meta, err := m.Metadata()
+			if err != nil {
+				cancel()
+				return false, err
+			}
+			switch seq := meta.Sequence.Stream; {
+			case seq < *next:
+				continue
+			case seq > *next && *next != 0:
+				cancel()
+				return false, fmt.Errorf("%w: %s from %d to %d", errGap, stream, *next, seq-1)
+			default:
+				*next = seq + 1
+			}
+			if !each(meta.Sequence.Stream, meta.Timestamp, m.Data()) {
+				cancel()
+				return true, nil
+			}
+		}
+		cancel()
+		if ctx.Err() != nil {
+			return true, context.Cause(ctx)
+		}
+		if err := fetch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, context.DeadlineExceeded) {
+			return false, err
+		}
+		if got > 0 {
+			continue
+		}
+		info, err := s.info(ctx, stream)
+		if err != nil {
+			return false, err
+		}
+		if info.State.Last >= max(*next, 1) {
+			return false, nil // it is silent
+		}
+	}
+	return true, context.Cause(ctx)
+}

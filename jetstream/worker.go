@@ -1,0 +1,468 @@
+package jetstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"iter"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/twillgo/twill"
+)
+
+// worker runs the jobs that the scheduler hands to this process.
+//
+// An attempt is over in three steps: the function returns, the outcome is stored,
+// and the scheduler knows. Until the last the worker names it in each beat.
+type worker struct {
+	n    *node
+	fn   func(ctx context.Context, arg json.RawMessage) (json.RawMessage, error)
+	kick chan struct{}
+
+	mu       sync.Mutex // guards the fields below
+	width    int
+	stopped  bool
+	attempts map[token]*attempt
+	heard    time.Time     // when the server was reached last
+	idle     chan struct{} // closed when stopped and no attempt runs
+}
+
+// attempt is one call.
+type attempt struct {
+	a      *assignment
+	cancel context.CancelCauseFunc
+	lost   bool        // it belongs to this process no longer
+	over   bool        // the call has returned, and what follows from it is stored
+	report *doneReport // that the scheduler does not know yet
+}
+
+func newWorker(n *node, width int, fn func(context.Context, json.RawMessage) (json.RawMessage, error)) *worker {
+	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, heard: time.Now(), idle: make(chan struct{})}
+}
+
+// assign takes a job. One that it has already is taken once, and one for which it
+// has no slot is handed back.
+func (w *worker) assign(a *assignment) {
+	w.mu.Lock()
+	if w.attempts[a.Token] != nil {
+		w.mu.Unlock()
+		return
+	}
+	running := 0
+	for t, other := range w.attempts {
+		if t.ID == a.Token.ID && !other.over && t.Number < a.Token.Number {
+			other.lost = true // it was given up, and comes back
+			other.cancel(ErrLost)
+		}
+		if !other.over {
+			running++
+		}
+	}
+	if w.stopped || running >= w.width {
+		w.mu.Unlock()
+		d := &doneReport{Token: a.Token, Back: true}
+		go w.tell(d)
+		return
+	}
+	parent := w.n.opts.Context
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	at := &attempt{a: a, cancel: cancel}
+	w.attempts[a.Token] = at
+	w.mu.Unlock()
+	go w.run(ctx, at)
+}
+
+// cancel ends the context of a call.
+func (w *worker) cancel(t token) {
+	w.mu.Lock()
+	at := w.attempts[t]
+	w.mu.Unlock()
+	if at != nil {
+		at.cancel(twill.ErrCanceled)
+	}
+}
+
+// run runs one attempt from its call to the report.
+func (w *worker) run(ctx context.Context, at *attempt) {
+	a := at.a
+	if a.Left > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, a.Left, &twill.TimeoutError{After: a.Timeout})
+		defer stop()
+	}
+	ctx = context.WithValue(ctx, attemptKey{}, a)
+	report := w.call(ctx, a)
+	cause := context.Cause(ctx)
+	at.cancel(context.Canceled)
+	w.mu.Lock()
+	lost := at.lost
+	w.mu.Unlock()
+	if o := report.outcome; o != nil && !lost {
+		if o.State == outFailed && cause == twill.ErrStopped {
+			// StopNow has ended the call: the job is handed back.
+			report = callReport{done: doneReport{Back: true}}
+		} else {
+			w.store(at, &report)
+		}
+	}
+	w.mu.Lock()
+	d := &report.done
+	d.Token = a.Token
+	at.over, at.report = true, d
+	if at.lost {
+		delete(w.attempts, a.Token)
+	}
+	w.checkIdleLocked()
+	w.mu.Unlock()
+	w.tell(d)
+}
+
+// callReport is what has become of a call.
+type callReport struct {
+	done    doneReport
+	outcome *outcome // nil if the job is to be called again
+}
+
+// call calls the function, and decides about a retry.
+func (w *worker) call(ctx context.Context, a *assignment) callReport {
+	v, err := w.callFunction(ctx, a)
+	switch again := (*retryLater)(nil); {
+	case err == nil:
+		return callReport{outcome: &outcome{State: outFinished, Value: v}}
+	case errors.As(err, &again) && again.snooze:
+		return callReport{done: doneReport{Again: true, After: again.after}}
+	case again != nil:
+		return callReport{done: doneReport{Again: true, After: again.after, Counts: true, Error: encodeError(again.err)}}
+	}
+	if ctx.Err() != nil {
+		if timeout, ok := context.Cause(ctx).(*twill.TimeoutError); ok {
+			err = &twill.TimeoutError{After: timeout.After, Err: err}
+		}
+	}
+	return callReport{outcome: &outcome{State: outFailed, Error: encodeError(err)}}
+}
+
+// retryLater is the error of a call that is followed by another.
+type retryLater struct {
+	after  time.Duration
+	snooze bool
+	err    error
+}
+
+func (e *retryLater) Error() string { return "jetstream: called again later" }
+
+// callFunction calls the function on a goroutine of its own, as it may end that.
+func (w *worker) callFunction(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
+	type result struct {
+		v   json.RawMessage
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		r := result{err: twill.ErrGoexit}
+		defer func() { done <- r }()
+		r.v, r.err = w.callRetried(ctx, a)
+	}()
+	r := <-done
+	return r.v, r.err
+}
+
+// callRetried makes one attempt under the rules of the Retry options: they decide
+// whether there is another, and after which pause.
+func (w *worker) callRetried(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
+	call := func(ctx context.Context) (v json.RawMessage, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = &twill.PanicError{Value: r, Stack: debug.Stack()}
+			}
+		}()
+		return w.fn(ctx, a.Arg)
+	}
+	retry := w.n.opts.Retry
+	if retry == nil {
+		v, err = call(ctx)
+		if d, ok := twill.SnoozedFor(err); ok {
+			return nil, &retryLater{after: d, snooze: true}
+		}
+		return v, err
+	}
+	o := *retry
+	if o.MaxElapsed > 0 {
+		o.MaxElapsed = max(o.MaxElapsed-a.Elapsed, 1)
+	}
+	o.Backoff = nth(retry.Backoff, a.Attempts)
+	o.OnRetry = nil
+	retryCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var later *retryLater
+	o.OnPause = func(e twill.RetryEvent) {
+		later = &retryLater{after: e.Delay, err: e.Err}
+		e.Attempt = a.Attempts
+		e.Elapsed += a.Elapsed
+		if retry.OnPause != nil {
+			retry.OnPause(e)
+		}
+		cancel(errDecided) // the scheduler keeps the pause
+	}
+	var put *retryLater
+	v, err = twill.Retry(retryCtx, func(ctx context.Context) (json.RawMessage, error) {
+		if a.Attempts > 1 && retry.OnRetry != nil {
+			retry.OnRetry(twill.RetryEvent{Attempt: a.Attempts - 1, Elapsed: a.Elapsed, Err: lastError(a.Errs)})
+		}
+		v, err := call(ctx)
+		if d, ok := twill.SnoozedFor(err); ok {
+			put = &retryLater{after: d, snooze: true}
+			return nil, twill.Permanent(err)
+		}
+		return v, err
+	}, &o)
+	var failed *twill.RetryError
+	switch {
+	case put != nil:
+		return nil, put
+	case err == nil:
+		return v, nil
+	case later != nil && ctx.Err() == nil:
+		return nil, later
+	case errors.As(err, &failed):
+		all := make([]error, 0, len(a.Errs)+1)
+		for _, f := range a.Errs {
+			all = append(all, decodeError(f))
+		}
+		failed.Errs = append(all, failed.Errs...)
+		failed.Attempts = a.Attempts
+		failed.Elapsed += a.Elapsed
+	}
+	return v, err
+}
+
+// errDecided ends the pause that the scheduler keeps.
+var errDecided = errors.New("jetstream: the scheduler keeps the pause")
+
+func lastError(all []*failure) error {
+	if len(all) == 0 {
+		return nil
+	}
+	return decodeError(all[len(all)-1])
+}
+
+// nth yields the n-th pause of all, if there is one.
+func nth(all iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
+	if all == nil {
+		all = twill.EqualJitter(twill.SimpleBackoff())
+	}
+	return func(yield func(time.Duration) bool) {
+		i := 0
+		for d := range all {
+			if i++; i >= n {
+				yield(d)
+				return
+			}
+		}
+	}
+}
+
+// store stores the outcome of a call, unless the job has one.
+func (w *worker) store(at *attempt, r *callReport) {
+	o := r.outcome
+	o.Attempts = at.a.Attempts
+	o.Version, o.ID, o.Attempt, o.By, o.Nonce = wireVersion, at.a.Token.ID, at.a.Token.Number, w.n.id, at.a.Token.ID
+	got, err := w.n.st.decide(w.n.ctx, o)
+	if err != nil && w.n.ctx.Err() == nil { // it cannot be stored
+		failed := &outcome{Version: wireVersion, ID: o.ID, State: outFailed, Error: encodeError(ErrTooLarge), Attempt: o.Attempt, By: w.n.id}
+		got, err = w.n.st.decide(w.n.ctx, failed)
+		w.n.report(err)
+	}
+	if err != nil {
+		return
+	}
+	if got != o && (got.By != w.n.id || got.Attempt != o.Attempt) {
+		w.n.event(Event{Kind: OutcomeExists, Job: o.ID, Process: w.n.id})
+	}
+	r.done.Stored, r.done.Error = got.State, got.Error
+	if at.a.From != "" {
+		_ = w.n.conn.Publish(w.n.st.toSubject(at.a.From), encode(message{Version: wireVersion, Outcome: got}))
+		r.done.Notified = true
+	}
+}
+
+// tell reports the end of an attempt. If it does not arrive, the next beat has it.
+func (w *worker) tell(d *doneReport) {
+	r := &request{Version: wireVersion, From: w.n.id, Op: opDone, Done: d}
+	rep, err := w.n.askOnce(w.n.ctx, encode(r))
+	if err == nil {
+		w.confirmed(rep.Known)
+	}
+}
+
+// confirmed forgets the attempts whose ends the scheduler knows.
+func (w *worker) confirmed(known []token) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, t := range known {
+		if at := w.attempts[t]; at != nil && at.over {
+			delete(w.attempts, t)
+		}
+	}
+	w.checkIdleLocked()
+}
+
+func (w *worker) beatNow() {
+	select {
+	case w.kick <- struct{}{}:
+	default:
+	}
+}
+
+// beats tells the scheduler that this worker lives, until the process has left.
+func (w *worker) beats() {
+	lease := w.n.opts.Lease
+	for w.n.ctx.Err() == nil {
+		pause := lease / 4
+		if !w.beat() {
+			pause = lease / 16
+		}
+		select {
+		case <-w.kick:
+		case <-time.After(pause):
+		case <-w.n.ctx.Done():
+		}
+	}
+}
+
+// beat reports whether the scheduler has answered. If even the server does not,
+// for a whole lease, the jobs belong to others by now.
+func (w *worker) beat() bool {
+	lease := w.n.opts.Lease
+	b := &workerBeat{Name: w.n.opts.Name, Program: w.n.opts.Version}
+	w.mu.Lock()
+	b.Width = w.width
+	if w.stopped {
+		b.Width = 0
+	}
+	for t, at := range w.attempts {
+		if at.over {
+			b.Done = append(b.Done, at.report)
+		} else {
+			b.Running = append(b.Running, t)
+		}
+	}
+	w.mu.Unlock()
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(w.n.ctx, lease/4)
+	defer cancel()
+	rep, err := w.n.askOnce(ctx, encode(request{Version: wireVersion, From: w.n.id, Op: opBeat, Worker: b}))
+	if err != nil {
+		// Without a scheduler the jobs go on. Without a server they do not.
+		flush, cancel := context.WithTimeout(w.n.ctx, lease/8)
+		defer cancel()
+		reached := w.n.conn.IsConnected() && w.n.conn.FlushWithContext(flush) == nil
+		w.mu.Lock()
+		if reached {
+			w.heard = began
+		}
+		if time.Since(w.heard) > lease*2/3 {
+			for _, at := range w.attempts {
+				if !at.over && !at.lost {
+					at.lost = true
+					at.cancel(ErrLost)
+				}
+			}
+		}
+		w.mu.Unlock()
+		return false
+	}
+	w.mu.Lock()
+	w.heard = began
+	for _, t := range rep.Lost {
+		if at := w.attempts[t]; at != nil && !at.over {
+			at.lost = true
+			at.cancel(ErrLost)
+		}
+	}
+	w.mu.Unlock()
+	w.confirmed(rep.Known)
+	return true
+}
+
+// setWidth changes how many jobs run here.
+func (w *worker) setWidth(n int) {
+	w.mu.Lock()
+	w.width = n
+	w.mu.Unlock()
+	w.beatNow()
+}
+
+// stop takes no further jobs. With a cause it ends those that run, which are handed
+// back. The channel is closed when none runs and the scheduler knows the ends of
+// all, or there is none.
+func (w *worker) stop(cause error) <-chan struct{} {
+	w.mu.Lock()
+	w.stopped = true
+	if cause != nil {
+		for _, at := range w.attempts {
+			if !at.over {
+				at.cancel(cause)
+			}
+		}
+	}
+	w.checkIdleLocked()
+	w.mu.Unlock()
+	w.beatNow()
+	return w.idle
+}
+
+func (w *worker) checkIdleLocked() {
+	if !w.stopped {
+		return
+	}
+	for _, at := range w.attempts {
+		if !at.over {
+			return
+		}
+	}
+	select {
+	case <-w.idle:
+	default:
+		close(w.idle)
+	}
+}
+
+// bye tells the scheduler that this worker is gone, so that its lease need not
+// end.
+func (w *worker) bye(ctx context.Context) {
+	b := &workerBeat{Name: w.n.opts.Name, Bye: true}
+	w.mu.Lock()
+	for _, at := range w.attempts {
+		if at.report != nil {
+			b.Done = append(b.Done, at.report)
+		}
+	}
+	w.mu.Unlock()
+	_, _ = w.n.askOnce(ctx, encode(request{Version: wireVersion, From: w.n.id, Op: opBeat, Worker: b}))
+}
+
+// attemptKey is the key of the assignment in the context of a call.
+type attemptKey struct{}
+
+// Attempt is what a call knows of its attempt; see [AttemptOf].
+type Attempt struct {
+	ID      string // of the job
+	HandOut uint64 // grows with each time the job is handed to a worker: a token for stores that refuse an older one
+	Attempt int    // the number of the call, from 1, as Retry counts
+}
+
+// AttemptOf returns the attempt to which the context of a call belongs, and reports
+// whether it is one.
+func AttemptOf(ctx context.Context) (Attempt, bool) {
+	a, ok := ctx.Value(attemptKey{}).(*assignment)
+	if !ok {
+		return Attempt{}, false
+	}
+	return Attempt{ID: a.Token.ID, HandOut: a.Token.Number, Attempt: a.Attempts}, true
+}
