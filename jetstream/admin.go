@@ -8,8 +8,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// The methods of this file make a Queue one that the page of the module admin can
-// show and steer.
+// The methods of this file make a Queue one that the page of the module admin
+// can show and steer.
 
 // show is the argument as text.
 func (q *Queue[A, R]) show(arg json.RawMessage) string {
@@ -62,8 +62,8 @@ func (q *Queue[A, R]) FindJob(idOrKey string) (id string, job twill.JobRecord[st
 	return "", job, false
 }
 
-// JobError returns the error with which a job has failed or was canceled, nil if
-// there is none.
+// JobError returns the error with which a job has failed or was canceled, nil
+// if there is none.
 func (q *Queue[A, R]) JobError(id string) error {
 	ctx, cancel := q.bounded()
 	defer cancel()
@@ -74,8 +74,8 @@ func (q *Queue[A, R]) JobError(id string) error {
 	return decodeError(o.Error)
 }
 
-// CancelJob cancels a job that is pending or underway, with the cause. It returns
-// [twill.ErrNotPending] if the job has ended or there is none.
+// CancelJob cancels a job that is pending or underway, with the cause. It
+// returns [twill.ErrNotPending] if the job has ended or there is none.
 func (q *Queue[A, R]) CancelJob(id string, cause error) error {
 	if _, err := q.do(&request{Op: opJob, ID: id}); err != nil {
 		return err
@@ -100,9 +100,9 @@ func (q *Queue[A, R]) ReprioritizeJob(id string, priority int) error {
 	return err
 }
 
-// RunJobAgain puts the argument of an ended job once more, with its priority, key
-// and group, and returns the id of the new job. It returns [twill.ErrNotPending]
-// if the job is not among those that EndedJobs yields.
+// RunJobAgain puts the argument of an ended job once more, with its priority,
+// key and group, and returns the id of the new job. It returns
+// [twill.ErrNotPending] if the job is not among those that EndedJobs yields.
 func (q *Queue[A, R]) RunJobAgain(id string) (newID string, err error) {
 	rep, err := q.do(&request{Op: opAgain, ID: id})
 	if err != nil {

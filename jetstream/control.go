@@ -39,9 +39,10 @@ func (q *Queue[A, R]) stoppedError() error {
 	return nil
 }
 
-// SetWidth changes how many jobs run at once in the whole cluster, as in the root
-// package. [Unlimited] leaves the limit to the workers. It returns when the
-// journal has the change: from then on it holds, whichever process schedules.
+// SetWidth changes how many jobs run at once in the whole cluster, as in the
+// root package. [Unlimited] leaves the limit to the workers. It returns when
+// the journal has the change: from then on it holds, whichever process
+// schedules.
 func (q *Queue[A, R]) SetWidth(n int) error {
 	if n < 0 {
 		return twill.ErrNegativeWidth
@@ -53,8 +54,8 @@ func (q *Queue[A, R]) SetWidth(n int) error {
 	return err
 }
 
-// Width returns how many jobs may run at once in the whole cluster; [Unlimited] if
-// only the workers limit them.
+// Width returns how many jobs may run at once in the whole cluster; [Unlimited]
+// if only the workers limit them.
 func (q *Queue[A, R]) Width() int { return q.stats().Width }
 
 // SetWorkerWidth changes how many jobs run at once in this process. Narrowing
@@ -74,8 +75,8 @@ func (q *Queue[A, R]) SetWorkerWidth(n int) error {
 	return nil
 }
 
-// Pause keeps the whole cluster from starting jobs, until a Resume by any process.
-// The future settles when no call runs; a Resume cancels it, with
+// Pause keeps the whole cluster from starting jobs, until a Resume by any
+// process. The future settles when no call runs; a Resume cancels it, with
 // [twill.ErrResumed] as the cause. If the cluster does not answer, it fails.
 func (q *Queue[A, R]) Pause() *twill.Future[struct{}] {
 	if _, err := q.do(&request{Op: opPause}); err != nil {
@@ -96,8 +97,8 @@ func (q *Queue[A, R]) Resume() error {
 	return err
 }
 
-// ResumeWidth is Resume with a new width, which it sets even if the queue is not
-// paused.
+// ResumeWidth is Resume with a new width, which it sets even if the queue is
+// not paused.
 func (q *Queue[A, R]) ResumeWidth(n int) error {
 	if n < 0 {
 		return twill.ErrNegativeWidth
@@ -136,8 +137,8 @@ func (q *Queue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
 	return q.ReprioritizeJob(j.id, priority)
 }
 
-// Clear cancels every pending job of the cluster and returns how many there were,
-// 0 if the cluster does not answer.
+// Clear cancels every pending job of the cluster and returns how many there
+// were, 0 if the cluster does not answer.
 func (q *Queue[A, R]) Clear() int {
 	rep, err := q.do(&request{Op: opClear})
 	if err != nil {
@@ -181,14 +182,14 @@ func (q *Queue[A, R]) Why(j *Job[A, R]) (reason twill.WaitReason, until time.Tim
 	return reason, until
 }
 
-// Pending returns the jobs that wait in the whole cluster, in the order in which
-// they would start, as in the root package. For each job that this process has not
-// put it begins to wait: use PendingPage for long lists. The list may have changed
-// between its pages, of 1000 jobs at most.
+// Pending returns the jobs that wait in the whole cluster, in the order in
+// which they would start, as in the root package. For each job that this
+// process has not put it begins to wait: use PendingPage for long lists. The
+// list may have changed between its pages, of 1000 jobs at most.
 func (q *Queue[A, R]) Pending() []*Job[A, R] { return q.list("pending", 0, -1) }
 
-// PendingPage returns up to n of the jobs that Pending returns, without the first
-// from.
+// PendingPage returns up to n of the jobs that Pending returns, without the
+// first from.
 func (q *Queue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	if from < 0 || n < 0 {
 		panic("jetstream: PendingPage: from and n must not be negative")
@@ -257,9 +258,9 @@ func (q *Queue[A, R]) stats() *wireStats {
 	return rep.Stats
 }
 
-// Stats returns the numbers of the whole cluster, zero if it does not answer. What
-// is counted was counted since the streams were made; the histograms and the
-// throughput are those of the present scheduler.
+// Stats returns the numbers of the whole cluster, zero if it does not answer.
+// What is counted was counted since the streams were made; the histograms and
+// the throughput are those of the present scheduler.
 func (q *Queue[A, R]) Stats() twill.DispatchStats {
 	w := q.stats()
 	c := w.Counters
@@ -290,11 +291,11 @@ type Worker struct {
 	Version string        // of the program
 	Width   int           // how many jobs it runs at once
 	Running int           // how many it has
-	Beat    time.Duration // since it was heard last
+	Beat    time.Duration // since its last message
 }
 
-// Workers returns the processes that run jobs, 1000 at most, in no order, and the
-// name of the scheduler; nothing if the cluster does not answer.
+// Workers returns the processes that run jobs, 1000 at most, in no order, and
+// the name of the scheduler; nothing if the cluster does not answer.
 func (q *Queue[A, R]) Workers() (workers []Worker, scheduler string) {
 	s := q.stats()
 	for _, w := range s.Workers {
@@ -311,8 +312,8 @@ func (q *Queue[A, R]) Empty() *twill.Future[struct{}] { return q.await("empty", 
 // NoneUnderway returns a future that settles when no job is underway.
 func (q *Queue[A, R]) NoneUnderway() *twill.Future[struct{}] { return q.await("idle", 0) }
 
-// PendingBelow returns a future that settles when fewer than n jobs are pending.
-// It fails with [twill.ErrStopped] if n is not positive.
+// PendingBelow returns a future that settles when fewer than n jobs are
+// pending. It fails with [twill.ErrStopped] if n is not positive.
 func (q *Queue[A, R]) PendingBelow(n int) *twill.Future[struct{}] {
 	if n <= 0 {
 		return twill.Rejected[struct{}](twill.ErrStopped)
@@ -320,8 +321,7 @@ func (q *Queue[A, R]) PendingBelow(n int) *twill.Future[struct{}] {
 	return q.await("below", n)
 }
 
-// await asks until it is so. The scheduler answers after a fourth of a lease at
-// the latest.
+// await asks until it is so. The scheduler answers within a fourth of a lease.
 func (q *Queue[A, R]) await(state string, n int) *twill.Future[struct{}] {
 	p := twill.NewPromise[struct{}]()
 	ctx, cancel := context.WithCancel(q.n.ctx)
@@ -356,17 +356,17 @@ func (q *Queue[A, R]) await(state string, n int) *twill.Future[struct{}] {
 // Stopped reports whether q was stopped.
 func (q *Queue[A, R]) Stopped() bool { return q.stoppedError() != nil }
 
-// Stop ends the part of this process in the queue: it puts no further jobs, takes
-// none to run, and does not schedule. Calls that run here go on. The future
-// settles when they have returned and their outcomes are stored. It holds the jobs
-// that are pending in the cluster then, in order: other workers run them, and so
-// does this program the next day, nothing has to be saved. The futures of jobs
-// that were put here settle as before, until Close.
+// Stop ends the part of this process in the queue: it puts no further jobs,
+// takes none to run, and does not schedule. Calls that run here go on. The
+// future settles when they have returned and their outcomes are stored. It
+// holds the jobs that are pending in the cluster then, in order: other workers
+// run them, and so does this program the next day, nothing has to be saved. The
+// futures of jobs that were put here settle as before, until Close.
 func (q *Queue[A, R]) Stop() *twill.Future[[]*Job[A, R]] { return q.stop(nil) }
 
 // StopNow is Stop, and ends the contexts of the calls that run here, with
-// [twill.ErrStopped] as the cause. The jobs whose calls return an error after that
-// are handed back at once, as if they had not been called.
+// [twill.ErrStopped] as the cause. The jobs whose calls return an error after
+// that are handed back at once, as if they had not been called.
 func (q *Queue[A, R]) StopNow() *twill.Future[[]*Job[A, R]] { return q.stop(twill.ErrStopped) }
 
 func (q *Queue[A, R]) stop(cause error) *twill.Future[[]*Job[A, R]] {
@@ -398,11 +398,11 @@ func (q *Queue[A, R]) stop(cause error) *twill.Future[[]*Job[A, R]] {
 	return p.Future().Shield()
 }
 
-// Drain ends the part of this process after the work of the queue: from now on q
-// puts no job; when none is pending or underway in the cluster, q is stopped. Other
-// processes may go on putting jobs, and Drain waits for these too. If ctx ends
-// first, Drain stops q as StopNow does, and returns the jobs that are pending then,
-// with the cause of ctx.
+// Drain ends the part of this process after the work of the queue: from now on
+// q puts no job; when none is pending or underway in the cluster, q is stopped.
+// Other processes may go on putting jobs, and Drain waits for these too. If ctx
+// ends first, Drain stops q as StopNow does, and returns the jobs that are
+// pending then, with the cause of ctx.
 func (q *Queue[A, R]) Drain(ctx context.Context) ([]*Job[A, R], error) {
 	if ctx == nil {
 		panic("jetstream: Drain with a nil context")

@@ -39,8 +39,8 @@ var (
 	ErrOption = errors.New("jetstream: option cannot be sent")
 )
 
-// WireError is reported when a message cannot be read, mostly as it is of a later
-// version of the wire format.
+// WireError is reported when a message cannot be read, for example one of a
+// later version of the wire format.
 type WireError struct {
 	Subject string
 	Version int

@@ -9,10 +9,11 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Job is a job of a [Queue], and the future of its result, wherever it runs. It is
-// made by Put in the process that puts it, and by lists and Find elsewhere. Its
-// methods may be called by several goroutines. Those that return what may have
-// changed ask the scheduler, and if none answers return what was known last.
+// Job is a job of a [Queue], and the future of its result, wherever it runs. It
+// is made by Put in the process that puts it, and by lists and Find elsewhere.
+// Its methods may be called by several goroutines. Those that return what may
+// have changed ask the scheduler, and if none answers return what was known
+// last.
 //
 // Cancel stores the outcome "canceled" for the job, unless it has another. It
 // waits for the cluster, at most for Options.Wait; if that does not answer, the
@@ -23,8 +24,8 @@ type Job[A, R any] struct {
 	q    *Queue[A, R]
 	id   string
 	made time.Time
-	// decided is set when the outcome is known: a cancel of the future does not
-	// go to the cluster any longer.
+	// decided is set when the outcome is known: a cancel of the future does not go
+	// to the cluster any longer.
 	decided atomic.Bool
 	known   chan struct{} // closed when the scheduler has taken the put
 
@@ -92,8 +93,8 @@ func (j *Job[A, R]) cancel(cause error) {
 	q.mu.Unlock()
 }
 
-// decideCanceled stores the outcome "canceled", unless there is another, and tells
-// the scheduler.
+// decideCanceled stores the outcome "canceled", unless there is another, and
+// tells the scheduler.
 func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error) (*outcome, error) {
 	o := &outcome{
 		Version: wireVersion, ID: id, State: outCanceled, By: q.n.id, Nonce: q.n.id,
@@ -119,8 +120,8 @@ func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error
 // ID returns the id of j, which is unique among all queues.
 func (j *Job[A, R]) ID() string { return j.id }
 
-// Arg returns the argument. If puts of other processes have replaced it, it is the
-// one that was seen last here.
+// Arg returns the argument. If puts of other processes have replaced it, this
+// process may not know the latest.
 func (j *Job[A, R]) Arg() A {
 	j.q.mu.Lock()
 	defer j.q.mu.Unlock()
@@ -186,8 +187,8 @@ func (j *Job[A, R]) Worker() string {
 	return ""
 }
 
-// Release lets a job start that was put with Held, and reports whether it was held
-// until now.
+// Release lets a job start that was put with Held, and reports whether it was
+// held until now.
 func (j *Job[A, R]) Release() bool {
 	rep, err := j.q.do(&request{Op: opRelease, ID: j.id})
 	return err == nil && rep.Done

@@ -13,8 +13,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// The journal is a chain: each message is stored only if the last sequence of the
-// stream is that of the message before, and one is in flight at a time. A
+// The journal is a chain: each message is stored only if the last sequence of
+// the stream is that of the message before, and one is in flight at a time. A
 // scheduler that has taken over has added its epoch record to the chain, and
 // then nothing that an earlier one sends fits.
 
@@ -138,8 +138,9 @@ func (j *journal) applyEffect(e *effect) {
 	}
 }
 
-// takeOver begins a term: it adds an epoch record to the journal and replays the
-// journal up to it. errOvertaken means that another process writes the journal.
+// takeOver begins a term: it adds an epoch record to the journal and replays
+// the journal up to it. errOvertaken means that another process writes the
+// journal.
 func (n *node) takeOver(ctx context.Context) (*scheduler, error) {
 	info, err := n.st.info(ctx, n.st.journal())
 	if err != nil {
@@ -182,8 +183,8 @@ func (n *node) takeOver(ctx context.Context) (*scheduler, error) {
 var errOvertaken = errors.New("jetstream: another scheduler has taken over")
 
 // appendTo appends b to the journal behind last, and returns its sequence. It
-// tries until ctx ends. An attempt whose answer is lost is read back: the message
-// behind last is either b, or of another process.
+// tries until ctx ends. An attempt whose answer is lost is read back: the
+// message behind last is either b, or of another process.
 func (s *streams) appendTo(ctx context.Context, b *batch, last uint64) (uint64, error) {
 	data := encode(b)
 	header := nats.Header{headerExpectedSeq: {strconv.FormatUint(last, 10)}}
@@ -346,8 +347,8 @@ func (s *scheduler) followInbox() {
 	}
 }
 
-// commit appends the effects that wait to the journal, and does what is to be done
-// after that. It reports whether there may be more.
+// commit appends the effects that wait to the journal, and does what is to be
+// done after that. It reports whether there may be more.
 func (s *scheduler) commit() (more bool, err error) {
 	lease := s.n.opts.Lease
 	s.mu.Lock()
@@ -438,12 +439,12 @@ func (s *scheduler) purgeInbox() {
 	}()
 }
 
-// snapshotAfter is after how many effects a snapshot is written, beside twice the
-// number of jobs.
+// snapshotAfter is after how many effects a snapshot is written, beside twice
+// the number of jobs.
 const snapshotAfter = 20_000
 
-// snapshotLocked is the state as the parts of a snapshot. All effects so far are
-// committed before the parts.
+// snapshotLocked is the state as the parts of a snapshot. All effects so far
+// are committed before the parts.
 func (s *scheduler) snapshotLocked() []*part {
 	first := &part{Order: s.order, Inbox: s.inbox, Config: s.config, Counters: s.counters}
 	parts := []*part{first}

@@ -32,7 +32,7 @@ type node struct {
 	subs       []*nats.Subscription
 	term       term      // the latest that this process has seen
 	scheduler  string    // the name of that scheduler
-	heard      time.Time // when it was heard last
+	heard      time.Time // when its last message arrived
 	journalSeq uint64    // the last sequence of the journal that it has named
 	inbox      uint64    // the last message of the inbox that this process has published
 	inboxMade  int64
@@ -112,7 +112,7 @@ func (n *node) report(err error) {
 	}
 }
 
-// onAnnouncement hears the scheduler.
+// onAnnouncement takes an announcement of the scheduler.
 func (n *node) onAnnouncement(m *nats.Msg) {
 	var a announcement
 	if json.Unmarshal(m.Data, &a) != nil || a.Version > wireVersion {
@@ -274,16 +274,17 @@ func (n *node) elect() {
 	}
 }
 
-// silent reports whether no scheduler was heard in a third of the lease.
+// silent reports whether no message of a scheduler has arrived in a third of
+// the lease.
 func (n *node) silent() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return !n.leaving && time.Since(n.heard) > n.opts.Lease/3
 }
 
-// vacant reports whether there is no scheduler: none is heard in a whole lease, or
-// in a third of it and none answers to its subject. Either may be wrong: the
-// journal decides.
+// vacant reports whether there is no scheduler: none has announced itself in a
+// whole lease, or in a third of it and none answers to its subject. Either may
+// be wrong: the journal decides.
 func (n *node) vacant() bool {
 	if !n.silent() {
 		return false
@@ -317,8 +318,7 @@ func (n *node) vacant() bool {
 	return false
 }
 
-// watchBeats notices that a process that is no candidate hears no scheduler, for
-// the program to know.
+// watchBeats reports it to the program when no scheduler announces itself.
 func (n *node) watchBeats() {
 	reported := false
 	for sleep(n.ctx, n.opts.Lease/2) {

@@ -358,8 +358,8 @@ func (s *scheduler) steerLocked(r *request) reply {
 	return reply{Done: true}
 }
 
-// clearLocked cancels what is pending. Each job that has another outcome ends with
-// that.
+// clearLocked cancels what is pending. Each job that has another outcome ends
+// with that.
 func (s *scheduler) clearLocked(answer func(reply)) {
 	n := s.rq.Clear()
 	var all []*entry
@@ -385,8 +385,8 @@ func (s *scheduler) clearLocked(answer func(reply)) {
 	}()
 }
 
-// awaitLocked answers when a future of the root's queue settles, or after a while:
-// then the process asks again.
+// awaitLocked answers when a future of the root's queue settles, or after a
+// while: then the process asks again.
 func (s *scheduler) awaitLocked(r *request, answer func(reply)) {
 	var f *twill.Future[struct{}]
 	switch r.State {

@@ -20,8 +20,8 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// Queue is a dispatch queue that processes on any number of machines share: each
-// may put jobs, and each that has a function runs them. It is a
+// Queue is a dispatch queue that processes on any number of machines share:
+// each may put jobs, and each that has a function runs them. It is a
 // [twill.ResizableDispatchQueue] whose state is in three streams of a NATS
 // JetStream cluster.
 //
@@ -31,8 +31,8 @@ import (
 // [Options.Wait].
 //
 // Priorities, groups, delays, keys, the width and the rate hold for the whole
-// cluster: one of the processes, the scheduler, runs the root package's queue. If
-// it is lost, another one goes on from the journal.
+// cluster: one of the processes, the scheduler, runs the root package's queue.
+// If it is lost, another one goes on from the journal.
 type Queue[A, R any] struct {
 	n    *node
 	name string
@@ -49,11 +49,11 @@ type Queue[A, R any] struct {
 // field is its default.
 type Options struct {
 	// DispatchOptions are those of the root package's queue. The scheduler's
-	// apply, so give each process the same. Width is how many jobs run at once
-	// in the whole cluster; 0 means as many as the workers run. Timeout holds
-	// for jobs that are put without one, Retry for those that run here, and
-	// Context is the parent of the contexts of calls made here. Rate and the
-	// callbacks are used while this process schedules.
+	// apply, so give each process the same. Width is how many jobs run at once in
+	// the whole cluster; 0 means as many as the workers run. Timeout holds for
+	// jobs that are put without one, Retry for those that run here, and Context is
+	// the parent of the contexts of calls made here. Rate and the callbacks are
+	// used while this process schedules.
 	twill.DispatchOptions
 
 	// WorkerWidth is how many jobs run at once in this process; 0 means 1. See
@@ -69,12 +69,11 @@ type Options struct {
 	// lost.
 	Replicas int
 
-	// Lease is for how long a process that is not heard keeps what it has: a worker
-	// its jobs, and the scheduler its place. Shorter leases mean that jobs of a
-	// lost worker run again sooner, and that a process that stands still for that
-	// long loses them. 0 means 5 seconds, and 15 with several Replicas, whose
-	// servers need up to 8 seconds to agree on another leader. It is the same in
-	// all processes.
+	// Lease is for how long a silent process keeps what it has: a worker its jobs,
+	// and the scheduler its place. Shorter leases mean that jobs of a lost worker
+	// run again sooner, and that a process that stands still for that long loses
+	// them. 0 means 5 seconds, and 15 with several Replicas, whose servers need up
+	// to 8 seconds to agree on another leader. It is the same in all processes.
 	Lease time.Duration
 
 	// Keep is for how long the outcomes of jobs are stored, if the stream does not
@@ -187,23 +186,25 @@ func (o *Options) filled() (*Options, error) {
 	return &f, nil
 }
 
-// isName reports whether s can be a part of a subject and of the name of a stream.
+// isName reports whether s can be a part of a subject and of the name of a
+// stream.
 func isName(s string) bool {
 	return s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-") == ""
 }
 
 // NewQueue joins the queue of that name, and makes its streams if they do not
-// exist. This process runs jobs by calling fn, and may schedule; with a nil fn it
-// only puts jobs and looks after them. The names of queues consist of letters,
-// digits, - and _. opts may be nil.
+// exist. This process runs jobs by calling fn, and may schedule; with a nil fn
+// it only puts jobs and looks after them. The names of queues consist of
+// letters, digits, - and _. opts may be nil.
 //
-// A job runs at least once. The context of a call ends when the job is canceled,
-// when its time is over, and when it belongs to this process no longer, with the
-// cause [ErrLost]. Arguments and results are converted to JSON and back.
+// A job runs at least once. The context of a call ends when the job is
+// canceled, when its time is over, and when it belongs to this process no
+// longer, with the cause [ErrLost]. Arguments and results are converted to JSON
+// and back.
 //
-// ctx bounds the call only. The connection stays the caller's: it should reconnect
-// without an end ([nats.MaxReconnects] of -1) and notice in a few seconds that a
-// server is gone ([nats.PingInterval]); Close the queue first.
+// ctx bounds the call only. The connection stays the caller's: it should
+// reconnect without an end ([nats.MaxReconnects] of -1) and notice in a few
+// seconds that a server is gone ([nats.PingInterval]); Close the queue first.
 func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn func(context.Context, A) (R, error), opts *Options) (*Queue[A, R], error) {
 	if ctx == nil || conn == nil {
 		panic("jetstream: NewQueue with a nil context or connection")
@@ -266,17 +267,17 @@ func (q *Queue[A, R]) bounded() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(q.n.ctx, q.n.opts.Wait)
 }
 
-// Put adds a job for arg, as in the root package. It returns when the stream has
-// it: from then on the job runs, even if this process is lost. With a Key or a
-// Size, it also waits for the scheduler.
+// Put adds a job for arg, as in the root package. It returns when the stream
+// has it: from then on the job runs, even if this process is lost. With a Key
+// or a Size, it also waits for the scheduler.
 //
 // It returns [twill.ErrStopped] after a stop of q, [twill.ErrQueueFull] if Size
 // jobs are pending, [twill.ErrDuplicateJob], with the job that has the key, for
 // one that is refused, [ErrTooLarge] for an argument above about half of the
 // server's max_payload, and [ErrOption] for options with a Retry, which is a
 // setting of the process that runs the job, or a Key that is not UTF-8. The
-// Context of the options is not sent. With any other error the job was not added,
-// except for [ErrUnconfirmed].
+// Context of the options is not sent. With any other error the job was not
+// added, except for [ErrUnconfirmed].
 func (q *Queue[A, R]) Put(arg A, priority int, opts ...twill.JobOptions) (*Job[A, R], error) {
 	ctx, cancel := q.bounded()
 	defer cancel()
@@ -452,8 +453,8 @@ func (n *node) publishPut(ctx context.Context, m *putMessage, id string) (uint64
 	return 0, errors.Join(failed, context.Cause(ctx))
 }
 
-// confirmed waits until the scheduler has taken the jobs, and returns those that
-// stand for the puts.
+// confirmed waits until the scheduler has taken the jobs, and returns those
+// that stand for the puts.
 func (q *Queue[A, R]) confirmed(ctx context.Context, jobs []*Job[A, R], flags *putFlags) ([]*Job[A, R], error) {
 	poll := time.NewTicker(q.n.opts.Lease / 4)
 	defer poll.Stop()
@@ -580,8 +581,8 @@ func (q *Queue[A, R]) settle(o *outcome) {
 	}
 }
 
-// handle returns the job with that id: the one that waits here, or else a new one
-// that begins to wait. view is what is known of it.
+// handle returns the job with that id: a job that waits here, or else a new
+// handle that begins to wait. view is what is known of it.
 func (q *Queue[A, R]) handle(id string, view *jobView) *Job[A, R] {
 	q.mu.Lock()
 	j := q.jobs[id]
@@ -618,8 +619,8 @@ func (q *Queue[A, R]) handle(id string, view *jobView) *Job[A, R] {
 	return j
 }
 
-// watch looks after the jobs that this process waits for, as messages about their
-// ends may be lost.
+// watch looks after the jobs that this process waits for, as messages about
+// their ends may be lost.
 func (q *Queue[A, R]) watch() {
 	for sleep(q.n.ctx, q.n.opts.Lease/2) {
 		q.mu.Lock()
@@ -664,9 +665,9 @@ func (q *Queue[A, R]) look(ctx context.Context, jobs []*Job[A, R]) {
 	}
 }
 
-// missing is called if neither the scheduler nor the stream of outcomes knows j.
-// One that the scheduler has taken is put again if it may never have become a
-// job; else its outcome was not kept.
+// missing is called if neither the scheduler nor the stream of outcomes knows
+// j. One that the scheduler has taken is put again if it may never have become
+// a job; else its outcome was not kept.
 func (q *Queue[A, R]) missing(j *Job[A, R], made int64) {
 	q.mu.Lock()
 	j.missed++

@@ -18,14 +18,14 @@ import (
 // scheduler is one term: from the takeover of the journal until the process
 // resigns or finds that another has taken over.
 //
-// It runs the dispatch queue of the root package, whose function hands a job to a
-// worker and waits until the worker reports the end of the attempt. What happens
-// is an effect; effects are appended to the journal, and only then does anything
-// leave this process that depends on them. If the term ends, all of this is
-// thrown away, and the next scheduler reads it from the journal.
+// It runs the dispatch queue of the root package, whose function hands a job to
+// a worker and waits until the worker reports the end of the attempt. What
+// happens is an effect; effects are appended to the journal, and only then does
+// anything leave this process that depends on them. If the term ends, all of
+// this is thrown away, and the next scheduler reads it from the journal.
 //
-// mu is taken before the lock of the root's queue. No handler of a future of the
-// root's queue takes mu, as some run with it.
+// mu is taken before the lock of the root's queue. No handler of a future of
+// the root's queue takes mu, as some run with it.
 type scheduler struct {
 	n          *node
 	term       term
@@ -315,8 +315,8 @@ func (s *scheduler) addLocked(it item) {
 	}
 }
 
-// changedLocked notes that the record of e has changed; the argument has if arg is
-// set.
+// changedLocked notes that the record of e has changed; the argument has if arg
+// is set.
 func (s *scheduler) changedLocked(e *entry, arg bool, after func()) {
 	rec := e.rec
 	if !arg {
@@ -515,8 +515,8 @@ func (s *scheduler) call(_ context.Context, job *rootJob, _ func(context.Context
 	return struct{}{}, nil
 }
 
-// handOutLocked gives e to a worker with a free slot, and reports whether there is
-// one.
+// handOutLocked gives e to a worker with a free slot, and reports whether there
+// is one.
 func (s *scheduler) handOutLocked(e *entry) bool {
 	w := s.nextWorkerLocked()
 	if w == nil {
@@ -577,8 +577,8 @@ func (s *scheduler) queueLocked(w *workerState) {
 	}
 }
 
-// fitWidthLocked gives the root's queue the width of the queue, or as many slots
-// as the workers have.
+// fitWidthLocked gives the root's queue the width of the queue, or as many
+// slots as the workers have.
 func (s *scheduler) fitWidthLocked() {
 	width := s.configuredWidth()
 	if fit := min(width, s.capacity); fit != s.width {
@@ -608,9 +608,9 @@ func (s *scheduler) changeWorkerLocked(w *workerState, fn func()) {
 	s.fitWidthLocked()
 }
 
-// endAttemptLocked ends the attempt of e that t names: its slot is free, and the
-// job is pending again after a pause unless that is negative. It does nothing if
-// the attempt is over.
+// endAttemptLocked ends the attempt of e that t names: its slot is free, and
+// the job is pending again after a pause unless that is negative. It does
+// nothing if the attempt is over.
 func (s *scheduler) endAttemptLocked(e *entry, t token, pause time.Duration) {
 	if s.attempts[t] != e {
 		return
@@ -630,10 +630,10 @@ func (s *scheduler) endAttemptLocked(e *entry, t token, pause time.Duration) {
 	}
 }
 
-// endLocked ends e with the outcome o. If a worker runs it, its context ends, and
-// the slot stays taken until the worker reports that the call has returned.
-// notified says that the process that has put it knows the outcome, and returned
-// that the call has returned.
+// endLocked ends e with the outcome o. If a worker runs it, its context ends,
+// and the slot stays taken until the worker reports that the call has returned.
+// notified says that the process that has put it knows the outcome, and
+// returned that the call has returned.
 func (s *scheduler) endLocked(e *entry, o *outcome, notified, returned bool) {
 	if e.over {
 		return
@@ -666,8 +666,8 @@ func (s *scheduler) endLocked(e *entry, o *outcome, notified, returned bool) {
 		t, to := e.rec.token(), e.w.id
 		s.afterLocked(func() { s.send(to, message{Cancel: &t}) })
 	}
-	// It frees the key at once. What may settle with it are the root's own futures,
-	// such as that of a pause.
+	// It frees the key at once. What may settle with it are the root's own
+	// futures, such as that of a pause.
 	e.job.Cancel(nil)
 	delete(s.byJob, e.job)
 }
@@ -735,8 +735,8 @@ func (s *scheduler) doneLocked(d *doneReport) bool {
 	return true
 }
 
-// beatLocked takes a worker's beat, and returns the attempts that it must end, and
-// the reports that it need not repeat.
+// beatLocked takes a worker's beat, and returns the attempts that it must end,
+// and the reports that it need not repeat.
 func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 	for _, d := range b.Done {
 		s.doneLocked(d)
@@ -780,8 +780,8 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 	return lost, known
 }
 
-// tick looks for workers that are lost. If this process itself stood still, or the
-// stores did, the workers get the time.
+// tick looks for workers that are lost. If this process itself stood still, or
+// the stores did, the workers get the time.
 func (s *scheduler) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -57,8 +57,8 @@ func (s *streams) configs(o *Options) []js.StreamConfig {
 // dedupWindow is for how long a stream knows the ids of messages.
 const dedupWindow = 2 * time.Minute
 
-// ensure makes the streams that do not exist, and waits until all have a leader.
-// Streams that exist stay as they are.
+// ensure makes the streams that do not exist, and waits until all have a
+// leader. Streams that exist stay as they are.
 func (s *streams) ensure(ctx context.Context, o *Options) error {
 	for _, config := range s.configs(o) {
 		if err := s.ensureOne(ctx, config); err != nil {
@@ -96,8 +96,8 @@ func (s *streams) ensureOne(ctx context.Context, config js.StreamConfig) error {
 	return errors.Join(last, context.Cause(ctx))
 }
 
-// pauses yields functions that wait, a random time that grows to two seconds, and
-// report whether ctx lives.
+// pauses yields functions that wait, a random time that grows to two seconds,
+// and report whether ctx lives.
 func pauses(ctx context.Context) func(yield func(func() bool) bool) {
 	return func(yield func(func() bool) bool) {
 		d := 20 * time.Millisecond
@@ -133,7 +133,7 @@ func (e *apiError) Error() string {
 	return e.Description + " (" + strconv.Itoa(e.ErrCode) + ")"
 }
 
-// The server's error codes that are told apart.
+// Error codes of the server.
 const (
 	codeStreamNotFound   = 10059
 	codeMessageNotFound  = 10037
@@ -163,8 +163,8 @@ var errReply = errors.New("jetstream: unexpected answer")
 // try is how long one request to the server may take.
 const try = 3 * time.Second
 
-// publish stores data in the stream. An error other than an apiError leaves open
-// whether it is stored.
+// publish stores data in the stream. An error other than an apiError leaves
+// open whether it is stored.
 func (s *streams) publish(ctx context.Context, stream, subject string, data []byte, header nats.Header) (seq uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
@@ -299,9 +299,9 @@ func (s *streams) outcome(ctx context.Context, id string) (*outcome, error) {
 	return &o, nil
 }
 
-// decide stores o as the outcome of its job, unless the job has one, and returns
-// the one that it has then. It tries until ctx ends: a write that was refused or
-// whose answer is lost is read back.
+// decide stores o as the outcome of its job, unless the job has one, and
+// returns the job's outcome. It tries until ctx ends: a write that was refused
+// or whose answer is lost is read back.
 func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
 	data := encode(o)
 	header := nats.Header{headerExpectedSubjectSeq: {"0"}}
@@ -343,8 +343,8 @@ func encode(v any) []byte {
 }
 
 // follow reads the messages of a stream from a sequence on, without a gap, and
-// calls each until it returns false or ctx ends. A consumer that is lost, or that
-// is silent while the stream grows, is made anew.
+// calls each until it returns false or ctx ends. A consumer that is lost, or
+// that is silent while the stream grows, is made anew.
 func (s *streams) follow(ctx context.Context, stream string, from uint64, each func(seq uint64, at time.Time, data []byte) bool) error {
 	next := from
 	for pause := range pauses(ctx) {

@@ -14,13 +14,14 @@ import (
 // This file has every message of the wire format; docs/wire.md describes them,
 // and testdata/wire.json has one of each.
 
-// wireVersion is the version of the wire format. A process ignores messages of a
-// later major version, and reports them; fields that it does not know are
+// wireVersion is the version of the wire format. A process ignores messages of
+// a later major version, and reports them; fields that it does not know are
 // ignored.
 const wireVersion = 1
 
 // term is the time of one scheduler: the incarnation of the journal stream, by
-// the time it was created, and the sequence of the scheduler's epoch record in it.
+// the time it was created, and the sequence of the scheduler's epoch record in
+// it.
 type term struct {
 	Journal int64  `json:"journal,omitempty"`
 	Epoch   uint64 `json:"epoch,omitempty"`
@@ -31,7 +32,8 @@ func (t term) before(u term) bool {
 	return t.Journal < u.Journal || t.Journal == u.Journal && t.Epoch < u.Epoch
 }
 
-// putMessage is what is published to the inbox stream: jobs that are put together.
+// putMessage is what is published to the inbox stream: jobs that are put
+// together.
 type putMessage struct {
 	Version int      `json:"v"`
 	Jobs    []putJob `json:"jobs"`
@@ -96,14 +98,15 @@ const maxErrs = 10
 // token names one attempt of the job.
 func (r *record) token() token { return token{r.ID, r.HandOuts} }
 
-// token names one attempt: the job, and the number of the hand-out, which grows.
+// token names one attempt: the job, and the number of the hand-out, which
+// grows.
 type token struct {
 	ID     string `json:"id"`
 	Number uint64 `json:"n"`
 }
 
-// batch is one message of the journal: what has changed since the one before. It
-// has an epoch record, effects, or a part of a snapshot.
+// batch is one message of the journal: what has changed since the one before.
+// It has an epoch record, effects, or a part of a snapshot.
 type batch struct {
 	Version int               `json:"v"`
 	Number  uint64            `json:"number"` // one more than that of the message before
@@ -305,7 +308,7 @@ const (
 )
 
 // jobView is a job as lists show it. Times are durations before now, so that
-// clocks are not compared; 0 is none.
+// clocks are not compared; 0 means that there is no such time.
 type jobView struct {
 	Record record         `json:"record"`
 	State  twill.JobState `json:"state"`

@@ -14,8 +14,9 @@ import (
 
 // worker runs the jobs that the scheduler hands to this process.
 //
-// An attempt is over in three steps: the function returns, the outcome is stored,
-// and the scheduler knows. Until the last the worker names it in each beat.
+// An attempt is over in three steps: the function returns, the outcome is
+// stored, and the scheduler knows. Until the last the worker names it in each
+// beat.
 type worker struct {
 	n    *node
 	fn   func(ctx context.Context, arg json.RawMessage) (json.RawMessage, error)
@@ -42,8 +43,8 @@ func newWorker(n *node, width int, fn func(context.Context, json.RawMessage) (js
 	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, heard: time.Now(), idle: make(chan struct{})}
 }
 
-// assign takes a job. One that it has already is taken once, and one for which it
-// has no slot is handed back.
+// assign takes a job. One that it has already is taken once, and one for which
+// it has no slot is handed back.
 func (w *worker) assign(a *assignment) {
 	w.mu.Lock()
 	if w.attempts[a.Token] != nil {
@@ -156,7 +157,8 @@ type retryLater struct {
 
 func (e *retryLater) Error() string { return "jetstream: called again later" }
 
-// callFunction calls the function on a goroutine of its own, as it may end that.
+// callFunction calls the function on a goroutine of its own, as it may end
+// that.
 func (w *worker) callFunction(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
 	type result struct {
 		v   json.RawMessage
@@ -172,8 +174,8 @@ func (w *worker) callFunction(ctx context.Context, a *assignment) (v json.RawMes
 	return r.v, r.err
 }
 
-// callRetried makes one attempt under the rules of the Retry options: they decide
-// whether there is another, and after which pause.
+// callRetried makes one attempt under the rules of the Retry options: they
+// decide whether there is another, and after which pause.
 func (w *worker) callRetried(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
 	call := func(ctx context.Context) (v json.RawMessage, err error) {
 		defer func() {
@@ -291,7 +293,8 @@ func (w *worker) store(at *attempt, r *callReport) {
 	}
 }
 
-// tell reports the end of an attempt. If it does not arrive, the next beat has it.
+// tell reports the end of an attempt. If it does not arrive, the next beat has
+// it.
 func (w *worker) tell(d *doneReport) {
 	r := &request{Version: wireVersion, From: w.n.id, Op: opDone, Done: d}
 	rep, err := w.n.askOnce(w.n.ctx, encode(r))
@@ -398,9 +401,9 @@ func (w *worker) setWidth(n int) {
 	w.beatNow()
 }
 
-// stop takes no further jobs. With a cause it ends those that run, which are handed
-// back. The channel is closed when none runs and the scheduler knows the ends of
-// all, or there is none.
+// stop takes no further jobs. With a cause it ends those that run, which are
+// handed back. The channel is closed when none runs and the scheduler knows the
+// ends of all, or there is none.
 func (w *worker) stop(cause error) <-chan struct{} {
 	w.mu.Lock()
 	w.stopped = true
@@ -457,8 +460,8 @@ type Attempt struct {
 	Attempt int    // the number of the call, from 1, as Retry counts
 }
 
-// AttemptOf returns the attempt to which the context of a call belongs, and reports
-// whether it is one.
+// AttemptOf returns the attempt to which the context of a call belongs, and
+// reports whether it is one.
 func AttemptOf(ctx context.Context) (Attempt, bool) {
 	a, ok := ctx.Value(attemptKey{}).(*assignment)
 	if !ok {

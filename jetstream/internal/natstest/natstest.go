@@ -36,8 +36,8 @@ type Servers struct {
 	Nodes []*Node
 }
 
-// Node is one server. In a cluster it can be stopped and started again: it keeps
-// its ports and its folder.
+// Node is one server. In a cluster it can be stopped and started again: it
+// keeps its ports and its folder.
 type Node struct {
 	Name        string
 	Port        int
@@ -57,13 +57,13 @@ func Start(t testing.TB, opts *Options) *Servers { return start(t, 1, opts, fals
 // stopped when the test ends.
 func StartCluster(t testing.TB, opts *Options) *Servers { return start(t, 3, opts, false) }
 
-// StartProcesses starts n servers, 1 or 3, as processes of their own, which can be
-// killed. They are the binary of the test: its TestMain has to call [Main]. They
-// are killed when the test ends.
+// StartProcesses starts n servers, 1 or 3, as processes of their own, which can
+// be killed. They are the binary of the test: its TestMain has to call [Main].
+// They are killed when the test ends.
 func StartProcesses(t testing.TB, n int, opts *Options) *Servers { return start(t, n, opts, true) }
 
-// patience bounds each wait of this package. Servers start within two seconds on
-// an idle machine.
+// patience bounds each wait of this package. Servers start within two seconds
+// on an idle machine.
 const patience = time.Minute
 
 func start(t testing.TB, n int, opts *Options, processes bool) *Servers {
@@ -126,8 +126,8 @@ func (s *Servers) URL() string {
 	return strings.Join(all, ",")
 }
 
-// WaitReady returns when JetStream answers, and in a cluster when it has a leader
-// and all servers are members.
+// WaitReady returns when JetStream answers, and in a cluster when it has a
+// leader and all servers are members.
 func (s *Servers) WaitReady() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -139,15 +139,15 @@ func (s *Servers) WaitReady() error {
 	return nil
 }
 
-// Connect returns a connection to the servers with short timeouts, which is closed
-// when the test ends.
+// Connect returns a connection to the servers with short timeouts, which is
+// closed when the test ends.
 func (s *Servers) Connect(t testing.TB, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	return Connect(t, s.URL(), opts...)
 }
 
-// Connect returns a connection with short timeouts, which is closed when the test
-// ends.
+// Connect returns a connection with short timeouts, which is closed when the
+// test ends.
 func Connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	conn, err := nats.Connect(url, append(ClientOptions(), opts...)...)

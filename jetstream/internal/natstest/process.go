@@ -19,8 +19,8 @@ var childMode bool
 // childEnv has the settings of a server that is a process of its own.
 const childEnv = "NATSTEST_SERVER"
 
-// Main must be the first call of TestMain where a test uses [StartProcesses]. In
-// the process of a server it runs the server, and does not return.
+// Main must be the first call of TestMain where a test uses [StartProcesses].
+// In the process of a server it runs the server, and does not return.
 func Main() {
 	childMode = true
 	settings := os.Getenv(childEnv)

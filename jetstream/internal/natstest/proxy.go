@@ -36,9 +36,9 @@ func StartProxy(t testing.TB, n *Node) *Proxy {
 	return p
 }
 
-// URL returns the address of the proxy. Connect with [nats.IgnoreDiscoveredServers]
-// or to a single server: a client that learns the server's own address goes
-// around the proxy.
+// URL returns the address of the proxy. Connect with
+// [nats.IgnoreDiscoveredServers] or to a single server: a client that learns
+// the server's own address goes around the proxy.
 func (p *Proxy) URL() string { return "nats://" + p.listener.Addr().String() }
 
 // Block holds back all bytes, both ways, without closing a connection, until
