@@ -199,6 +199,23 @@ func result(v int, err error) (int, *failure) {
 
 func isCancel(fail *failure) bool { return fail != nil && errors.Is(fail.err, twill.ErrCanceled) }
 
+// isCanceled reports whether a cancel made this failure. A timeout is a failure
+// of its own, which a cancel upstream has led to.
+func isCanceled(fail *failure) bool {
+	if !isCancel(fail) || fail.canceled {
+		return isCancel(fail)
+	}
+	for err := fail.err; err != nil; err = errors.Unwrap(err) {
+		switch err.(type) {
+		case *twill.CanceledError:
+			return true
+		case *twill.TimeoutError:
+			return false
+		}
+	}
+	return true
+}
+
 // protect calls fn, and makes an error of its panic.
 func protect(fn func()) (err error) {
 	defer func() {

@@ -54,7 +54,7 @@ func (p *Promise) Follow(f *Future) bool {
 	}
 	p.f.follow(f, func(left *failure) *Future {
 		v, fail := p.f.incoming(left)
-		gone := left != nil || !p.stale && (f.asked || isCancel(fail))
+		gone := left != nil || !p.stale && (f.asked || isCanceled(fail))
 		if gone && !p.f.settled && !p.underway {
 			p.underway = true
 			return p.cancel(v, fail)
@@ -67,7 +67,7 @@ func (p *Promise) Follow(f *Future) bool {
 // cancel runs the cancelers, and settles p if none of them has.
 func (p *Promise) cancel(v int, fail *failure) *Future {
 	cause, asked := twill.ErrCanceled, fail
-	if !isCancel(fail) {
+	if !isCanceled(fail) {
 		asked = p.ask
 	}
 	var ce *twill.CanceledError
@@ -80,7 +80,7 @@ func (p *Promise) cancel(v int, fail *failure) *Future {
 		p.cancelers = p.cancelers[1:]
 		panics = errors.Join(panics, protect(func() { fn(cause) }))
 	}
-	if panics != nil && isCancel(fail) {
+	if panics != nil && isCanceled(fail) {
 		if cause != twill.ErrCanceled {
 			panics = errors.Join(cause, panics)
 		}
