@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 func TestFluentChain(t *testing.T) {
@@ -15,12 +16,12 @@ func TestFluentChain(t *testing.T) {
 		Then(strconv.Atoi).
 		ThenFuture(func(n int) *twill.Future[int] { return twill.Resolved(n + 1) }).
 		Then(func(n int) (float64, error) { return float64(2 * n), nil })
-	awaitValue(t, f, 42.0)
+	kit.AwaitValue(t, f, 42.0)
 
 	fallback := twill.Resolved("many").
 		Then(strconv.Atoi).
 		Catch(func(error) (int, error) { return -1, nil })
-	awaitValue(t, fallback, -1)
+	kit.AwaitValue(t, fallback, -1)
 }
 
 func TestFluentHandle(t *testing.T) {
@@ -30,11 +31,11 @@ func TestFluentHandle(t *testing.T) {
 		}
 		return strconv.Itoa(n), nil
 	}
-	awaitValue(t, twill.Resolved(1).Handle(text), "1")
-	awaitValue(t, twill.Rejected[int](errBoom).Handle(text), "none")
-	f := twill.Rejected[int](errBoom).HandleFuture(func(_ int, err error) *twill.Future[string] {
-		return twill.Rejected[string](errors.Join(err, errFirst))
+	kit.AwaitValue(t, twill.Resolved(1).Handle(text), "1")
+	kit.AwaitValue(t, twill.Rejected[int](kit.ErrBoom).Handle(text), "none")
+	f := twill.Rejected[int](kit.ErrBoom).HandleFuture(func(_ int, err error) *twill.Future[string] {
+		return twill.Rejected[string](errors.Join(err, kit.ErrFirst))
 	})
-	awaitError(t, f, errBoom)
-	awaitError(t, f, errFirst)
+	kit.AwaitError(t, f, kit.ErrBoom)
+	kit.AwaitError(t, f, kit.ErrFirst)
 }
