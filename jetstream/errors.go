@@ -3,6 +3,8 @@ package jetstream
 import (
 	"errors"
 	"fmt"
+
+	"github.com/twillgo/twill/jetstream/internal/kv"
 )
 
 // Why a call is refused, or a job fails, in the cluster.
@@ -18,7 +20,7 @@ var (
 
 	// ErrTooLarge is returned by Put when an argument does not fit into a message,
 	// and is the failure of a job whose result does not.
-	ErrTooLarge = errors.New("jetstream: message too large")
+	ErrTooLarge = kv.ErrTooLarge
 
 	// ErrLost is the failure of a job that was handed out again and again, each
 	// time to a worker that was lost with it; see Options.MaxLost. It is also the
