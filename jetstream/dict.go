@@ -112,8 +112,8 @@ func NewDict[K comparable, V any](ctx context.Context, conn *nats.Conn, bucket s
 	return d, nil
 }
 
-// Get returns a future of the value of k: of the present one, or else of the
-// one that any process sets next. It fails with a [*Error] for a [Dict.Fail]
+// Get returns a future of the value of k: of the present value, or else of the
+// value that any process sets next. It fails with a [*Error] for a [Dict.Fail]
 // for k, and when the Dict is closed. Canceling it withdraws the get. Its
 // handlers run on a goroutine that settles the gets of one key, in the order in
 // which they came; they may block.

@@ -37,7 +37,7 @@ type TooLargeError = kv.TooLargeError
 // A caller leaves by a Cancel of its future, or when its context ends; that
 // does not affect the others. The context of the function ends when the last
 // caller, in all processes, has left. The callers of a process that dies count
-// as having left when it was not heard from for the time of a lease. The
+// as having left when the process was silent for the time of a lease. The
 // context of the function carries the values of the first caller's context, and
 // a token, for [Token].
 //

@@ -139,7 +139,7 @@ func TestWriteOnce(t *testing.T) {
 			_, err = cut.WriteOnce(ctx, kv.Write{Key: "k", Value: []byte("2"), If: true, ID: "b"})
 			require.ErrorIs(t, err, kv.ErrRefused)
 
-			// Another one comes before it: for all that is known, also after it.
+			// Another one comes before it: it may have come after it, too.
 			other := make(chan error, 1)
 			time.AfterFunc(time.Second, func() {
 				_, err := b.Write(ctx, kv.Write{Key: "k", Value: []byte("3"), If: true, Rev: first})

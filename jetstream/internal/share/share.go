@@ -4,15 +4,15 @@
 //
 // A bucket has two kinds of keys. "k.KEY" is a lease: it names the last call
 // for KEY, and the node that runs it. "r.CALL" is the decision on a call: its
-// outcome, or that it was canceled or lost. It is written by whoever is first,
-// once, and never changed. A call is over when its decision exists; only then
-// is another call claimed for the key, by a write that expects the revision of
-// "k.KEY".
+// outcome, or that it was canceled or lost. The first node that writes it
+// decides; it is never changed. A call is over when its decision exists; only
+// then is another call claimed for the key, by a write that expects the
+// revision of "k.KEY".
 //
 // A node joins a call by a message to the node that runs it, which decides in
 // its memory, under one lock, whether the call can still be joined. A node that
 // has joined says so again at each third of a lease, and is dropped if it is
-// not heard of for a whole one.
+// silent for a whole one.
 package share
 
 import (
@@ -152,7 +152,7 @@ type run struct {
 	ended chan struct{} // closed when the function has returned
 
 	// Under the lock of the node.
-	members  map[string]time.Time // nodes with callers, and when they were last heard of
+	members  map[string]time.Time // nodes with callers, and the time of their last message
 	refused  map[string]bool      // nodes that wait for the end
 	over     bool                 // it cannot be joined
 	lost     bool                 // its lease was lost
@@ -629,7 +629,7 @@ func (n *Node) leave(call, from string, cause error) {
 	}
 }
 
-// expire drops nodes that were not heard of for a lease.
+// expire drops nodes that were silent for a lease.
 func (n *Node) expire(r *run) {
 	n.mu.Lock()
 	var gone []string
