@@ -52,7 +52,7 @@ func BenchmarkPoolerMiss(b *testing.B) {
 }
 
 // BenchmarkPoolerJoin is one of a thousand callers that join a call and receive
-// its result; also with a context of each caller that can end.
+// its result. It is measured without and with a context that can end.
 func BenchmarkPoolerJoin(b *testing.B) {
 	const joiners = 1000
 	ended, cancel := context.WithCancel(context.Background())

@@ -770,7 +770,8 @@ func TestWaitsThatGiveUpLeaveNothing(t *testing.T) {
 	stuck.Resolve(1)
 }
 
-// What comes after the end of the context comes too late, whoever notices.
+// A value that is set after the end of the context is too late, whichever
+// goroutine notices the end.
 func TestDictGivesNothingAfterTheEndOfTheContext(t *testing.T) {
 	for range 300 {
 		var d twill.Dict[string, int]

@@ -130,7 +130,7 @@
 //     [HandleFuture]
 //   - chainDeferred: [Promise.Follow], which leaves the source its result, skips a
 //     target that is settled, and passes cancels both ways
-//   - canceller, cancel: [Promise.OnCancel], [Future.Cancel], which leaves alone what
+//   - canceler, cancel: [Promise.OnCancel], [Future.Cancel], which leaves alone what
 //     others depend on
 //   - addTimeout: [Future.Timeout]
 //   - succeed, fail, maybeDeferred: [Resolved], [Rejected], [Call]

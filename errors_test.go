@@ -19,9 +19,9 @@ import (
 )
 
 func TestUnhandled(t *testing.T) {
-	t.Run("errorLog: a failure nobody took is reported, once", func(t *testing.T) {
+	t.Run("errorLog: an unhandled failure is reported, once", func(t *testing.T) {
 		r := kit.CollectReports(t)
-		failure := errors.New("nobody took this")
+		failure := errors.New("unhandled")
 		kit.Drop(func() {
 			p := twill.NewPromise[int]()
 			p.Reject(failure)
@@ -32,7 +32,7 @@ func TestUnhandled(t *testing.T) {
 	})
 	t.Run("errorLogWithInnerFrameRef: the failure of a chain is reported at its end only", func(t *testing.T) {
 		r := kit.CollectReports(t)
-		failure := errors.New("nobody took this")
+		failure := errors.New("unhandled")
 		kit.Drop(func() {
 			p := twill.NewPromise[int]()
 			twill.Then(twill.Then(p.Future(), kit.Add(1)), kit.Add(1))
@@ -45,7 +45,7 @@ func TestUnhandled(t *testing.T) {
 	t.Run("errorLogDebugInfo: the report shows where it was made", func(t *testing.T) {
 		kit.WithDebug(t, true)
 		r := kit.CollectReports(t)
-		failure := errors.New("nobody took this")
+		failure := errors.New("unhandled")
 		kit.Drop(func() { twill.NewPromise[int]().Reject(failure) })
 		r.Await(t, failure)
 		require.Contains(t, fmt.Sprintf("%+v", r.Of(failure)[0]), "errors_test.go")

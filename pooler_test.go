@@ -660,8 +660,8 @@ func (c endlessContext) Done() <-chan struct{} {
 	return c.done
 }
 
-// The context of a caller whose future has settled is not watched any longer:
-// the watching goroutine has ended.
+// The context of a caller whose future has settled is no longer watched: the
+// watching goroutine has ended.
 func TestPoolerEndsBeforeTheContextIsWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c promised

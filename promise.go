@@ -62,7 +62,7 @@ func (p *Promise[T]) Settle(v T, err error) bool {
 // that error.
 //
 // Several cancelers run in the order in which they were added. On a settled
-// promise OnCancel does nothing. A canceler is the equivalent of the canceller
+// promise OnCancel does nothing. A canceler is the equivalent of the canceler
 // of a Deferred.
 func (p *Promise[T]) OnCancel(fn func(cause error)) {
 	if fn == nil {

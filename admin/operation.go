@@ -21,8 +21,8 @@ const (
 	maxListed     = 100     // failures, and jobs of a dry run, that are shown
 )
 
-// command is an action on several jobs: those with the given ids, those that
-// match the filter, or those that a dry run has kept.
+// command is an action on several jobs: the jobs with the given ids, the jobs
+// that match the filter, or the jobs that a dry run has kept.
 type command struct {
 	Action   string   `json:"action"`
 	Filter   string   `json:"filter"`

@@ -1,6 +1,6 @@
 // Command compare runs the benchmarks of this module and of the libraries
-// beside it in turns, and prints one table. The whole table takes about half an
-// hour; progress is shown on the standard error.
+// beside it in turns, and prints one table. The whole table takes about three
+// minutes; progress is shown on the standard error.
 //
 // Usage: go run ./compare [-group futures|dispatch|retry|data] [-json] [-peers]
 package main

@@ -18,7 +18,8 @@ type server struct {
 
 func (s *server) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	name := r.FormValue("name")
-	// The work must outlive the request, so it does not get the request's context.
+	// The work must outlive the request, so the future does not get the request's
+	// context.
 	answer := twill.Go(context.Background(), func(ctx context.Context) (string, error) {
 		return "Hello, " + name, s.slow(ctx)
 	})

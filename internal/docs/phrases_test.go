@@ -1,12 +1,10 @@
 package docs_test
 
 import (
-	"flag"
 	"fmt"
 	"go/scanner"
 	"go/token"
 	"io/fs"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,48 +22,44 @@ const (
 	markdownWidth = 140
 )
 
-// phrases are what plain technical English does not need, and what to write
-// instead.
+// phrases are patterns that plain technical English does not need, with what to
+// write instead.
 var phrases = []struct {
 	pattern *regexp.Regexp
 	instead string
 }{
 	{regexp.MustCompile(`(?i)\b(whoever|whomever|nobody|somebody|everybody)\b`), `"a caller that", "no goroutine"`},
-	{regexp.MustCompile(`(?i)\b(those|these|the one|one|the first|the last) who\b`), `"callers that"`},
+	{regexp.MustCompile(`(?i)\b(those|these|the one|one|the first|the last|all|others|two) who\b`), `"callers that"`},
 	{regexp.MustCompile(`(^|[.;:] )Who [^?.]*\.`), `"A caller that"`},
-	{regexp.MustCompile(`\b(future|goroutine|caller|call|job|queue|function|handler|getter|reader)s? who\b`), `"that"`},
-	{regexp.MustCompile(`(?i)\balso (if|when|where|one|those|with|after|while)\b`), `"even if", "including"`},
-	{regexp.MustCompile(`(?i)\b(is|are|was|were|be|been|get|gets) told\b`), `"receives", "is called with"`},
+	{regexp.MustCompile(`\b(future|goroutine|caller|call|job|queue|function|handler|getter|reader|waiter|listener|loser|joiner|client|browser)s?,? who\b`), `"that"`},
+	{regexp.MustCompile(`(?i)\balso (if|when|where|one|those|with|after|while|of|by|from|in|as|at|even|without)\b`), `"even if", "including"`},
+	{regexp.MustCompile(`(?i)\b(is|are|was|were|be|been|being|get|gets|has|have|had|when|not|to) told\b`), `"receives", "is called with"`},
 	{regexp.MustCompile(`(?i)\b(hears?|heard)\b`), `"receives"`},
+	{regexp.MustCompile(`(?i)\b(holds?|held) up (nothing|no|its|their|those|that|what)\b`), `"blocks", "delays"`},
+	{regexp.MustCompile(`(?i)\b(lets?|letting) go\b`), `"releases", "drops"`},
+	{regexp.MustCompile(`(?i)\b(lets?|letting) in\b`), `"admits"`},
+	{regexp.MustCompile(`(?i)\btakes? down\b`), `"cancels"`},
+	{regexp.MustCompile(`(?i)\b(hangs?|hung) (on|from) (a|the|it|which|that|its)\b`), `"depends on", "waits for", "listens to"`},
 	{regexp.MustCompile(`(?i)\bfor ever\b`), `"forever"`},
-	{regexp.MustCompile(`(?i)\bany more\b`), `"no longer"`},
+	{regexp.MustCompile(`(?i)\bany ?more\b`), `"no longer"`},
 	{regexp.MustCompile(`(?i)\bat the latest\b`), `"no later than"`},
 	{regexp.MustCompile(`(?i)\bmeanwhile\b`), `"concurrently", "in the meantime"`},
-	{regexp.MustCompile(`(?i)\bcancell(ed|ing|er|ers|able)\b`), `"canceled", "canceling", "canceler"; but "cancellation"`},
+	{regexp.MustCompile(`\b([Cc]ancell(ed|ing|ers?|able))\b`), `"canceled", "canceling", "canceler"; but "cancellation"`},
 	{regexp.MustCompile(`(?i)\bthe ones? that\b`), `the noun`},
+	{regexp.MustCompile(`(?i)\bthose (that|of|which|whose|with|underway|pending)\b[^.]*\bthose (that|of|which|whose|with)\b`), `the noun`},
 	{regexp.MustCompile(`(?i)\bit mirrors\b`), `"is the equivalent of Twisted's"`},
-	{regexp.MustCompile(`(?i)\bthe (making|putting|watching|getting) of\b`), `the verb`},
-	{regexp.MustCompile(`(?i)\b(so it does|as many as may be|mostly as|as is mostly so|come by|comes by|is no incident|0 is none)\b`), `a plain sentence`},
+	{regexp.MustCompile(`(?i)\bmirrors\b`), `"is the equivalent of"`},
+	{regexp.MustCompile(`(?i)\bthe (making|putting|watching|getting|telling|following|taking|handing) of\b`), `the verb`},
+	{regexp.MustCompile(`(?i)\bby way of\b`), `"through"`},
+	{regexp.MustCompile(`(?i)\bof (its|their) own make\b`), `a plain sentence`},
+	{regexp.MustCompile(`(?i)\bwhat becomes? of\b`), `"the outcome of"`},
+	{regexp.MustCompile(`(?i)\bgoes off\b`), `"fires"`},
+	{regexp.MustCompile(`(?i)\b(so it does|as many as may be|mostly as|as is mostly so|come by|comes by|came by|is no incident|0 is none|give back|gives back|given back|gave back)\b`), `a plain sentence`},
 }
-
-var updateUnrevised = flag.Bool("update", false, "remove files without a finding from unrevised.txt")
-
-// unrevised is the list of files whose text has not been revised yet. It only
-// shrinks: remove a file when its text is plain, or all such files by
-//
-//	go test ./internal/docs -run TestProse -update
-const unrevised = "internal/docs/unrevised.txt"
 
 // Comments, documents and errors are plain English: they have none of the
 // phrases above. Comments are wrapped at 80 columns, and Markdown at 140.
 func TestProse(t *testing.T) {
-	list, err := os.ReadFile(unrevised)
-	require.NoError(t, err)
-	excused := make(map[string]bool)
-	for _, path := range strings.Fields(string(list)) {
-		excused[path] = true
-	}
-	remaining := make(map[string]bool)
 	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -93,21 +87,11 @@ func TestProse(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		findings := check(strings.ReplaceAll(string(text), "\r\n", "\n"))
-		if excused[path] {
-			remaining[path] = len(findings) > 0
-			return nil
-		}
-		for _, f := range findings {
+		for _, f := range check(strings.ReplaceAll(string(text), "\r\n", "\n")) {
 			t.Errorf("%s:%s", path, f)
 		}
 		return nil
 	}))
-	if *updateUnrevised {
-		maps.DeleteFunc(remaining, func(_ string, has bool) bool { return !has })
-		paths := strings.Join(slices.Sorted(maps.Keys(remaining)), "\n")
-		require.NoError(t, os.WriteFile(unrevised, []byte(paths+"\n"), 0o644))
-	}
 }
 
 func TestProseFindsWhatItShould(t *testing.T) {
@@ -116,14 +100,15 @@ func TestProseFindsWhatItShould(t *testing.T) {
 		"package p // fine": nil,
 		"package p\n\n// It is fine, it is fine, it is fine, it is fine, it is fine, and\n// it is fine, though nobody asks.\nvar x int": {"3: nobody"},
 		"package p\n\n// It is fine, it is fine, it is fine, it is fine, and it lasts for\n// ever.\nvar x int":                          {"3: for ever"},
-		"package p\n\nvar x int // was cancelled":                             {"3: cancelled"},
-		"package p\n\nvar err = errors.New(\"twill: nobody waits\")":          {"3: nobody"},
-		"package p\n\nvar text = \"nobody waits\"":                            nil,
-		"package p\n\n// " + long + "\nvar x int":                             {"3: 102 columns"},
-		"package p\n\n// A short line\n// is not wrapped.\nvar x int":         {"3: not wrapped"},
-		"package p\n\n// A short line.\n//\n// Another.\nvar x int":           nil,
-		"package p\n\n// A list:\n//   - one\n//   - two\nvar x int":          nil,
-		"package p\n\n// Code:\n//\n//\tnobody(1) // " + long + "\nvar x int": nil,
+		"package p\n\nvar x int // was cancelled":                                     {"3: cancelled"},
+		"package p\n\nvar err = errors.New(\"twill: nobody waits\")":                  {"3: nobody"},
+		"package p\n\nvar text = \"nobody waits\"":                                    nil,
+		"package p\n\n// " + long + "\nvar x int":                                     {"3: 102 columns"},
+		"package p\n\n// A short line\n// is not wrapped.\nvar x int":                 {"3: not wrapped"},
+		"package p\n\n// A short line.\n//\n// Another.\nvar x int":                   nil,
+		"package p\n\nfunc f() {\n\t// Output:\n\t// nobody\n\t//\n\t// a\n\t// b\n}": nil,
+		"package p\n\n// A list:\n//   - one\n//   - two\nvar x int":                  nil,
+		"package p\n\n// Code:\n//\n//\tnobody(1) // " + long + "\nvar x int":         nil,
 	} {
 		findings := checkGo(text)
 		require.Len(t, findings, len(want), "%s: %q", text, findings)
@@ -178,7 +163,7 @@ func (p paragraph) checkWidth(before, width int) (findings []string) {
 			findings = append(findings, fmt.Sprintf("%d: %d columns, of at most %d", p.line+i, columns, width))
 		case i+1 < len(p.lines):
 			next := strings.Fields(p.lines[i+1])
-			// A line that is shorter by a quarter is not wrapped by chance.
+			// A line that is shorter by a quarter was not wrapped at this width.
 			if len(next) > 0 && columns+1+utf8.RuneCountInString(next[0]) < width*3/4 {
 				findings = append(findings, fmt.Sprintf("%d: not wrapped at %d columns, %d fit with the next word", p.line+i, width, columns+1+utf8.RuneCountInString(next[0])))
 			}
@@ -207,6 +192,7 @@ func checkGo(text string) (findings []string) {
 	var p paragraph // of a comment
 	var columns int // before its text
 	var wrapped bool
+	output := -1 // of an example: its last line
 	flush := func() {
 		findings = append(findings, p.check()...)
 		if wrapped {
@@ -226,8 +212,12 @@ func checkGo(text string) (findings []string) {
 			indent := lines[at.Line-1][:at.Column-1]
 			alone := strings.TrimSpace(indent) == ""
 			body, isLine := strings.CutPrefix(lit, "//")
+			if strings.HasPrefix(body, " Output:") || strings.HasPrefix(body, " Unordered output:") || output == at.Line-1 {
+				output = at.Line // and the lines after it
+				continue
+			}
 			continues := isLine && len(p.lines) > 0 && at.Line == p.line+len(p.lines)
-			prose := isLine && strings.HasPrefix(body, " ") && !strings.HasPrefix(body, "  ") && !strings.HasPrefix(body, " #") && !strings.HasPrefix(body, " Output:") && !strings.HasPrefix(body, " Unordered output:")
+			prose := isLine && strings.HasPrefix(body, " ") && !strings.HasPrefix(body, "  ") && !strings.HasPrefix(body, " #")
 			plain := alone && prose
 			if !continues || !plain || !wrapped {
 				flush()

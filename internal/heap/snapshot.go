@@ -33,7 +33,8 @@ func (s Snapshot[T]) Sorted() []Entry[T] {
 	return entries
 }
 
-// All walks the entries in no order. A heap must not change meanwhile.
+// All yields the entries in no order. A heap must not change during the
+// iteration.
 func (s *slots[T]) All() iter.Seq[Entry[T]] {
 	return func(yield func(Entry[T]) bool) {
 		for i := range s.n {

@@ -78,8 +78,8 @@ func sources(to []*Core, m Many) []*Core {
 	}
 }
 
-// above is what c waits for: one core, several, or none. One that a cancel has
-// taken c off is not waited for any more.
+// above is what c waits for: one core, several, or none. c no longer waits for
+// a core from which a cancel has removed it.
 func (c *Core) above() (next *Core, many Many) {
 	w := c.Lock()
 	var l *Link

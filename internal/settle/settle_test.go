@@ -120,8 +120,8 @@ func TestListenersLeaveFromAnywhere(t *testing.T) {
 	}
 }
 
-// However listeners come and go, the short way is taken by a quiet one that is
-// alone, and by nobody else.
+// Whatever listeners are added and removed, only a quiet listener that is alone
+// is fired without the loop.
 func TestAQuietListenerAloneIsFiredAtOnce(t *testing.T) {
 	type listener struct {
 		node

@@ -69,7 +69,7 @@ type modelDrain struct {
 	err  error
 }
 
-var errGone = errors.New("nobody waits any more")
+var errGone = errors.New("the wait was given up")
 
 func (m *dispatchModel) put(j *modelJob) (*modelJob, error) {
 	if m.stopped || m.closing {
@@ -264,7 +264,7 @@ func (m *dispatchModel) rank(j *modelJob) time.Duration {
 	return since + time.Duration(j.priority)*m.ageing
 }
 
-// settle sorts the jobs, starts those that may start, and ends those whose time
+// settle sorts the jobs, starts jobs that may start, and ends jobs whose time
 // limit is exceeded.
 func (m *dispatchModel) settle() {
 	for {

@@ -58,8 +58,7 @@ const (
 `
 )
 
-// SVG draws charts below each other. The title is for readers who cannot see
-// them.
+// SVG draws charts below each other. The title describes them in words.
 func SVG(title string, charts ...Chart) []byte {
 	var b bytes.Buffer
 	all := high * len(charts)

@@ -13,9 +13,9 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
-// The test cases of txRDQ's test suite, by their names. Those of TestTiming are
-// subtests of TestDispatchTiming, except for the cases below, and those of its
-// priority queue and its pool are in dispatch_accept_parts_test.go.
+// The test cases of txRDQ's test suite, by their names. The cases of TestTiming
+// are subtests of TestDispatchTiming, except for the cases in TestAcceptTiming.
+// The cases of its priority queue and its pool are at the end of this file.
 //
 // The following cases are left out. nonNumericStartWidth,
 // widenWithNonNumericWidth and pauseResumeWithNonNumericWidth: Go's types
