@@ -92,7 +92,7 @@ type Semaphore struct {
 	deliveries deliveries
 }
 
-// NewSemaphore returns a semaphore with n tokens, all free. It panics if n is
+// NewSemaphore returns a [Semaphore] with n tokens, all free. It panics if n is
 // less than one.
 func NewSemaphore(n int) *Semaphore {
 	if n < 1 {
@@ -400,11 +400,11 @@ type Acquirer interface {
 	Acquire() *Future[func()]
 }
 
-// RunWith acquires a and then starts fn, as [Go] does. It releases a after fn
-// has returned, panicked or ended its goroutine, and not before: while fn runs
-// the token is taken, even if the future is canceled. It is the equivalent of
-// the run method of Twisted's DeferredLock and DeferredSemaphore for functions
-// that block.
+// RunWith acquires a, such as a [Lock] or a [Semaphore], and then starts fn, as
+// [Go] does. It releases a after fn has returned, panicked or ended its
+// goroutine, and not before: while fn runs the token is taken, even if the
+// future is canceled. It is the equivalent of the run method of Twisted's
+// DeferredLock and DeferredSemaphore for functions that block.
 //
 // If the future is canceled or ctx ends during the wait, fn is not called, and
 // the future fails with a [*CanceledError] for the cause. While fn runs, a
@@ -464,10 +464,10 @@ func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, erro
 	stop = nil
 }
 
-// RunWithFuture acquires a and then calls fn. It releases a when the future
-// that fn returned has settled, and settles as that future does. fn runs on the
-// caller's goroutine if a is free, and otherwise on the goroutine that releases
-// a; it should not block.
+// RunWithFuture acquires a, such as a [Lock] or a [Semaphore], and then calls
+// fn. It releases a when the future that fn returned has settled, and settles
+// as that future does. fn runs on the caller's goroutine if a is free, and
+// otherwise on the goroutine that releases a; it should not block.
 //
 // If RunWithFuture's future is canceled during the wait, fn is not called.
 // After fn was called, a cancel goes to fn's future by the rules of

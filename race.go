@@ -147,7 +147,7 @@ func (r *Race[A, T]) ExecuteHeld(ctx context.Context, arg A) *Future[HeldResult[
 	return startRace(ctx, r, arg, true, func(v T, ctx *lazyctx.Context) HeldResult[T] { return HeldResult[T]{v, ctx} })
 }
 
-// HeldResult is a result whose context is kept alive.
+// HeldResult is a result of [Race.ExecuteHeld], whose context is kept alive.
 type HeldResult[T any] struct {
 	Value T
 	ctx   *lazyctx.Context

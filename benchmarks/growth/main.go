@@ -1,6 +1,6 @@
 // Command growth measures the cost of one element as work grows, and plots it:
-// a cost that is linear in the size is a level line. It takes about a minute,
-// and shows progress.
+// a cost that is linear in the size is a level line. It takes about two
+// minutes, and prints a line for each size.
 //
 // Usage: go run ./growth [-o growth.svg]
 package main
