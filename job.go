@@ -217,8 +217,8 @@ type JobOptions struct {
 	// runs after that job, with the new argument. At most one such job waits:
 	// later Puts with Again replace its argument and return it. If the job with
 	// the key is pending, its argument is replaced. Therefore a call that begins
-	// after a Put sees the argument of that Put or a newer one, and calls for one
-	// key do not overlap.
+	// after a Put sees the argument of that Put or a newer one. Calls for one key
+	// do not overlap, except with the call of a canceled job.
 	Again bool
 
 	// Debounce makes a Put whose Key belongs to a pending job, of which no call

@@ -10,22 +10,22 @@
 // # Spans
 //
 // All spans are of the kind "internal": these are functions of one process, and
-// the messaging conventions are for brokers. Names hold only what the program
-// passes as a name, never a key, an argument or an error text.
+// the messaging conventions are for brokers. Names contain only what the
+// program passes as a name, never a key, an argument or an error text.
 //
 //   - "process NAME" for each attempt of a job of the dispatch queue NAME. It
-//     is the root of a trace of its own, with a link to the span in the job's
-//     context, which [twill.JobOptions].Context sets; with [Options].Parent
-//     it is a child of that span. Attributes: twill.queue.name,
-//     twill.job.id, twill.job.priority, twill.job.attempt (from 1).
+//     is the root of its own trace, with a link to the span in the job's
+//     context, which [twill.JobOptions].Context sets; with [Options].Parent it
+//     is a child of that span. Attributes: twill.queue.name, twill.job.id,
+//     twill.job.priority, twill.job.attempt (from 1).
 //   - "go NAME" for a function started by [Go].
 //   - "retry NAME" for a call of [Retry], with a child "attempt NAME" for each
-//     attempt; twill.retry.attempts is how many there were.
+//     attempt; twill.retry.attempts is the number of attempts.
 //   - "race NAME" for a call of [RaceOf], with a child "entrant NAME" for each
 //     function that was started; twill.race.entrant is its index.
 //   - "call NAME" for a call of a function made by [Func].
-//   - "pooler NAME" for a call of a pooler's function, made by [Pooler]. It is a
-//     child of the span of the first caller.
+//   - "pooler NAME" for a call of a pooler's function, made by [Pooler]. It is
+//     a child of the span of the first caller.
 //
 // Every span has twill.outcome: "finished", "failed", "canceled" (its context
 // ended and the function returned an error), "lost" (a loser of a race),
@@ -36,13 +36,13 @@
 //
 // # Metrics
 //
-// Durations are in seconds. Attributes are twill.name and, where it says so,
-// twill.outcome or twill.state.
+// Durations are in seconds. Attributes are twill.name and, if given in
+// parentheses, twill.outcome, twill.kind or twill.state.
 //
 //   - twill.call.duration (histogram; outcome, and twill.kind, the first word
 //     of the span's name): each span;
-//   - twill.job.wait.duration (histogram): from when a job was due to its first
-//     attempt;
+//   - twill.job.wait.duration (histogram): the time from a job's due time to
+//     its first attempt;
 //   - twill.jobs.enqueued, twill.jobs.joined, twill.jobs.refused,
 //     twill.job.retries, twill.jobs.ended (outcome): counters of a queue;
 //   - twill.queue.jobs (state: pending, delayed, underway), twill.queue.width:
@@ -89,8 +89,8 @@ const (
 // buckets are the limits of the histograms, in seconds: 5 ms to some hours.
 var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 14400}
 
-// Options are the settings of an [Instrument]. The zero value of each is its
-// default.
+// Options are the settings of an [Instrument]. The zero value of each field is
+// its default.
 type Options struct {
 	// TracerProvider and MeterProvider make the tracer and the meter; nil
 	// means the global ones.
@@ -105,8 +105,8 @@ type Options struct {
 	ErrorText bool
 }
 
-// Instrument is what the functions of this package record with. It is made by
-// [New], and may be used by several goroutines.
+// Instrument records for the functions of this package. It is constructed by
+// [New], and may be used concurrently.
 type Instrument struct {
 	tracer trace.Tracer
 	meter  metric.Meter
@@ -115,8 +115,8 @@ type Instrument struct {
 	call, wait metric.Float64Histogram
 }
 
-// New returns an instrument; nil options are the defaults. It returns an error
-// if the meter refuses a metric.
+// New returns an [Instrument]; nil options mean the defaults. It returns an
+// error if the meter refuses a metric.
 func New(opts *Options) (*Instrument, error) {
 	in := &Instrument{}
 	if opts != nil {
@@ -184,8 +184,8 @@ func Go[T any](in *Instrument, ctx context.Context, name string, fn func(context
 	})
 }
 
-// Func returns fn with the span "call NAME" around each call, for whatever
-// takes a function of a context and an argument: [twill.Race.Register],
+// Func returns fn with the span "call NAME" around each call, for functions
+// that accept a function of a context and an argument: [twill.Race.Register],
 // [twill.Map], [twill.NewPooler] and others.
 func Func[A, T any](in *Instrument, name string, fn func(context.Context, A) (T, error)) func(context.Context, A) (T, error) {
 	return func(ctx context.Context, arg A) (T, error) {
@@ -209,15 +209,15 @@ func Retry[T any](in *Instrument, ctx context.Context, name string, fn func(cont
 }
 
 // RaceOf is [twill.RaceOf] with the span "race NAME" until the race is decided,
-// and "entrant NAME" around each function that is started; those of losers may
-// end later.
+// and "entrant NAME" around each function that is started; the spans of losers
+// may end later.
 func RaceOf[T any](in *Instrument, ctx context.Context, name string, fns ...func(context.Context) (T, error)) *twill.Future[T] {
 	ctx, s := in.tracer.Start(ctx, "race "+name)
 	began := time.Now()
 	entrants := make([]func(context.Context) (T, error), len(fns))
 	for i, fn := range fns {
 		if fn == nil {
-			continue // RaceOf panics for it
+			continue // RaceOf panics because of it
 		}
 		index := trace.WithAttributes(keyEntrant.Int(i))
 		entrants[i] = func(ctx context.Context) (T, error) {
@@ -248,8 +248,8 @@ func Pooler[K comparable, V any](in *Instrument, name string, fn func(context.Co
 	return p, unregister, nil
 }
 
-// traced runs fn in a span. A panic or Goexit of fn goes on to the caller after
-// the span has ended.
+// traced runs fn in a span. A panic or Goexit of fn passes on to the caller
+// after the span has ended.
 func traced[T any](in *Instrument, ctx context.Context, kind, name string, opts []trace.SpanStartOption,
 	fn func(context.Context, trace.Span) (T, error),
 ) (v T, err error) {
@@ -305,12 +305,13 @@ func (in *Instrument) end(ctx context.Context, s trace.Span, kind, name, outcome
 		s.SetStatus(codes.Error, text)
 	}
 	s.End()
-	// An exemplar may take the span from the context; its end is no matter.
+	// An exemplar may take the span from the context, whose end does not matter.
 	in.call.Record(context.WithoutCancel(ctx), time.Since(began).Seconds(),
 		metric.WithAttributes(keyKind.String(kind), keyName.String(name), keyOutcome.String(outcome)))
 }
 
-// errorType is the type of the value of a panic, and else of the error.
+// errorType returns the type of the value of a panic, or otherwise of the
+// error.
 func errorType(err error) string {
 	if p, ok := errors.AsType[*twill.PanicError](err); ok {
 		return fmt.Sprintf("panic(%T)", p.Value)

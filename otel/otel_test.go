@@ -51,8 +51,8 @@ func record(t *testing.T, opts twillotel.Options) *recorder {
 	return r
 }
 
-// shown is each span that has ended, a line each in the order of their ends:
-// name, attributes, status, events, parent and links by name.
+// shown returns each span that has ended, one in a line, in the order of their
+// ends: name, attributes, status, events, parent and links by name.
 func (r *recorder) shown() []string {
 	names := map[trace.SpanID]string{}
 	for _, s := range append(r.spans.Started(), []sdktrace.ReadWriteSpan{}...) {
@@ -85,7 +85,8 @@ func (r *recorder) shown() []string {
 	return lines
 }
 
-// metrics is each point, a line each, in order; of histograms the count.
+// metrics returns each point, one in a line, in order; for histograms the
+// count.
 func (r *recorder) metrics() []string {
 	var all metricdata.ResourceMetrics
 	require.NoError(r.t, r.reader.Collect(context.Background(), &all))
@@ -124,7 +125,7 @@ func (r *recorder) metrics() []string {
 	return lines
 }
 
-// golden compares lines with those of a string, one a line.
+// golden compares lines with the lines of a string.
 func golden(t *testing.T, want string, got []string) {
 	t.Helper()
 	require.Equal(t, strings.TrimSpace(want), strings.Join(got, "\n"))
@@ -202,7 +203,7 @@ request`, r.shown())
 }
 
 // With Parent the attempt is in the trace of the put; with ErrorText the texts
-// are there.
+// are recorded.
 func TestDispatchParentAndErrorText(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		twill.OnUnhandled(nil)
@@ -334,8 +335,8 @@ func TestDocuments(t *testing.T) {
 	require.NoError(t, markdown.CheckModule(t.TempDir()))
 }
 
-// BenchmarkJob is the cost of a put and its run, plain, with the no-op
-// providers, and with the SDK.
+// BenchmarkJob measures a put and its run, plain, with the no-op providers, and
+// with the SDK.
 func BenchmarkJob(b *testing.B) {
 	for name, opts := range map[string]*twillotel.Options{
 		"plain": nil,

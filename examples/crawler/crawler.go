@@ -28,7 +28,7 @@ type page struct {
 // crawler fetches pages and the pages that they link to.
 type crawler struct {
 	client *http.Client
-	wanted func(host string) bool // whether to follow a link there
+	wanted func(host string) bool // reports whether to follow a link to a host
 	queue  *twill.ResizableDispatchQueue[page, int]
 
 	mu    sync.Mutex // guards known
@@ -49,7 +49,7 @@ func newCrawler(client *http.Client, wanted func(host string) bool, width, perHo
 	return c
 }
 
-// add puts a page into the queue, unless it is known already.
+// add adds a page to the queue, unless it is known already.
 func (c *crawler) add(address string, depth int) error {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -57,8 +57,8 @@ func (c *crawler) add(address string, depth int) error {
 	}
 	u.Fragment = "" // the same page
 	address = u.String()
-	// A page is known if the queue has taken it, so that none is lost between
-	// the two when the queue is stopped.
+	// A page is known if the queue has accepted it, so that no page is lost in
+	// between when the queue is stopped.
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.known[address] {
@@ -74,8 +74,8 @@ func (c *crawler) add(address string, depth int) error {
 var link = regexp.MustCompile(`href="([^"]*)"`) // enough for these hosts; others need an HTML parser
 
 // fetch is the function of the queue: one attempt to get a page. It adds the
-// pages that this one links to before it returns, so that the queue is empty
-// only when there is none left. It returns how many links there are.
+// pages that this page links to before it returns, so that the queue is empty
+// only when there are none left. It returns the number of links.
 func (c *crawler) fetch(ctx context.Context, p page) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.URL, nil)
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *crawler) fetch(ctx context.Context, p page) (int, error) {
 	return len(links), nil
 }
 
-// print prints each page when it has been fetched. The future settles when the
+// print prints each page after it was fetched. The future settles when the
 // queue is stopped and everything is printed.
 func (c *crawler) print(out io.Writer) *twill.Future[struct{}] {
 	results := c.queue.Results(context.Background())
@@ -130,16 +130,17 @@ func (c *crawler) print(out io.Writer) *twill.Future[struct{}] {
 	})
 }
 
-// state is what an interrupt saves.
+// state is the state that an interrupt saves.
 type state struct {
 	Known   []string                `json:"known"`
 	Pending []twill.JobRecord[page] `json:"pending"`
 }
 
 // stop ends the crawl and returns what is left. A Stop alone would lose links:
-// it refuses the pages that fetches underway have found. So the queue is paused
-// first, which takes them, and stopped when those fetches have ended, or at
-// once after the time given: then they are among the pages that are left.
+// it refuses pages that fetches underway have found. Therefore the queue is
+// paused first, which accepts these pages, and stopped when those fetches have
+// ended, or at once after the given time: then they are among the pages that
+// are left.
 func (c *crawler) stop(patience time.Duration) *state {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

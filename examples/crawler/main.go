@@ -1,14 +1,15 @@
 // Command crawler fetches the pages of several hosts, from one page on, by the
-// links between them: each page once, at most two at a time from one host, and
-// those with the fewest links to them first. A host that is overloaded says
-// when to try again.
+// links between them: each page once, at most two at a time from one host,
+// pages with the fewest links to them first. An overloaded host tells when to
+// try again.
 //
 //	go run ./examples/crawler [-hosts 4] [-pages 30] [-width 6] [-per-host 2] [-latency 20ms] [-state crawler.json]
 //
 // It starts the hosts itself, on loopback addresses. It prints each page when
-// it has arrived, and at the end how many there were. An interrupt lets the
-// fetches underway end, saves which pages are still to be fetched, and ends the
-// program with status 1. The next start continues from there.
+// it has arrived, and the number of pages at the end. It takes about two
+// seconds. After an interrupt it waits for the fetches underway, saves the
+// pages that are still to be fetched, and ends with status 1. The next start
+// continues from there.
 package main
 
 import (
@@ -24,8 +25,8 @@ import (
 	"time"
 )
 
-// patience is how long the fetches underway may take after an interrupt. Those
-// that take longer are given up and made again by the next start.
+// patience is the time that the fetches underway have after an interrupt.
+// Fetches that take longer are canceled and repeated by the next start.
 const patience = 5 * time.Second
 
 type config struct {

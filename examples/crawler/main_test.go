@@ -32,7 +32,7 @@ func crawlOf(s *sites, width, perHost int) *crawler {
 	return newCrawler(&http.Client{Transport: s}, s.has, width, perHost)
 }
 
-// lines is what a crawler prints, readable at any time.
+// lines has the output of a crawler, readable at any time.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -90,10 +90,10 @@ func TestEachPageIsFetchedOnce(t *testing.T) {
 	})
 }
 
-// An interrupt at any time, with as many restarts as there are: what was
-// printed is each page, once.
+// An interrupt at any time, with any number of restarts: each page was printed,
+// once.
 func TestARestartLosesNoLink(t *testing.T) {
-	for _, patience := range []time.Duration{time.Minute, time.Millisecond} { // so that fetches end, or are given up
+	for _, patience := range []time.Duration{time.Minute, time.Millisecond} { // so that fetches end, or are canceled
 		synctest.Test(t, func(t *testing.T) {
 			var out lines
 			file := filepath.Join(t.TempDir(), "state.json")

@@ -13,7 +13,7 @@ import (
 
 // sites are hosts to be crawled. They serve pages /0 to /n-1, of which page i
 // links to 2i+1 and 2i+2, and to page i of the next host. The last page of each
-// links to one that is missing.
+// host links to a missing page.
 type sites struct {
 	hosts   []*site
 	byName  map[string]*site
@@ -25,7 +25,7 @@ type sites struct {
 type site struct {
 	in    *sites
 	index int
-	limit int // requests at a time; others are refused
+	limit int // maximum number of concurrent requests; others are refused
 
 	mu       sync.Mutex
 	requests int
@@ -47,7 +47,7 @@ func newSites(hosts, pages, limit int, latency time.Duration) *sites {
 
 func (s *sites) has(host string) bool { return s.byName[host] != nil }
 
-// busiest returns the most requests that one host had at a time.
+// busiest returns the largest number of concurrent requests of one host.
 func (s *sites) busiest() (n int) {
 	for _, host := range s.hosts {
 		host.mu.Lock()

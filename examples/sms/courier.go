@@ -22,11 +22,11 @@ const (
 	maxAttempts    = 8
 )
 
-// retries is how the queue repeats an attempt that failed: after a quarter of a
-// second, then after twice the time, and so on up to 16 s. Half of each pause
-// is random, so that many senders do not return at once. A pause is never
-// shorter than the carrier asked for in its Retry-After, up to a minute. In its
-// pauses a message is pending and holds no slot of the queue.
+// retries determines how the queue repeats an attempt that failed: after a
+// quarter of a second, then after twice the time, and so on up to 16 s. Half of
+// each pause is random, so that many senders do not return at once. A pause is
+// never shorter than the carrier requested in its Retry-After, up to a minute.
+// In its pauses a message is pending and holds no slot of the queue.
 var retries = &twill.RetryOptions{
 	Backoff: twill.EqualJitter(twill.LimitBackoff(twill.CapBackoff(
 		twill.ExponentialBackoff(250*time.Millisecond, 2), 16*time.Second), maxAttempts-1)),
@@ -58,9 +58,9 @@ func NewCourier(url string, width int) *Courier {
 // Close closes the connections that are kept for the next message.
 func (c *Courier) Close() { c.client.CloseIdleConnections() }
 
-// Deliver makes one attempt to hand m over. The error says whether another one
-// may succeed: it is a [twill.Permanent] error if not, and a
-// [*twill.RetryAfterError] if the carrier said when.
+// Deliver makes one attempt to deliver m. The error tells whether another
+// attempt may succeed: it is a [twill.Permanent] error if not, and a
+// [*twill.RetryAfterError] if the carrier has requested a time.
 func (c *Courier) Deliver(ctx context.Context, m Message) error {
 	body, err := json.Marshal(struct {
 		To   string `json:"to"`

@@ -44,11 +44,11 @@ type Outbox struct {
 	queue    *twill.ResizableDispatchQueue[Message, struct{}]
 	courier  *Courier
 	store    *Store
-	restored int // messages of the file that go on
+	restored int // messages of the file that continue
 
-	// filing is held from a change to the disk, so that of two states the
-	// later one stays, and the order in the file is the order in the queue.
-	// It is taken before mu.
+	// filing is held from a change until it is on the disk, so that the later of
+	// two states stays, and the order in the file is the order in the queue. It is
+	// locked before mu.
 	filing sync.Mutex
 
 	mu       sync.Mutex // guards the fields below
@@ -64,9 +64,9 @@ type Outbox struct {
 	helpers sync.WaitGroup
 }
 
-// NewOutbox puts the messages of the state file back into the queue, in the
-// order they had, and sends them unless the queue was paused. A width of 0 is
-// the one in the file.
+// NewOutbox puts the messages of the state file back into the queue, in their
+// order, and sends them unless the queue was paused. A width of 0 means the
+// width in the file.
 func NewOutbox(store *Store, courier *Courier, width int) (*Outbox, error) {
 	state, err := store.Load()
 	if err != nil {
@@ -98,7 +98,7 @@ func NewOutbox(store *Store, courier *Courier, width int) (*Outbox, error) {
 	return o, nil
 }
 
-// restore puts messages of the state file back. Those that failed wait for the
+// restore puts messages of the state file back. Failed messages wait for the
 // operator.
 func (o *Outbox) restore(messages []Saved) error {
 	var entries []*entry
@@ -209,8 +209,8 @@ func (o *Outbox) send(ctx context.Context, m Message) (struct{}, error) {
 	return struct{}{}, err
 }
 
-// settle notes the end of a job. The queue's Stop waits for it, as it is called
-// by a handler of the job's future.
+// settle records the end of a job. The queue's Stop waits for it, as a handler
+// of the job's future calls it.
 func (o *Outbox) settle(e *entry, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -255,7 +255,7 @@ func (o *Outbox) Resume() error {
 }
 
 // steer changes a setting and the queue, and saves the settings. If it returns
-// [ErrNotSaved] the change is made all the same, and saving is repeated.
+// [ErrNotSaved] the change was still made, and saving is repeated.
 func (o *Outbox) steer(set func(*Settings), apply func() error) error {
 	o.filing.Lock()
 	defer o.filing.Unlock()
