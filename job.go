@@ -50,7 +50,7 @@ type Job[A, R any] struct {
 	state    JobState
 
 	ctx   lazyctx.State
-	extra atomic.Pointer[jobExtra[A, R]] // settings that few jobs have; set once, with q.mu held
+	extra atomic.Pointer[jobExtra[A, R]] // settings that few jobs have; set with q.mu held, removed by Release
 }
 
 // ID returns a name of j that is unique in its queue: a number or, for a
@@ -140,6 +140,9 @@ func (j *Job[A, R]) Release() bool {
 		return false
 	}
 	m.held = false
+	if m.isPlain() {
+		j.extra.Store(nil)
+	}
 	q.requeueLocked(j, now)
 	return true
 }
@@ -384,6 +387,11 @@ type JobRecord[A any] struct {
 	Expires  time.Time `json:"expires,omitzero"`
 	Started  time.Time `json:"started,omitzero"`
 	Stopped  time.Time `json:"stopped,omitzero"`
+
+	// Options has the Timeout, Retry, Context and Held of the restored job; Restore
+	// ignores its other fields. They are not part of the JSON, and Record does not
+	// set them. A program that keeps such settings elsewhere sets them here.
+	Options JobOptions `json:"-"`
 }
 
 // firstSeq is the number before that of the first job that is put; the numbers
@@ -395,9 +403,9 @@ const firstSeq = 1 << 63
 // that were put or restored earlier; with Ageing, the time since they were
 // queued determines the order among these. Restored jobs keep the time at which
 // they were queued, their ID, key and group, the time at which they expire, and
-// the number of attempts. Their Timeout and Retry are the queue's, and their
-// retries begin anew. Size does not limit Restore, as the jobs were admitted
-// once.
+// the number of attempts. Their Timeout and Retry are the queue's, unless the
+// record's Options have others, and their retries begin anew. Size does not
+// limit Restore, as the jobs were admitted once.
 //
 // Restore returns the jobs in the order of the records. If a key is used twice
 // or in use, or a number of attempts is negative, the error names the record,
@@ -432,15 +440,21 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 			}
 			last[r.Key] = i
 		}
-		jobs[i], opts[i] = q.newJob(r.Arg, r.Priority, []JobOptions{{At: r.Due, Key: r.Key, Group: r.Group, Expires: r.Expires}})
+		jobs[i], opts[i] = q.newJob(r.Arg, r.Priority, []JobOptions{{
+			At: r.Due, Key: r.Key, Group: r.Group, Expires: r.Expires,
+			Timeout: r.Options.Timeout, Retry: r.Options.Retry, Context: r.Options.Context, Held: r.Options.Held,
+		}})
+		jobs[i].queued = q.clock.At(r.Queued)
 		m := jobs[i].extra.Load()
 		if m == nil {
+			if r.ID == "" && r.Attempts == 0 && q.opts.Ageing == 0 {
+				continue // it is as small as one that was put
+			}
 			m = new(jobExtra[A, R])
 			jobs[i].extra.Store(m)
 		}
 		m.attempts = r.Attempts
 		m.id = r.ID
-		jobs[i].queued = q.clock.At(r.Queued)
 	}
 	now := q.lock()
 	defer q.commit(now)
@@ -752,6 +766,13 @@ type jobExtra[A, R any] struct {
 	context     context.Context    // the context of the calls
 	stopContext context.CancelFunc // stops the timer of its deadline
 	late        *TimeoutError      // the cause at the deadline
+}
+
+// isPlain reports whether m, the settings of a job that was never called, is equal
+// to having none.
+func (m *jobExtra[A, R]) isPlain() bool {
+	return m.due == 0 && m.expires == 0 && m.attempts == 0 && m.group == nil && m.next == nil && !m.follows && !m.held &&
+		m.id == "" && m.key == "" && m.timeout <= 0 && m.retry == nil && m.values == nil
 }
 
 // expired reports whether it is too late for the first call of j.

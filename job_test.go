@@ -952,6 +952,79 @@ func TestHeldJobs(t *testing.T) {
 	})
 }
 
+// A job that was held and needs nothing more, and one that is restored as it was
+// put, take as little memory as a plain one.
+func TestReleasedJobsAreSmall(t *testing.T) {
+	const n = 20_000
+	size := func(fill func(q *twill.ResizableDispatchQueue[int, int])) float64 {
+		q := twill.NewResizableDispatchQueue(kit.SameArg, nil)
+		q.Pause()
+		before := kit.HeapInUse()
+		fill(q)
+		after := kit.HeapInUse()
+		require.Len(t, q.Pending(), n)
+		return float64(after-before) / n
+	}
+	plain := size(func(q *twill.ResizableDispatchQueue[int, int]) {
+		for i := range n {
+			_, _ = q.Put(i, 0)
+		}
+	})
+	released := size(func(q *twill.ResizableDispatchQueue[int, int]) {
+		for i := range n {
+			j, _ := q.Put(i, 0, twill.JobOptions{Held: true})
+			j.Release()
+		}
+	})
+	restored := size(func(q *twill.ResizableDispatchQueue[int, int]) {
+		_, _ = q.Restore(make([]twill.JobRecord[int], n))
+	})
+	require.InDelta(t, plain, released, 60)
+	require.InDelta(t, plain, restored, 60)
+}
+
+// What JSON does not have of a job is restored from the Options of its record.
+func TestRestoreTakesOptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type key struct{}
+		calls := 0
+		q := twill.NewResizableDispatchQueue(func(ctx context.Context, arg string) (any, error) {
+			if arg == "retried" {
+				if calls++; calls < 3 {
+					return nil, kit.ErrBoom
+				}
+				return ctx.Value(key{}), nil
+			}
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		}, &twill.DispatchOptions{Width: 5})
+		jobs, err := q.Restore([]twill.JobRecord[string]{
+			{Arg: "slow", Options: twill.JobOptions{Timeout: time.Minute, Key: "not used", Group: "neither", After: time.Hour}},
+			{Arg: "retried", Attempts: 4, Options: twill.JobOptions{
+				Retry:   &twill.RetryOptions{Backoff: slices.Values([]time.Duration{time.Second, time.Second})},
+				Context: context.WithValue(t.Context(), key{}, "value"),
+			}},
+			{Arg: "held", Options: twill.JobOptions{Held: true, Timeout: time.Minute}},
+		})
+		require.NoError(t, err)
+		_, err = jobs[0].Await(t.Context())
+		var timeout *twill.TimeoutError
+		require.ErrorAs(t, err, &timeout)
+		require.Equal(t, []string{"", ""}, []string{jobs[0].Key(), jobs[0].Group()})
+		v, err := jobs[1].Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "value", v)
+		require.Equal(t, 7, jobs[1].Attempts())
+		require.Equal(t, twill.JobPending, jobs[2].State())
+		require.True(t, jobs[2].Release())
+		_, err = jobs[2].Await(t.Context())
+		require.ErrorAs(t, err, &timeout)
+		text, err := json.Marshal(jobs[0].Record())
+		require.NoError(t, err)
+		require.NotContains(t, string(text), "Options")
+	})
+}
+
 func TestSnoozedFor(t *testing.T) {
 	for _, c := range []struct {
 		err  error
