@@ -388,9 +388,10 @@ type JobRecord[A any] struct {
 	Started  time.Time `json:"started,omitzero"`
 	Stopped  time.Time `json:"stopped,omitzero"`
 
-	// Options has the Timeout, Retry, Context and Held of the restored job; Restore
-	// ignores its other fields. They are not part of the JSON, and Record does not
-	// set them. A program that keeps such settings elsewhere sets them here.
+	// Options has the Timeout, Retry, Context and Held of the restored job;
+	// Restore ignores its other fields. They are not part of the JSON, and Record
+	// does not set them. A program that keeps such settings elsewhere sets them
+	// here.
 	Options JobOptions `json:"-"`
 }
 
@@ -768,8 +769,8 @@ type jobExtra[A, R any] struct {
 	late        *TimeoutError      // the cause at the deadline
 }
 
-// isPlain reports whether m, the settings of a job that was never called, is equal
-// to having none.
+// isPlain reports whether m, the settings of a job that was never called, is
+// equal to having none.
 func (m *jobExtra[A, R]) isPlain() bool {
 	return m.due == 0 && m.expires == 0 && m.attempts == 0 && m.group == nil && m.next == nil && !m.follows && !m.held &&
 		m.id == "" && m.key == "" && m.timeout <= 0 && m.retry == nil && m.values == nil

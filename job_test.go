@@ -952,8 +952,8 @@ func TestHeldJobs(t *testing.T) {
 	})
 }
 
-// A job that was held and needs nothing more, and one that is restored as it was
-// put, take as little memory as a plain one.
+// A job that was held and needs nothing more, and one that is restored as it
+// was put, take as little memory as a plain one.
 func TestReleasedJobsAreSmall(t *testing.T) {
 	const n = 20_000
 	size := func(fill func(q *twill.ResizableDispatchQueue[int, int])) float64 {

@@ -1,0 +1,75 @@
+package store
+
+import (
+	"encoding/binary"
+	"io"
+	"os"
+)
+
+// scanLog reads a write-ahead log as SQLite does at an open, and returns how
+// many frames of the same log lie behind the first one that is damaged, and how
+// many transactions they complete. SQLite drops them. It must be called while
+// nothing in this process has the file open.
+//
+// The log begins with a header of 32 bytes: the magic number, version, page
+// size, a counter, two salts and two checksums. Each frame has a header of 24
+// bytes - page number, size of the database after a commit or 0, the salts, and
+// the checksums over all before it - and a page.
+func scanLog(path string) (frames, commits int64) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, 0
+	}
+	defer f.Close()
+	var head [32]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil {
+		return 0, 0
+	}
+	magic := binary.BigEndian.Uint32(head[0:])
+	pageSize := int(binary.BigEndian.Uint32(head[8:]))
+	if magic&^1 != 0x377f0682 || pageSize < 512 || pageSize > 65536 || pageSize&(pageSize-1) != 0 {
+		return 0, 0
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if magic&1 != 0 {
+		order = binary.BigEndian
+	}
+	s0, s1 := logSum(order, head[:24], 0, 0)
+	good := s0 == binary.BigEndian.Uint32(head[24:]) && s1 == binary.BigEndian.Uint32(head[28:])
+	salt := string(head[16:24])
+	frame := make([]byte, 24+pageSize)
+	for {
+		if _, err := io.ReadFull(f, frame); err != nil {
+			return frames, commits
+		}
+		same := string(frame[8:16]) == salt
+		if good {
+			a, b := logSum(order, frame[:8], s0, s1)
+			a, b = logSum(order, frame[24:], a, b)
+			if same && a == binary.BigEndian.Uint32(frame[16:]) && b == binary.BigEndian.Uint32(frame[20:]) {
+				s0, s1 = a, b
+				continue
+			}
+			good = false
+			if !same {
+				return 0, 0 // what an earlier log has left
+			}
+			continue // the damaged one
+		}
+		if same {
+			frames++
+			if binary.BigEndian.Uint32(frame[4:]) != 0 {
+				commits++
+			}
+		}
+	}
+}
+
+// logSum is the checksum of the log, from that of what came before.
+func logSum(order binary.ByteOrder, b []byte, s0, s1 uint32) (uint32, uint32) {
+	for i := 0; i+8 <= len(b); i += 8 {
+		s0 += order.Uint32(b[i:]) + s1
+		s1 += order.Uint32(b[i+4:]) + s0
+	}
+	return s0, s1
+}

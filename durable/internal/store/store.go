@@ -1,0 +1,709 @@
+// Package store keeps the jobs of a durable queue in an SQLite file. One
+// goroutine owns the one connection: it takes the operations that have arrived
+// since the last commit, runs them in one transaction, and reports to each when
+// the transaction is on disk. It knows rows and bytes, not what they mean.
+package store
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+)
+
+// Why a file is refused, or an operation fails.
+var (
+	// ErrInUse is returned by Open if another process, or this one, has the
+	// file open.
+	ErrInUse = errors.New("durable: file is in use")
+
+	// ErrNotQueue is returned by Open for a file that is not one of a queue.
+	ErrNotQueue = errors.New("durable: not the file of a queue")
+
+	// ErrNewer is returned by Open for a file that a later version has written.
+	ErrNewer = errors.New("durable: file was written by a later version")
+
+	// ErrBroken is what all operations fail with after the disk has failed.
+	ErrBroken = errors.New("durable: the disk has failed, nothing more is acknowledged")
+
+	// ErrDiskFull is what an operation fails with while there is no space. The
+	// next one may succeed.
+	ErrDiskFull = errors.New("durable: disk is full")
+
+	// ErrDamaged is found in the error about a row whose checksum is wrong, or
+	// that SQLite cannot read.
+	ErrDamaged = errors.New("durable: damaged row")
+
+	// ErrClosed is what operations fail with after Close.
+	ErrClosed = errors.New("durable: queue is closed")
+
+	// ErrNoJob is returned if there is no job with an id.
+	ErrNoJob = errors.New("durable: no such job")
+)
+
+// Options are the settings of Open.
+type Options struct {
+	// MustExist makes Open fail if there is no file, instead of making one.
+	MustExist bool
+
+	// Wait is how long Open waits for another owner of the file to close it.
+	Wait time.Duration
+
+	// AnyFileSystem lets Open use a file on a network file system, where SQLite
+	// may damage it.
+	AnyFileSystem bool
+
+	// VFS is the name of SQLite's file system; "" is the default.
+	VFS string
+}
+
+// Op is an operation on the store.
+type Op struct {
+	// Do is called within a transaction, on the goroutine of the store, and
+	// again if the transaction has to be repeated.
+	Do func(tx *Tx) error
+
+	// Done is called once, after the commit or when it has failed, on the
+	// goroutine of the store: it must not block and must not call user code.
+	// Nil is skipped.
+	Done func(error)
+
+	// Must makes the store repeat the operation while the disk is full.
+	Must bool
+
+	// Size is about how many bytes are written.
+	Size int
+}
+
+// Store is an open file. Its methods may be called by several goroutines.
+type Store struct {
+	path  string
+	lock  *fileLock
+	db    *conn
+	about About
+	meta  meta // as committed; of the goroutine of the store
+	ended [2]int64
+
+	mu      sync.Mutex
+	ops     []Op
+	size    int // of ops
+	broken  error
+	closing bool
+	more    chan struct{} // holds a token if there is something to do
+	started bool
+	over    chan struct{} // closed when the goroutine has ended
+	idle    func(*Tx) error
+	commits uint64
+}
+
+// About is what Open has found out.
+type About struct {
+	Path       string
+	Version    string // of SQLite
+	FileSystem string // its type, "" if unknown
+	Schema     int
+	Pragmas    map[string]string
+	Created    bool
+
+	// Live is how many jobs the file says it has that have not ended, and
+	// Missing how many of those are not there; Extra are those that should not
+	// be.
+	Live, Missing, Extra int64
+
+	// DroppedFrames is how many frames of the write-ahead log lie behind a
+	// damaged one. SQLite drops them without a word. Commits is how many
+	// transactions they completed.
+	DroppedFrames, DroppedCommits int64
+}
+
+// maxBatch bounds what one transaction writes.
+const (
+	maxBatch      = 4096
+	maxBatchBytes = 8 << 20
+)
+
+// Open opens the file of a queue and makes it if it does not exist. Start has
+// to be called before operations are run.
+func Open(path string, o Options) (s *Store, err error) {
+	path, err = resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	created, err := prepare(path, o.MustExist)
+	if err != nil {
+		return nil, err
+	}
+	s = &Store{path: path, more: make(chan struct{}, 1), over: make(chan struct{})}
+	s.about = About{Path: path, Created: created}
+	if s.about.FileSystem, err = checkFileSystem(path, o.AnyFileSystem); err != nil {
+		return nil, err
+	}
+	if s.lock, err = lockFile(path, o.Wait); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			if s.db != nil {
+				s.db.close()
+			}
+			s.lock.release()
+		}
+	}()
+	// Before SQLite has the files open: closing one of them later would drop
+	// its locks.
+	s.about.DroppedFrames, s.about.DroppedCommits = scanLog(path + "-wal")
+	if s.db, err = openConn(path, o); err != nil {
+		return nil, err
+	}
+	if err = s.setUp(o); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// resolve returns the path of the file itself, as SQLite and the lock must
+// agree on it.
+func resolve(path string) (string, error) {
+	if path == "" {
+		return "", errors.New("durable: no path")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("durable: %w", err)
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real, nil
+	}
+	folder, err := filepath.EvalSymlinks(filepath.Dir(path))
+	if err != nil {
+		return "", fmt.Errorf("durable: %w", err)
+	}
+	return filepath.Join(folder, filepath.Base(path)), nil
+}
+
+// prepare makes the file, readable by its owner only, unless it exists.
+func prepare(path string, mustExist bool) (created bool, err error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return false, fmt.Errorf("durable: %s: not a regular file", path)
+	case err == nil:
+		return false, nil
+	case !errors.Is(err, os.ErrNotExist) || mustExist:
+		return false, fmt.Errorf("durable: %w", err)
+	}
+	// It is not open yet: no lock of SQLite is lost by the Close.
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return false, nil // by another process, at this moment
+	}
+	if err != nil {
+		return false, fmt.Errorf("durable: %w", err)
+	}
+	err = errors.Join(f.Chmod(0o600), f.Close(), syncFolder(filepath.Dir(path)))
+	if err != nil {
+		return false, fmt.Errorf("durable: %w", err)
+	}
+	return true, nil
+}
+
+// setUp sets SQLite up, reads back what it was set to, and makes or checks the
+// schema.
+func (s *Store) setUp(o Options) error {
+	if err := s.db.setPragmas(&s.about); err != nil {
+		return openError(s.path, err)
+	}
+	if err := s.db.exec("BEGIN IMMEDIATE"); err != nil {
+		return openError(s.path, err)
+	}
+	err := s.migrate()
+	if err == nil {
+		err = s.db.exec("COMMIT")
+	}
+	if err != nil {
+		_ = s.db.exec("ROLLBACK")
+		return openError(s.path, err)
+	}
+	if err := s.db.prepareAll(); err != nil {
+		return openError(s.path, err)
+	}
+	if err := s.readMeta(); err != nil {
+		return openError(s.path, err)
+	}
+	return nil
+}
+
+// openError is err of opening path, with the name of what went wrong.
+func openError(path string, err error) error {
+	switch code(err) {
+	case codeBusy, codeLocked:
+		return fmt.Errorf("%w: %s", ErrInUse, path)
+	case codeNotADB:
+		return fmt.Errorf("%w: %s", ErrNotQueue, path)
+	case codeReadOnly:
+		return fmt.Errorf("durable: %s: file cannot be written: %w", path, err)
+	case codeCorrupt:
+		return fmt.Errorf("durable: %s: %w", path, errors.Join(ErrDamaged, err))
+	}
+	if errors.Is(err, ErrNotQueue) || errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w: %s", err, path)
+	}
+	return fmt.Errorf("durable: opening %s: %w", path, err)
+}
+
+// About returns what Open has found out, and Load.
+func (s *Store) About() About { return s.about }
+
+// Path returns the path of the file.
+func (s *Store) Path() string { return s.path }
+
+// Commits returns how many transactions were committed that have changed
+// something.
+func (s *Store) Commits() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commits
+}
+
+// Broken returns the error that has ended all acknowledgments, nil if there was
+// none.
+func (s *Store) Broken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
+// Start begins to run operations. idle, if it is not nil, is called within a
+// transaction after some time without any.
+func (s *Store) Start(idle func(*Tx) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.started, s.idle = true, idle
+	go s.run()
+}
+
+// Submit adds an operation. Operations run in the order of the calls.
+func (s *Store) Submit(op Op) {
+	s.mu.Lock()
+	err := s.broken
+	if err == nil && s.closing {
+		err = ErrClosed
+	}
+	if err == nil {
+		s.ops = append(s.ops, op)
+		select {
+		case s.more <- struct{}{}:
+		default:
+		}
+	}
+	s.mu.Unlock()
+	if err != nil && op.Done != nil {
+		op.Done(err)
+	}
+}
+
+// Run submits an operation and returns when it is on disk.
+func (s *Store) Run(do func(tx *Tx) error) error {
+	done := make(chan error, 1)
+	s.Submit(Op{Do: do, Done: func(err error) { done <- err }})
+	return <-done
+}
+
+// Close runs the operations that were submitted, and closes the file. Others
+// fail with ErrClosed.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	first := !s.closing
+	s.closing = true
+	started := s.started
+	broken := s.broken
+	s.mu.Unlock()
+	if !first {
+		if started {
+			<-s.over
+		}
+		return nil
+	}
+	if started {
+		select {
+		case s.more <- struct{}{}:
+		default:
+		}
+		<-s.over
+	}
+	if broken == nil {
+		s.mu.Lock()
+		broken = s.broken
+		s.mu.Unlock()
+	}
+	var err error
+	if broken == nil {
+		err = s.db.exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	}
+	err = errors.Join(err, s.db.close())
+	s.lock.release()
+	if err != nil {
+		return fmt.Errorf("durable: closing %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// idleAfter is how long the store waits before it tidies up.
+const idleAfter = 2 * time.Second
+
+// run is the goroutine of the store.
+func (s *Store) run() {
+	defer close(s.over)
+	timer := time.NewTimer(idleAfter)
+	defer timer.Stop()
+	tidied := false
+	for {
+		batch, closing := s.take()
+		if len(batch) > 0 {
+			tidied = false
+			s.commit(batch)
+			continue
+		}
+		if closing {
+			return
+		}
+		timer.Reset(idleAfter)
+		select {
+		case <-s.more:
+		case <-timer.C:
+			if !tidied {
+				s.tidy()
+				tidied = true
+			}
+		}
+	}
+}
+
+// take returns the operations for the next transaction.
+func (s *Store) take() (batch []Op, closing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, size := 0, 0
+	for n < len(s.ops) && n < maxBatch && (n == 0 || size+s.ops[n].Size <= maxBatchBytes) {
+		size += s.ops[n].Size
+		n++
+	}
+	batch = s.ops[:n:n]
+	if n == len(s.ops) {
+		s.ops = nil
+	} else {
+		s.ops = s.ops[n:]
+	}
+	return batch, s.closing
+}
+
+// commit runs a batch and reports to each operation.
+func (s *Store) commit(batch []Op) {
+	pause := 50 * time.Millisecond
+	for {
+		if err := s.Broken(); err != nil {
+			finish(batch, err)
+			return
+		}
+		err, ofOp := s.transact(batch)
+		switch {
+		case err == nil:
+			finish(batch, nil)
+			return
+		case code(err) == codeFull:
+			// What can be refused is. The rest has happened, and waits for
+			// space.
+			var must []Op
+			for _, op := range batch {
+				if op.Must {
+					must = append(must, op)
+				} else if op.Done != nil {
+					op.Done(fmt.Errorf("%w: %w", ErrDiskFull, err))
+				}
+			}
+			if len(must) == 0 {
+				return
+			}
+			s.mu.Lock()
+			closing := s.closing
+			s.mu.Unlock()
+			if closing {
+				finish(must, fmt.Errorf("%w: %w", ErrDiskFull, err))
+				return
+			}
+			batch = must
+			time.Sleep(pause)
+			pause = min(2*pause, 2*time.Second)
+		case ofOp && len(batch) > 1:
+			for i := range batch {
+				s.commit(batch[i : i+1])
+			}
+			return
+		case ofOp && !isFatal(err):
+			if code(err) == codeCorrupt {
+				err = fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			finish(batch, err)
+			return
+		default:
+			s.fail(err)
+		}
+	}
+}
+
+// isFatal reports whether an error of an operation says that the disk fails,
+// and not only that one row cannot be read.
+func isFatal(err error) bool {
+	switch code(err) {
+	case codeIOErr, codeReadOnly, codeCantOpen, codeNoMem, codeBusy, codeLocked, codeProtocol, codeNotADB, codeMisuse:
+		return true
+	}
+	return false
+}
+
+func finish(batch []Op, err error) {
+	for _, op := range batch {
+		if op.Done != nil {
+			op.Done(err)
+		}
+	}
+}
+
+// fail ends all acknowledgments: after a failed fsync it is not known what is
+// on disk, and a second one that succeeds would prove nothing.
+func (s *Store) fail(err error) {
+	s.mu.Lock()
+	s.broken = fmt.Errorf("%w: %w", ErrBroken, err)
+	broken, left := s.broken, s.ops
+	s.ops = nil
+	s.mu.Unlock()
+	finish(left, broken)
+}
+
+// transact runs a batch in a transaction. ofOp is whether an operation has
+// failed, not the commit.
+func (s *Store) transact(batch []Op) (err error, ofOp bool) {
+	if err := s.db.execStmt(stmtBegin); err != nil {
+		return err, false
+	}
+	tx := Tx{s: s, meta: s.meta, ended: s.ended}
+	defer func() {
+		if err != nil {
+			_ = s.db.execStmt(stmtRollback) // SQLite may have done it
+		}
+	}()
+	for i := range batch {
+		if err := batch[i].Do(&tx); err != nil {
+			return err, true
+		}
+	}
+	if tx.dirty {
+		if err := tx.writeMeta(); err != nil {
+			return err, false
+		}
+	}
+	if err := s.db.execStmt(stmtCommit); err != nil {
+		return err, false
+	}
+	s.meta, s.ended = tx.meta, tx.ended
+	if tx.dirty {
+		s.mu.Lock()
+		s.commits++
+		s.mu.Unlock()
+	}
+	return nil, false
+}
+
+// tidy is called when there is nothing to do: it gives space back.
+func (s *Store) tidy() {
+	if s.idle != nil {
+		s.commit([]Op{{Do: s.idle}})
+	}
+	if s.Broken() != nil {
+		return
+	}
+	_ = s.db.exec("PRAGMA incremental_vacuum(2000)")
+	if err := s.db.exec("PRAGMA wal_checkpoint(TRUNCATE)"); err != nil && isFatal(err) && code(err) != codeBusy {
+		s.fail(err)
+	}
+}
+
+// conn is the connection.
+type conn struct {
+	driver.Conn
+	stmts [stmtCount]driver.Stmt
+}
+
+func openConn(path string, o Options) (*conn, error) {
+	// The path is escaped: SQLite would read ?, # and % as parts of an address.
+	name := "file:" + escapePath(path) + "?mode=rw&_pragma=busy_timeout(" + fmt.Sprint(o.Wait.Milliseconds()) + ")"
+	if o.VFS != "" {
+		name += "&vfs=" + o.VFS
+	}
+	c, err := new(sqlite.Driver).Open(name)
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	return &conn{Conn: c}, nil
+}
+
+func escapePath(path string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./~:\\"
+	var b []byte
+	for i := range len(path) {
+		c := path[i]
+		if indexByte(plain, c) {
+			b = append(b, c)
+		} else {
+			b = fmt.Appendf(b, "%%%02X", c)
+		}
+	}
+	return string(b)
+}
+
+func indexByte(s string, c byte) bool {
+	for i := range len(s) {
+		if s[i] == c {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *conn) close() error {
+	for i, st := range c.stmts {
+		if st != nil {
+			_ = st.Close()
+			c.stmts[i] = nil
+		}
+	}
+	return c.Conn.Close()
+}
+
+// exec runs a statement, and drops the rows that it may return.
+func (c *conn) exec(query string) error {
+	_, err := c.query(query, nil)
+	return err
+}
+
+// query returns all rows of a query.
+func (c *conn) query(query string, args []driver.Value) (rows [][]driver.Value, err error) {
+	st, err := c.Conn.Prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Close()
+	err = queryStmt(st, args, func(row []driver.Value) bool {
+		rows = append(rows, append([]driver.Value(nil), row...))
+		return true
+	})
+	return rows, err
+}
+
+// execStmt runs a prepared statement.
+func (c *conn) execStmt(which stmt, args ...driver.Value) error {
+	_, err := c.change(which, args)
+	return err
+}
+
+// change runs a prepared statement and returns how many rows it has changed.
+func (c *conn) change(which stmt, args []driver.Value) (int64, error) {
+	named := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	r, err := c.stmts[which].(driver.StmtExecContext).ExecContext(context.Background(), named)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// each calls fn with the rows of a prepared query, until it returns false. The
+// row and its bytes are only valid in the call.
+func (c *conn) each(which stmt, fn func(row []driver.Value) bool, args ...driver.Value) error {
+	return queryStmt(c.stmts[which], args, fn)
+}
+
+func queryStmt(st driver.Stmt, args []driver.Value, fn func(row []driver.Value) bool) (err error) {
+	named := make([]driver.NamedValue, len(args))
+	for i, v := range args {
+		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
+	}
+	rows, err := st.(driver.StmtQueryContext).QueryContext(context.Background(), named)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	row := make([]driver.Value, len(rows.Columns()))
+	for {
+		switch err := rows.Next(row); {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case !fn(row):
+			return nil
+		}
+	}
+}
+
+// The primary result codes of SQLite.
+const (
+	codeBusy     = 5
+	codeLocked   = 6
+	codeNoMem    = 7
+	codeReadOnly = 8
+	codeIOErr    = 10
+	codeCorrupt  = 11
+	codeFull     = 13
+	codeCantOpen = 14
+	codeProtocol = 15
+	codeMisuse   = 21
+	codeNotADB   = 26
+)
+
+// code is the primary result code in err, 0 if there is none.
+func code(err error) int {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() & 0xff
+	}
+	return 0
+}
+
+// now is the time as rows have it.
+func now() int64 { return time.Now().UnixMilli() }
+
+// toInt is v as a number.
+func toInt(v driver.Value) (int64, bool) {
+	n, ok := v.(int64)
+	return n, ok
+}
+
+// toText is v as bytes, whatever SQLite made of them.
+func toText(v driver.Value) (string, bool) {
+	switch v := v.(type) {
+	case nil:
+		return "", true
+	case string:
+		return v, true
+	case []byte:
+		return string(v), true
+	}
+	return "", false
+}
+
+// forever is a bound for ids.
+const forever = math.MaxInt64

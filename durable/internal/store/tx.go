@@ -1,0 +1,320 @@
+package store
+
+import (
+	"database/sql/driver"
+	"fmt"
+	"slices"
+)
+
+// Tx is a transaction, as an operation sees it. It is valid only in the call of
+// Do, on the goroutine of the store.
+type Tx struct {
+	s     *Store
+	meta  meta
+	ended [2]int64 // rows in table ended, of those that are not dead and of those that are
+	dirty bool
+	buf   []byte
+	args  [24]driver.Value
+}
+
+// NextID returns an id that no job has had.
+func (tx *Tx) NextID() int64 {
+	tx.meta.last++
+	tx.dirty = true
+	return tx.meta.last
+}
+
+// writeMeta ends the transaction's changes.
+func (tx *Tx) writeMeta() error {
+	m := tx.meta
+	n, err := tx.change(stmtMeta, m.seq, m.last, m.live, m.ids, m.sum())
+	if err == nil && n == 0 {
+		err = fmt.Errorf("%w: table meta", ErrDamaged)
+	}
+	return err
+}
+
+func (tx *Tx) change(which stmt, args ...driver.Value) (int64, error) {
+	tx.dirty = true
+	return tx.s.db.change(which, args)
+}
+
+// columns numbers the change and returns the columns of j.
+func (tx *Tx) columns(j *Job) []driver.Value {
+	tx.meta.seq++
+	j.Seq = tx.meta.seq
+	var sum int64
+	sum, tx.buf = j.sum(tx.buf)
+	return append(tx.args[:0], j.ID, j.Seq, int64(j.State), j.Priority, j.Queued, j.Due, j.Started, j.Expires,
+		j.Attempts, j.Crashes, j.Retries, j.Timeout, j.flags(), blob(j.Key), blob(j.Group), blob(j.Policy), blob(j.Error), blob(j.Kind), sum)
+}
+
+func blob(s string) driver.Value {
+	if s == "" {
+		return nil
+	}
+	return []byte(s)
+}
+
+// Insert adds a job with its argument.
+func (tx *Tx) Insert(j Job, arg []byte) error {
+	if _, err := tx.change(stmtInsertJob, tx.columns(&j)...); err != nil {
+		return err
+	}
+	tx.meta.live++
+	tx.meta.ids += j.ID
+	tx.meta.last = max(tx.meta.last, j.ID)
+	return tx.SetArg(j.ID, arg)
+}
+
+// SetArg gives a job another argument.
+func (tx *Tx) SetArg(id int64, arg []byte) error {
+	if arg == nil {
+		arg = []byte{}
+	}
+	_, err := tx.change(stmtSetArg, id, arg, dataSum(id, "", arg))
+	return err
+}
+
+// Update changes the row of a job, and reports whether there is one: it may
+// have ended.
+func (tx *Tx) Update(j Job) (found bool, err error) {
+	n, err := tx.change(stmtUpdateJob, tx.columns(&j)...)
+	return n > 0, err
+}
+
+// Arg returns the argument of a job.
+func (tx *Tx) Arg(id int64) (arg []byte, err error) {
+	found := false
+	err = tx.s.db.each(stmtArg, func(row []driver.Value) bool {
+		found = true
+		data, _ := toText(row[0])
+		arg = []byte(data)
+		if sum, ok := toInt(row[1]); !ok || sum != dataSum(id, "", arg) {
+			arg, err = nil, fmt.Errorf("%w: checksum of the argument of job %d", ErrDamaged, id)
+		}
+		return false
+	}, id)
+	if e := err; e != nil {
+		return nil, e
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: no argument of job %d", ErrDamaged, id)
+	}
+	return arg, nil
+}
+
+// End moves a job to the ended ones, or deletes it if it is not to be kept, and
+// reports whether it was live.
+func (tx *Tx) End(j Job, keep bool) (found bool, err error) {
+	n, err := tx.change(stmtDeleteJob, j.ID)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	tx.meta.live--
+	tx.meta.ids -= j.ID
+	if !keep {
+		_, err = tx.change(stmtDeleteArg, j.ID)
+		return true, err
+	}
+	return true, tx.insertEnded(j)
+}
+
+func (tx *Tx) insertEnded(j Job) error {
+	dead := int64(0)
+	if j.State == Dead {
+		dead = 1
+	}
+	if _, err := tx.change(stmtInsertEnded, append(tx.columns(&j), dead, j.Ended, j.Result)...); err != nil {
+		return err
+	}
+	tx.ended[dead]++
+	return nil
+}
+
+// Job returns a job that has not ended.
+func (tx *Tx) Job(id int64) (j Job, err error) {
+	found, ok := false, false
+	err = tx.s.db.each(stmtJob, func(row []driver.Value) bool {
+		found = true
+		if j, ok = scanJob(row); ok {
+			sum, _ := j.sum(nil)
+			want, isInt := toInt(row[18])
+			ok = isInt && want == sum
+		}
+		return false
+	}, id)
+	switch {
+	case err != nil:
+		return Job{}, err
+	case !found:
+		return Job{}, ErrNoJob
+	case !ok:
+		return Job{}, fmt.Errorf("%w: checksum of job %d", ErrDamaged, id)
+	}
+	return j, nil
+}
+
+// Jobs calls fn with the jobs that have not ended, the latest id first, until
+// it returns false. A job that is damaged has an error.
+func (tx *Tx) Jobs(from, to int64, fn func(Job, error) bool) error {
+	return tx.s.db.each(stmtJobs, func(row []driver.Value) bool {
+		j, ok := scanJob(row)
+		if ok {
+			sum, _ := j.sum(nil)
+			want, isInt := toInt(row[18])
+			ok = isInt && want == sum
+		}
+		if !ok {
+			id, _ := toInt(row[0])
+			return fn(Job{ID: id}, fmt.Errorf("%w: checksum of job %d", ErrDamaged, id))
+		}
+		return fn(j, nil)
+	}, from, to)
+}
+
+// Ended returns a job that has ended and is kept.
+func (tx *Tx) Ended(id int64) (j Job, err error) {
+	found := false
+	var damage error
+	err = tx.s.db.each(stmtEnded, func(row []driver.Value) bool {
+		found = true
+		j, damage = scanEnded(row)
+		return false
+	}, id)
+	switch {
+	case err != nil:
+		return Job{}, err
+	case !found:
+		return Job{}, ErrNoJob
+	}
+	return j, damage
+}
+
+// EndedPage returns up to n of the jobs that have ended before a job, the
+// latest first; dead ones among them. The zero Job is before none. Damaged rows
+// are left out.
+func (tx *Tx) EndedPage(before Job, n int) ([]Job, error) {
+	if before.ID == 0 {
+		before.Ended, before.ID = forever, forever
+	}
+	var jobs []Job
+	for dead := range int64(2) {
+		err := tx.s.db.each(stmtEndedPage, func(row []driver.Value) bool {
+			if j, err := scanEnded(row); err == nil {
+				jobs = append(jobs, j)
+			}
+			return true
+		}, dead, before.Ended, before.ID, int64(n))
+		if err != nil {
+			return nil, err
+		}
+	}
+	slices.SortFunc(jobs, func(a, b Job) int {
+		if a.Ended != b.Ended {
+			return int(max(min(b.Ended-a.Ended, 1), -1))
+		}
+		return int(max(min(b.ID-a.ID, 1), -1))
+	})
+	return jobs[:min(n, len(jobs))], nil
+}
+
+// EndedCount returns how many ended jobs are kept, and how many of the dead
+// ones.
+func (tx *Tx) EndedCount() (ended, dead int64) { return tx.ended[0], tx.ended[1] }
+
+// Revive makes a job that has ended a live one again.
+func (tx *Tx) Revive(j Job) error {
+	dead := int64(0)
+	if old, err := tx.Ended(j.ID); err != nil {
+		return err
+	} else if old.State == Dead {
+		dead = 1
+	}
+	if _, err := tx.change(stmtDeleteEnded, j.ID); err != nil {
+		return err
+	}
+	tx.ended[dead]--
+	if _, err := tx.change(stmtInsertJob, tx.columns(&j)...); err != nil {
+		return err
+	}
+	tx.meta.live++
+	tx.meta.ids += j.ID
+	return nil
+}
+
+// Forget deletes a job that has ended.
+func (tx *Tx) Forget(id int64) error {
+	j, err := tx.Ended(id)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.change(stmtDeleteEnded, id); err != nil {
+		return err
+	}
+	dead := 0
+	if j.State == Dead {
+		dead = 1
+	}
+	tx.ended[dead]--
+	_, err = tx.change(stmtDeleteArg, id)
+	return err
+}
+
+// Retention bounds what is kept of ended jobs.
+type Retention struct {
+	Count int64 // how many
+	After int64 // those that have ended before are deleted; milliseconds since 1970
+}
+
+// Prune deletes at most n of the ended jobs that are beyond the bounds, the
+// oldest first, and returns how many that were. class is 1 for the dead ones
+// and 0 for the others.
+func (tx *Tx) Prune(class int, keep Retention, n int64) (deleted int64, err error) {
+	over := max(tx.ended[class]-keep.Count, 0)
+	type row struct{ id, ended int64 }
+	var rows []row
+	err = tx.s.db.each(stmtEndedOldest, func(r []driver.Value) bool {
+		id, _ := toInt(r[0])
+		ended, _ := toInt(r[1])
+		if int64(len(rows)) >= over && ended >= keep.After {
+			return false
+		}
+		rows = append(rows, row{id, ended})
+		return true
+	}, int64(class), n)
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range rows {
+		if _, err := tx.change(stmtDeleteEnded, r.id); err != nil {
+			return deleted, err
+		}
+		if _, err := tx.change(stmtDeleteArg, r.id); err != nil {
+			return deleted, err
+		}
+		tx.ended[class]--
+		deleted++
+	}
+	return deleted, nil
+}
+
+// Set writes a setting.
+func (tx *Tx) Set(name string, value []byte) error {
+	if value == nil {
+		value = []byte{}
+	}
+	_, err := tx.change(stmtSet, name, value, dataSum(0, name, value))
+	return err
+}
+
+// Unset deletes a setting.
+func (tx *Tx) Unset(name string) error {
+	_, err := tx.change(stmtUnset, name)
+	return err
+}
+
+// Query returns the rows of any query, for tools.
+func (tx *Tx) Query(query string, args ...driver.Value) ([][]driver.Value, error) {
+	return tx.s.db.query(query, args)
+}

@@ -1,0 +1,514 @@
+package durable
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/durable/internal/store"
+)
+
+// What happens to a job in memory, and what is written of it:
+//
+//	put         Held in memory; its row; then released
+//	start       its row, with the attempt counted, before the call; the argument
+//	            is read in the same transaction
+//	retry       its row, when the pause begins
+//	end         its row moves to the ended ones; then its future settles
+//	interrupted its row, pending again, without the attempt
+//
+// A row that says underway when the file is opened is that of a call that has
+// ended with the process.
+
+// jobKey is the key of a jobInfo in the context of a call.
+type jobKey struct{}
+
+type jobInfo struct {
+	id       string
+	attempts int
+	crashes  int
+}
+
+// JobID returns the id of the job in whose call ctx is, "" in none. It is the
+// same in all calls of the job, those of other processes among them.
+func JobID(ctx context.Context) string {
+	info, _ := ctx.Value(jobKey{}).(jobInfo)
+	return info.id
+}
+
+// JobAttempt returns the number of the call in which ctx is, from 1, and how
+// many calls of the job have ended with the process.
+func JobAttempt(ctx context.Context) (attempt, crashes int) {
+	info, _ := ctx.Value(jobKey{}).(jobInfo)
+	return info.attempts, info.crashes
+}
+
+// forever is how long a parked job waits.
+const forever = 100 * 365 * 24 * time.Hour
+
+// run is the function of the queue in memory: a call of one job.
+func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error) {
+	h, data, err := q.start(h)
+	switch {
+	case errors.Is(err, ErrDamaged):
+		h.set(bitDead)
+		q.opts.Logger.Error("durable: the argument of a job is damaged", "job", h.ID(), "error", err)
+		return zero, twill.Permanent(fmt.Errorf("%w: %w", ErrDead, err))
+	case err != nil:
+		return zero, twill.Permanent(err)
+	case h.inner.State() != twill.JobUnderway: // canceled while its start was written
+		return zero, twill.Permanent(twill.ErrCanceled)
+	}
+	arg, err := decode[A](q.opts.Codec, data)
+	if err != nil {
+		return zero, q.park(h, fmt.Errorf("reading the argument: %w", err))
+	}
+	info := jobInfo{h.ID(), h.inner.Attempts(), int(h.crashes)}
+	v, err := q.fn(context.WithValue(ctx, jobKey{}, info), arg)
+	if err == nil {
+		if data, err = encode(q.opts.Codec, &v); err != nil {
+			return zero, twill.Permanent(fmt.Errorf("durable: result: %w", err))
+		}
+		q.mu.Lock()
+		h.moreLocked().result = data
+		q.mu.Unlock()
+		return v, nil
+	}
+	if d, ok := twill.SnoozedFor(err); ok {
+		q.mu.Lock()
+		q.requeueLocked(h, d, func(row *store.Job) { row.Attempts-- })
+		q.mu.Unlock()
+		return zero, err
+	}
+	if errors.Is(err, ErrUnknownKind) {
+		return zero, q.park(h, err)
+	}
+	return zero, err
+}
+
+// start writes that a call of h begins, and returns the job itself and its
+// argument.
+func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], data []byte, err error) {
+	q.mu.Lock()
+	if real := q.jobs.get(h.id); real != nil {
+		h = real // the argument in memory is that of a put that was merged
+	}
+	row := h.rowLocked()
+	row.State = store.Underway
+	var damage error
+	wait := q.submitLocked(true, 0, func(tx *store.Tx) (err error) {
+		found, err := tx.Update(row)
+		if err != nil {
+			return err
+		}
+		if data, damage = tx.Arg(row.ID); damage != nil && !errors.Is(damage, ErrDamaged) {
+			return damage
+		}
+		if !found && damage == nil {
+			damage = fmt.Errorf("%w: no row of job %d", ErrDamaged, row.ID)
+		}
+		return nil
+	})
+	q.mu.Unlock()
+	if err := wait(); err != nil {
+		return h, nil, err
+	}
+	return h, data, damage
+}
+
+// requeueLocked writes that h, whose call has returned, is pending for d.
+func (q *Queue[A, R]) requeueLocked(h *Job[A, R], d time.Duration, change func(row *store.Job)) {
+	row := h.rowLocked()
+	row.State = store.Pending
+	row.Due = toMillis(time.Now().Add(d))
+	change(&row)
+	q.store.Submit(store.Op{Must: true, Do: func(tx *store.Tx) error {
+		_, err := tx.Update(row)
+		return err
+	}})
+}
+
+// park puts h aside until a process knows its kind, and returns what its call
+// is to return.
+func (q *Queue[A, R]) park(h *Job[A, R], why error) error {
+	text, _ := describe(why)
+	h.set(bitParked)
+	q.opts.Logger.Warn("durable: job parked", "job", h.ID(), "error", text)
+	q.mu.Lock()
+	h.moreLocked().lastErr = text
+	q.requeueLocked(h, 0, func(row *store.Job) {
+		row.State, row.Due = store.Parked, 0
+		row.Attempts--
+	})
+	q.mu.Unlock()
+	return twill.Snooze(forever)
+}
+
+// retry returns the settings of the retrying of h: those of o, after the first
+// pauses were used, and with the journal.
+func (h *Job[A, R]) retry(o *twill.RetryOptions, used int64) *twill.RetryOptions {
+	own := *o
+	if used > 0 {
+		own.Backoff = skip(backoffOf(o), used)
+	}
+	own.OnPause = func(e twill.RetryEvent) {
+		text, _ := describe(e.Err)
+		h.q.mu.Lock()
+		m := h.moreLocked()
+		m.retries++
+		m.lastErr = text
+		h.q.requeueLocked(h, e.Delay, func(*store.Job) {})
+		h.q.mu.Unlock()
+		if o.OnPause != nil {
+			o.OnPause(e)
+		}
+	}
+	return &own
+}
+
+func backoffOf(o *twill.RetryOptions) iter.Seq[time.Duration] {
+	if o.Backoff == nil {
+		return twill.EqualJitter(twill.SimpleBackoff())
+	}
+	return o.Backoff
+}
+
+// skip is pauses without the first n.
+func skip(pauses iter.Seq[time.Duration], n int64) iter.Seq[time.Duration] {
+	return func(yield func(time.Duration) bool) {
+		i := int64(0)
+		for d := range pauses {
+			if i++; i > n && !yield(d) {
+				return
+			}
+		}
+	}
+}
+
+// deliver is called when h has ended in memory, on the goroutine that has ended
+// it, with the function that settles its future.
+func (h *Job[A, R]) deliver(settle func()) {
+	// A watch does not handle a failure: the future is yet to report it. This
+	// one is called when deliver has returned.
+	h.inner.OnSettled(func(_ R, err error) { h.ended(err, settle) })
+}
+
+// ended sends the end of h, which has failed with err if that is not nil, to
+// the disk, and settles the future when it is there.
+func (h *Job[A, R]) ended(err error, settle func()) {
+	q := h.q
+	r := h.inner.Record()
+	row := store.Job{
+		ID: h.id, State: store.Finished, Priority: int64(r.Priority), Queued: toMillis(r.Queued), Due: toMillis(r.Due),
+		Started: toMillis(r.Started), Expires: toMillis(r.Expires), Ended: toMillis(r.Stopped), Attempts: int64(r.Attempts),
+		Crashes: int64(h.crashes), Key: h.inner.Key(), Group: h.inner.Group(),
+	}
+	if err != nil {
+		row.Error, row.Kind = describe(err)
+		switch {
+		case r.State == twill.JobCanceled:
+			row.State = store.Canceled
+		case h.has(bitDead):
+			row.State = store.Dead
+		default:
+			row.State = store.Failed
+		}
+	}
+	q.mu.Lock()
+	if m := h.more; m != nil {
+		row.Timeout, row.Policy, row.Retries, row.Held, row.Result = int64(m.timeout), m.policy, m.retries, m.held, m.result
+		m.result = nil
+		q.dropKeyLocked(h, m.key)
+	}
+	interrupted := q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && !r.Started.IsZero() && errors.Is(err, twill.ErrStopped)
+	closed := q.closed
+	prune := false
+	if q.ends++; q.ends >= pruneEvery {
+		q.ends, prune = 0, true
+	}
+	q.mu.Unlock()
+
+	if closed { // nothing is written any longer: the job goes on in the next process
+		h.set(bitSubmitted)
+		if h.has(bitCanceled) {
+			go h.Future.Cancel(ErrClosed)
+		} else {
+			settle()
+		}
+		return
+	}
+	do := func(tx *store.Tx) error {
+		_, err := tx.End(row, q.opts.Keep >= 0 || row.State == store.Dead)
+		return err
+	}
+	if interrupted {
+		row.State, row.Due, row.Ended, row.Error, row.Kind = store.Pending, 0, 0, "", ""
+		row.Attempts--
+		do = func(tx *store.Tx) error {
+			_, err := tx.Update(row)
+			return err
+		}
+	}
+	q.store.Submit(store.Op{Must: true, Size: len(row.Result) + 100, Do: do, Done: func(err error) {
+		go func() { // what hangs on the future may call the queue
+			if !interrupted {
+				q.mu.Lock()
+				q.jobs.delete(h.id)
+				q.mu.Unlock()
+			}
+			if err != nil {
+				h.Future.Cancel(err)
+				return
+			}
+			settle()
+		}()
+	}})
+	h.set(bitSubmitted)
+	if prune {
+		q.store.Submit(store.Op{Do: func(tx *store.Tx) error {
+			_, err := q.prune(tx, 2*pruneEvery)
+			return err
+		}})
+	}
+	if q.opts.Early {
+		settle()
+	}
+}
+
+// dropKeyLocked forgets that h has its key.
+func (q *Queue[A, R]) dropKeyLocked(h *Job[A, R], key string) {
+	if key == "" {
+		return
+	}
+	// It is dropped when its end is on its way: a Put may look for it until
+	// then.
+	left := slices.DeleteFunc(q.keys[key], func(e *Job[A, R]) bool { return e != h && e.has(bitSubmitted) })
+	if len(left) == 1 && left[0] == h {
+		delete(q.keys, key)
+		return
+	}
+	q.keys[key] = left
+}
+
+// pruneEvery is after how many ends those that are beyond the bounds are
+// deleted.
+const pruneEvery = 64
+
+// prune deletes ended jobs that are not to be kept any longer, and reports
+// whether there may be more.
+func (q *Queue[A, R]) prune(tx *store.Tx, n int64) (more bool, err error) {
+	keep := store.Retention{Count: int64(max(q.opts.Keep, 0))}
+	if q.opts.KeepFor > 0 {
+		keep.After = time.Now().Add(-q.opts.KeepFor).UnixMilli()
+	}
+	deleted, err := tx.Prune(0, keep, n)
+	if err != nil || q.opts.KeepDead < 0 {
+		return deleted == n, err
+	}
+	dead, err := tx.Prune(1, store.Retention{Count: int64(q.opts.KeepDead)}, n)
+	return deleted == n || dead == n, err
+}
+
+// tidy is called by the store when there is nothing to do.
+func (q *Queue[A, R]) tidy(tx *store.Tx) error {
+	_, err := q.prune(tx, 10_000)
+	return err
+}
+
+// restorePortion is how many jobs are restored at a time.
+const restorePortion = 4096
+
+// restore puts the jobs of the file into the queue in memory.
+func (q *Queue[A, R]) restore() error {
+	q.inner.Pause()
+	settings, damaged, err := q.store.Settings()
+	if err != nil {
+		return err
+	}
+	q.damaged(damaged)
+	paused := q.applySettings(settings)
+
+	r := restoring[A, R]{q: q}
+	if damaged, err = r.load(); err != nil {
+		return err
+	}
+	q.damaged(damaged)
+	q.lastID = q.store.LastID()
+	about := q.store.About()
+	q.found.Missing, q.found.Extra, q.found.DroppedCommits = int(about.Missing), int(about.Extra), int(about.DroppedCommits)
+	if about.Missing+about.Extra+about.DroppedCommits > 0 {
+		q.opts.Logger.Error("durable: jobs of the file were lost", "file", about.Path, "missing", about.Missing, "extra", about.Extra,
+			"dropped transactions", about.DroppedCommits)
+	}
+	q.store.Start(q.tidy)
+	if err := q.writeCrashes(r.crashed, r.dead); err != nil {
+		return err
+	}
+	if !paused {
+		return q.inner.Resume()
+	}
+	return nil
+}
+
+func (q *Queue[A, R]) damaged(damaged []store.Damage) {
+	for _, d := range damaged {
+		q.found.Damaged = append(q.found.Damaged, d.Err)
+		q.opts.Logger.Error("durable: damaged row", "file", q.store.Path(), "error", d.Err)
+	}
+}
+
+// restoring is the work of restore. Portions of jobs go from the latest to the
+// first, as each is put before those that are restored already. Jobs of one key
+// are in one portion.
+type restoring[A, R any] struct {
+	q       *Queue[A, R]
+	rows    []store.Job    // of the portion, descending
+	shared  map[string]int // keys of more than one job, and of how many
+	left    map[string]int // how many of them are yet to be read, of keys that were met
+	opened  int            // keys of which some are in the portion and some are to be read
+	crashed []store.Job
+	dead    []store.Job
+	err     error
+}
+
+func (r *restoring[A, R]) load() (damaged []store.Damage, err error) {
+	if r.shared, err = r.q.store.SharedKeys(); err != nil {
+		return nil, err
+	}
+	r.left = make(map[string]int)
+	damaged, err = r.q.store.Load(func(row store.Job) {
+		if r.err != nil {
+			return
+		}
+		if r.add(row); len(r.rows) >= restorePortion && r.opened == 0 {
+			r.err = r.flush()
+		}
+	})
+	if err == nil {
+		err = r.err
+	}
+	if err == nil {
+		err = r.flush()
+	}
+	return damaged, err
+}
+
+// add takes a row of the file.
+func (r *restoring[A, R]) add(row store.Job) {
+	q := r.q
+	if n := r.shared[row.Key]; row.Key != "" && n > 0 {
+		left, begun := r.left[row.Key]
+		if !begun {
+			left = n
+			r.opened++
+		}
+		if left--; left == 0 {
+			r.opened--
+		}
+		r.left[row.Key] = left
+	}
+	switch row.State {
+	case store.Underway:
+		q.found.Interrupted++
+		row.Crashes++
+		row.State, row.Due = store.Pending, 0
+		if q.opts.MaxCrashes > 0 && row.Crashes >= int64(q.opts.MaxCrashes) {
+			row.State, row.Ended, row.Kind = store.Dead, time.Now().UnixMilli(), "d"
+			row.Error = fmt.Sprintf("durable: job is dead: %d of its calls have ended with the process", row.Crashes)
+			r.dead = append(r.dead, row)
+			return
+		}
+		r.crashed = append(r.crashed, row)
+	case store.Parked:
+		q.found.Parked++
+	}
+	r.rows = append(r.rows, row)
+}
+
+// flush restores a portion.
+func (r *restoring[A, R]) flush() error {
+	q := r.q
+	slices.Reverse(r.rows)
+	records := make([]twill.JobRecord[*Job[A, R]], 0, len(r.rows))
+	kept := r.rows[:0]
+	ofKey := make(map[string]int)
+	for _, row := range r.rows {
+		if row.Key != "" {
+			if ofKey[row.Key]++; ofKey[row.Key] > 2 {
+				err := fmt.Errorf("%w: job %d: its key is that of two others", ErrDamaged, row.ID)
+				q.damaged([]store.Damage{{ID: row.ID, Err: err}})
+				continue
+			}
+		}
+		h := &Job[A, R]{q: q, id: row.ID, crashes: uint16(min(row.Crashes, 1<<16-1))}
+		record := twill.JobRecord[*Job[A, R]]{
+			Arg: h, Priority: int(row.Priority), Key: row.Key, Group: row.Group, Attempts: int(row.Attempts),
+			Queued: toTime(row.Queued), Due: toTime(row.Due), Expires: toTime(row.Expires),
+		}
+		if row.Key != "" && ofKey[row.Key] == 2 { // the other one has to end first
+			record.Again = true
+		}
+		retry := q.opts.Dispatch.Retry
+		if row.Policy != "" {
+			if named := q.opts.Retries[row.Policy]; named != nil {
+				retry = named
+			}
+		}
+		if retry != nil {
+			record.Options.Retry = h.retry(retry, row.Retries)
+		}
+		record.Options.Timeout, record.Options.Held = time.Duration(row.Timeout), row.Held
+		if row.Timeout != 0 || row.Policy != "" || row.Retries != 0 || row.Held || row.Key != "" || row.Error != "" {
+			h.more = &more{timeout: time.Duration(row.Timeout), policy: row.Policy, retries: row.Retries, held: row.Held, key: row.Key, lastErr: row.Error}
+		}
+		records = append(records, record)
+		kept = append(kept, row)
+	}
+	jobs, err := q.inner.Restore(records)
+	if err != nil {
+		return fmt.Errorf("durable: %w", err)
+	}
+	for i, j := range jobs {
+		h := records[i].Arg
+		h.inner = j
+		h.Future = j.Via(h.deliver)
+		q.jobs.set(h.id, h)
+		if key := kept[i].Key; key != "" {
+			q.keys[key] = append(q.keys[key], h)
+		}
+	}
+	q.found.Restored += len(jobs)
+	r.rows = r.rows[:0]
+	return nil
+}
+
+// writeCrashes writes which jobs were underway when the last process ended, and
+// which of them are dead.
+func (q *Queue[A, R]) writeCrashes(crashed, dead []store.Job) error {
+	for _, row := range dead {
+		id := strconv.FormatInt(row.ID, 10)
+		q.found.Dead = append(q.found.Dead, id)
+		q.opts.Logger.Error("durable: job is dead", "job", id, "crashes", row.Crashes)
+	}
+	if len(crashed)+len(dead) == 0 {
+		return nil
+	}
+	return q.store.Run(func(tx *store.Tx) error {
+		for _, row := range crashed {
+			if _, err := tx.Update(row); err != nil {
+				return err
+			}
+		}
+		for _, row := range dead {
+			if _, err := tx.End(row, true); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
