@@ -338,9 +338,7 @@ type putLine[A, R any] struct {
 }
 
 // keyLine has the PutWaits of one key.
-type keyLine[A, R any] struct {
-	list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
-}
+type keyLine[A, R any] = list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
 
 // putWaiter is one waiting PutWait.
 //

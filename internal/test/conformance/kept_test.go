@@ -583,7 +583,7 @@ func heldBy[T any](k *keep) *T {
 // timer or future from which it was made.
 func TestSettledFuturesKeepNothing(t *testing.T) {
 	previous := twill.OnUnhandled(nil)
-	defer twill.OnUnhandled(previous)
+	t.Cleanup(func() { twill.OnUnhandled(previous) })
 	names := returnsFuture(t)
 	var missing []string
 	for _, name := range names {
