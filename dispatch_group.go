@@ -50,7 +50,7 @@ func (l GroupLimit) interval() time.Duration {
 	return max(time.Duration(d), 1)
 }
 
-// span is the time between the first and the last of Burst starts.
+// span is the time of Burst intervals.
 func (l GroupLimit) span() time.Duration {
 	burst, each := time.Duration(max(l.Burst, 1)), l.interval()
 	if burst > longest/each {

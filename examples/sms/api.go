@@ -193,8 +193,8 @@ func (s *server) getHealth(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, status, h)
 }
 
-// wantsPage reports whether the answer is for a person: a browser says that it
-// takes HTML, a program does not.
+// wantsPage reports whether the answer is for a person: a browser accepts HTML,
+// a program does not.
 func wantsPage(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "text/html")
 }
@@ -356,8 +356,8 @@ func readFields(r *http.Request, names ...string) (f fields, err error) {
 	return f, nil
 }
 
-// read reads one field, if it is there. Text must be valid UTF-8: encoding/json
-// would replace other bytes, and would leave v as it is for null.
+// read reads one field, if it exists. Text must be valid UTF-8: encoding/json
+// would replace other bytes, and would not change v for null.
 func (f fields) read(name string, v any) error {
 	if f.typed != nil {
 		text := f.typed.Get(name)

@@ -42,8 +42,8 @@ func (e *entry) release(state twill.JobState) {
 	e.saved.State = state
 }
 
-// ledger knows every message that is not over, and the last of those that are.
-// The queue knows the jobs that are still to be done. It is not safe for
+// ledger has every message that is not over, and the latest of those that are.
+// The queue has the jobs that are still to be done. It is not safe for
 // concurrent use.
 type ledger struct {
 	entries map[string]*entry
@@ -81,7 +81,7 @@ func (l *ledger) again(e *entry, now time.Time) {
 	*e = entry{saved: twill.JobRecord[Message]{Arg: r.Arg, Priority: r.Priority, Queued: now}}
 }
 
-// close notes that a message is over: sent, canceled or dismissed.
+// close records that a message is over: sent, canceled or dismissed.
 func (l *ledger) close(e *entry) {
 	e.over, e.failure = true, ""
 	l.history = append(l.history, e.record().Arg.ID)
@@ -126,7 +126,7 @@ type Snapshot struct {
 	Canceled   uint64  `json:"canceled"`
 	Retried    uint64  `json:"retried"`    // attempts that failed and were repeated
 	Throughput float64 `json:"throughput"` // messages that ended in a second, in the last minute
-	EmptyIn    int64   `json:"emptyIn"`    // milliseconds until the queue is empty at that pace; -1 if it does not tell
+	EmptyIn    int64   `json:"emptyIn"`    // milliseconds until the queue is empty at that pace; -1 if unknown
 	Failures   int     `json:"failures"`
 	Underway   []Row   `json:"underway"` // in the order in which they were started
 	Pending    []Row   `json:"pending"`  // the next to be started, in order
@@ -141,8 +141,8 @@ type Row struct {
 	Text     string `json:"text"`
 	Priority int    `json:"priority"`
 	State    string `json:"state"`
-	Since    int64  `json:"since"`    // when it came into this state
-	Attempts int    `json:"attempts"` // that were begun
+	Since    int64  `json:"since"`    // the time at which it reached this state
+	Attempts int    `json:"attempts"` // number of attempts that were begun
 	Trouble  string `json:"trouble,omitempty"`
 }
 

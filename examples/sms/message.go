@@ -39,7 +39,7 @@ type Draft struct {
 	Priority int // lower goes first
 }
 
-// FieldError says what is wrong with one field of a form or a JSON object.
+// FieldError is the mistake in one field of a form or a JSON object.
 type FieldError struct {
 	Field  string `json:"field"`
 	Detail string `json:"detail"`
@@ -58,7 +58,7 @@ func (e Invalid) Error() string {
 	return strings.Join(lines, "; ")
 }
 
-// Of returns what is wrong with field, or "".
+// Of returns the mistake in field, or "".
 func (e Invalid) Of(field string) string {
 	for _, f := range e {
 		if f.Field == field {

@@ -244,7 +244,7 @@ func (o *Outbox) SetRate(n int) error {
 	return o.steer(func(s *Settings) { s.PerSecond = n }, func() error { o.queue.SetRate(newPace(n)); return nil })
 }
 
-// Pause starts no more messages; those underway go on.
+// Pause starts no more messages; messages underway continue.
 func (o *Outbox) Pause() error {
 	return o.steer(func(s *Settings) { s.Paused = true }, func() error { o.queue.Pause(); return nil })
 }
@@ -318,9 +318,9 @@ func (o *Outbox) sendAgain(id string) (then func(), err error) {
 	return then, err
 }
 
-// changeAll makes a change to each message, saves once, and then does what
-// belongs after the save. It returns how many messages were changed, and the
-// first error.
+// changeAll makes a change to each message, saves once, and then does what has
+// to follow the save. It returns the number of messages that were changed, and
+// the first error.
 func (o *Outbox) changeAll(ids []string, change func(id string) (then func(), err error)) (changed int, err error) {
 	o.filing.Lock()
 	defer o.filing.Unlock()
@@ -348,15 +348,15 @@ func (o *Outbox) changeAll(ids []string, change func(id string) (then func(), er
 }
 
 // CancelMatching cancels, as [Outbox.Cancel] does, each message that matches.
-// It returns how many it canceled, and for how many it came too late. The error
+// It returns how many it canceled, and for how many it was too late. The error
 // is [ErrNotSaved].
 func (o *Outbox) CancelMatching(f Filter) (canceled, late int, err error) {
 	return o.changeMatching(o.Matching(f), o.cancel)
 }
 
-// SendMatchingAgain sends each message again that matches and has failed. It
-// returns how many they are, and for how many it came too late. The error is
-// [ErrStopping] or [ErrNotSaved].
+// SendMatchingAgain sends each failed message that matches again. It returns
+// their number, and for how many it was too late. The error is [ErrStopping] or
+// [ErrNotSaved].
 func (o *Outbox) SendMatchingAgain(f Filter) (again, late int, err error) {
 	failed := slices.DeleteFunc(o.Matching(f), func(r Row) bool { return r.State != stateName(twill.JobFailed) })
 	return o.changeMatching(failed, o.sendAgain)
@@ -388,8 +388,8 @@ func (o *Outbox) change(id string, fn func(*entry) error) error {
 	return fn(e)
 }
 
-// Cancel takes a message back. The attempt of one that is underway is given up
-// and may have reached the carrier; one that failed is dismissed.
+// Cancel cancels a message. If it is underway, its attempt is given up and may
+// have reached the carrier; if it has failed, it is dismissed.
 func (o *Outbox) Cancel(id string) error {
 	_, err := o.changeAll([]string{id}, o.cancel)
 	return err
@@ -412,7 +412,7 @@ func (o *Outbox) cancel(id string) (then func(), err error) {
 		job = e.job
 	}
 	o.mu.Unlock()
-	if job != nil && !job.Cancel(errOperator) { // settle takes note of it
+	if job != nil && !job.Cancel(errOperator) { // settle records it
 		err = errIsOver
 	}
 	return nil, err
@@ -438,7 +438,7 @@ func (o *Outbox) save() error {
 	return nil
 }
 
-// keepSaving takes sent messages out of the file, many at a time, and repeats
+// keepSaving removes sent messages from the file, many at a time, and repeats
 // saves that failed.
 func (o *Outbox) keepSaving() {
 	until := &twill.RetryOptions{Backoff: twill.CapBackoff(twill.ExponentialBackoff(lazily, 2), 5*time.Second)}
@@ -462,7 +462,7 @@ func (o *Outbox) keepSaving() {
 }
 
 // Stop refuses new messages and starts none of the pending ones. The future
-// settles when the attempts underway have ended; Close comes next.
+// settles when the attempts underway have ended; call Close after that.
 func (o *Outbox) Stop() *twill.Future[[]*job] {
 	o.mu.Lock()
 	o.stopping = true

@@ -67,8 +67,8 @@ func send(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (in
 	return exitOK, nil
 }
 
-// watch shows the progress until all jobs have ended or an interrupt has
-// stopped the queue. It returns how many jobs were not done.
+// watch shows progress until all jobs have ended or an interrupt has stopped
+// the queue. It returns the number of jobs that were not done.
 func watch(queue *mailing, interrupts <-chan os.Signal, progress *Progress, stderr io.Writer) (unsent int) {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
@@ -128,7 +128,7 @@ type Recipient struct {
 	Message Message
 }
 
-// BadLine says why a line is skipped.
+// BadLine is the reason why a line is skipped.
 type BadLine struct {
 	Line int
 	Err  error
@@ -263,7 +263,7 @@ func (p *Progress) draw(line string) {
 	p.width = len(line)
 }
 
-// End leaves the bar and begins a line of its own.
+// End ends the line of the bar.
 func (p *Progress) End() {
 	if p.terminal && p.width > 0 {
 		fmt.Fprintln(p.w)

@@ -21,12 +21,13 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// goodbye is how long open requests may take when everything else has ended.
+// goodbye is the time that open requests have after everything else has ended.
 const goodbye = 5 * time.Second
 
-// serve serves the page until an interrupt. Then it takes no more messages and
-// finishes the attempts underway, while the page shows how far that is; the
-// next start sends the other messages. A second interrupt finishes nothing.
+// serve serves the page until an interrupt. After that it accepts no messages
+// and finishes the attempts underway, while the page shows the progress; the
+// next start sends the other messages. After a second interrupt it finishes
+// nothing.
 func serve(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (int, error) {
 	listener, err := net.Listen("tcp", cfg.addr)
 	if err != nil {
@@ -94,7 +95,7 @@ func serve(cfg config, stdout, stderr io.Writer, interrupts <-chan os.Signal) (i
 	return code, nil
 }
 
-// greet prints what the state file has brought back.
+// greet prints what was read from the state file.
 func greet(s Snapshot, restored int, file string, stdout io.Writer) {
 	if restored > 0 {
 		fmt.Fprintf(stdout, "%d messages are back in the queue, from %s\n", restored, file)
@@ -152,7 +153,7 @@ const maxStreams = 32
 type server struct {
 	outbox  *Outbox
 	board   *Board
-	closing context.Context // ends the streams, which would hold up a shutdown
+	closing context.Context // ends the streams, which would delay a shutdown
 	streams chan struct{}   // a slot for each
 }
 
@@ -289,8 +290,8 @@ func hostname(hostport string) string {
 	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
-// pageView is what the page is made from. Scripts keep it up to date later; it
-// is complete without them.
+// pageView has the data of the page. Scripts keep it up to date later; it is
+// complete without them.
 type pageView struct {
 	Snapshot
 	Typed  Draft   // in the form
@@ -339,7 +340,7 @@ func in(milliseconds int64) string {
 	return age(0, milliseconds)
 }
 
-// MoreFound is how many messages match and have no row.
+// MoreFound returns how many messages match and have no row.
 func (v pageView) MoreFound() int { return v.Match - len(v.Found) }
 
 // Or returns what was typed, or the number n.
@@ -350,16 +351,16 @@ func (v pageView) Or(typed string, n int) string {
 	return fmt.Sprint(n)
 }
 
-// MorePending is how many pending messages have no row.
+// MorePending returns how many pending messages have no row.
 func (v pageView) MorePending() int { return v.Waiting - len(v.Pending) }
 
-// MoreFailed is how many failed messages have no row.
+// MoreFailed returns how many failed messages have no row.
 func (v pageView) MoreFailed() int { return v.Failures - len(v.Failed) }
 
 // Idle reports whether messages are not started because the width is 0.
 func (v pageView) Idle() bool { return v.Width == 0 && v.State == "running" }
 
-// outcome says in the words of the page how a message ended.
+// outcome describes how a message ended, in the words of the page.
 func outcome(state string) string {
 	if state == stateName(twill.JobFinished) {
 		return "sent"
@@ -405,8 +406,8 @@ func (s *server) writePage(w http.ResponseWriter, status int, v pageView) {
 	_, _ = w.Write(b.Bytes())
 }
 
-// fail refuses a request. A program gets a problem document, a person the page
-// with what was typed and with each error beside its field.
+// fail refuses a request. A program receives a problem document, a browser the
+// page with what was typed and with each error beside its field.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, typed Draft) {
 	if !wantsPage(r) {
 		writeProblem(w, err)
@@ -425,7 +426,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error, typed D
 	s.writePage(w, p.Status, v)
 }
 
-// streamWrite is how long a browser may take to read an event.
+// streamWrite is the time that a browser has to read an event.
 const streamWrite = 10 * time.Second
 
 var errStreams = requestError{http.StatusServiceUnavailable, "too many pages are open", nil}
@@ -478,11 +479,11 @@ type Edition struct {
 	next *twill.Promise[*Edition]
 }
 
-// Next is the edition after this one.
+// Next returns a future of the edition after this one.
 func (e *Edition) Next() *twill.Future[*Edition] { return e.next.Future() }
 
-// Board publishes snapshots. A slow reader misses editions, and holds up
-// neither the board nor another reader.
+// Board publishes snapshots. A slow reader misses editions, and delays neither
+// the board nor another reader.
 type Board struct {
 	outbox *Outbox
 

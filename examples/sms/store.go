@@ -29,7 +29,7 @@ type State struct {
 	Messages []Saved `json:"messages"` // by number
 }
 
-// Settings are what the operator has set. They survive a restart: a pipeline
+// Settings are the settings of the operator. They survive a restart: a pipeline
 // that was paused stays paused.
 type Settings struct {
 	Width     int  `json:"width"`     // messages underway at once; 0 starts none
@@ -37,15 +37,15 @@ type Settings struct {
 	Paused    bool `json:"paused"`
 }
 
-// Saved is a message in the state file, as the record of its job: one that
-// still has to be sent, or one that failed and was not dismissed.
+// Saved is a message in the state file, as the record of its job: a message
+// that still has to be sent, or one that failed and was not dismissed.
 type Saved struct {
 	twill.JobRecord[Message]
 	Failure string `json:"failure,omitempty"`
 }
 
-// check returns what is wrong with s. The program neither reads nor writes a
-// state with a mistake.
+// check returns the mistake in s, if there is one. The program neither reads
+// nor writes a state with a mistake.
 func (s *State) check() error {
 	if s.Version != stateVersion {
 		return fmt.Errorf("version %d, this program knows %d", s.Version, stateVersion)

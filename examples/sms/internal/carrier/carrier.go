@@ -1,6 +1,6 @@
-// Package carrier is a text message carrier to try the sender with: an HTTP
-// server that is slow, sometimes out of order, and refuses a sender who pushes
-// too hard. It delivers nothing to anybody.
+// Package carrier is a carrier of text messages to test the sender with: an
+// HTTP server that is slow, sometimes unavailable, and refuses a sender that
+// sends too fast. It does not deliver anything.
 package carrier
 
 import (
@@ -15,30 +15,30 @@ import (
 
 const maxBody = 64 << 10
 
-// Options are the manners of a carrier. The zero value is a carrier that is
-// quick, never fails and has no limit.
+// Options determine how a carrier behaves. The zero value is a carrier that is
+// fast, never fails and has no limit.
 type Options struct {
 	MinLatency, MaxLatency time.Duration // each request takes a time in between
-	Trouble                float64       // the share of requests answered 503: half of them after the delivery, as if its answer had got lost
+	Trouble                float64       // fraction of requests answered 503: half of them after the delivery, as if its answer had been lost
 	PerSecond              int           // more requests than this in a second are answered 429
 }
 
-// Usual is a carrier that takes about 17 messages a second from a sender with
-// 5 at a time, and cannot be pushed beyond 25 a second.
+// Usual is a carrier that accepts about 17 messages a second from a sender with
+// 5 at a time, and at most 25 a second.
 var Usual = Options{MinLatency: 150 * time.Millisecond, MaxLatency: 450 * time.Millisecond, Trouble: 0.05, PerSecond: 25}
 
-// Slow is a carrier to watch: it takes one or two messages a second from a
+// Slow is a carrier to watch: it accepts one or two messages a second from a
 // sender with 3 at a time.
 var Slow = Options{MinLatency: 800 * time.Millisecond, MaxLatency: 3 * time.Second, Trouble: 0.08, PerSecond: 25}
 
-// Carrier is an [http.Handler]: it takes POST requests with a JSON object of
+// Carrier is an [http.Handler]: it accepts POST requests with a JSON object of
 // "to" and "text" and a header Idempotency-Key, on any path. A key that was
-// delivered before is answered as then, and not delivered again.
+// delivered before gets the same answer, and is not delivered again.
 type Carrier struct {
 	opts Options
 
 	mu        sync.Mutex
-	delivered map[string]bool // by key; false while it is on its way
+	delivered map[string]bool // by key; false while it is being delivered
 	second    time.Time       // the second that inSecond counts in
 	inSecond  int
 }
@@ -91,7 +91,7 @@ func (c *Carrier) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	arrived := false
 	defer func() { c.end(key, arrived) }()
 	if !sleep(r.Context(), c.latency()) {
-		return // the sender has gone
+		return // the sender has disconnected
 	}
 	trouble := rand.Float64()
 	arrived = trouble >= c.opts.Trouble/2
@@ -107,8 +107,9 @@ func (c *Carrier) accept(w http.ResponseWriter) {
 	_, _ = w.Write([]byte(`{"status":"delivered"}` + "\n"))
 }
 
-// admit counts a request, and returns 0 or the seconds after which to come
-// back. The more there are too many, the later: they are spread out.
+// admit counts a request, and returns 0 or the seconds after which to try
+// again. The more requests are too many, the longer that time is, so that they
+// are spread out.
 func (c *Carrier) admit(now time.Time) int {
 	if c.opts.PerSecond <= 0 {
 		return 0
