@@ -3,21 +3,23 @@ package settle
 // Many is a node that listens to several cores, such as that of a list.
 type Many interface {
 	Node
-	// Member is the core number i and the link on it, nil after the last. It
-	// may be called at any time.
+	// Member returns the core of member i and the link on it, or nil after the
+	// last member. It may be called at any time.
 	Member(i int) (*Core, *Link)
 
-	// Ask is called when a cancel of the node's own core begins to go to the
-	// members, and Fire, with the same failure, when it has gone to all.
+	// Ask is called when a cancel of the node's own core starts to be passed to
+	// the members. Fire is called, with the same failure, when it has been passed
+	// to all.
 	Ask(fail *Failure)
-	// Asked is called before fail, a request of its own, goes to member i.
+	// Asked is called before fail, a separate request, is passed to member i.
 	Asked(i int, fail *Failure)
 }
 
-// Depends reports whether c waits for itself, after its link was put on src:
-// whether a way up from src leads to c. Links are made before they are
-// checked, so that of two goroutines that close a cycle together at least one
-// sees it. A cycle of others is noticed by Brent's method, and is theirs.
+// Depends reports whether c waits for itself, after its link was added to src:
+// whether a way up from src leads to c. Links are added before they are
+// checked, so that if two goroutines close a cycle together, at least one of
+// them finds it. A cycle of other cores is noticed by Brent's method, and left
+// to the goroutines that have closed it.
 func (c *Core) Depends(src *Core) bool {
 	w := c.Lock()
 	leaf := c.head == nil
@@ -44,7 +46,7 @@ func (c *Core) Depends(src *Core) bool {
 	return false
 }
 
-// dependsAny goes on where the way up forks.
+// dependsAny continues where the way up branches.
 func (c *Core) dependsAny(m Many) bool {
 	seen := map[*Core]bool{nil: true}
 	for todo := sources(nil, m); len(todo) > 0; {
@@ -78,8 +80,8 @@ func sources(to []*Core, m Many) []*Core {
 	}
 }
 
-// above is what c waits for: one core, several, or none. c no longer waits for
-// a core from which a cancel has removed it.
+// above returns what c waits for: one core, several, or none. c no longer waits
+// for a core from which a cancel has removed it.
 func (c *Core) above() (next *Core, many Many) {
 	w := c.Lock()
 	var l *Link
@@ -98,7 +100,7 @@ func (c *Core) above() (next *Core, many Many) {
 	return next, many
 }
 
-// has reports whether l, a link on c or on nothing, is on it, or was when c
+// has reports whether l, a link on c or on no core, is on c, or was when c
 // settled.
 func (c *Core) has(l *Link) bool {
 	w := c.Lock()
