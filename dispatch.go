@@ -116,6 +116,8 @@ type ResizableDispatchQueue[A, R any] struct {
 	keys     map[string]*Job[A, R]               // jobs with a key, pending or underway
 	groups   groupTable[A, R]
 
+	restoredIDs map[string]*Job[A, R] // jobs that were restored with an ID, pending or underway
+
 	// A job is in pending only if there are at least width workers, the queue is
 	// paused or stopped, or the rate limit holds the job back. A method that
 	// changes one of these calls advanceLocked, usually through commit, which
@@ -995,6 +997,9 @@ func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, n
 	j.state, j.ended = state, now
 	if m := j.extra.Load(); m != nil {
 		q.releaseKeyLocked(j, now)
+		if m.id != "" && q.restoredIDs[m.id] == j {
+			delete(q.restoredIDs, m.id)
+		}
 		if m.group != nil {
 			m.group.jobs--
 			q.updateGroupLocked(m.group, now)

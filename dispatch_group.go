@@ -2,6 +2,7 @@ package twill
 
 import (
 	"errors"
+	"iter"
 	"math"
 	"time"
 
@@ -23,6 +24,9 @@ type GroupLimit struct {
 	// Burst is the maximum number of calls that start at once after a quiet time,
 	// if there is a Rate; 0 means 1.
 	Burst int `json:"burst,omitempty"`
+
+	// Paused keeps jobs of the group from starting.
+	Paused bool `json:"paused,omitempty"`
 }
 
 // check returns an error that names the field if l is invalid.
@@ -100,6 +104,105 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
 	return nil
 }
 
+// ResetGroupLimit removes a group's own limit. The group then has the limit of
+// SetGroupLimits or, if that was not called, of DispatchOptions.GroupLimit. It
+// returns [ErrStopped] after a stop.
+func (q *ResizableDispatchQueue[A, R]) ResetGroupLimit(group string) error {
+	now := q.lock()
+	defer q.commit(now)
+	if q.stopped {
+		return ErrStopped
+	}
+	if g := q.groups.byName[group]; g != nil && g.own && group != "" {
+		g.own = false
+		q.setGroupLimitLocked(g, q.groups.limit, now)
+		q.emitLocked(EventGroup, nil)
+	}
+	return nil
+}
+
+// GroupLimits returns the limit of all groups without their own limit.
+func (q *ResizableDispatchQueue[A, R]) GroupLimits() GroupLimit {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.groups.limit
+}
+
+// GroupStats are the numbers of one group of a [ResizableDispatchQueue].
+type GroupStats struct {
+	Limit GroupLimit
+	Own   bool // the limit was set by SetGroupLimit
+
+	Jobs     int // jobs that have not ended
+	Underway int // calls that have not returned
+	Due      int // pending jobs that are due
+
+	// Held reports whether the limit keeps a job that is due from starting.
+	Held bool
+
+	// Since is the time since which at least one job of the group has been due.
+	// NextSince is the time since which the job that starts next has been due.
+	// Both are the zero time if no job is due.
+	Since, NextSince time.Time
+}
+
+// Groups yields the names and the numbers of the groups that have jobs or their
+// own limit, in no particular order. It holds the lock of q for 1000 groups at a
+// time, and not while the body of the loop runs. The numbers of different groups
+// are therefore of slightly different times. Each iteration begins anew.
+func (q *ResizableDispatchQueue[A, R]) Groups() iter.Seq2[string, GroupStats] {
+	type group struct {
+		name  string
+		stats GroupStats
+	}
+	return func(yield func(string, GroupStats) bool) {
+		var part []group
+		yieldAll := func() bool {
+			for _, g := range part {
+				if !yield(g.name, g.stats) {
+					return false
+				}
+			}
+			part = part[:0]
+			return true
+		}
+		now := q.lock()
+		for name, g := range q.groups.byName { // the map may change while the lock is not held
+			if len(part) == maxGroups {
+				q.mu.Unlock()
+				if !yieldAll() {
+					return
+				}
+				now = q.lock()
+			}
+			if name != "" && (g.jobs > 0 || g.running > 0 || g.own) {
+				part = append(part, group{name, q.groupStatsLocked(g, now)})
+			}
+		}
+		q.mu.Unlock()
+		yieldAll()
+	}
+}
+
+// maxGroups is how many groups are looked at while the lock is held.
+const maxGroups = 1000
+
+func (q *ResizableDispatchQueue[A, R]) groupStatsLocked(g *jobGroup[A, R], now instant) GroupStats {
+	s := GroupStats{Limit: g.limit, Own: g.own, Jobs: g.jobs, Underway: g.running, Due: g.heap.Len()}
+	next := g.head
+	switch {
+	case next != nil:
+		s.Due++
+	case g.heap.Len() > 0:
+		next = g.heap.Peek().Item
+		s.Held = !g.open(now)
+	}
+	if next != nil {
+		s.Since, s.NextSince = q.clock.Time(g.since), q.clock.Time(next.since())
+	}
+	return s
+}
+
 // groupTable holds the groups of a queue that have jobs, their own limit, or a
 // start that their rate still counts.
 //
@@ -111,6 +214,7 @@ type groupTable[A, R any] struct {
 	limit   GroupLimit // of groups without their own limit
 	byName  map[string]*jobGroup[A, R]
 	waiting int                                              // jobs in the groups' heaps
+	behind  list.By[*jobGroup[A, R], groupLinks[A, R]]       // groups with jobs in their heaps
 	timed   heap.By[*jobGroup[A, R], groupTimedPlaces[A, R]] // groups to update later, by that time
 	lines   heap.By[*jobGroup[A, R], groupLinePlaces[A, R]]  // groups in which a PutWait may use a free slot, by the place in line of the first PutWait
 	seq     uint64                                           // number of the last group
@@ -130,16 +234,23 @@ type jobGroup[A, R any] struct {
 	heap     jobHeap[A, R]                                 // other jobs that are due
 	waiters  heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits that are due
 	turn     uint64                                        // the turn since which it waits for a start, if groups take turns
+	since    instant                                       // the time since which at least one job has been due
 	next     instant                                       // with a rate: the time at which the next job would start without a burst
 
-	timedPlace heap.Place
-	linePlace  heap.Place
+	behindLinks list.Links[*jobGroup[A, R]]
+	timedPlace  heap.Place
+	linePlace   heap.Place
 }
 
 type (
+	groupLinks[A, R any]       struct{}
 	groupTimedPlaces[A, R any] struct{}
 	groupLinePlaces[A, R any]  struct{}
 )
+
+func (groupLinks[A, R]) Links(g *jobGroup[A, R]) *list.Links[*jobGroup[A, R]] {
+	return &g.behindLinks
+}
 
 func (groupTimedPlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.timedPlace }
 
@@ -155,7 +266,7 @@ func (t *groupTable[A, R]) usable(name string, now instant) int {
 	if g == nil {
 		g = &jobGroup[A, R]{limit: t.limit}
 	}
-	if g.heap.Len() > 0 {
+	if g.heap.Len() > 0 || g.limit.Paused {
 		return 0
 	}
 	n := math.MaxInt
@@ -174,7 +285,7 @@ func (t *groupTable[A, R]) usable(name string, now instant) int {
 
 // open reports whether a job of g may start now.
 func (g *jobGroup[A, R]) open(now instant) bool {
-	return (g.limit.Width == 0 || g.running < g.limit.Width) && g.opens() <= now
+	return !g.limit.Paused && (g.limit.Width == 0 || g.running < g.limit.Width) && g.opens() <= now
 }
 
 // opens returns the time from which the rate lets a job start.
@@ -223,11 +334,13 @@ func (q *ResizableDispatchQueue[A, R]) pushGroupLocked(g *jobGroup[A, R], j *Job
 	if g.head == nil && g.heap.Len() == 0 {
 		q.groups.turns++
 		g.turn = q.groups.turns
+		g.since = now
 	}
 	q.pushAgainLocked(g, j, now)
 }
 
-// pushAgainLocked is pushGroupLocked for a job that keeps its group's turn.
+// pushAgainLocked is pushGroupLocked for a job that has waited here before: its
+// group keeps its turn.
 func (q *ResizableDispatchQueue[A, R]) pushAgainLocked(g *jobGroup[A, R], j *Job[A, R], now instant) {
 	if g.head != nil && q.keyLocked(j).Before(q.keyLocked(g.head)) {
 		q.putBackLocked(g)
@@ -287,6 +400,12 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 		q.pending.Push(g.head, key)
 	}
 
+	if g.heap.Len() == 0 {
+		t.behind.Remove(g)
+	} else if !t.behind.Has(g) {
+		t.behind.PushBack(g)
+	}
+
 	waits := g.waiters.Len() > 0
 	if t.lines.Has(g) {
 		t.lines.Remove(g)
@@ -297,7 +416,7 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 
 	var at instant // the time of the next update
 	switch {
-	case !open && (g.heap.Len() > 0 || waits):
+	case !open && !g.limit.Paused && (g.heap.Len() > 0 || waits):
 		if opens := g.opens(); opens > now {
 			at = opens
 		}

@@ -407,3 +407,130 @@ func TestPutWaitsWithADelayAreNotWalked(t *testing.T) {
 	without, with := least(0), least(10_000)
 	require.Less(t, with, 20*without, "without a line it takes %v", without)
 }
+
+func TestGroupsAreListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		limit := twill.GroupLimit{Width: 1}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 3, GroupLimit: limit})
+		require.Empty(t, maps.Collect(q.Groups()))
+		require.Equal(t, limit, q.GroupLimits())
+		for range 3 {
+			kit.PutOpts(t, q, "a", 0, inGroup("a"))
+		}
+		time.Sleep(100 * time.Millisecond)
+		kit.PutOpts(t, q, "b", 0, twill.JobOptions{Group: "b", After: time.Hour})
+		kit.PutJob(t, q, "no group", 0)
+		own := twill.GroupLimit{Rate: 2}
+		require.NoError(t, q.SetGroupLimit("c", own))
+		require.Equal(t, map[string]twill.GroupStats{
+			"a": {Limit: limit, Jobs: 3, Underway: 1, Due: 2, Held: true, Since: c.start, NextSince: c.start},
+			"b": {Limit: limit, Jobs: 1},
+			"c": {Limit: own, Own: true},
+		}, maps.Collect(q.Groups()))
+
+		// One that starts leaves others waiting: they wait as long as before.
+		time.Sleep(time.Second)
+		kit.PutOpts(t, q, "a", -1, inGroup("a"))
+		a := maps.Collect(q.Groups())["a"]
+		require.Equal(t, twill.GroupStats{Limit: limit, Jobs: 3, Underway: 1, Due: 2, Held: true, Since: c.start, NextSince: c.start.Add(1100 * time.Millisecond)}, a)
+		require.NoError(t, q.Reprioritize(q.Pending()[0], 5))
+		require.NoError(t, q.Reprioritize(q.Pending()[0], 5))
+		a = maps.Collect(q.Groups())["a"]
+		require.Equal(t, c.start, a.Since)
+		require.Equal(t, c.start, a.NextSince)
+
+		time.Sleep(time.Minute)
+		require.NoError(t, q.ResetGroupLimit("c"))
+		require.NoError(t, q.ResetGroupLimit("none"))
+		require.Equal(t, map[string]twill.GroupStats{"b": {Limit: limit, Jobs: 1}}, maps.Collect(q.Groups()))
+		for range q.Groups() {
+			break
+		}
+		q.Clear()
+		q.Stop()
+		require.ErrorIs(t, q.ResetGroupLimit("c"), twill.ErrStopped)
+	})
+}
+
+// TestGroupsHoldsNoLock: the loop over thousands of groups may change them, and
+// yields each that lasts once.
+func TestGroupsHoldsNoLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{TakeTurns: true})
+		q.Pause()
+		const n = 3500
+		for i := range n {
+			kit.PutOpts(t, q, 0, 0, inGroup(fmt.Sprint("group ", i)))
+		}
+		kit.PutJob(t, q, 0, 0) // of no group
+		seen := map[string]int{}
+		for name, g := range q.Groups() {
+			seen[name]++
+			require.Equal(t, g.Jobs, g.Due, name)
+			kit.PutOpts(t, q, 0, 0, inGroup(fmt.Sprint("new ", len(seen))))
+			require.NoError(t, q.SetGroupLimit(name, twill.GroupLimit{Width: 1}))
+			if len(seen) == n/2 {
+				q.Clear()
+				kit.PutOpts(t, q, 0, 0, inGroup("last"))
+			}
+			if len(seen) > 2*n {
+				break
+			}
+		}
+		for name, times := range seen {
+			require.Equal(t, 1, times, name)
+		}
+		require.NotContains(t, seen, "")
+		q.StopNow()
+	})
+}
+
+func TestPausedGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 5, Size: 3})
+		kit.PutOpts(t, q, "a", 0, inGroup("a"))
+		require.NoError(t, q.SetGroupLimit("a", twill.GroupLimit{Rate: 100, Paused: true}))
+		held := kit.PutOpts(t, q, "a", 0, inGroup("a"))
+		other := kit.PutOpts(t, q, "b", 5, inGroup("b"))
+		require.Equal(t, twill.JobUnderway, other.State())
+		reason, until := q.Why(held)
+		require.Equal(t, twill.WaitGroup, reason)
+		require.Zero(t, until, "it does not end by itself")
+		time.Sleep(time.Hour)
+		require.Equal(t, twill.JobPending, held.State())
+		require.True(t, maps.Collect(q.Groups())["a"].Held)
+
+		// It is no reason to use a free slot: the line for room stays as it is.
+		kit.PutOpts(t, q, "a", 0, inGroup("a"))
+		kit.PutOpts(t, q, "a", 0, inGroup("a"))
+		_, err := q.Put("a", 0, inGroup("a"))
+		require.ErrorIs(t, err, twill.ErrQueueFull)
+		line := twill.Go(t.Context(), func(ctx context.Context) (string, error) {
+			j, err := q.PutWait(ctx, "last", 0, inGroup("a"))
+			if err != nil {
+				return "", err
+			}
+			return j.Await(ctx)
+		})
+		synctest.Wait()
+		_, settled := line.Poll()
+		require.False(t, settled)
+
+		require.NoError(t, q.SetGroupLimit("a", twill.GroupLimit{Rate: 100}))
+		v, err := line.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "last", v)
+		require.Equal(t, twill.JobFinished, held.State())
+
+		// Likewise for all groups at once.
+		require.NoError(t, q.SetGroupLimits(twill.GroupLimit{Paused: true}))
+		held = kit.PutOpts(t, q, "new", 0, inGroup("new"))
+		time.Sleep(time.Second)
+		require.Equal(t, twill.JobPending, held.State())
+		require.NoError(t, q.SetGroupLimit("new", twill.GroupLimit{Width: 1}))
+		require.Equal(t, twill.JobUnderway, held.State())
+		q.StopNow()
+	})
+}

@@ -19,49 +19,72 @@ import (
 // others by their due time. Jobs that are held, or that wait for an earlier run
 // of their key, are last.
 func (q *ResizableDispatchQueue[A, R]) Pending() []*Job[A, R] {
-	q.mu.Lock()
-	w := q.snapshotLocked()
-	q.mu.Unlock()
-	return w.inOrder()
+	return q.snapshot().inOrder()
 }
 
 // PendingPage returns up to n of the jobs that Pending returns, starting with
 // the job at index from. The first pages of a long queue cost a small part of
-// Pending, unless its jobs are in very many groups. It panics if from or n is
-// negative.
+// Pending. It panics if from or n is negative.
 func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	if from < 0 || n < 0 {
 		panic("twill: PendingPage: from and n must not be negative")
 	}
-	q.mu.Lock()
-	w := q.snapshotLocked()
-	q.mu.Unlock()
-	return w.page(from, n)
+	w := q.snapshot()
+	if from >= w.len() || n == 0 {
+		return nil
+	}
+	page := make([]*Job[A, R], 0, min(n, w.len()-from))
+	for j := range w.seq() {
+		if from > 0 {
+			from--
+			continue
+		}
+		page = append(page, j)
+		if len(page) == cap(page) {
+			break
+		}
+	}
+	return page
+}
+
+// PendingSeq yields the jobs that Pending returns, to search a long queue: the
+// first job comes at once, and the order is computed as the loop goes on. The
+// loop yields the jobs that were pending when it began; use State to see whether
+// a job has started or ended since. The lock of q is not held while the body of
+// the loop runs. The jobs stay in memory until the loop ends. Each iteration
+// begins anew.
+func (q *ResizableDispatchQueue[A, R]) PendingSeq() iter.Seq[*Job[A, R]] {
+	return func(yield func(*Job[A, R]) bool) { q.snapshot().seq()(yield) }
 }
 
 // pendingSnapshot holds the pending jobs of one moment.
 type pendingSnapshot[A, R any] struct {
 	due, delayed heap.Snapshot[*Job[A, R]]
 	grouped      []heap.Snapshot[*Job[A, R]] // jobs that are due, in the heaps of their groups
-	heads        []heap.Entry[*Job[A, R]]    // the jobs of the groups in due, sorted by this function
+	turns        bool                        // due is in the order of the groups' turns
+}
+
+func (q *ResizableDispatchQueue[A, R]) snapshot() pendingSnapshot[A, R] {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.snapshotLocked()
 }
 
 // snapshotLocked takes a snapshot. Its result is used without the lock, as
-// sorting takes time.
+// sorting takes time. It copies a word for 2048 jobs, and a few words for each
+// group with jobs in its heap.
 func (q *ResizableDispatchQueue[A, R]) snapshotLocked() pendingSnapshot[A, R] {
-	w := pendingSnapshot[A, R]{due: q.pending.Snapshot(), delayed: q.delayed.Snapshot()}
-	for _, g := range q.groups.byName {
-		if g.heap.Len() > 0 {
-			w.grouped = append(w.grouped, g.heap.Snapshot())
-		}
-		if g.head != nil && q.opts.TakeTurns {
-			w.heads = append(w.heads, heap.Entry[*Job[A, R]]{Key: q.keyLocked(g.head), Item: g.head})
-		}
+	w := pendingSnapshot[A, R]{due: q.pending.Snapshot(), delayed: q.delayed.Snapshot(), turns: q.opts.TakeTurns}
+	if n := q.groups.behind.Len(); n > 0 {
+		w.grouped = make([]heap.Snapshot[*Job[A, R]], 0, n)
+	}
+	for g := range q.groups.behind.All() {
+		w.grouped = append(w.grouped, g.heap.Snapshot())
 	}
 	return w
 }
 
-func (w pendingSnapshot[A, R]) len() int {
+func (w *pendingSnapshot[A, R]) len() int {
 	n := w.due.Len() + w.delayed.Len()
 	for _, g := range w.grouped {
 		n += g.Len()
@@ -69,10 +92,24 @@ func (w pendingSnapshot[A, R]) len() int {
 	return n
 }
 
+// sources returns the jobs that are due, each with its own place in the order.
+func (w *pendingSnapshot[A, R]) sources() []heap.Snapshot[*Job[A, R]] {
+	due := w.due
+	if w.turns {
+		entries := make([]heap.Entry[*Job[A, R]], 0, due.Len())
+		for e := range due.All() {
+			e.Seq = e.Item.seq // in place of the turn
+			entries = append(entries, e)
+		}
+		due = heap.SnapshotOf(entries)
+	}
+	return append(w.grouped[:len(w.grouped):len(w.grouped)], due)
+}
+
 // all returns the jobs in no order.
 func (w pendingSnapshot[A, R]) all() []*Job[A, R] {
 	jobs := make([]*Job[A, R], 0, w.len())
-	for _, s := range append(w.grouped, w.due, w.delayed) {
+	for _, s := range append(w.sources(), w.delayed) {
 		for e := range s.All() {
 			jobs = append(jobs, e.Item)
 		}
@@ -80,65 +117,34 @@ func (w pendingSnapshot[A, R]) all() []*Job[A, R] {
 	return jobs
 }
 
-// sortedDue returns the jobs that are due, in order: at least the first n of
-// each group, and of the jobs without a group.
-func (w pendingSnapshot[A, R]) sortedDue(n int) []*Job[A, R] {
-	if w.grouped == nil && w.heads == nil {
-		return w.due.First(n)
+// inOrder returns all jobs in order, in less time than seq.
+func (w pendingSnapshot[A, R]) inOrder() []*Job[A, R] {
+	due := make([]heap.Entry[*Job[A, R]], 0, w.len())
+	for _, s := range w.sources() {
+		due = slices.AppendSeq(due, s.All())
 	}
-	var entries []heap.Entry[*Job[A, R]]
-	if w.heads != nil { // in this case all jobs are in groups
-		entries = w.heads
-	} else {
-		entries = first(w.due, n)
-	}
-	for _, g := range w.grouped {
-		entries = append(entries, first(g, n)...)
-	}
-	slices.SortFunc(entries, func(a, b heap.Entry[*Job[A, R]]) int { return a.Compare(b.Key) })
-	jobs := make([]*Job[A, R], 0, min(n, len(entries)))
-	for _, e := range entries[:min(n, len(entries))] {
+	slices.SortFunc(due, func(a, b heap.Entry[*Job[A, R]]) int { return a.Compare(b.Key) })
+	jobs := make([]*Job[A, R], 0, w.len())
+	for _, e := range append(due, w.delayed.Sorted()...) {
 		jobs = append(jobs, e.Item)
 	}
 	return jobs
 }
 
-// first returns the first n entries of s.
-func first[T any](s heap.Snapshot[T], n int) []heap.Entry[T] {
-	if n >= s.Len() {
-		return s.Sorted()
-	}
-	entries := make([]heap.Entry[T], 0, n)
-	for e := range s.InOrder() {
-		if len(entries) == n {
-			break
+// seq yields the jobs in order.
+func (w pendingSnapshot[A, R]) seq() iter.Seq[*Job[A, R]] {
+	return func(yield func(*Job[A, R]) bool) {
+		for e := range heap.Merged(w.sources()...) {
+			if !yield(e.Item) {
+				return
+			}
 		}
-		entries = append(entries, e)
-	}
-	return entries
-}
-
-func (w pendingSnapshot[A, R]) inOrder() []*Job[A, R] {
-	if w.grouped == nil && w.heads == nil {
-		jobs := make([]*Job[A, R], 0, w.len())
-		for _, e := range slices.Concat(w.due.Sorted(), w.delayed.Sorted()) {
-			jobs = append(jobs, e.Item)
+		for e := range w.delayed.InOrder() {
+			if !yield(e.Item) {
+				return
+			}
 		}
-		return jobs
 	}
-	return append(w.sortedDue(math.MaxInt), w.delayed.First(w.delayed.Len())...)
-}
-
-func (w pendingSnapshot[A, R]) page(from, n int) []*Job[A, R] {
-	if from >= w.len() {
-		return nil
-	}
-	to := from + min(n, w.len()-from)
-	jobs := w.sortedDue(to)
-	if more := to - len(jobs); more > 0 {
-		jobs = append(jobs, w.delayed.First(more)...)
-	}
-	return jobs[from:]
 }
 
 // Underway returns the jobs whose calls have not returned, in the order in
@@ -188,6 +194,36 @@ func (q *ResizableDispatchQueue[A, R]) Find(key string) (*Job[A, R], bool) {
 	defer q.mu.Unlock()
 	j := q.keys[key]
 	return j, j != nil
+}
+
+// FindID returns the pending or underway job with that [Job.ID], and reports
+// whether there is one. It compares the numbers of all pending jobs, without the
+// lock of q, which takes some milliseconds for a million jobs. The IDs of
+// restored jobs, and keys in Find, are found in constant time.
+func (q *ResizableDispatchQueue[A, R]) FindID(id string) (*Job[A, R], bool) {
+	number, err := strconv.ParseInt(id, 10, 64)
+	seq := firstSeq + uint64(number)
+	q.mu.Lock()
+	if j := q.restoredIDs[id]; j != nil || err != nil {
+		q.mu.Unlock()
+		return j, j != nil
+	}
+	for j := range q.underway.All() {
+		if j.seq == seq && j.ID() == id && j.state == JobUnderway {
+			q.mu.Unlock()
+			return j, true
+		}
+	}
+	w := q.snapshotLocked()
+	q.mu.Unlock()
+	for _, s := range append(w.sources(), w.delayed) {
+		for e := range s.All() {
+			if e.Seq == seq {
+				return e.Item, e.Item.ID() == id // "017" and "+17" are other ids than "17"
+			}
+		}
+	}
+	return nil, false
 }
 
 // WaitReason is what a pending job waits for.
@@ -246,7 +282,7 @@ func (q *ResizableDispatchQueue[A, R]) Why(j *Job[A, R]) (reason WaitReason, unt
 	case q.paused:
 		return WaitPause, time.Time{}
 	case m != nil && m.group != nil && !m.group.open(now):
-		if at := m.group.opens(); at > now {
+		if at := m.group.opens(); at > now && !m.group.limit.Paused {
 			until = q.clock.Time(at)
 		}
 		return WaitGroup, until
@@ -266,7 +302,16 @@ type DispatchStats struct {
 	Delayed  int // pending jobs that are not due, are held or wait for their key
 	Grouped  int // pending jobs that are due and wait behind others of their group, or for its limit
 
-	// Since the queue was created:
+	// Paused reports whether the queue is paused; in a sum, whether one of the
+	// queues is.
+	Paused bool
+
+	// NextSince is the time since which the job that starts next has been due,
+	// the zero time if no job may start. If all jobs have the same priority, no
+	// job has been due for longer.
+	NextSince time.Time
+
+	// Since the queue was made:
 	Put      uint64 // jobs added
 	Joined   uint64 // Puts that joined a job with their key
 	Refused  uint64 // jobs for which Put, PutWait or PutAll returned an error
@@ -305,6 +350,8 @@ func (s DispatchStats) Add(t DispatchStats) DispatchStats {
 	s.Pending += t.Pending
 	s.Delayed += t.Delayed
 	s.Grouped += t.Grouped
+	s.Paused = s.Paused || t.Paused
+	s.NextSince = earlier(s.NextSince, t.NextSince)
 	s.Put += t.Put
 	s.Joined += t.Joined
 	s.Refused += t.Refused
@@ -341,6 +388,9 @@ func earlier(t, u time.Time) time.Time {
 func (s DispatchStats) String() string {
 	text := fmt.Sprintf("width %d, %d underway, %d pending (%d delayed), %d put, %d finished, %d failed, %d canceled, %d retries, %.3g/s, waiting %v, running %v",
 		s.Width, s.Underway, s.Pending, s.Delayed, s.Put, s.Finished, s.Failed, s.Canceled, s.Retries, s.Throughput, s.Waiting, s.Running)
+	if s.Paused {
+		text += ", paused"
+	}
 	if s.RateError != "" {
 		text += ", rate limit: " + s.RateError
 	}
@@ -353,6 +403,10 @@ func (q *ResizableDispatchQueue[A, R]) Stats() DispatchStats {
 	s := q.stats.DispatchStats
 	s.Width, s.Underway = q.width, q.underway.Len()
 	s.Pending, s.Delayed, s.Grouped = q.pendingLenLocked(), q.delayed.Len(), q.groups.waiting
+	s.Paused = q.paused
+	if q.pending.Len() > 0 {
+		s.NextSince = q.clock.Time(q.pending.Peek().Item.since())
+	}
 	s.Throughput = q.stats.throughput(now)
 	s.RateHeldSince, s.RateFailingSince = q.clock.Time(q.rate.since), q.clock.Time(q.rate.failing)
 	err := q.rate.err

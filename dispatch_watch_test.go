@@ -365,3 +365,164 @@ func TestHistogramOfExtremes(t *testing.T) {
 	}
 	require.InEpsilon(t, float64(1<<63-1)*1001/1003, float64(h.Mean()), 1e-9, "the sum is beyond 64 bits")
 }
+
+// pendingQueue returns a paused queue of random jobs.
+func pendingQueue(t *testing.T, seed uint64) *twill.ResizableDispatchQueue[time.Duration, time.Duration] {
+	random := rand.New(rand.NewPCG(seed, 2))
+	q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{
+		TakeTurns: seed%2 == 0, Ageing: time.Duration(seed/2%2) * time.Minute, GroupLimit: twill.GroupLimit{Width: int(seed % 3)},
+	})
+	q.Pause()
+	for range random.IntN(300) {
+		o := twill.JobOptions{Held: random.IntN(20) == 0}
+		if n := random.IntN(8); n > 0 {
+			o.Group = fmt.Sprint("group ", n)
+		}
+		if random.IntN(4) == 0 {
+			o.After = time.Duration(1+random.IntN(100)) * time.Second
+		}
+		kit.PutOpts(t, q, time.Duration(random.IntN(1000)), random.IntN(3), o)
+	}
+	return q
+}
+
+func TestPendingPageAndSeqAreAsPending(t *testing.T) {
+	for seed := range uint64(60) {
+		synctest.Test(t, func(t *testing.T) {
+			q := pendingQueue(t, seed)
+			all := q.Pending()
+			require.Equal(t, all, slices.Collect(q.PendingSeq()), "seed %d", seed)
+			for _, n := range []int{0, 1, 7, len(all), len(all) + 1, math.MaxInt} {
+				for _, from := range []int{0, 1, len(all) / 2, len(all), math.MaxInt} {
+					page := all[min(from, len(all)):]
+					require.Equal(t, kit.Args(page[:min(n, len(page))]), kit.Args(q.PendingPage(from, n)), "seed %d, from %d, n %d", seed, from, n)
+				}
+			}
+			for n := range min(len(all), 5) {
+				var first []*twill.Job[time.Duration, time.Duration]
+				for j := range q.PendingSeq() {
+					if len(first) == n {
+						break
+					}
+					first = append(first, j)
+				}
+				require.Equal(t, kit.Args(all[:n]), kit.Args(first))
+			}
+			q.Clear()
+		})
+	}
+}
+
+// TestPendingSeqHoldsNoLock: its loop may change the queue, and goes on over what
+// was pending when it began.
+func TestPendingSeqHoldsNoLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := pendingQueue(t, 1)
+		all := q.Pending()
+		require.NotEmpty(t, all)
+		seq := q.PendingSeq()
+		n := 0
+		for j := range seq {
+			require.Same(t, all[n], j)
+			n++
+			if n%2 == 0 {
+				require.Equal(t, twill.JobPending, j.State())
+				require.True(t, j.Cancel(nil))
+			}
+			kit.PutJob(t, q, 0, -1)
+		}
+		require.Len(t, all, n)
+		again := 0
+		for range seq {
+			again++
+		}
+		require.Equal(t, n+n-n/2, again, "it is read anew")
+		q.Clear()
+	})
+}
+
+func TestFindID(t *testing.T) {
+	for seed := range uint64(12) {
+		synctest.Test(t, func(t *testing.T) {
+			q := pendingQueue(t, seed)
+			for _, j := range q.Pending() {
+				found, ok := q.FindID(j.ID())
+				require.True(t, ok, "seed %d, job %s", seed, j.ID())
+				require.Same(t, j, found)
+				for _, id := range []string{"0" + j.ID(), "+" + j.ID(), j.ID() + " ", "-" + j.ID()} {
+					_, ok := q.FindID(id)
+					require.False(t, ok, "%q", id)
+				}
+			}
+			for _, id := range []string{"", "0", "-1", "999999", "x", "9223372036854775807", "-9223372036854775808", "9999999999999999999999"} {
+				found, ok := q.FindID(id)
+				require.False(t, ok, "%q", id)
+				require.Nil(t, found)
+			}
+			q.Clear()
+		})
+	}
+}
+
+// TestFindIDKnowsTheStatesOfJobs: it finds those that are pending or underway.
+func TestFindIDKnowsTheStatesOfJobs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		running, waiting := kit.PutJob(t, q, time.Second, 0), kit.PutJob(t, q, time.Second, 0)
+		find := func(j *twill.Job[time.Duration, time.Duration], want bool) {
+			t.Helper()
+			found, ok := q.FindID(j.ID())
+			require.Equal(t, want, ok)
+			require.Equal(t, want, found == j)
+		}
+		find(running, true)
+		find(waiting, true)
+		waiting.Cancel(nil)
+		find(waiting, false)
+		running.Cancel(nil) // its call goes on for a while
+		find(running, false)
+
+		// An ID that a record brings along is found, and what its number would
+		// be otherwise is not.
+		restored, err := q.Restore([]twill.JobRecord[time.Duration]{{ID: "one", Arg: time.Second}, {ID: "77", Arg: time.Second}, {Arg: time.Second}})
+		require.NoError(t, err)
+		for _, j := range restored {
+			find(j, true)
+		}
+		_, ok := q.FindID("-2")
+		require.False(t, ok, "the number of one")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		for _, j := range restored {
+			require.Equal(t, twill.JobFinished, j.State())
+			find(j, false)
+		}
+	})
+}
+
+func TestStatsSayWhetherPausedAndSinceWhenTheNextJobIsDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, nil)
+		require.Zero(t, q.Stats().NextSince)
+		began := time.Now()
+		kit.PutJob(t, q, time.Minute, 0)
+		require.Zero(t, q.Stats().NextSince, "it has started")
+		time.Sleep(time.Second)
+		kit.PutJob(t, q, time.Minute, 0)
+		kit.PutOpts(t, q, time.Minute, -1, twill.JobOptions{After: 2 * time.Second})
+		require.Equal(t, began.Add(time.Second), q.Stats().NextSince)
+		require.False(t, q.Stats().Paused)
+		q.Pause()
+		time.Sleep(10 * time.Second)
+		s := q.Stats()
+		require.True(t, s.Paused)
+		require.Equal(t, began.Add(3*time.Second), s.NextSince, "since it was due")
+		require.Contains(t, s.String(), ", paused")
+		sum := s.Add(twill.DispatchStats{NextSince: began})
+		require.True(t, sum.Paused)
+		require.Equal(t, began, sum.NextSince)
+		require.NoError(t, q.Resume())
+		require.NotContains(t, q.Stats().String(), "paused")
+		q.StopNow()
+	})
+}

@@ -777,3 +777,70 @@ func ExampleResizableDispatchQueue_PendingBelow() {
 	fmt.Println(q.Stats().Ended(), "jobs")
 	// Output: 9 jobs
 }
+
+// A search of what is pending: it ends when it has found enough, and holds up
+// nothing, however long the queue is.
+func ExampleResizableDispatchQueue_PendingSeq() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, to string) (bool, error) { return true, nil }, nil)
+	q.Pause()
+	for _, to := range []string{"ann@one.example", "bob@two.example", "cid@one.example"} {
+		if _, err := q.Put(to, 0); err != nil {
+			fmt.Println(err)
+		}
+	}
+	for j := range q.PendingSeq() {
+		if strings.HasSuffix(j.Arg(), "@one.example") {
+			fmt.Println(j.Arg(), j.Cancel(nil))
+		}
+	}
+	_, pending := q.Size()
+	fmt.Println(pending, "left")
+	// Output:
+	// ann@one.example true
+	// cid@one.example true
+	// 1 left
+}
+
+// A job that an operator names by its ID.
+func ExampleResizableDispatchQueue_FindID() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) { return n, nil }, nil)
+	q.Pause()
+	job, err := q.Put(7, 3)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	found, ok := q.FindID(job.ID())
+	fmt.Println(found == job, ok)
+	_, ok = q.FindID("12345")
+	fmt.Println(ok)
+	// Output:
+	// true true
+	// false
+}
+
+// Which groups are at their limits.
+func ExampleResizableDispatchQueue_Groups() {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, url string) (string, error) {
+		<-ctx.Done()
+		return "", context.Cause(ctx)
+	}, &twill.DispatchOptions{Width: 10, GroupLimit: twill.GroupLimit{Width: 1}})
+	defer q.StopNow()
+	fmt.Println("each group:", q.GroupLimits().Width)
+	for _, path := range []string{"/a", "/b", "/c"} {
+		if _, err := q.Put("https://slow.example"+path, 0, twill.JobOptions{Group: "slow.example"}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	if err := q.SetGroupLimit("slow.example", twill.GroupLimit{Paused: true}); err != nil {
+		fmt.Println(err)
+	}
+	for name, g := range q.Groups() {
+		fmt.Println(name, g.Underway, "underway", g.Due, "due, held:", g.Held, "own limit:", g.Own)
+	}
+	fmt.Println(q.ResetGroupLimit("slow.example"))
+	// Output:
+	// each group: 1
+	// slow.example 1 underway 2 due, held: true own limit: true
+	// <nil>
+}

@@ -477,6 +477,12 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 			current.extra.Load().next = j
 		}
 		q.acceptLocked(j, opts[i], q.restored+uint64(i), now)
+		if id := records[i].ID; id != "" {
+			if q.restoredIDs == nil {
+				q.restoredIDs = make(map[string]*Job[A, R])
+			}
+			q.restoredIDs[id] = j
+		}
 	}
 	q.restoreAgesLocked(jobs, now)
 	for _, j := range jobs {

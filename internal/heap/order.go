@@ -59,38 +59,53 @@ func (s *slots[T]) First(n int) []T {
 // InOrder yields the entries in the order in which they would be popped, and
 // removes none of them. The first n steps take O(n log n). The heap must not
 // change during the iteration.
+func (s *slots[T]) InOrder() iter.Seq[Entry[T]] { return inOrder(s) }
+
+// Merged yields the entries of all snapshots in one order. For k snapshots, it
+// takes O(k log k) before the first step.
+func Merged[T any](snapshots ...Snapshot[T]) iter.Seq[Entry[T]] {
+	sources := make([]*slots[T], len(snapshots))
+	for i := range snapshots {
+		sources[i] = &snapshots[i].slots
+	}
+	return inOrder(sources...)
+}
+
+// inOrder yields the entries of all sources in one order.
 //
 // It maintains a frontier: the slots that have not been yielded and whose
 // parents have. The next entry is always the first one in the frontier.
-func (s *slots[T]) InOrder() iter.Seq[Entry[T]] {
+func inOrder[T any](sources ...*slots[T]) iter.Seq[Entry[T]] {
 	return func(yield func(Entry[T]) bool) {
 		f := make(frontier, 0, 256) // enough for a page
-		open := func(i int) {
-			for c, e := range s.children(i) {
-				f.push(e.Key, child(i)+c)
+		open := func(source, i int32) {
+			for c, e := range sources[source].children(int(i)) {
+				f.push(frontierSlot{e.Key, source, int32(child(int(i)) + c)})
 			}
 		}
-		for open(-1); len(f) > 0; {
-			i := f.pop()
-			if !yield(*s.at(i)) {
+		for source := range sources {
+			open(int32(source), -1)
+		}
+		for len(f) > 0 {
+			next := f.pop()
+			if !yield(*sources[next.source].at(int(next.slot))) {
 				return
 			}
-			open(i)
+			open(next.source, next.slot)
 		}
 	}
 }
 
 // frontier is a binary min-heap of slots.
-type frontier []struct {
+type frontier []frontierSlot
+
+type frontierSlot struct {
 	Key
-	slot int
+	source, slot int32
 }
 
-func (f *frontier) push(k Key, slot int) {
-	*f = append(*f, struct {
-		Key
-		slot int
-	}{k, slot})
+func (f *frontier) push(s frontierSlot) {
+	*f = append(*f, s)
 	open := *f
 	for i := len(open) - 1; i > 0; {
 		parent := (i - 1) / 2
@@ -102,10 +117,10 @@ func (f *frontier) push(k Key, slot int) {
 	}
 }
 
-func (f *frontier) pop() (slot int) {
+func (f *frontier) pop() frontierSlot {
 	open := *f
 	n := len(open) - 1
-	slot = open[0].slot
+	first := open[0]
 	open[0] = open[n]
 	open = open[:n]
 	*f = open
@@ -123,5 +138,5 @@ func (f *frontier) pop() (slot int) {
 		open[i], open[child] = open[child], open[i]
 		i = child
 	}
-	return slot
+	return first
 }

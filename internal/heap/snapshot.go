@@ -26,6 +26,16 @@ func (h *By[T, F]) Snapshot() Snapshot[T] {
 	return Snapshot[T]{slots[T]{slices.Clone(used), h.n}}
 }
 
+// SnapshotOf sorts entries and returns a snapshot of them.
+func SnapshotOf[T any](entries []Entry[T]) (s Snapshot[T]) {
+	slices.SortFunc(entries, func(a, b Entry[T]) int { return a.Compare(b.Key) })
+	for i, e := range entries { // in order, so each slot comes after its parent
+		s.grow()
+		*s.at(i) = e
+	}
+	return s
+}
+
 // Sorted returns the entries in the order in which the heap would pop them.
 func (s Snapshot[T]) Sorted() []Entry[T] {
 	entries := slices.AppendSeq(make([]Entry[T], 0, s.n), s.All())

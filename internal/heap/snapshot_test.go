@@ -223,3 +223,38 @@ func TestMemoryPerEntry(t *testing.T) {
 	runtime.KeepAlive(&h)
 	runtime.KeepAlive(nodes)
 }
+
+func TestMerged(t *testing.T) {
+	require.Empty(t, slices.Collect(heap.Merged[*node]()))
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 5))
+		var snapshots []heap.Snapshot[*node]
+		var all model
+		for range random.IntN(6) {
+			var h heap.Heap[*node]
+			var entries []heap.Entry[*node]
+			for range random.IntN(5000) {
+				e := heap.Entry[*node]{Key: heap.Key{Priority: random.Int64N(3), Seq: random.Uint64()}, Item: &node{}}
+				all = append(all, e)
+				entries = append(entries, e)
+				h.Push(e.Item, e.Key)
+			}
+			if seed%2 == 0 {
+				snapshots = append(snapshots, heap.SnapshotOf(entries))
+			} else {
+				snapshots = append(snapshots, h.Snapshot())
+			}
+		}
+		want := []heap.Entry[*node](all.sorted())
+		n := 0
+		for e := range heap.Merged(snapshots...) {
+			require.True(t, want[n] == e)
+			n++
+		}
+		require.Len(t, want, n)
+		for e := range heap.Merged(snapshots...) {
+			require.True(t, want[0] == e)
+			break
+		}
+	}
+}
