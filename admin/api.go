@@ -44,9 +44,9 @@ func (rt *route) actionOf(rq *request) Action {
 
 // The actions that a path may contain: on a queue, on one job, and on several.
 var (
-	queueActions = []string{"width", "rate", "pause", "resume", "clear", "drain"}
-	jobActions   = []string{"cancel", "reprioritize", "run"}
-	bulkActions  = []string{"cancel", "reprioritize", "run", "count"}
+	queueActions = []string{"width", "rate", "group", "pause", "resume", "clear", "drain"}
+	jobActions   = []string{"cancel", "reprioritize", "run", "discard"}
+	bulkActions  = []string{"cancel", "reprioritize", "run", "discard", "count"}
 )
 
 // routes has all routes. The first route that matches is used.
@@ -77,6 +77,9 @@ func init() {
 	get("api/queues", "", (*request).getQueues)
 	get("api/queues/:queue", "", (*request).getQueue)
 	get("api/queues/:queue/history", "", (*request).getHistory)
+	get("api/queues/:queue/groups", "", (*request).getGroups)
+	get("api/queues/:queue/workers", "", (*request).getWorkers)
+	get("api/queues/:queue/export", "", (*request).getExport)
 	get("api/queues/:queue/jobs", "", (*request).getJobs)
 	get("api/queues/:queue/jobs/:id", "", (*request).getJob)
 	get("api/queues/:queue/jobs/:id/stack", "stack", (*request).getStack)
@@ -289,6 +292,7 @@ type queueView struct {
 	RateHeldSince *time.Time            `json:"rate_held_since"` // null if the rate limit delays no job
 	RateError     string                `json:"rate_error"`      // of the limiter, while it fails
 	Grouped       int                   `json:"grouped"`         // pending jobs that wait for their group
+	NextSince     *time.Time            `json:"next_since"`      // the next job to start has been due; null if there is none
 	Pending       int                   `json:"pending"`
 	Delayed       int                   `json:"delayed"`
 	Underway      int                   `json:"underway"`
@@ -355,22 +359,26 @@ func (p *Page) view(e *entry, live bool) (v queueView) {
 	v = queueView{
 		Name: e.name, Paused: s.paused, Stopped: s.stopped, DeclaredWidth: widthValue(e.declared), Rate: s.rate,
 		RateHeldSince: timeOrNil(s.RateHeldSince), RateError: cut(p.redact(s.RateError), maxPreview), Grouped: s.Grouped,
-		Width: widthValue(s.Width), Pending: s.Pending, Delayed: s.Delayed, Underway: s.Underway,
+		NextSince: timeOrNil(s.NextSince),
+		Width:     widthValue(s.Width), Pending: s.Pending, Delayed: s.Delayed, Underway: s.Underway,
 		Put: s.Put, Joined: s.Joined, Refused: s.Refused, Retries: s.Retries,
 		Finished: s.Finished, Failed: s.Failed, Canceled: s.Canceled,
 		Throughput: s.Throughput, PutRate: put, Waiting: durationsOf(&s.Waiting), Running: durationsOf(&s.Running),
 		Changes: make(map[string]changeView), Offers: []string{}, Time: at,
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		v.Error = cut(p.redact(err.Error()), maxPreview)
+	case s.trouble != "":
+		v.Error = cut(p.redact(s.trouble), maxPreview)
 	}
 	v.EmptyIn = emptyIn(v.Pending+v.Underway, put, ended)
-	for name, c := range e.changes.list() {
+	for _, c := range e.changes.list(maxChanges) {
 		cv := changeView{Value: c.Value, Who: c.Who, At: c.At}
 		if !c.Until.IsZero() {
 			cv.Until = &c.Until
 		}
-		v.Changes[name] = cv
+		v.Changes[c.Setting] = cv
 	}
 	return v
 }
@@ -402,6 +410,14 @@ func (rq *request) offers(e *entry) []string {
 			continue
 		case "rate":
 			if _, ok := e.q.(Limited); !ok {
+				continue
+			}
+		case "group":
+			if _, ok := e.q.(Grouped); !ok {
+				continue
+			}
+		case "discard":
+			if _, ok := e.q.(DeadKeeper); !ok {
 				continue
 			}
 		case "drain":
@@ -498,31 +514,30 @@ type list struct {
 // scanBudget is the maximum time that one request may search.
 const scanBudget = 300 * time.Millisecond
 
-// groups of jobs that are listed separately, in this order.
-var groups = []struct {
+// section is the jobs of some states, which are listed separately.
+type section struct {
 	name   string
 	states []twill.JobState
-}{
+}
+
+// sections are all jobs of a queue, in the order in which they are listed.
+var sections = []section{
 	{"pending", []twill.JobState{twill.JobPending}},
 	{"underway", []twill.JobState{twill.JobUnderway}},
 	{"ended", []twill.JobState{twill.JobFinished, twill.JobFailed, twill.JobCanceled}},
+	{"dead", []twill.JobState{stateDead}},
 }
 
 // cursor is a position in the lists of a queue.
-type cursor struct{ group, offset int }
+type cursor struct{ section, offset int }
 
-func (c cursor) String() string { return groups[c.group].name + "." + strconv.Itoa(c.offset) }
+func (c cursor) String() string { return sections[c.section].name + "." + strconv.Itoa(c.offset) }
 
 func parseCursor(text string) (c cursor, err error) {
 	name, offset, _ := strings.Cut(text, ".")
-	c.group = slices.IndexFunc(groups, func(g struct {
-		name   string
-		states []twill.JobState
-	}) bool {
-		return g.name == name
-	})
+	c.section = slices.IndexFunc(sections, func(s section) bool { return s.name == name })
 	c.offset, err = strconv.Atoi(offset)
-	if err != nil || c.group < 0 || c.offset < 0 || c.offset > 1e9 {
+	if err != nil || c.section < 0 || c.offset < 0 || c.offset > 1e9 {
 		return c, badCommand{"cursor that is none of ours"}
 	}
 	return c, nil
@@ -561,7 +576,7 @@ func parseList(q url.Values, defaultLimit int) (lr listRequest, err error) {
 	case lr.state == "any":
 		lr.states = covers["count"]
 	case lr.state == "ended":
-		lr.states = groups[2].states
+		lr.states = sections[2].states
 	case ok:
 		lr.states = []twill.JobState{s}
 	default:
@@ -587,17 +602,17 @@ func (p *Page) list(rq *request, e *entry, lr listRequest) (l list, err error) {
 		l.Filter = lr.filter.String()
 	}
 	now := time.Now()
-	for at := lr.cursor; at.group < len(groups); at = (cursor{at.group + 1, 0}) {
-		g := groups[at.group]
-		states := slices.DeleteFunc(slices.Clone(lr.states), func(s twill.JobState) bool { return !slices.Contains(g.states, s) })
+	for at := lr.cursor; at.section < len(sections); at = (cursor{at.section + 1, 0}) {
+		here := sections[at.section]
+		states := slices.DeleteFunc(slices.Clone(lr.states), func(s twill.JobState) bool { return !slices.Contains(here.states, s) })
 		if len(states) == 0 {
 			continue
 		}
 		from, skip := 0, at.offset
-		if g.name == "pending" {
+		if here.name == "pending" {
 			from, skip = at.offset, 0
 		}
-		here := at.offset
+		offset := at.offset
 		for j := range p.jobs(e, lr.filter, states, from) {
 			if skip > 0 {
 				skip--
@@ -605,11 +620,11 @@ func (p *Page) list(rq *request, e *entry, lr listRequest) (l list, err error) {
 			}
 			switch {
 			case len(l.Jobs) == lr.limit, l.Scanned%64 == 63 && (time.Since(now) > scanBudget || rq.r.Context().Err() != nil):
-				l.Next = cursor{at.group, here}.String()
+				l.Next = cursor{at.section, offset}.String()
 				return l, nil
 			}
 			l.Scanned++
-			here++
+			offset++
 			if lr.filter == nil || lr.filter.matches(j, now) {
 				l.Jobs = append(l.Jobs, p.viewJob(j, false))
 			}
@@ -642,6 +657,7 @@ type operationView struct {
 	Failures     []failure      `json:"failures"`
 	Jobs         []jobView      `json:"jobs"`      // the first jobs that a dry run has found
 	Truncated    bool           `json:"truncated"` // a dry run has found more than it keeps
+	Ages         agesView       `json:"ages"`      // of the pending jobs that a count has found
 	Error        string         `json:"error"`
 }
 
@@ -653,6 +669,7 @@ func (op *operation) view() operationView {
 		Detail: op.detail(), Who: op.who, Reason: op.cmd.Reason, State: op.state, StartedAt: op.started, EndedAt: timeOrNil(op.ended),
 		Scanned: op.scanned, Total: max(op.total, op.scanned), Matched: op.matched, Done: op.done, Skipped: make(map[string]int), Failed: op.failed,
 		Failures: append([]failure{}, op.failures...), Jobs: append([]jobView{}, op.listed...), Truncated: op.truncated, Error: op.err,
+		Ages: op.ages.view(),
 	}
 	for _, s := range covers[op.cmd.Action] {
 		v.Covers = append(v.Covers, stateName(s))
@@ -784,7 +801,7 @@ func (rq *request) oneJob() (v jobView, err error) {
 	if !ok {
 		return v, errNoJob
 	}
-	ended := r.State != twill.JobPending && r.State != twill.JobUnderway
+	ended := isEnded(r.State)
 	v = p.viewJob(p.job(e, id, r, ended), true)
 	if ended {
 		_, v.Stack = p.failureOf(e, id)
@@ -802,6 +819,42 @@ func (rq *request) getJob() {
 		return
 	}
 	rq.send(http.StatusOK, v)
+}
+
+// workerView is a worker of a cluster as the API shows it.
+type workerView struct {
+	Name      string    `json:"name"`
+	Version   string    `json:"version"`
+	Heartbeat time.Time `json:"heartbeat"`
+	Underway  int       `json:"underway"`
+	Schedules bool      `json:"schedules"`
+}
+
+// workersOf returns the first maxWorkers workers of e, nil if e is not [Clustered].
+func workersOf(e *entry) (views []workerView, err error) {
+	defer containPanic(&err)
+	q, ok := e.q.(Clustered)
+	if !ok {
+		return nil, nil
+	}
+	views = []workerView{}
+	q.EachWorker(func(name, version string, heartbeat time.Time, underway int, schedules bool) bool {
+		views = append(views, workerView{cut(name, maxPreview), cut(version, maxPreview), heartbeat, underway, schedules})
+		return len(views) < maxWorkers
+	})
+	return views, nil
+}
+
+func (rq *request) getWorkers() {
+	views, err := workersOf(rq.entry)
+	if err == nil && views == nil {
+		err = errNotOffered
+	}
+	if err != nil {
+		rq.failWith(err)
+		return
+	}
+	rq.send(http.StatusOK, map[string]any{"workers": views})
 }
 
 // stack returns the stacks of the job's goroutines.

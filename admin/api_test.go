@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +23,7 @@ type queueView struct {
 	Width             any
 	Paused, Stopped   bool
 	Pending, Underway int
-	Rate              string
+	Rate, Error       string
 	Changes           map[string]struct {
 		Value, Who string
 		Until      *time.Time
@@ -474,3 +475,30 @@ func TestWhereIsItNow(t *testing.T) {
 }
 
 func stuckChild(ctx context.Context) { <-ctx.Done() }
+
+// TestAFailureThatOnlyThePageHasSeenIsReported: to be shown is not to be handled.
+func TestAFailureThatOnlyThePageHasSeenIsReported(t *testing.T) {
+	reported := make(chan error, 10)
+	before := twill.OnUnhandled(func(err error) {
+		select {
+		case reported <- err:
+		default:
+		}
+	})
+	defer twill.OnUnhandled(before)
+	k := newKit(t, admin.Options{})
+	k.put("fail unseen")
+	eventually(t, func() bool {
+		l := k.jobs("state=failed")
+		return len(l.Jobs) == 1 && strings.Contains(l.Jobs[0].Error, "failed with fail unseen")
+	})
+	eventually(t, func() bool {
+		runtime.GC()
+		select {
+		case err := <-reported:
+			return strings.Contains(err.Error(), "fail unseen")
+		default:
+			return false
+		}
+	})
+}

@@ -80,6 +80,7 @@ func tryBrowser(path string) error {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
+	twill.OnUnhandled(nil) // many jobs fail on purpose
 	code := m.Run()
 	for _, cancel := range browser.stop {
 		cancel()
@@ -358,8 +359,10 @@ func demo(t *testing.T) (k *pageKit, paths map[string]string) {
 		<-k.put(fmt.Sprintf("fail to +49 151 555%04d", i))[0].Done()
 	}
 	<-k.put("panic in the gateway of +49 151 5550009")[0].Done()
+	require.NoError(t, k.queue.SetGroupLimits(twill.GroupLimit{Width: 1}))
 	for i := range 60 {
-		_, err := k.queue.Put(fmt.Sprintf("+49 151 444%04d: Your code is %06d", i, i*7919%1000000), i%3, twill.JobOptions{Key: fmt.Sprint("code-", i)})
+		_, err := k.queue.Put(fmt.Sprintf("+49 151 444%04d: Your code is %06d", i, i*7919%1000000), i%3,
+			twill.JobOptions{Key: fmt.Sprint("code-", i), Group: "network " + string(rune('A'+i%3))})
 		require.NoError(t, err)
 	}
 	eventually(t, func() bool { return len(k.jobs("state=ended").Jobs) == 9 })

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -88,15 +89,23 @@ func (c *changes) endAll() {
 	}
 }
 
-// list returns the changes by setting.
-func (c *changes) list() map[string]change {
+// list returns the latest n changes.
+func (c *changes) list(n int) []change {
+	c.mu.Lock()
+	all := make([]change, 0, len(c.of))
+	for _, ch := range c.of {
+		all = append(all, change{Setting: ch.Setting, Value: ch.Value, Who: ch.Who, At: ch.At, Until: ch.Until})
+	}
+	c.mu.Unlock()
+	slices.SortFunc(all, func(a, b change) int { return b.At.Compare(a.At) })
+	return all[:min(len(all), n)]
+}
+
+// hasRoom reports whether a change of that setting may be kept, if at most n are.
+func (c *changes) hasRoom(setting string, n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	all := make(map[string]change, len(c.of))
-	for name, ch := range c.of {
-		all[name] = change{Setting: ch.Setting, Value: ch.Value, Who: ch.Who, At: ch.At, Until: ch.Until}
-	}
-	return all
+	return c.of[setting] != nil || len(c.of) < n
 }
 
 // widthText returns a width as users and the API write it.

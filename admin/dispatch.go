@@ -10,7 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"weak"
 
 	"github.com/twillgo/twill"
 )
@@ -53,13 +52,12 @@ type DispatchQueue[A, R any] struct {
 
 	number uint64 // of the queue, in labels
 
-	mu    sync.Mutex // guards the fields below
-	rate  twill.Limiter
-	ended []endedJob[A]  // a ring
-	next  int            // where the next ended job goes, if the ring is full
-	byID  map[string]int // index in the ring
-
-	shown shownJobs[A, R]
+	mu      sync.Mutex // guards the fields below
+	rate    twill.Limiter
+	ended   []endedJob[A]               // a ring
+	next    int                         // where the next ended job goes, if the ring is full
+	byID    map[string]int              // index in the ring
+	yielded map[string]*twill.Job[A, R] // jobs that a list is at, by id
 }
 
 // endedJob is a job that has ended. The job itself is not kept: otherwise an
@@ -95,7 +93,8 @@ func Dispatch[A, R any](q *twill.ResizableDispatchQueue[A, R], opts ...DispatchO
 	}
 	o.Keep = min(max(o.Keep, 0), maxKeep)
 	ctx, stop := context.WithCancel(context.Background())
-	d := &DispatchQueue[A, R]{ResizableDispatchQueue: q, opts: o, stop: stop, rate: o.Rate, byID: make(map[string]int)}
+	d := &DispatchQueue[A, R]{ResizableDispatchQueue: q, opts: o, stop: stop, rate: o.Rate,
+		byID: make(map[string]int), yielded: make(map[string]*twill.Job[A, R])}
 	if o.Stacks {
 		d.number = queueNumber.Add(1)
 		q.Use(d.withLabel)
@@ -127,8 +126,11 @@ func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*t
 	}
 }
 
+// keep notes j, which has ended. OnSettled handles nothing: a failure that the
+// program does not handle is still reported.
 func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
-	e := endedJob[A]{id: j.ID(), record: j.Record(), err: errorOf(j)}
+	e := endedJob[A]{id: j.ID(), record: j.Record()}
+	j.OnSettled(func(_ R, err error) { e.err = err }) // at once, as j has settled
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.ended) < d.opts.Keep {
@@ -142,93 +144,50 @@ func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
 	d.next = (d.next + 1) % len(d.ended)
 }
 
-// errorOf returns the error of j, which has ended.
-func errorOf[A, R any](j *twill.Job[A, R]) error {
-	r, _ := j.Poll()
-	return r.Err
-}
-
-// PendingJobs implements [Queue]. The queue's lock is held only while the
-// places of the jobs are copied, which is one word for 2048 jobs, and then for
-// each job separately.
+// PendingJobs implements [Queue]. The queue's lock is held only while the places
+// of the jobs are copied, which is one word for 2048 jobs, and then for each job
+// separately.
 func (d *DispatchQueue[A, R]) PendingJobs(from int) iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
-		// A page costs as much as all pages before it, and the whole list needs a
-		// sort. Most callers read only a page or two.
-		for _, n := range []int{1000, 10_000} {
-			page := d.PendingPage(from, n)
-			if !d.yieldAll(page, twill.JobPending, yield) || len(page) < n {
+		for j := range d.PendingSeq() {
+			if from > 0 {
+				from--
+				continue
+			}
+			r := j.Record()
+			if r.State != twill.JobPending {
+				continue // it was started, or has ended, since the list was made
+			}
+			if !d.yield(j, r, yield) {
 				return
 			}
-			from += n
 		}
-		rest := d.Pending()
-		d.yieldAll(rest[min(from, len(rest)):], twill.JobPending, yield)
 	}
 }
 
 // UnderwayJobs implements [Queue].
 func (d *DispatchQueue[A, R]) UnderwayJobs() iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
-		d.yieldAll(d.Underway(), twill.JobUnderway, yield)
-	}
-}
-
-// yieldAll yields those jobs that are still in the given state, and reports
-// whether more are needed.
-func (d *DispatchQueue[A, R]) yieldAll(jobs []*twill.Job[A, R], state twill.JobState, yield func(string, twill.JobRecord[string]) bool) bool {
-	for _, j := range jobs {
-		r := j.Record()
-		if r.State != state && state == twill.JobPending {
-			continue // it was started, or has ended, since the list was made
-		}
-		id := j.ID()
-		d.shown.add(id, j)
-		if !yield(id, d.show(r)) {
-			return false
+		for _, j := range d.Underway() {
+			if !d.yield(j, j.Record(), yield) {
+				return
+			}
 		}
 	}
-	return true
 }
 
-// shownJobs are the jobs that were listed last, by id. A request that acts on a
-// job usually follows a list, and an operation acts on each job that it scans:
-// such jobs are found without a search. shownJobs keeps no job in memory.
-type shownJobs[A, R any] struct {
-	mu   sync.Mutex
-	ids  []string // a ring
-	next int
-	jobs map[string]weak.Pointer[twill.Job[A, R]]
-}
-
-// maxShown is the maximum number of jobs in shownJobs.
-const maxShown = 10_000
-
-func (s *shownJobs[A, R]) add(id string, j *twill.Job[A, R]) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if old, ok := s.jobs[id]; ok && old.Value() == j {
-		return
-	}
-	if s.jobs == nil {
-		s.jobs = make(map[string]weak.Pointer[twill.Job[A, R]])
-	}
-	if len(s.ids) < maxShown {
-		s.ids = append(s.ids, id)
-	} else {
-		if s.ids[s.next] != id {
-			delete(s.jobs, s.ids[s.next])
-		}
-		s.ids[s.next] = id
-		s.next = (s.next + 1) % maxShown
-	}
-	s.jobs[id] = weak.Make(j)
-}
-
-func (s *shownJobs[A, R]) find(id string) *twill.Job[A, R] {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.jobs[id].Value()
+// yield yields j. Until it returns, j is found without a search, as an operation
+// acts on the job that it is at.
+func (d *DispatchQueue[A, R]) yield(j *twill.Job[A, R], r twill.JobRecord[A], yield func(string, twill.JobRecord[string]) bool) bool {
+	d.mu.Lock()
+	d.yielded[r.ID] = j
+	d.mu.Unlock()
+	defer func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.yielded, r.ID)
+	}()
+	return yield(r.ID, d.show(r))
 }
 
 // EndedJobs implements [Queue].
@@ -250,11 +209,14 @@ func (d *DispatchQueue[A, R]) FindJob(idOrKey string) (string, twill.JobRecord[s
 	if e, ok := d.findEnded(idOrKey); ok {
 		return e.id, d.show(e.record), true
 	}
-	if j := d.find(idOrKey); j != nil {
-		d.shown.add(j.ID(), j)
-		return j.ID(), d.show(j.Record()), true
+	j := d.find(idOrKey)
+	if j == nil {
+		var ok bool
+		if j, ok = d.Find(idOrKey); !ok {
+			return "", twill.JobRecord[string]{}, false
+		}
 	}
-	return "", twill.JobRecord[string]{}, false
+	return j.ID(), d.show(j.Record()), true
 }
 
 func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
@@ -266,21 +228,16 @@ func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
 	return endedJob[A]{}, false
 }
 
-func (d *DispatchQueue[A, R]) find(idOrKey string) *twill.Job[A, R] {
-	if j := d.shown.find(idOrKey); j != nil {
-		return j
+// find returns the job with that id that is pending or underway, nil if there is
+// none.
+func (d *DispatchQueue[A, R]) find(id string) *twill.Job[A, R] {
+	d.mu.Lock()
+	j := d.yielded[id]
+	d.mu.Unlock()
+	if j == nil {
+		j, _ = d.FindID(id)
 	}
-	if j, ok := d.Find(idOrKey); ok && idOrKey != "" {
-		return j
-	}
-	for _, jobs := range [][]*twill.Job[A, R]{d.Underway(), d.Pending()} {
-		for _, j := range jobs {
-			if j.ID() == idOrKey {
-				return j
-			}
-		}
-	}
-	return nil
+	return j
 }
 
 // JobError implements [Queue].

@@ -171,9 +171,12 @@ func parseTerm(w filterWord) (filterTerm, error) {
 	return t, nil
 }
 
+// stateDead is the state of the dead jobs of a [DeadKeeper].
+const stateDead = twill.JobCanceled + 1
+
 // stateOf returns the state with the given name in lower case.
 func stateOf(name string) (twill.JobState, bool) {
-	for s := twill.JobPending; s <= twill.JobCanceled; s++ {
+	for s := twill.JobPending; s <= stateDead; s++ {
 		if stateName(s) == name {
 			return s, true
 		}
@@ -181,7 +184,12 @@ func stateOf(name string) (twill.JobState, bool) {
 	return 0, false
 }
 
-func stateName(s twill.JobState) string { return strings.ToLower(s.String()) }
+func stateName(s twill.JobState) string {
+	if s == stateDead {
+		return "dead"
+	}
+	return s.String()
+}
 
 // job is a job in the form that filters, pages and the API use.
 type job struct {

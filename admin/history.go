@@ -56,6 +56,7 @@ type reading struct {
 	twill.DispatchStats
 	paused, stopped bool
 	rate            string
+	trouble         string
 }
 
 // record reads the queue once a second until ctx ends.

@@ -29,6 +29,7 @@ var description = sync.OnceValue(func() routers.Router {
 		panic(err)
 	}
 	openapi3filter.RegisterBodyDecoder("text/event-stream", openapi3filter.PlainBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("text/csv", openapi3filter.PlainBodyDecoder)
 	return must(legacy.NewRouter(doc))
 })
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,6 +20,7 @@ const (
 	maxRunning    = 4       // operations that run at the same time
 	maxKept       = 100_000 // ids that a dry run keeps
 	maxListed     = 100     // failures, and jobs of a dry run, that are shown
+	maxDirect     = 50      // ids that are looked up one by one, without a scan
 )
 
 // command is an action on several jobs: the jobs with the given ids, the jobs
@@ -37,8 +39,9 @@ type command struct {
 var covers = map[string][]twill.JobState{
 	"cancel":       {twill.JobPending, twill.JobUnderway},
 	"reprioritize": {twill.JobPending},
-	"run":          {twill.JobFinished, twill.JobFailed, twill.JobCanceled},
-	"count":        {twill.JobPending, twill.JobUnderway, twill.JobFinished, twill.JobFailed, twill.JobCanceled},
+	"run":          {twill.JobFinished, twill.JobFailed, twill.JobCanceled, stateDead},
+	"discard":      {twill.JobFinished, twill.JobFailed, twill.JobCanceled, stateDead},
+	"count":        {twill.JobPending, twill.JobUnderway, twill.JobFinished, twill.JobFailed, twill.JobCanceled, stateDead},
 }
 
 // operation is an action on several jobs, underway or over. It runs on the
@@ -67,6 +70,7 @@ type operation struct {
 	kept      []string // the ids that a dry run has found
 	truncated bool     // there were more jobs
 	listed    []jobView
+	ages      ages // of the pending jobs that a count has found
 	err       string
 }
 
@@ -148,6 +152,9 @@ func (p *Page) start(e *entry, cmd command, who string) (*operation, error) {
 	op := &operation{entry: e, cmd: cmd, who: who, started: time.Now(), over: make(chan struct{}), state: "running", skipped: make(map[string]int)}
 	if covers[cmd.Action] == nil {
 		return nil, badCommand{"unknown action"}
+	}
+	if _, ok := e.q.(DeadKeeper); !ok && cmd.Action == "discard" {
+		return nil, errNotOffered
 	}
 	if len(cmd.Reason) > maxReason {
 		return nil, badCommand{fmt.Sprintf("reason longer than %d bytes", maxReason)}
@@ -296,7 +303,11 @@ func (p *Page) runScan(ctx context.Context, op *operation) (err error) {
 	op.mu.Unlock()
 	seen := make(map[string]bool) // of op.ids
 	now := time.Now()
-	for j := range p.jobs(e, op.filter, states, 0) {
+	jobs := p.jobs(e, op.filter, states, 0)
+	if op.filter == nil && len(op.ids) <= maxDirect {
+		jobs = p.jobsByID(e, op.ids, states)
+	}
+	for j := range jobs {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -336,6 +347,10 @@ func (p *Page) step(ctx context.Context, op *operation, j *job, match bool) {
 	}
 	op.matched++
 	switch {
+	case op.cmd.Action == "count":
+		if j.State == twill.JobPending {
+			op.ages.add(j.JobRecord, op.started)
+		}
 	case op.cmd.DryRun:
 		if len(op.kept) < maxKept {
 			op.kept = append(op.kept, j.ID)
@@ -345,7 +360,6 @@ func (p *Page) step(ctx context.Context, op *operation, j *job, match bool) {
 		if len(op.listed) < maxListed {
 			op.listed = append(op.listed, p.viewJob(j, false))
 		}
-	case !acts:
 	case err == nil:
 		op.done++
 	case errors.Is(err, twill.ErrNotPending):
@@ -375,13 +389,19 @@ func (p *Page) act(e *entry, action, id string, priority int, who, reason string
 	case "run":
 		_, err := e.q.RunJobAgain(id)
 		return err
+	case "discard":
+		d, ok := e.q.(DeadKeeper)
+		if !ok {
+			return errNotOffered
+		}
+		return d.DiscardJob(id)
 	}
 	return badCommand{"unknown action"}
 }
 
 // jobs yields the jobs of e that are in one of states and not excluded by the
 // states of f, if there is a filter: the pending jobs, without the first from,
-// the jobs underway, and the ended jobs.
+// the jobs underway, the ended jobs, and the dead jobs.
 func (p *Page) jobs(e *entry, f *jobFilter, states []twill.JobState, from int) iter.Seq[*job] {
 	wanted := func(s twill.JobState) bool {
 		return slices.Contains(states, s) && (f == nil || f.inStates(s))
@@ -405,11 +425,36 @@ func (p *Page) jobs(e *entry, f *jobFilter, states []twill.JobState, from int) i
 		if wanted(twill.JobUnderway) && !all(e.q.UnderwayJobs(), false) {
 			return
 		}
-		if wanted(twill.JobFinished) || wanted(twill.JobFailed) || wanted(twill.JobCanceled) {
-			all(e.q.EndedJobs(), true)
+		if (wanted(twill.JobFinished) || wanted(twill.JobFailed) || wanted(twill.JobCanceled)) && !all(e.q.EndedJobs(), true) {
+			return
+		}
+		if d, ok := e.q.(DeadKeeper); ok && wanted(stateDead) {
+			for id, r := range d.DeadJobs() {
+				r.State = stateDead
+				if !yield(p.job(e, id, r, true)) {
+					return
+				}
+			}
 		}
 	}
 }
+
+// jobsByID yields the jobs with the given ids that are in one of states.
+func (p *Page) jobsByID(e *entry, ids map[string]bool, states []twill.JobState) iter.Seq[*job] {
+	return func(yield func(*job) bool) {
+		for _, id := range slices.Sorted(maps.Keys(ids)) {
+			found, r, ok := e.q.FindJob(id)
+			if !ok || found != id || !slices.Contains(states, r.State) { // found by its key, it is another one
+				continue
+			}
+			if !yield(p.job(e, id, r, isEnded(r.State))) {
+				return
+			}
+		}
+	}
+}
+
+func isEnded(s twill.JobState) bool { return s != twill.JobPending && s != twill.JobUnderway }
 
 // job is a job of e with its texts redacted.
 func (p *Page) job(e *entry, id string, r twill.JobRecord[string], ended bool) *job {

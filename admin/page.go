@@ -64,8 +64,9 @@ type Options struct {
 	// default is [slog.Default].
 	Logger *slog.Logger
 
-	// Streams is the maximum number of browsers that watch at the same time; 0
-	// means 64. Further browsers receive status 503, and poll.
+	// Streams is the maximum number of browsers that watch, and of exports, at
+	// the same time; 0 means 64. Further requests receive status 503; browsers
+	// then poll.
 	Streams int
 }
 
@@ -84,8 +85,8 @@ type Action struct {
 // action has the same name whether it is about one job, several jobs, or all
 // jobs that match a filter. "abort" ends an operation on many jobs.
 var ActionNames = []string{
-	"read", "stack", "width", "rate", "pause", "resume", "clear", "drain",
-	"cancel", "reprioritize", "run", "count", "abort",
+	"read", "stack", "width", "rate", "group", "pause", "resume", "clear", "drain",
+	"cancel", "reprioritize", "run", "discard", "count", "abort",
 }
 
 // The bounds of a page. Requests beyond a bound are refused.
@@ -101,6 +102,8 @@ const (
 	maxReason    = 500                 // bytes of the reason for an action
 	maxFor       = 31 * 24 * time.Hour // the time after which a change ends
 	maxQueues    = 1000
+	maxWorkers   = 500 // of a cluster that are shown
+	maxChanges   = 30  // of settings that are shown
 )
 
 // Page is an [http.Handler] that shows and controls queues. It is constructed
@@ -235,6 +238,11 @@ func (p *Page) find(name string) *entry {
 func (e *entry) read() (r reading, err error) {
 	defer containPanic(&err)
 	r = reading{DispatchStats: e.q.Stats(), paused: e.q.Paused(), stopped: e.q.Stopped()}
+	if t, ok := e.q.(Troubled); ok {
+		if err := t.Trouble(); err != nil {
+			r.trouble = safeText(err)
+		}
+	}
 	if l, ok := e.q.(Limited); ok {
 		r.rate = rateText(l.RateLimiter())
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"github.com/twillgo/twill"
 )
@@ -18,11 +19,13 @@ import (
 //
 // The page calls the methods concurrently, and holds no lock during a call. A
 // panic of a method is contained and becomes an error of the request. The page
-// stops a sequence when it has seen enough; a sequence must not hold a lock of
-// the queue while it yields.
+// stops a sequence when it has seen enough. A sequence must not hold a lock of
+// the queue while it yields, and should yield the first job at once, however
+// many jobs there are.
 //
-// A queue may also implement [Drainer], [Limited], [Stacker] and [Explainer].
-// The page offers what the queue implements.
+// A queue may also implement [Drainer], [Limited], [Grouped], [Stacker],
+// [Explainer], [DeadKeeper], [Clustered] and [Troubled]. The page offers what the
+// queue implements.
 type Queue interface {
 	// Stats returns the queue's numbers. The page calls it once a second, however
 	// many browsers watch, so it must be cheap and must not scan.
@@ -40,7 +43,7 @@ type Queue interface {
 	Clear() int
 
 	// PendingJobs yields the pending jobs in the order in which they would
-	// start, without the first from.
+	// start, without the first from. A search reads the sequence to its end.
 	PendingJobs(from int) iter.Seq2[string, twill.JobRecord[string]]
 
 	// UnderwayJobs yields the jobs that are underway, in the order of start.
@@ -50,7 +53,7 @@ type Queue interface {
 	EndedJobs() iter.Seq2[string, twill.JobRecord[string]]
 
 	// FindJob returns the job with the given id or, if there is none, the pending
-	// or underway job with that key.
+	// or underway job with that key. The key of one job may be the id of another.
 	FindJob(idOrKey string) (id string, job twill.JobRecord[string], found bool)
 
 	// JobError returns the error with which the job has failed or was canceled, or
@@ -87,6 +90,22 @@ type Limited interface {
 	RateLimiter() twill.Limiter
 }
 
+// Grouped is a [Queue] whose jobs may be in groups with limits.
+type Grouped interface {
+	// Groups yields the groups that have jobs or their own limit, by name. It is
+	// called whenever the page of the queue is shown.
+	Groups() iter.Seq2[string, twill.GroupStats]
+
+	// GroupLimits returns the limit of all groups without their own limit.
+	GroupLimits() twill.GroupLimit
+
+	// SetGroupLimit gives a group its own limit, ResetGroupLimit removes it, and
+	// SetGroupLimits changes the limit of all groups without their own.
+	SetGroupLimit(group string, limit twill.GroupLimit) error
+	ResetGroupLimit(group string) error
+	SetGroupLimits(limit twill.GroupLimit) error
+}
+
 // Stacker is a [Queue] that can find the goroutines of a job.
 type Stacker interface {
 	// JobStacks returns the stacks of the goroutines of a job that is underway, as
@@ -100,6 +119,39 @@ type Explainer interface {
 	// WhyPending returns the reason why the job waits, in a few words, or "" if it
 	// does not wait.
 	WhyPending(id string) string
+}
+
+// DeadKeeper is a [Queue] that keeps dead jobs: jobs that it does not run any
+// longer, because they have ended their process too often or cannot be decoded.
+// An operator runs them again or discards them.
+type DeadKeeper interface {
+	// DeadJobs yields the dead jobs, the latest first, with the State
+	// [twill.JobFailed]. EndedJobs does not yield them. FindJob finds them,
+	// JobError returns why they are dead, and RunJobAgain runs them again, with
+	// the same id or a new one.
+	DeadJobs() iter.Seq2[string, twill.JobRecord[string]]
+
+	// DiscardJob removes a job that is dead or has ended, and everything that is
+	// kept of it. It returns an error if there is no such job.
+	DiscardJob(id string) error
+}
+
+// Clustered is a [Queue] with workers in several processes.
+type Clustered interface {
+	// EachWorker calls yield for each worker until yield returns false. The
+	// arguments are the name of the worker, the version of its program, the time
+	// of its last heartbeat by the clock of this process, the number of jobs that
+	// it runs, and whether it schedules the jobs of all workers. EachWorker is
+	// called whenever the page of the queue is shown.
+	EachWorker(yield func(name, version string, heartbeat time.Time, underway int, schedules bool) bool)
+}
+
+// Troubled is a [Queue] that can stop working for a while, for example because a
+// disk or a server fails.
+type Troubled interface {
+	// Trouble returns why the queue does not work, or nil if it works. The page
+	// calls it once a second, so it must be cheap.
+	Trouble() error
 }
 
 // Unlimited is the width of a queue that has no limit.

@@ -24,6 +24,9 @@ type args struct {
 	All       bool     `json:"all"`
 	Priority  *int     `json:"priority"`
 	Reason    string   `json:"reason"`
+	Group     string   `json:"group"`
+	Paused    *bool    `json:"paused"` // of a group
+	Reset     bool     `json:"reset"`
 }
 
 // setting is a number or a word.
@@ -125,7 +128,9 @@ func (p *Page) carryOut(e *entry, action, id, who string, a args, d time.Duratio
 		return nil
 	case "drain":
 		return p.drain(e, who, a, o)
-	case "cancel", "run":
+	case "group":
+		return p.setGroup(e, who, a, d, o)
+	case "cancel", "run", "discard":
 		return p.actOnOne(e, action, id, 0, who, a, o)
 	case "reprioritize":
 		if a.Priority == nil {

@@ -16,16 +16,26 @@ var (
 	streamPulse = 15 * time.Second
 )
 
+// startStream counts a client whose response may last long. If there are too many
+// such clients, it answers the request and returns false.
+func (rq *request) startStream() bool {
+	p := rq.page
+	if p.streams.Add(1) <= int64(p.opts.Streams) {
+		return true
+	}
+	p.streams.Add(-1)
+	rq.w.Header().Set("Retry-After", "30")
+	rq.fail(http.StatusServiceUnavailable, "as many clients watch as may")
+	return false
+}
+
 // getEvents sends the numbers of one queue, or of all queues, once a second as
 // server-sent events. They are the numbers that the page reads anyway: a
 // browser that watches costs the queue nothing, and a slow browser delays only
 // its own goroutine, until its write deadline.
 func (rq *request) getEvents() {
 	p := rq.page
-	if p.streams.Add(1) > int64(p.opts.Streams) {
-		p.streams.Add(-1)
-		rq.w.Header().Set("Retry-After", "30")
-		rq.fail(http.StatusServiceUnavailable, "as many clients watch as may")
+	if !rq.startStream() {
 		return
 	}
 	defer p.streams.Add(-1)

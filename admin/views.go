@@ -42,15 +42,23 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 		}
 		return min(100, a*100/b)
 	},
+	"quote": func(name string) string { // as a word of a filter
+		if i := strings.IndexByte(name, '"'); i >= 0 {
+			name = name[:i] + "*"
+		}
+		return `"` + name + `"`
+	},
 	"deref": func(f *float64) float64 { return *f },
 	"join":  strings.Join,
 	"parts": func(lists map[string]any) []part {
 		return []part{
 			{"underway", "Underway", "Underway", lists["underway"].(list)},
 			{"pending", "Next pending", "Due", lists["pending"].(list)},
+			{"dead", "Dead", "Ended", lists["dead"].(list)},
 			{"ended", "Ended last", "Ended", lists["ended"].(list)},
 		}
 	},
+	"since": func(t time.Time) float64 { return time.Since(t).Seconds() },
 	"dict": func(pairs ...any) map[string]any {
 		m := make(map[string]any)
 		for i := 0; i+1 < len(pairs); i += 2 {
@@ -67,7 +75,15 @@ type part struct {
 }
 
 // listStates are the values of the state of a list.
-var listStates = []string{"any", "pending", "underway", "ended", "finished", "failed", "canceled"}
+var listStates = []string{"any", "pending", "underway", "ended", "finished", "failed", "canceled", "dead"}
+
+// statesOf are the states that a list of e may be of.
+func statesOf(e *entry) []string {
+	if _, ok := e.q.(DeadKeeper); ok {
+		return listStates
+	}
+	return listStates[:len(listStates)-1]
+}
 
 // frame has the fields of every page.
 type frame struct {
@@ -166,76 +182,61 @@ func (rq *request) showFile() {
 	rq.write(http.StatusOK, kind, body)
 }
 
-// oldest is the age of the oldest pending job of a priority.
-type oldest struct {
-	Priority int
-	Jobs     int
-	Age      time.Duration
-}
+// maxFirst is the number of pending jobs from which the page of a queue computes
+// ages. A count computes them from all pending jobs.
+const maxFirst = 1000
 
-// maxOldest is the number of pending jobs among which the oldest are searched.
-const maxOldest = 1000
 
-// oldestOf returns the ages of the oldest pending jobs for each priority, among
-// the first maxOldest, and whether these are all pending jobs.
-func oldestOf(e *entry) (ages []oldest, all bool, err error) {
+// firstAges returns the ages of the first maxFirst pending jobs, and whether these
+// are all pending jobs.
+func firstAges(e *entry) (v agesView, all bool, err error) {
 	defer containPanic(&err)
+	var a ages
 	now := time.Now()
 	n := 0
-	at := make(map[int]int)
 	for _, r := range e.q.PendingJobs(0) {
-		if n == maxOldest {
-			return ages, false, nil
+		if n == maxFirst {
+			return a.view(), false, nil
 		}
 		n++
-		i, ok := at[r.Priority]
-		if !ok {
-			if len(ages) == 50 {
-				continue
-			}
-			i = len(ages)
-			at[r.Priority] = i
-			ages = append(ages, oldest{Priority: r.Priority})
-		}
-		ages[i].Jobs++
-		ages[i].Age = max(ages[i].Age, now.Sub(r.Queued))
+		a.add(r, now)
 	}
-	return ages, true, nil
+	return a.view(), true, nil
 }
 
 func (rq *request) showQueue() {
 	p, e := rq.page, rq.entry
 	data := struct {
 		frame
-		V         queueView
-		Samples   []sample // a few, as a table
-		Oldest    []oldest
-		OldestAll bool
-		Underway  list
-		Pending   list
-		Ended     list
-		Marks     []mark
-	}{frame: rq.frame(e.name), V: p.view(e, false)}
+		V       queueView
+		Samples []sample // a few, as a table
+		Ages    agesView
+		AgesAll bool
+		Groups  *groupList
+		Workers []workerView
+		Lists   map[string]any // by section
+	}{frame: rq.frame(e.name), V: p.view(e, false), Lists: make(map[string]any)}
 	data.V.Offers = rq.offers(e)
 	all := e.history.list()
 	for i := len(all) - 1; i >= 0 && len(data.Samples) < 12; i -= 60 {
 		data.Samples = append(data.Samples, all[i])
 	}
 	var err error
-	if data.Oldest, data.OldestAll, err = oldestOf(e); err != nil {
+	data.Ages, data.AgesAll, err = firstAges(e)
+	if err == nil {
+		data.Groups, err = groupsOf(e, "", 20)
+	}
+	if err == nil {
+		data.Workers, err = workersOf(e)
+	}
+	for i, s := range sections {
+		if err == nil {
+			data.Lists[s.name], err = p.list(rq, e, listRequest{states: s.states, state: s.name, cursor: cursor{i, 0}, limit: 10})
+		}
+	}
+	if err != nil {
 		rq.failWith(err)
 		return
-	}
-	for _, part := range []struct {
-		to    *list
-		group int
-	}{{&data.Pending, 0}, {&data.Underway, 1}, {&data.Ended, 2}} {
-		g := groups[part.group]
-		*part.to, err = p.list(rq, e, listRequest{states: g.states, state: g.name, cursor: cursor{part.group, 0}, limit: 10})
-		if err != nil {
-			rq.failWith(err)
-			return
-		}
 	}
 	rq.render(http.StatusOK, "queue.html", data)
 }
@@ -256,7 +257,7 @@ func (rq *request) showJobs() {
 		Offers []string
 		States []string
 		Error  string
-	}{frame: rq.frame(e.name + ": jobs"), States: listStates, V: p.view(e, true), Filter: cut(q.Get("filter"), maxFilter), State: q.Get("state")}
+	}{frame: rq.frame(e.name + ": jobs"), States: statesOf(e), V: p.view(e, true), Filter: cut(q.Get("filter"), maxFilter), State: q.Get("state")}
 	data.Offers = rq.offers(e)
 	keep := url.Values{}
 	for _, name := range []string{"filter", "state", "limit"} {
@@ -377,6 +378,11 @@ func (rq *request) form() (a args, err error) {
 	a = args{
 		Width: parseSetting(f.Get("width")), PerSecond: parseSetting(f.Get("per_second")),
 		For: strings.TrimSpace(f.Get("for")), Within: strings.TrimSpace(f.Get("within")), All: f.Get("all") != "", Reason: strings.TrimSpace(f.Get("reason")),
+		Group: f.Get("group"), Reset: f.Get("reset") != "",
+	}
+	if text := f.Get("paused"); text != "" {
+		paused := text == "yes"
+		a.Paused = &paused
 	}
 	for name, to := range map[string]func(int){"burst": func(n int) { a.Burst = n }, "priority": func(n int) { a.Priority = &n }} {
 		text := strings.TrimSpace(f.Get(name))

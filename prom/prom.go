@@ -18,7 +18,9 @@
 //     "finished", "failed" or "canceled";
 //   - queue_jobs: a gauge with the label "state", which is "pending" (due),
 //     "delayed" (not due) or "underway";
-//   - queue_width: the width;
+//   - queue_width: the width; queue_paused: 1 while the queue is paused, else 0;
+//   - queue_next_job_age_seconds: how long the job that starts next has been due,
+//     0 if there is none. It grows where nothing starts;
 //   - job_wait_duration_seconds, job_run_duration_seconds: histograms of the
 //     time from a job's due time to its first start, and of each call.
 //
@@ -192,7 +194,7 @@ func (c *Collector) Collect(ch chan<- prometheus.Metric) {
 // descs are the descriptions of all metrics.
 type descs struct {
 	enqueued, joined, refused, retries, finished *prometheus.Desc
-	jobs, width, wait, run                       *prometheus.Desc
+	jobs, width, paused, next, wait, run         *prometheus.Desc
 
 	futures, peak, poolWaiting, age, added *prometheus.Desc
 
@@ -215,6 +217,8 @@ func newDescs(namespace string, labels prometheus.Labels) *descs {
 	d.finished = desc("jobs_finished_total", "Jobs that have ended, by outcome.", "queue", "outcome")
 	d.jobs = desc("queue_jobs", "Jobs in the dispatch queue, by state.", "queue", "state")
 	d.width = desc("queue_width", "Maximum number of jobs that run at once.", "queue")
+	d.paused = desc("queue_paused", "Whether the dispatch queue is paused.", "queue")
+	d.next = desc("queue_next_job_age_seconds", "Time since the job that starts next was due.", "queue")
 	d.wait = desc("job_wait_duration_seconds", "Time from when a job was due to its first start.", "queue")
 	d.run = desc("job_run_duration_seconds", "Duration of the calls of jobs.", "queue")
 
@@ -251,6 +255,16 @@ func (d *descs) dispatch(ch chan<- prometheus.Metric, name string, s twill.Dispa
 	gauge(ch, d.jobs, float64(s.Delayed), name, "delayed")
 	gauge(ch, d.jobs, float64(s.Underway), name, "underway")
 	gauge(ch, d.width, float64(s.Width), name)
+	paused := 0.0
+	if s.Paused {
+		paused = 1
+	}
+	gauge(ch, d.paused, paused, name)
+	var next time.Duration
+	if !s.NextSince.IsZero() {
+		next = max(time.Since(s.NextSince), 0)
+	}
+	gauge(ch, d.next, next.Seconds(), name)
 	histogram(ch, d.wait, s.Waiting, name)
 	histogram(ch, d.run, s.Running, name)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"math"
 	"os"
 	"regexp"
@@ -247,6 +248,32 @@ func TestDocuments(t *testing.T) {
 		t.Skip("runs the compiler")
 	}
 	require.NoError(t, markdown.CheckModule(t.TempDir()))
+}
+
+// BenchmarkJob is the cost of a put and its run, plain, and with a collector over
+// the queue that is not scraped meanwhile.
+func BenchmarkJob(b *testing.B) {
+	for _, collected := range []bool{false, true} {
+		b.Run(fmt.Sprintf("collected=%v", collected), func(b *testing.B) {
+			q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) { return 0, nil }, nil)
+			if collected {
+				c := prom.NewCollector(nil)
+				c.MustAdd(prom.Dispatch("q", q.Stats))
+				registry := prometheus.NewRegistry()
+				registry.MustRegister(c)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				j, err := q.Put(1, 0)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if _, err := j.Await(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 func BenchmarkScrape(b *testing.B) {

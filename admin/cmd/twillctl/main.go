@@ -3,8 +3,8 @@
 package main
 
 import (
+	"cmp"
 	"context"
-	"encoding/csv"
 	"flag"
 	"fmt"
 	"io"
@@ -28,9 +28,13 @@ const usage = `Usage: twillctl -url ADDRESS COMMAND [FLAGS] [ARGUMENTS]
   show QUEUE [JOB]                      a queue, or one job by id or key
   watch [-every 1s] [-times N] QUEUE    a progress line, until Ctrl-C
   width [-for 30m] QUEUE N|unlimited|paused
+  rate [-for 30m] [-burst N] QUEUE PER-SECOND|unlimited
+  groups [-n N] QUEUE                   groups of jobs, those held back first
+  group [-for 30m] QUEUE GROUP width=N|rate=N|burst=N|pause|resume|reset...
   pause [-for 30m] QUEUE
   resume QUEUE
   cancel [-yes] QUEUE FILTER...         all jobs that match; without -yes a dry run
+  count QUEUE FILTER...                 how many match, and the oldest of them
   export [-state STATE] QUEUE [FILTER...]
                                         jobs as CSV
 
@@ -58,7 +62,7 @@ type tool struct {
 	err io.Writer
 
 	state, forTime, reason string
-	n, times               int
+	n, times, burst        int
 	every                  time.Duration
 	yes                    bool
 }
@@ -94,6 +98,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	set.BoolVar(&t.yes, "yes", false, "")
 	set.DurationVar(&t.every, "every", time.Second, "")
 	set.IntVar(&t.times, "times", 0, "")
+	set.IntVar(&t.burst, "burst", 0, "")
 	if err := set.Parse(top.Args()[1:]); err != nil {
 		return err
 	}
@@ -112,6 +117,14 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return t.watch(rest[0])
 	case name == "width" && need(2, 2):
 		return t.width(rest[0], rest[1])
+	case name == "rate" && need(2, 2):
+		return t.rate(rest[0], rest[1])
+	case name == "groups" && need(1, 1):
+		return t.groups(rest[0])
+	case name == "group" && need(3, -1):
+		return t.group(rest[0], rest[1], rest[2:])
+	case name == "count" && need(2, -1):
+		return t.count(rest[0], strings.Join(rest[1:], " "))
 	case name == "pause" && need(1, 1), name == "resume" && need(1, 1):
 		return t.act(rest[0], name, map[string]any{})
 	case name == "cancel" && need(2, -1):
@@ -351,6 +364,17 @@ func (t *tool) width(queue, width string) error {
 	return t.act(queue, "width", body)
 }
 
+func (t *tool) rate(queue, rate string) error {
+	body := map[string]any{"per_second": rate}
+	if n, err := strconv.ParseFloat(rate, 64); err == nil {
+		body["per_second"] = n
+	}
+	if t.burst != 0 {
+		body["burst"] = t.burst
+	}
+	return t.act(queue, "rate", body)
+}
+
 func (t *tool) act(queue, action string, body map[string]any) error {
 	if t.forTime != "" {
 		body["for"] = t.forTime
@@ -372,35 +396,25 @@ type operation struct {
 	Skipped                               map[string]int
 	Jobs                                  []job
 	Failures                              []struct{ ID, Error string }
+	Ages                                  struct{ Priorities, Groups []age }
 }
 
-// cancel makes a dry run or, with -yes, cancels all jobs that match, and shows
-// progress. Ctrl-C aborts the operation on the server.
+type age struct {
+	Name   string
+	Jobs   int
+	Oldest float64 `json:"oldest_seconds"`
+}
+
+// cancel makes a dry run or, with -yes, cancels all jobs that match.
 func (t *tool) cancel(queue, filter string) error {
 	var op operation
 	body := map[string]any{"filter": filter, "dry_run": !t.yes, "reason": t.reason}
 	if err := t.c.Post(t.ctx, client.Path("queues", queue, "bulk", "cancel"), body, &op); err != nil {
 		return err
 	}
-	ctx := t.ctx
-	for op.State == "running" {
-		fmt.Fprintf(t.err, "\r%d of about %d jobs looked at, %d match, %d canceled", op.Scanned, op.Total, op.Matched, op.Done)
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			ctx = context.WithoutCancel(ctx)
-			if err := t.c.Post(ctx, client.Path("operations", op.ID, "abort"), struct{}{}, &op); err != nil {
-				return err
-			}
-		}
-		if err := t.c.Get(ctx, client.Path("operations", op.ID), nil, &op); err != nil {
-			if ctx.Err() != nil {
-				continue
-			}
-			return err
-		}
+	if err := t.follow(&op, "canceled"); err != nil {
+		return err
 	}
-	fmt.Fprintln(t.err)
 	if !t.yes {
 		for _, j := range op.Jobs {
 			fmt.Fprintf(t.out, "%s  %s  priority %d  %s\n", plain(j.ID), j.State, j.Priority, plain(j.Arg))
@@ -422,36 +436,140 @@ func (t *tool) cancel(queue, filter string) error {
 	return nil
 }
 
-func (t *tool) export(queue, filter string) error {
-	w := csv.NewWriter(t.out)
-	w.Write([]string{"id", "state", "key", "priority", "attempts", "queued_at", "due_at", "started_at", "ended_at", "arg", "error"})
-	if filter == "" && t.state == "" {
-		t.state = "any"
+// follow shows how far an operation is, until it is over. Ctrl-C aborts it on the
+// server.
+func (t *tool) follow(op *operation, what string) error {
+	ctx := t.ctx
+	for op.State == "running" {
+		done := op.Done
+		if what == "match" {
+			done = op.Matched
+		}
+		fmt.Fprintf(t.err, "\r%d of about %d jobs looked at, %d %s", op.Scanned, op.Total, done, what)
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			ctx = context.WithoutCancel(ctx)
+			if err := t.c.Post(ctx, client.Path("operations", op.ID, "abort"), struct{}{}, op); err != nil {
+				return err
+			}
+		}
+		if err := t.c.Get(ctx, client.Path("operations", op.ID), nil, op); err != nil {
+			if ctx.Err() != nil {
+				continue
+			}
+			return err
+		}
 	}
-	_, err := t.jobs(queue, filter, 0, func(j job) error {
-		return w.Write([]string{
-			cell(j.ID), j.State, cell(j.Key), strconv.Itoa(j.Priority), strconv.Itoa(j.Attempts),
-			stamp(&j.QueuedAt), stamp(j.DueAt), stamp(j.StartedAt), stamp(j.EndedAt), cell(j.Arg), cell(j.Error),
-		})
+	fmt.Fprintln(t.err)
+	return nil
+}
+
+func (t *tool) export(queue, filter string) error {
+	query := url.Values{}
+	for name, value := range map[string]string{"state": t.state, "filter": filter} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	return t.c.Stream(t.ctx, client.Path("queues", queue, "export"), query, t.out)
+}
+
+type limit struct{ Text string }
+
+func (t *tool) groups(queue string) error {
+	var l struct {
+		Groups []struct {
+			Name                string
+			Own, Held           bool
+			Limit               limit
+			Jobs, Underway, Due int
+			NextSince           *time.Time `json:"next_since"`
+		}
+		Total  int
+		Common limit
+	}
+	query := url.Values{"limit": {strconv.Itoa(min(max(t.n, 1), 500))}}
+	if err := t.c.Get(t.ctx, client.Path("queues", queue, "groups"), query, &l); err != nil {
+		return err
+	}
+	if l.Total > len(l.Groups) {
+		fmt.Fprintf(t.err, "%d of %d groups; -n says how many are shown\n", len(l.Groups), l.Total)
+	}
+	return t.table(func(w io.Writer) {
+		fmt.Fprintln(w, "GROUP\tLIMIT\tUNDERWAY\tDUE\tJOBS\tNEXT WAITS\tHELD")
+		for _, g := range l.Groups {
+			text, wait, held := g.Limit.Text, "", ""
+			if g.Own {
+				text += " (its own)"
+			}
+			if g.NextSince != nil {
+				wait = time.Since(*g.NextSince).Round(time.Millisecond).String()
+			}
+			if g.Held {
+				held = "held"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n", plain(g.Name), text, g.Underway, g.Due, g.Jobs, wait, held)
+		}
+		fmt.Fprintf(w, "all others\t%s\n", l.Common.Text)
 	})
-	w.Flush()
-	if err == nil {
-		err = w.Error()
+}
+
+// group changes the limit of a group as settings such as width=3 say.
+func (t *tool) group(queue, name string, settings []string) error {
+	body := map[string]any{"group": name}
+	for _, s := range settings {
+		key, value, _ := strings.Cut(s, "=")
+		number, err := strconv.ParseFloat(value, 64)
+		switch {
+		case s == "pause" || s == "resume":
+			body["paused"] = s == "pause"
+		case s == "reset":
+			body["reset"] = true
+		case (key == "width" || key == "rate") && (err == nil || value == "unlimited"), key == "burst" && err == nil:
+			if key == "rate" {
+				key = "per_second"
+			}
+			body[key] = number
+			if err != nil {
+				body[key] = value
+			}
+		default:
+			return fmt.Errorf("%q is none of width=N, rate=N, burst=N, pause, resume and reset", s)
+		}
+	}
+	return t.act(queue, "group", body)
+}
+
+// count counts the jobs that match, and shows the oldest.
+func (t *tool) count(queue, filter string) error {
+	var op operation
+	if err := t.c.Post(t.ctx, client.Path("queues", queue, "bulk", "count"), map[string]any{"filter": filter}, &op); err != nil {
+		return err
+	}
+	if err := t.follow(&op, "match"); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "%s: %d jobs match %q, of %d looked at\n", op.State, op.Matched, plain(op.Filter), op.Scanned)
+	err := t.table(func(w io.Writer) {
+		for _, part := range []struct {
+			name string
+			rows []age
+		}{{"PRIORITY", op.Ages.Priorities}, {"GROUP", op.Ages.Groups}} {
+			if len(part.rows) > 0 {
+				fmt.Fprintf(w, "%s\tPENDING\tOLDEST\n", part.name)
+			}
+			for _, a := range part.rows {
+				name := plain(a.Name)
+				if name == "" {
+					name = "others"
+				}
+				fmt.Fprintf(w, "%s\t%d\t%s\n", name, a.Jobs, seconds(a.Oldest))
+			}
+		}
+	})
+	if err == nil && op.State != "done" {
+		err = fmt.Errorf("operation %s: %s", op.ID, cmp.Or(plain(op.Error), op.State))
 	}
 	return err
-}
-
-func stamp(t *time.Time) string {
-	if t == nil || t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
-}
-
-// cell keeps a spreadsheet from reading a text as a formula.
-func cell(s string) string {
-	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
-		return "'" + s
-	}
-	return s
 }

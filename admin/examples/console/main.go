@@ -38,9 +38,13 @@ func main() {
 
 func run(ctx context.Context, addr string) error {
 	sms := twill.NewResizableDispatchQueue(send, &twill.DispatchOptions{
-		Width: 8,
-		Retry: &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.SimpleBackoff(), 3)},
+		Width:      8,
+		GroupLimit: twill.GroupLimit{Width: 6}, // for each network
+		Retry:      &twill.RetryOptions{Backoff: twill.LimitBackoff(twill.SimpleBackoff(), 3)},
 	})
+	if err := sms.SetGroupLimit("network C", twill.GroupLimit{Width: 3}); err != nil { // a narrow line, which holds up only its own
+		return err
+	}
 	thumbs := twill.NewResizableDispatchQueue(resize, &twill.DispatchOptions{Width: 3, Timeout: time.Minute})
 
 	page := admin.New(admin.Options{Insecure: true}) // loopback clients only
@@ -129,7 +133,7 @@ func load(ctx context.Context, sms *twill.ResizableDispatchQueue[message, string
 		pause := time.Duration(float64(35*time.Millisecond) / (0.3 + wave))
 		m := message{To: fmt.Sprintf("+49 151 %07d", rand.IntN(10_000_000)), Text: fmt.Sprintf("Your code is %06d", rand.IntN(1_000_000))}
 		// A queue that was stopped from the page accepts no more jobs.
-		sms.Put(m, rand.IntN(3), twill.JobOptions{Key: fmt.Sprint("code-", n)})
+		sms.Put(m, rand.IntN(3), twill.JobOptions{Key: fmt.Sprint("code-", n), Group: "network " + string(rune('A'+rand.IntN(3)))})
 		if n%12 == 0 {
 			thumbs.Put(fmt.Sprintf("picture-%05d.jpg", n), n%2)
 		}

@@ -19,9 +19,10 @@ const maxAnswer = 64 << 20
 
 // Client is a client of one page.
 type Client struct {
-	base *url.URL
-	user *url.Userinfo
-	http *http.Client
+	base    *url.URL
+	user    *url.Userinfo
+	http    *http.Client
+	streams *http.Client // without a timeout for the whole answer
 }
 
 // New returns a client of the page at the given address, such as
@@ -32,9 +33,10 @@ func New(address string) (*Client, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, errors.New("the address of a page begins with http:// or https://")
 	}
-	c := &Client{user: u.User, http: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
+	last := func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse // another host would get the authorization
-	}}}
+	}
+	c := &Client{user: u.User, http: &http.Client{Timeout: 30 * time.Second, CheckRedirect: last}, streams: &http.Client{CheckRedirect: last}}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	if !strings.HasSuffix(u.Path, "/") {
 		u.Path += "/"
@@ -65,24 +67,19 @@ func (c *Client) Post(ctx context.Context, path string, body, v any) error {
 	return c.do(ctx, http.MethodPost, path, nil, b, v)
 }
 
+// Stream copies what is at path to w. An answer that has broken off is an error.
+func (c *Client) Stream(ctx context.Context, path string, query url.Values, w io.Writer) error {
+	res, err := c.send(ctx, http.MethodGet, path, query, nil, c.streams)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(w, res.Body)
+	return err
+}
+
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, body []byte, v any) error {
-	to, err := c.base.Parse(path)
-	if err != nil {
-		return err
-	}
-	to.RawQuery = query.Encode()
-	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if method == http.MethodPost {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	if c.user != nil {
-		password, _ := c.user.Password()
-		r.SetBasicAuth(c.user.Username(), password)
-	}
-	res, err := c.http.Do(r)
+	res, err := c.send(ctx, method, path, query, body, c.http)
 	if err != nil {
 		return err
 	}
@@ -91,12 +88,36 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if err != nil {
 		return err
 	}
-	if res.StatusCode >= 300 {
-		var e struct{ Error string }
-		if json.Unmarshal(answer, &e) != nil || e.Error == "" {
-			e.Error = "is this the address of a page?"
-		}
-		return fmt.Errorf("%s: %s", res.Status, e.Error)
-	}
 	return json.Unmarshal(answer, v)
+}
+
+// send returns the answer to a request, if it is no error.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, body []byte, by *http.Client) (*http.Response, error) {
+	to, err := c.base.Parse(path)
+	if err != nil {
+		return nil, err
+	}
+	to.RawQuery = query.Encode()
+	r, err := http.NewRequestWithContext(ctx, method, to.String(), bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	if c.user != nil {
+		password, _ := c.user.Password()
+		r.SetBasicAuth(c.user.Username(), password)
+	}
+	res, err := by.Do(r)
+	if err != nil || res.StatusCode < 300 {
+		return res, err
+	}
+	defer res.Body.Close()
+	var e struct{ Error string }
+	answer, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if json.Unmarshal(answer, &e) != nil || e.Error == "" {
+		e.Error = "is this the address of a page?"
+	}
+	return nil, fmt.Errorf("%s: %s", res.Status, e.Error)
 }

@@ -22,6 +22,7 @@
   }
   const show = {
     width: function (q) { return String(q.width); },
+    next_wait: function (q) { return q.next_since ? duration((Date.parse(q.time) - Date.parse(q.next_since)) / 1000) : '–'; },
     throughput: function (q) { return precise(q.throughput); },
     empty_in: function (q) { return duration(q.empty_in_seconds); },
     waiting_p50: function (q) { return duration(q.waiting_seconds.p50); },

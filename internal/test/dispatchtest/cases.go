@@ -368,6 +368,19 @@ var cases = []testCase{
 		}
 		require.Error(b, q.SetGroupLimit("slow", twill.GroupLimit{Width: -1}))
 	}},
+	{"a group that is paused starts nothing, and other groups go on", func(b *bench) {
+		q := b.open(twill.DispatchOptions{Width: 10})
+		require.NoError(b, q.SetGroupLimit("paused", twill.GroupLimit{Width: 2, Paused: true}))
+		held := b.put(Arg{Name: "held"}, 0, twill.JobOptions{Group: "paused"})
+		b.finishes(b.put(Arg{Name: "other"}, 5, twill.JobOptions{Group: "other"}), 1)
+		b.quiet()
+		require.Equal(b, twill.JobPending, held.State())
+		reason, until := q.Why(held)
+		require.Equal(b, twill.WaitGroup, reason)
+		require.Zero(b, until)
+		require.NoError(b, q.SetGroupLimit("paused", twill.GroupLimit{Width: 2}))
+		b.finishes(held, 1)
+	}},
 	{"a job that is snoozed counts no attempt and holds no slot", func(b *bench) {
 		b.open(twill.DispatchOptions{})
 		began := time.Now()
