@@ -186,7 +186,6 @@ func (rq *request) showFile() {
 // ages. A count computes them from all pending jobs.
 const maxFirst = 1000
 
-
 // firstAges returns the ages of the first maxFirst pending jobs, and whether these
 // are all pending jobs.
 func firstAges(e *entry) (v agesView, all bool, err error) {
