@@ -147,9 +147,9 @@ type GroupStats struct {
 }
 
 // Groups yields the names and the numbers of the groups that have jobs or their
-// own limit, in no particular order. It holds the lock of q for 1000 groups at a
-// time, and not while the body of the loop runs. The numbers of different groups
-// are therefore of slightly different times. Each iteration begins anew.
+// own limit, in no particular order. It holds the lock of q for 1000 groups at
+// a time, and not while the body of the loop runs. The numbers of different
+// groups are therefore of slightly different times. Each iteration begins anew.
 func (q *ResizableDispatchQueue[A, R]) Groups() iter.Seq2[string, GroupStats] {
 	type group struct {
 		name  string

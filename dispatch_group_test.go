@@ -429,6 +429,8 @@ func TestGroupsAreListed(t *testing.T) {
 			"c": {Limit: own, Own: true},
 		}, maps.Collect(q.Groups()))
 
+		require.Equal(t, c.start, q.Stats().NextSince, "though its group holds it back")
+
 		// One that starts leaves others waiting: they wait as long as before.
 		time.Sleep(time.Second)
 		kit.PutOpts(t, q, "a", -1, inGroup("a"))

@@ -307,8 +307,9 @@ type DispatchStats struct {
 	Paused bool
 
 	// NextSince is the time since which the job that starts next has been due,
-	// the zero time if no job may start. If all jobs have the same priority, no
-	// job has been due for longer.
+	// the zero time if no job is due. If all jobs have the same priority, no job
+	// has been due for longer. If the limits of groups hold back all jobs that
+	// are due, it is that of the first job of the group held back longest.
 	NextSince time.Time
 
 	// Since the queue was made:
@@ -406,6 +407,8 @@ func (q *ResizableDispatchQueue[A, R]) Stats() DispatchStats {
 	s.Paused = q.paused
 	if q.pending.Len() > 0 {
 		s.NextSince = q.clock.Time(q.pending.Peek().Item.since())
+	} else if g, ok := q.groups.behind.Front(); ok {
+		s.NextSince = q.clock.Time(g.heap.Peek().Item.since())
 	}
 	s.Throughput = q.stats.throughput(now)
 	s.RateHeldSince, s.RateFailingSince = q.clock.Time(q.rate.since), q.clock.Time(q.rate.failing)

@@ -820,7 +820,7 @@ func ExampleResizableDispatchQueue_FindID() {
 }
 
 // Which groups are at their limits.
-func ExampleResizableDispatchQueue_Groups() {
+func ExampleGroupStats() {
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, url string) (string, error) {
 		<-ctx.Done()
 		return "", context.Cause(ctx)

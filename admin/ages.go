@@ -9,13 +9,14 @@ import (
 	"github.com/twillgo/twill"
 )
 
-// ages counts the pending jobs of each priority and each group, and has the age of
-// the oldest of them.
+// ages counts the pending jobs of each priority and each group, and has the age
+// of the oldest of them.
 type ages struct {
 	priorities, groups ageTable
 }
 
-// ageTable has a row for each of the first maxAges names, and one for all others.
+// ageTable has a row for each of the first maxAges names, and one for all
+// others.
 type ageTable struct {
 	byName map[string]*ageView
 	others ageView

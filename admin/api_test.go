@@ -476,7 +476,8 @@ func TestWhereIsItNow(t *testing.T) {
 
 func stuckChild(ctx context.Context) { <-ctx.Done() }
 
-// TestAFailureThatOnlyThePageHasSeenIsReported: to be shown is not to be handled.
+// TestAFailureThatOnlyThePageHasSeenIsReported: to be shown is not to be
+// handled.
 func TestAFailureThatOnlyThePageHasSeenIsReported(t *testing.T) {
 	reported := make(chan error, 10)
 	before := twill.OnUnhandled(func(err error) {

@@ -494,6 +494,12 @@ func TestBrowserPictures(t *testing.T) {
 				if name == "queue" {
 					b.until("document.querySelectorAll('#charts canvas').length === 4")
 				}
+				if name == "queue" && width == 1280 { // what fits a README
+					b.run(chromedp.EmulateViewport(1280, 1120))
+					b.until("document.querySelector('#charts canvas').getBoundingClientRect().right <= innerWidth")
+					top := value(b, chromedp.CaptureScreenshot())
+					require.NoError(t, os.WriteFile(filepath.Join("docs", "top-"+color+".png"), top, 0o644))
+				}
 				png := value(b, chromedp.FullScreenshot(100))
 				require.NoError(t, os.WriteFile(filepath.Join("docs", fmt.Sprintf("%s-%s-%d.png", name, color, width)), png, 0o644))
 			}

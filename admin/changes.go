@@ -101,7 +101,8 @@ func (c *changes) list(n int) []change {
 	return all[:min(len(all), n)]
 }
 
-// hasRoom reports whether a change of that setting may be kept, if at most n are.
+// hasRoom reports whether a change of that setting may be kept, if at most n
+// are.
 func (c *changes) hasRoom(setting string, n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

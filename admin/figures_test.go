@@ -24,8 +24,8 @@ var figures = flag.Bool("figures", false, "measure a page with a million jobs, o
 
 // With a million jobs pending, pages and actions on one job take a tenth of a
 // second at most, in the median; and a search or an export holds up no put. The
-// figures are printed with -figures -v; a machine that runs other tests as well has
-// ten times as long.
+// figures are printed with -figures -v; a machine that runs other tests as well
+// has ten times as long.
 func TestMillionPending(t *testing.T) {
 	limit := 100 * time.Millisecond
 	if !*figures {

@@ -79,8 +79,8 @@ type groupList struct {
 	Common limitView   `json:"common"`
 }
 
-// groupsOf returns up to n groups of e whose names contain search. It is nil if e
-// is not [Grouped].
+// groupsOf returns up to n groups of e whose names contain search. It is nil if
+// e is not [Grouped].
 func groupsOf(e *entry, search string, n int) (l *groupList, err error) {
 	defer containPanic(&err)
 	q, ok := e.q.(Grouped)
@@ -204,8 +204,8 @@ func (p *Page) setGroup(e *entry, who string, a args, d time.Duration, o *outcom
 	return nil
 }
 
-// groupLimit returns the limit of a group, and whether it is the group's own. For
-// the name "" it returns the limit of all groups.
+// groupLimit returns the limit of a group, and whether it is the group's own.
+// For the name "" it returns the limit of all groups.
 func groupLimit(q Grouped, name string) (l twill.GroupLimit, own bool) {
 	if name != "" {
 		for n, g := range q.Groups() {

@@ -16,8 +16,8 @@ var (
 	streamPulse = 15 * time.Second
 )
 
-// startStream counts a client whose response may last long. If there are too many
-// such clients, it answers the request and returns false.
+// startStream counts a client whose response may last long. If there are too
+// many such clients, it answers the request and returns false.
 func (rq *request) startStream() bool {
 	p := rq.page
 	if p.streams.Add(1) <= int64(p.opts.Streams) {

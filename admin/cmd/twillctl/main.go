@@ -436,8 +436,8 @@ func (t *tool) cancel(queue, filter string) error {
 	return nil
 }
 
-// follow shows how far an operation is, until it is over. Ctrl-C aborts it on the
-// server.
+// follow shows how far an operation is, until it is over. Ctrl-C aborts it on
+// the server.
 func (t *tool) follow(op *operation, what string) error {
 	ctx := t.ctx
 	for op.State == "running" {

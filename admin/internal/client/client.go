@@ -67,7 +67,8 @@ func (c *Client) Post(ctx context.Context, path string, body, v any) error {
 	return c.do(ctx, http.MethodPost, path, nil, b, v)
 }
 
-// Stream copies what is at path to w. An answer that has broken off is an error.
+// Stream copies what is at path to w. An answer that has broken off is an
+// error.
 func (c *Client) Stream(ctx context.Context, path string, query url.Values, w io.Writer) error {
 	res, err := c.send(ctx, http.MethodGet, path, query, nil, c.streams)
 	if err != nil {
