@@ -484,6 +484,7 @@ func TestBrowserPictures(t *testing.T) {
 	}
 	k, paths := demo(t)
 	admin.FillHistory(k.page, "sms")
+	paths["job"] = "/q/sms/job/code-40" // the stack of a panic has paths of this machine
 	b := k.open(t, "/")
 	for _, name := range []string{"index", "queue", "jobs", "operation", "job"} {
 		for _, color := range []string{"light", "dark"} {
