@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/internal/explore"
 )
 
 // upstream is a world with a chain that is canceled or bounded at its tip,
@@ -180,7 +181,7 @@ func TestUpstream(t *testing.T) {
 		for _, canceler := range []string{"", "waits", "answers"} {
 			scenario := func(w *world, doing []string) func() { return newUpstream(w, kind, canceler, doing) }
 			t.Run(kind, func(t *testing.T) {
-				each(t, &all, plan{large: true}, sensible, scenario, 2, "resolve", "reject", "bound", "cancel", "finish")
+				each(t, &all, plan{Options: explore.Options{Preemptions: 2}}, sensible, scenario, 2, "resolve", "reject", "bound", "cancel", "finish")
 			})
 		}
 	}

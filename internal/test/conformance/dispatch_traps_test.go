@@ -577,7 +577,7 @@ func TestTrapPutWaitThatWaitsIsNotRefused(t *testing.T) {
 		require.NoError(t, err)
 		require.Zero(t, q.Stats().Refused)
 		ctx, cancel := context.WithCancel(t.Context())
-		go cancel()
+		time.AfterFunc(time.Millisecond, cancel) // while the put is in line
 		_, err = q.PutWait(ctx, time.Second, 0)
 		require.ErrorIs(t, err, context.Canceled)
 		require.Equal(t, uint64(1), q.Stats().Refused)
