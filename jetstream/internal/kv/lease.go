@@ -108,9 +108,15 @@ func (b *Bucket) Claim(ctx context.Context, key string, rev uint64, rec Record) 
 	bounded, cancel := context.WithTimeout(ctx, usable(rec.Duration()))
 	defer cancel()
 	var start time.Time // of the write that was made, or earlier
+	unclear := false
 	token, err := Retry(bounded, func(try context.Context) (uint64, error) {
+		if unclear {
+			return b.writeRecord(try, key, rev, rec)
+		}
 		start = time.Now()
-		return b.writeRecord(try, key, rev, rec)
+		token, err := b.tryRecord(try, key, rev, rec)
+		unclear = err != nil && !errors.Is(err, ErrRefused)
+		return token, err
 	})
 	if err != nil {
 		if ctx.Err() != nil {
@@ -136,11 +142,7 @@ func usable(lease time.Duration) time.Duration { return lease / 3 * 2 }
 // that it has if rec was written already. It returns ErrRefused if neither is
 // so.
 func (b *Bucket) writeRecord(ctx context.Context, key string, rev uint64, rec Record) (uint64, error) {
-	value, err := json.Marshal(rec)
-	if err != nil {
-		return 0, err
-	}
-	now, err := b.Write(ctx, Write{Key: key, Value: value, If: true, Rev: rev, What: "lease"})
+	now, err := b.tryRecord(ctx, key, rev, rec)
 	if !errors.Is(err, ErrRefused) {
 		return now, err
 	}
@@ -160,6 +162,15 @@ func (b *Bucket) writeRecord(ctx context.Context, key string, rev uint64, rec Re
 		return 0, errLateRead
 	}
 	return 0, ErrRefused
+}
+
+// tryRecord writes rec if the key has revision rev.
+func (b *Bucket) tryRecord(ctx context.Context, key string, rev uint64, rec Record) (uint64, error) {
+	value, err := json.Marshal(rec)
+	if err != nil {
+		return 0, err
+	}
+	return b.Write(ctx, Write{Key: key, Value: value, If: true, Rev: rev, What: "lease"})
 }
 
 // errLateRead is a reason to try again.
@@ -274,11 +285,7 @@ func (l *Lease) Release() (err error) {
 
 // free writes the record without a holder.
 func (l *Lease) free(ctx context.Context) (struct{}, error) {
-	value, err := json.Marshal(Record{Version: version})
-	if err != nil {
-		return struct{}{}, err
-	}
-	_, err = l.b.Write(ctx, Write{Key: l.key, Value: value, If: true, Rev: l.rev, What: "lease"})
+	_, err := l.b.tryRecord(ctx, l.key, l.rev, Record{Version: version})
 	if !errors.Is(err, ErrRefused) {
 		return struct{}{}, err
 	}

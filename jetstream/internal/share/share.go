@@ -224,7 +224,6 @@ func (n *Node) Call(ctx context.Context, key string, fn Func) (Outcome, error) {
 			return out, err
 		}
 	}
-	over := "" // a call that is decided, and that this one has not joined
 	for {
 		e, err := kv.Retry(ctx, func(ctx context.Context) (kv.Entry, error) { return n.b.Get(ctx, "k."+key) })
 		if err != nil {
@@ -234,17 +233,18 @@ func (n *Node) Call(ctx context.Context, key string, fn Func) (Outcome, error) {
 		if err != nil {
 			return Outcome{}, err
 		}
-		var out Outcome
-		var done bool
-		if record.Holder == "" || record.Holder == over {
-			out, done, err = n.run(ctx, key, e.Rev, fn)
-		} else {
-			out, done, err = n.follow(ctx, key, e.Rev, record)
-			over = record.Holder
+		rev := e.Rev
+		if record.Holder != "" {
+			var out Outcome
+			var done bool
+			if out, done, rev, err = n.follow(ctx, key, e.Rev, record); done || err != nil {
+				return out, err
+			}
 		}
-		if done || err != nil {
+		if out, done, err := n.run(ctx, key, rev, fn); done || err != nil {
 			return out, err
 		}
+		pause(ctx, rand.N(5*time.Millisecond)) // the read may have been late
 	}
 }
 
@@ -281,9 +281,6 @@ func (n *Node) run(ctx context.Context, key string, rev uint64, fn Func) (out Ou
 	go r.execute(context.WithoutCancel(ctx), rev, fn)
 	select {
 	case got := <-notices:
-		if got.refused { // the read may have been late: not all at the same time
-			pause(ctx, rand.N(5*time.Millisecond))
-		}
 		out, done = got.outcome()
 		return out, done, got.err
 	case <-ctx.Done():
@@ -378,35 +375,40 @@ func (n *Node) deliver(call string, got notice) {
 }
 
 // follow joins the call of record, which runs elsewhere, or runs here for
-// callers elsewhere. It reports whether there is an outcome for this caller;
-// otherwise, without an error, the call is decided.
-func (n *Node) follow(ctx context.Context, key string, rev uint64, record kv.Record) (out Outcome, done bool, err error) {
-	notices, stop := n.listen(record.Holder)
+// callers elsewhere. It reports whether there is an outcome for this caller.
+// Otherwise, without an error, the call is decided, and last is the latest
+// revision that the key was seen to have with this call.
+func (n *Node) follow(ctx context.Context, key string, rev uint64, record kv.Record) (out Outcome, done bool, last uint64, err error) {
+	call := record.Holder
+	notices, stop := n.listen(call)
 	defer stop()
-	var seen kv.Observer
-	seen.See(rev, time.Now())
 	joined := false
 	defer func() {
-		if !done && err != nil {
-			n.sendLeave(record.Owner, record.Holder)
+		if err != nil {
+			n.sendLeave(record.Owner, call)
 		}
 	}()
-	retry := max(min(n.lease/10, time.Second/4), time.Millisecond)
+	settle := func() (Outcome, bool, uint64, error) {
+		out, done, err := n.settle(ctx, call, joined)
+		return out, done, rev, err
+	}
+	var seen kv.Observer
+	seen.See(rev, time.Now())
 	for {
-		wait := retry
-		switch n.ask(ctx, record.Owner, record.Holder) {
+		wait := max(min(n.lease/10, time.Second/4), time.Millisecond)
+		switch n.ask(ctx, record.Owner, call) {
 		case replyJoined:
-			if !joined {
-				n.countJoin(record.Owner)
+			if !joined && record.Owner != n.id {
+				n.countJoin()
 			}
 			joined, wait = true, n.lease/3
 		case replyOver:
 			if !joined {
-				return Outcome{}, false, nil
+				return Outcome{}, false, rev, nil
 			}
-			return n.settle(ctx, record.Holder, joined)
+			return settle()
 		case replyUnknown:
-			return n.settle(ctx, record.Holder, joined)
+			return settle()
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -415,39 +417,40 @@ func (n *Node) follow(ctx context.Context, key string, rev uint64, record kv.Rec
 			if joined {
 				out, done = got.outcome()
 			}
-			return out, done, nil
+			return out, done, rev, nil
 		case <-ctx.Done():
 			timer.Stop()
-			return Outcome{}, false, context.Cause(ctx)
+			return Outcome{}, false, rev, context.Cause(ctx)
 		case <-timer.C:
 		}
 		start := time.Now()
 		e, err := n.b.Get(ctx, "k."+key)
-		if err != nil {
-			if ctx.Err() != nil {
-				return Outcome{}, false, context.Cause(ctx)
-			}
-			if kv.Permanent(err) {
-				return Outcome{}, false, err
-			}
+		switch {
+		case ctx.Err() != nil:
+			return Outcome{}, false, rev, context.Cause(ctx)
+		case err != nil && kv.Permanent(err):
+			return Outcome{}, false, rev, err
+		case err != nil:
 			continue
 		}
 		current, err := kv.ReadRecord(e)
 		if err != nil {
-			return Outcome{}, false, err
+			return Outcome{}, false, rev, err
 		}
-		if current.Holder != record.Holder || seen.See(e.Rev, start) >= record.Duration() {
-			return n.settle(ctx, record.Holder, joined)
+		if current.Holder != call { // e.Rev is that of a call that may run
+			return settle()
+		}
+		rev = e.Rev
+		if seen.See(rev, start) >= record.Duration() {
+			return settle()
 		}
 	}
 }
 
-func (n *Node) countJoin(owner string) {
-	if owner != n.id {
-		n.mu.Lock()
-		n.stats.Joined++
-		n.mu.Unlock()
-	}
+func (n *Node) countJoin() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stats.Joined++
 }
 
 // settle decides that the call was lost, unless it has been decided, and
