@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"strconv"
 	"sync/atomic"
@@ -18,6 +19,13 @@ import (
 
 func TestMain(m *testing.M) {
 	natstest.Main()
+	if settings := os.Getenv(childEnv); settings != "" {
+		if err := runWorker(settings); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	twill.OnUnhandled(nil) // many jobs fail on purpose
 	os.Exit(m.Run())
 }

@@ -66,6 +66,11 @@ func (j *Job[A, R]) fail(err error) {
 	j.p.Future().Cancel(err)
 }
 
+// handled keeps a failure of j from being reported.
+func (j *Job[A, R]) handled() {
+	j.Catch(func(error) (r R, _ error) { return r, nil })
+}
+
 // cancel is called when the future is canceled.
 func (j *Job[A, R]) cancel(cause error) {
 	q := j.q
@@ -107,8 +112,7 @@ func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error
 	if got.State == outJoined || got.State == outRefused {
 		return got, nil
 	}
-	// Without a scheduler the next one finds the outcome before it hands out the
-	// job.
+	// Without a scheduler the next one finds the outcome when it begins.
 	short, cancel := context.WithTimeout(ctx, q.n.opts.Lease)
 	defer cancel()
 	if _, err := q.n.ask(short, &request{Op: opEnded, ID: id, State: got.State}); err != nil {
@@ -188,7 +192,8 @@ func (j *Job[A, R]) Worker() string {
 }
 
 // Release lets a job start that was put with Held, and reports whether it was
-// held until now.
+// held until now. If another process has become the scheduler since the Put,
+// the job starts before its equals.
 func (j *Job[A, R]) Release() bool {
 	rep, err := j.q.do(&request{Op: opRelease, ID: j.id})
 	return err == nil && rep.Done

@@ -254,6 +254,8 @@ func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
 	switch {
 	case failed != nil:
 		return failed
+	case errors.Is(err, errGap):
+		return fmt.Errorf("%w: %w", ErrJournal, err)
 	case !reached && err != nil:
 		return err
 	case !reached || j.loading:
@@ -266,7 +268,32 @@ func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
 	s.inboxMade = info.Created.UnixNano()
 	s.number, s.acked, s.ticked = j.number, time.Now(), time.Now()
 	s.load(&j)
+	// What was decided while there was no scheduler, or was not in the journal
+	// when the last one ended.
+	since := time.Time{}
+	if j.time != 0 {
+		since = time.Unix(0, j.time).Add(-2 * s.n.opts.Lease)
+	}
+	if err := s.n.st.outcomesSince(ctx, since, s.reconcile); err != nil {
+		return err
+	}
 	return context.Cause(s.ctx)
+}
+
+// reconcile ends the job of o, or keeps o until the put of that job is taken.
+func (s *scheduler) reconcile(o *outcome) {
+	if o.State == outJoined || o.State == outRefused {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e := s.jobs[o.ID]; e != nil {
+		s.endLocked(e, o, false, false)
+		return
+	}
+	if o.State == outCanceled {
+		s.early[o.ID] = o
+	}
 }
 
 // serve runs the term until it ends, and returns why.
@@ -304,8 +331,8 @@ func (s *scheduler) serve() error {
 			}
 		}
 		if s.resigning.Load() {
-			s.announce(true)
 			s.close(errResigned)
+			s.announce(true) // when nothing is sent to this process any longer
 			return errResigned
 		}
 	}
@@ -441,7 +468,7 @@ func (s *scheduler) purgeInbox() {
 
 // snapshotAfter is after how many effects a snapshot is written, beside twice
 // the number of jobs.
-const snapshotAfter = 20_000
+var snapshotAfter = 20_000 // tests change it
 
 // snapshotLocked is the state as the parts of a snapshot. All effects so far
 // are committed before the parts.

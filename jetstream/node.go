@@ -78,6 +78,7 @@ func (n *node) start(ctx context.Context) error {
 	}
 	if n.worker != nil {
 		n.running.Go(n.worker.beats)
+		n.running.Go(n.worker.watch)
 	}
 	return nil
 }
@@ -202,7 +203,7 @@ var errStale = errors.New("jetstream: answer of an earlier term")
 func (n *node) askOnce(ctx context.Context, data []byte) (*reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, max(n.opts.Lease/2, 500*time.Millisecond))
 	defer cancel()
-	m, err := n.conn.RequestWithContext(ctx, n.st.askSubject(), data)
+	m, err := n.st.request(ctx, &nats.Msg{Subject: n.st.askSubject(), Data: data})
 	if err != nil {
 		return nil, err
 	}
@@ -221,6 +222,7 @@ func (n *node) askOnce(ctx context.Context, data []byte) (*reply, error) {
 // elect makes this process the scheduler when there is none.
 func (n *node) elect() {
 	lease := n.opts.Lease
+	reported := ""
 	for n.ctx.Err() == nil {
 		if !n.vacant() {
 			select {
@@ -238,7 +240,8 @@ func (n *node) elect() {
 		s, err := n.takeOver(ctx)
 		if err != nil {
 			cancel()
-			if !errors.Is(err, errOvertaken) {
+			if text := textOf(err); !errors.Is(err, errOvertaken) && text != reported {
+				reported = text
 				n.report(err)
 			}
 			sleep(n.ctx, lease/8+rand.N(lease/8))
@@ -255,11 +258,12 @@ func (n *node) elect() {
 		n.heard = time.Now()
 		n.mu.Unlock()
 		if leaving {
-			s.announce(true)
 			s.close(errResigned)
+			s.announce(true)
 			cancel()
 			return
 		}
+		reported = ""
 		err = s.serve()
 		cancel()
 		n.mu.Lock()

@@ -558,6 +558,7 @@ func (q *Queue[A, R]) settle(o *outcome) {
 	q.mu.Unlock()
 	switch o.State {
 	case outJoined:
+		j.handled() // it is the other's
 		j.p.Follow(other.Future)
 	case outFinished:
 		var r R
@@ -575,7 +576,7 @@ func (q *Queue[A, R]) settle(o *outcome) {
 		j.p.Future().Cancel(err) // its canceler sees the outcome
 	default:
 		if o.State == outRefused { // Put returns it
-			j.Catch(func(err error) (r R, _ error) { return r, err })
+			j.handled()
 		}
 		j.p.Reject(decodeError(o.Error))
 	}

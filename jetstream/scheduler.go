@@ -60,6 +60,7 @@ type scheduler struct {
 	ticked   time.Time   // when the workers were looked at last
 	items    []item      // to commit
 	deferred []deferredRequest
+	early    map[string]*outcome // of jobs that were canceled and whose puts may be in the inbox
 
 	// Only the goroutine that commits uses these.
 	seq       uint64 // of the last message of the journal
@@ -124,7 +125,7 @@ type item struct {
 func newScheduler(n *node, t term, nonce string) *scheduler {
 	s := &scheduler{
 		n: n, term: t, nonce: nonce, kick: make(chan struct{}, 1),
-		jobs: map[string]*entry{}, byJob: map[*rootJob]*entry{}, attempts: map[token]*entry{}, workers: map[string]*workerState{},
+		jobs: map[string]*entry{}, byJob: map[*rootJob]*entry{}, attempts: map[token]*entry{}, workers: map[string]*workerState{}, early: map[string]*outcome{},
 	}
 	s.ctx, s.end = context.WithCancelCause(n.ctx)
 	o := n.opts.DispatchOptions
@@ -420,6 +421,10 @@ func (s *scheduler) putLocked(m *putMessage, at int64) {
 		s.bindLocked(e, job)
 		rec := e.rec
 		s.emitLocked(effect{Put: &rec}, nil)
+		if o := s.early[id]; o != nil {
+			delete(s.early, id)
+			s.endLocked(e, o, false, false)
+		}
 		taken = append(taken, id)
 	}
 	if taken != nil {
@@ -767,7 +772,9 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 			if e.w != w || named[t] {
 				continue
 			}
-			if e.sent++; e.sent >= 2 { // the message with the job was lost, or that with the end
+			// A message that takes so long was lost: that with the job, or that with the
+			// end.
+			if e.sent++; e.sent >= 2 && time.Since(e.called) > s.n.opts.Lease/2 {
 				if e.over {
 					s.endAttemptLocked(e, t, -1)
 					continue

@@ -163,12 +163,37 @@ var errReply = errors.New("jetstream: unexpected answer")
 // try is how long one request to the server may take.
 const try = 3 * time.Second
 
+// request makes a request, and returns when ctx ends. The client itself does
+// not while it connects again: it holds its lock then.
+func (s *streams) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
+	type result struct {
+		m   *nats.Msg
+		err error
+	}
+	done := make(chan result, 1)
+	go func() {
+		m, err := s.conn.RequestMsgWithContext(ctx, m)
+		done <- result{m, err}
+	}()
+	select {
+	case r := <-done:
+		return r.m, r.err
+	case <-ctx.Done():
+		select {
+		case r := <-done: // it may say more
+			return r.m, r.err
+		default:
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // publish stores data in the stream. An error other than an apiError leaves
 // open whether it is stored.
 func (s *streams) publish(ctx context.Context, stream, subject string, data []byte, header nats.Header) (seq uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, try)
 	defer cancel()
-	m, err := s.conn.RequestMsgWithContext(ctx, &nats.Msg{Subject: subject, Data: data, Header: header})
+	m, err := s.request(ctx, &nats.Msg{Subject: subject, Data: data, Header: header})
 	if err != nil {
 		return 0, err
 	}
@@ -196,7 +221,7 @@ func (s *streams) call(ctx context.Context, op, stream string, request, result a
 	if request != nil {
 		data = encode(request)
 	}
-	m, err := s.conn.RequestWithContext(ctx, s.api+"."+op+"."+stream, data)
+	m, err := s.request(ctx, &nats.Msg{Subject: s.api + "." + op + "." + stream, Data: data})
 	if err != nil {
 		return err
 	}
@@ -435,4 +460,54 @@ func (s *streams) followOnce(ctx context.Context, stream string, next *uint64, e
 		}
 	}
 	return true, context.Cause(ctx)
+}
+
+// outcomesSince calls each with the outcomes that were stored since a time.
+func (s *streams) outcomesSince(ctx context.Context, since time.Time, each func(*outcome)) error {
+	var last error
+	for pause := range pauses(ctx) {
+		if last = s.outcomesSinceOnce(ctx, since, each); last == nil || !pause() {
+			break
+		}
+	}
+	return last
+}
+
+func (s *streams) outcomesSinceOnce(ctx context.Context, since time.Time, each func(*outcome)) error {
+	info, err := s.info(ctx, s.outcomes())
+	if err != nil || info.State.Messages == 0 {
+		return err
+	}
+	config := js.ConsumerConfig{AckPolicy: js.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second}
+	if !since.IsZero() {
+		config.DeliverPolicy, config.OptStartTime = js.DeliverByStartTimePolicy, &since
+	}
+	makeCtx, cancel := context.WithTimeout(ctx, try)
+	consumer, err := s.js.CreateConsumer(makeCtx, s.outcomes(), config)
+	cancel()
+	if err != nil {
+		return err
+	}
+	for left := consumer.CachedInfo().NumPending; left > 0; {
+		fetchCtx, cancel := context.WithTimeout(ctx, fetchWait)
+		fetch, err := consumer.Fetch(int(min(left, 1000)), js.FetchContext(fetchCtx))
+		if err != nil {
+			cancel()
+			return err
+		}
+		got := uint64(0)
+		for m := range fetch.Messages() {
+			got++
+			var o outcome
+			if json.Unmarshal(m.Data(), &o) == nil && o.Version <= wireVersion {
+				each(&o)
+			}
+		}
+		cancel()
+		if got == 0 {
+			return errors.Join(errors.New("jetstream: outcomes are not delivered"), fetch.Error())
+		}
+		left -= min(got, left)
+	}
+	return nil
 }

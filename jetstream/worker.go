@@ -26,8 +26,10 @@ type worker struct {
 	width    int
 	stopped  bool
 	attempts map[token]*attempt
-	heard    time.Time     // when the server was reached last
-	idle     chan struct{} // closed when stopped and no attempt runs
+	recent   map[token]bool // of attempts that were forgotten: a message with the job may arrive twice
+	oldest   []token        // of recent, the next to go first
+	heard    time.Time      // when the server was reached last
+	idle     chan struct{}  // closed when stopped and no attempt runs
 }
 
 // attempt is one call.
@@ -40,14 +42,14 @@ type attempt struct {
 }
 
 func newWorker(n *node, width int, fn func(context.Context, json.RawMessage) (json.RawMessage, error)) *worker {
-	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, heard: time.Now(), idle: make(chan struct{})}
+	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, recent: map[token]bool{}, heard: time.Now(), idle: make(chan struct{})}
 }
 
 // assign takes a job. One that it has already is taken once, and one for which
 // it has no slot is handed back.
 func (w *worker) assign(a *assignment) {
 	w.mu.Lock()
-	if w.attempts[a.Token] != nil {
+	if w.attempts[a.Token] != nil || w.recent[a.Token] {
 		w.mu.Unlock()
 		return
 	}
@@ -116,7 +118,7 @@ func (w *worker) run(ctx context.Context, at *attempt) {
 	d.Token = a.Token
 	at.over, at.report = true, d
 	if at.lost {
-		delete(w.attempts, a.Token)
+		w.forgetLocked(a.Token)
 	}
 	w.checkIdleLocked()
 	w.mu.Unlock()
@@ -309,10 +311,24 @@ func (w *worker) confirmed(known []token) {
 	defer w.mu.Unlock()
 	for _, t := range known {
 		if at := w.attempts[t]; at != nil && at.over {
-			delete(w.attempts, t)
+			w.forgetLocked(t)
 		}
 	}
 	w.checkIdleLocked()
+}
+
+// keepRecent is how many attempts are remembered that are over.
+const keepRecent = 16 << 10
+
+// forgetLocked forgets an attempt that is over, but for its token.
+func (w *worker) forgetLocked(t token) {
+	delete(w.attempts, t)
+	w.recent[t] = true
+	w.oldest = append(w.oldest, t)
+	if len(w.oldest) > keepRecent {
+		delete(w.recent, w.oldest[0])
+		w.oldest = w.oldest[1:]
+	}
 }
 
 func (w *worker) beatNow() {
@@ -338,8 +354,26 @@ func (w *worker) beats() {
 	}
 }
 
-// beat reports whether the scheduler has answered. If even the server does not,
-// for a whole lease, the jobs belong to others by now.
+// watch ends the calls when the server was not reached in two thirds of the
+// lease: soon the jobs belong to others. It does not use the connection, whose
+// methods may hang then.
+func (w *worker) watch() {
+	lease := w.n.opts.Lease
+	for sleep(w.n.ctx, lease/16) {
+		w.mu.Lock()
+		if time.Since(w.heard) > lease*2/3 {
+			for _, at := range w.attempts {
+				if !at.over && !at.lost {
+					at.lost = true
+					at.cancel(ErrLost)
+				}
+			}
+		}
+		w.mu.Unlock()
+	}
+}
+
+// beat reports whether the scheduler has answered.
 func (w *worker) beat() bool {
 	lease := w.n.opts.Lease
 	b := &workerBeat{Name: w.n.opts.Name, Program: w.n.opts.Version}
@@ -364,18 +398,10 @@ func (w *worker) beat() bool {
 		// Without a scheduler the jobs go on. Without a server they do not.
 		flush, cancel := context.WithTimeout(w.n.ctx, lease/8)
 		defer cancel()
-		reached := w.n.conn.IsConnected() && w.n.conn.FlushWithContext(flush) == nil
+		reached := w.n.conn.FlushWithContext(flush) == nil
 		w.mu.Lock()
 		if reached {
 			w.heard = began
-		}
-		if time.Since(w.heard) > lease*2/3 {
-			for _, at := range w.attempts {
-				if !at.over && !at.lost {
-					at.lost = true
-					at.cancel(ErrLost)
-				}
-			}
 		}
 		w.mu.Unlock()
 		return false
