@@ -20,9 +20,6 @@ import (
 	"github.com/twillgo/twill/jetstream/internal/natstest"
 )
 
-// patience bounds each wait. The machine may be slow.
-const patience = time.Minute
-
 // lease is that of the tests. It is short, so that they are, and long enough
 // for a machine that is busy.
 const lease = 2 * time.Second

@@ -82,7 +82,7 @@ func check(history []happened) (v verdict, faults []string) {
 			}
 			v.twice++
 			if at, ok := faulty[c.process]; !ok || at < c.at {
-				faults = append(faults, "job "+job+" ran twice, and "+c.process+" had no fault")
+				faults = append(faults, fmt.Sprint("job ", job, " ran twice, and ", c.process, " had no fault: ", calls[job], ", faults ", faulty))
 			}
 		}
 	}
@@ -100,7 +100,7 @@ func TestTheCheckerOfHistories(t *testing.T) {
 	for without, want := range map[string]string{
 		"outcome": "job a is lost",
 		"work":    "job a has an outcome, and its work was not done",
-		"fault":   "job a ran twice, and w1 had no fault",
+		"fault":   "job a ran twice, and w1 had no fault: [{w1 2} {w2 4}], faults map[]",
 	} {
 		_, faults := check(slices.DeleteFunc(slices.Clone(good), func(h happened) bool { return h.What == without }))
 		require.Equal(t, []string{want}, faults)
@@ -148,8 +148,8 @@ func runWorker(settings string) error {
 	return nil
 }
 
-// child is a worker that is a process of its own.
-type child struct {
+// workerProcess is a worker that is a process of its own.
+type workerProcess struct {
 	name string
 	cmd  *exec.Cmd
 }
@@ -174,9 +174,9 @@ func (r *run) note(what, job, process string) {
 }
 
 // worker starts a worker.
-func (r *run) worker() *child {
+func (r *run) worker() *workerProcess {
 	r.count++
-	c := &child{name: "w" + strconv.Itoa(r.count)}
+	c := &workerProcess{name: "w" + strconv.Itoa(r.count)}
 	self, err := os.Executable()
 	require.NoError(r, err)
 	c.cmd = exec.Command(self)
@@ -198,20 +198,20 @@ func (r *run) worker() *child {
 	return c
 }
 
-func (c *child) kill() {
+func (c *workerProcess) kill() {
 	_ = c.cmd.Process.Kill()
 	_ = c.cmd.Wait()
 }
 
 // kill kills a worker.
-func (r *run) kill(c *child) {
+func (r *run) kill(c *workerProcess) {
 	r.note("fault", "", c.name)
 	c.kill()
 	r.note("fault", "", c.name) // its last call may have begun meanwhile
 }
 
 // freeze stops a worker for a while.
-func (r *run) freeze(c *child, d time.Duration) {
+func (r *run) freeze(c *workerProcess, d time.Duration) {
 	r.note("fault", "", c.name)
 	require.NoError(r, c.cmd.Process.Signal(syscall.SIGSTOP))
 	time.Sleep(d)
@@ -366,7 +366,7 @@ func TestLong(t *testing.T) {
 	r := &run{T: t, servers: natstest.StartProcesses(t, 3, nil), queue: newName(), dir: t.TempDir()}
 	first := join(t, r.servers.URL(), r.queue, "first", nil, func(o *jetstream.Options) { o.Replicas = 3 })
 	defer first.Close()
-	workers := []*child{r.worker(), r.worker(), r.worker()}
+	workers := []*workerProcess{r.worker(), r.worker(), r.worker()}
 	var faults []func()
 	for i := range 6 {
 		node, worker := r.servers.Nodes[i%3], i%3

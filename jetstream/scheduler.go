@@ -109,7 +109,8 @@ type workerState struct {
 	width   int
 	running int // attempts
 	beat    time.Time
-	queued  bool // in free
+	number  uint64 // of the last beat
+	queued  bool   // in free
 }
 
 // slots is how many jobs w may have, or has.
@@ -552,7 +553,7 @@ func (s *scheduler) handOutLocked(e *entry) bool {
 func (s *scheduler) assignmentLocked(e *entry) message {
 	now := s.now()
 	a := &assignment{
-		Token: e.rec.token(), Arg: e.rec.Arg, Attempts: e.rec.Attempts, Timeout: e.rec.Timeout,
+		Token: e.rec.token(), Beat: e.w.number, Arg: e.rec.Arg, Attempts: e.rec.Attempts, Timeout: e.rec.Timeout,
 		Elapsed: time.Duration(now - e.rec.Started), Errs: e.rec.Errs, From: e.rec.From,
 	}
 	if e.rec.Deadline != 0 {
@@ -759,7 +760,9 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 		s.workers[id] = w
 		s.capacity += w.slots()
 	}
-	s.changeWorkerLocked(w, func() { w.name, w.program, w.width, w.beat = b.Name, b.Program, max(b.Width, 0), time.Now() })
+	s.changeWorkerLocked(w, func() {
+		w.name, w.program, w.width, w.beat, w.number = b.Name, b.Program, max(b.Width, 0), time.Now(), max(w.number, b.Number)
+	})
 	named := map[token]bool{}
 	for _, t := range b.Running {
 		named[t] = true

@@ -256,6 +256,7 @@ const (
 
 // workerBeat is what a worker says of itself, at least three times in a lease.
 type workerBeat struct {
+	Number  uint64        `json:"number"` // grows
 	Name    string        `json:"name"`
 	Program string        `json:"program,omitempty"` // its version
 	Width   int           `json:"width"`             // how many jobs it runs at once
@@ -376,6 +377,7 @@ type message struct {
 // assignment is a job that is handed to a worker.
 type assignment struct {
 	Token    token           `json:"token"`
+	Beat     uint64          `json:"beat"` // the last beat of the worker that the scheduler knew
 	Arg      json.RawMessage `json:"arg"`
 	Attempts int             `json:"attempts"` // with this one
 	Left     time.Duration   `json:"left,omitempty"`

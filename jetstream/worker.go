@@ -26,10 +26,12 @@ type worker struct {
 	width    int
 	stopped  bool
 	attempts map[token]*attempt
-	recent   map[token]bool // of attempts that were forgotten: a message with the job may arrive twice
-	oldest   []token        // of recent, the next to go first
-	heard    time.Time      // when the server was reached last
-	idle     chan struct{}  // closed when stopped and no attempt runs
+	recent   map[token]bool       // of attempts that were forgotten: a message with the job may arrive twice
+	oldest   []token              // of recent, the next to go first
+	heard    time.Time            // when the server was reached last
+	number   uint64               // of the last beat
+	sent     map[uint64]time.Time // when beats were sent, those of the last lease
+	idle     chan struct{}        // closed when stopped and no attempt runs
 }
 
 // attempt is one call.
@@ -42,14 +44,18 @@ type attempt struct {
 }
 
 func newWorker(n *node, width int, fn func(context.Context, json.RawMessage) (json.RawMessage, error)) *worker {
-	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, recent: map[token]bool{}, heard: time.Now(), idle: make(chan struct{})}
+	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, recent: map[token]bool{}, sent: map[uint64]time.Time{}, heard: time.Now(), idle: make(chan struct{})}
 }
 
 // assign takes a job. One that it has already is taken once, and one for which
-// it has no slot is handed back.
+// it has no slot is handed back. A message that lay in a buffer while this
+// process or its connection stood still is dropped: the job may belong to
+// another worker. It is in time if the beat that it names was sent less than a
+// lease ago, as the scheduler gives up a worker a lease after it got a beat.
 func (w *worker) assign(a *assignment) {
 	w.mu.Lock()
-	if w.attempts[a.Token] != nil || w.recent[a.Token] {
+	sent, ok := w.sent[a.Beat]
+	if w.attempts[a.Token] != nil || w.recent[a.Token] || !ok || time.Since(sent) > w.n.opts.Lease {
 		w.mu.Unlock()
 		return
 	}
@@ -378,6 +384,14 @@ func (w *worker) beat() bool {
 	lease := w.n.opts.Lease
 	b := &workerBeat{Name: w.n.opts.Name, Program: w.n.opts.Version}
 	w.mu.Lock()
+	w.number++
+	b.Number = w.number
+	w.sent[b.Number] = time.Now()
+	for number, at := range w.sent {
+		if time.Since(at) > lease {
+			delete(w.sent, number)
+		}
+	}
 	b.Width = w.width
 	if w.stopped {
 		b.Width = 0
