@@ -202,18 +202,18 @@ func TestAWorkerIsLost(t *testing.T) {
 	until(t, "the boss takes none", func() bool { w, _ := boss.Workers(); return len(w) == 1 && w[0].Width == 0 })
 	lost := join(t, servers.URL(), name, "lost", work, nil)
 	j := put(t, boss, "a", 0)
-	first := <-started
+	first := receive(t, started)
 	until(t, "its worker is shown", func() bool { return j.Worker() == "lost" })
 	require.NoError(t, boss.SetWorkerWidth(1))
 	lost.lose()
-	second := <-started
+	second := receive(t, started)
 	require.Equal(t, first.ID, second.ID)
 	require.Greater(t, second.HandOut, first.HandOut, "the token grows")
 	require.Equal(t, 1, second.Attempt, "the lost call does not count")
 	v, err := await(t, j)
 	require.NoError(t, err)
 	require.Equal(t, "second", v)
-	require.ErrorIs(t, <-ended, jetstream.ErrLost)
+	require.ErrorIs(t, receive(t, ended), jetstream.ErrLost)
 	require.NotEmpty(t, boss.saw(jetstream.JobLost))
 }
 
@@ -232,7 +232,7 @@ func TestAJobThatLosesItsWorkersFails(t *testing.T) {
 			<-ctx.Done()
 			return "", ctx.Err()
 		}, func(o *jetstream.Options) { o.NoSchedule = true })
-		<-got
+		receive(t, got)
 		p.lose()
 	}
 	_, err := await(t, j)
@@ -338,7 +338,7 @@ func TestStopNowHandsBack(t *testing.T) {
 	}
 	first := join(t, servers.URL(), name, "first", hang, longer)
 	j := put(t, first, "a", 0)
-	<-started
+	receive(t, started)
 	attempts := make(chan int, 1)
 	second := join(t, servers.URL(), name, "second", func(ctx context.Context, arg string) (string, error) {
 		a, _ := jetstream.AttemptOf(ctx)
@@ -353,7 +353,7 @@ func TestStopNowHandsBack(t *testing.T) {
 	v, err := await(t, j)
 	require.NoError(t, err)
 	require.Equal(t, "did a", v)
-	require.Equal(t, 1, <-attempts)
+	require.Equal(t, 1, receive(t, attempts))
 }
 
 // A worker that is cut off stops working on its jobs, and takes others when it
@@ -365,23 +365,24 @@ func TestAWorkerIsCutOff(t *testing.T) {
 	scheduler(t, boss)
 	require.NoError(t, boss.SetWorkerWidth(0))
 	until(t, "the boss takes none", func() bool { w, _ := boss.Workers(); return len(w) == 1 && w[0].Width == 0 })
-	ended := make(chan error, 1)
+	started, ended := make(chan struct{}, 1), make(chan error, 1)
 	cut := join(t, proxy.URL(), name, "cut", func(ctx context.Context, arg string) (string, error) {
 		if arg != "long" {
 			return "cut off", nil
 		}
+		started <- struct{}{}
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
 		return "", ctx.Err()
 	}, func(o *jetstream.Options) { o.NoSchedule = true })
 	j := put(t, boss, "long", 0)
-	until(t, "it runs", func() bool { return j.State() == twill.JobUnderway })
+	receive(t, started)
 	proxy.Block()
 	require.NoError(t, boss.SetWorkerWidth(1))
 	v, err := await(t, j)
 	require.NoError(t, err)
 	require.Equal(t, "did long", v, "elsewhere")
-	require.ErrorIs(t, <-ended, jetstream.ErrLost)
+	require.ErrorIs(t, receive(t, ended), jetstream.ErrLost)
 	proxy.Unblock()
 	require.NoError(t, boss.SetWorkerWidth(0))
 	until(t, "it is back", func() bool { w, _ := boss.Workers(); return len(w) == 2 })
@@ -559,19 +560,20 @@ func TestACancelWithoutAScheduler(t *testing.T) {
 // The call of a job that is canceled elsewhere ends.
 func TestAJobIsCanceledByAnotherProcess(t *testing.T) {
 	servers, name := natstest.Start(t, nil), newName()
-	ended := make(chan error, 1)
+	started, ended := make(chan struct{}, 1), make(chan error, 1)
 	worker := join(t, servers.URL(), name, "worker", func(ctx context.Context, arg string) (string, error) {
+		started <- struct{}{}
 		<-ctx.Done()
 		ended <- context.Cause(ctx)
 		return "", ctx.Err()
 	}, nil)
 	putter, other := join(t, servers.URL(), name, "putter", nil, nil), join(t, servers.URL(), name, "other", nil, nil)
 	j := put(t, putter, "a", 0, twill.JobOptions{Key: "k"})
-	until(t, "it runs", func() bool { return j.State() == twill.JobUnderway })
+	receive(t, started)
 	found, ok := other.Find("k")
 	require.True(t, ok)
 	require.True(t, found.Cancel(errors.New("enough")))
-	require.ErrorIs(t, <-ended, twill.ErrCanceled)
+	require.ErrorIs(t, receive(t, ended), twill.ErrCanceled)
 	_, err := await(t, j)
 	require.ErrorIs(t, err, twill.ErrCanceled)
 	require.ErrorContains(t, err, "enough")

@@ -207,7 +207,7 @@ func (c *workerProcess) kill() {
 func (r *run) kill(c *workerProcess) {
 	r.note("fault", "", c.name)
 	c.kill()
-	r.note("fault", "", c.name) // its last call may have begun meanwhile
+	r.note("fault", "", c.name) // its last call may have begun in between
 }
 
 // freeze stops a worker for a while.
@@ -290,8 +290,8 @@ func (r *run) verdict() (verdict, []string) {
 	return check(history)
 }
 
-// Processes are killed and frozen, the one that schedules among them: no job is
-// lost, and only what they had runs twice.
+// Processes are killed and frozen, the scheduler among them: no job is lost, and
+// only what they had runs twice.
 func TestProcessesAreKilledAndFrozen(t *testing.T) {
 	r := &run{T: t, servers: natstest.Start(t, nil), queue: newName(), dir: t.TempDir()}
 	a, b := r.worker(), r.worker()
