@@ -66,7 +66,10 @@ func ExampleQueue() {
 	}
 	fmt.Println(q.Stats().Finished, "finished")
 	// Output:
-	// Cid 1 Bob 2 Ada 3 3 finished
+	// Cid 1
+	// Bob 2
+	// Ada 3
+	// 3 finished
 }
 
 // A job is canceled wherever it runs. The outcome that is stored first counts.
@@ -93,7 +96,9 @@ func ExampleJob() {
 	_, err = job.Await(ctx)
 	fmt.Println(err, job.State())
 	// Output:
-	// true true underway true twill: canceled: hung up canceled
+	// true true underway
+	// true
+	// twill: canceled: hung up canceled
 }
 
 // An account that refuses a token lower than one it has seen is not charged
@@ -140,7 +145,7 @@ func ExampleEventKind() {
 	// Output: job lost scheduler started
 }
 
-// Who works, and who schedules.
+// The workers, and the scheduler.
 func ExampleWorker() {
 	ctx := context.Background()
 	q, err := jetstream.NewQueue(ctx, connect(), "shifts", func(context.Context, int) (int, error) { return 0, nil }, &jetstream.Options{Name: "night"})

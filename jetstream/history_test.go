@@ -290,8 +290,8 @@ func (r *run) verdict() (verdict, []string) {
 	return check(history)
 }
 
-// Processes are killed and frozen, the scheduler among them: no job is lost, and
-// only what they had runs twice.
+// Processes are killed and frozen, the scheduler among them: no job is lost,
+// and only what they had runs twice.
 func TestProcessesAreKilledAndFrozen(t *testing.T) {
 	r := &run{T: t, servers: natstest.Start(t, nil), queue: newName(), dir: t.TempDir()}
 	a, b := r.worker(), r.worker()

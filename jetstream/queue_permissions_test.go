@@ -17,47 +17,58 @@ import (
 // may schedule, for the queue "sms". The README shows the same as a
 // configuration.
 var (
-	putterPublish   = []string{"twill.sms.in", "twill.sms.ask", "twill.sms.out.*", "$JS.API.STREAM.INFO.TWILL-sms-*", "$JS.API.STREAM.MSG.GET.TWILL-sms-out"}
+	putterPublish = []string{
+		"twill.sms.in", "twill.sms.ask", "twill.sms.out.*", "$JS.API.STREAM.MSG.GET.TWILL-sms-out",
+		"$JS.API.STREAM.INFO.TWILL-sms-in", "$JS.API.STREAM.INFO.TWILL-sms-journal", "$JS.API.STREAM.INFO.TWILL-sms-out",
+	}
 	putterSubscribe = []string{"twill.sms.beat", "twill.sms.to.*", "_INBOX.>"}
 	workerPublish   = []string{
-		"twill.sms.*", "twill.sms.out.*", "twill.sms.to.*", "_INBOX.>", "$JS.API.STREAM.INFO.TWILL-sms-*", "$JS.API.STREAM.MSG.GET.TWILL-sms-*",
-		"$JS.API.STREAM.PURGE.TWILL-sms-*", "$JS.API.CONSUMER.CREATE.TWILL-sms-*.>", "$JS.API.CONSUMER.DELETE.TWILL-sms-*.*",
-		"$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-*.*",
+		"twill.sms.*", "twill.sms.out.*", "twill.sms.to.*", "_INBOX.>",
+		"$JS.API.STREAM.INFO.TWILL-sms-in", "$JS.API.STREAM.INFO.TWILL-sms-journal", "$JS.API.STREAM.INFO.TWILL-sms-out",
+		"$JS.API.STREAM.MSG.GET.TWILL-sms-journal", "$JS.API.STREAM.MSG.GET.TWILL-sms-out",
+		"$JS.API.STREAM.PURGE.TWILL-sms-in", "$JS.API.STREAM.PURGE.TWILL-sms-journal",
+		"$JS.API.CONSUMER.*.TWILL-sms-in.>", "$JS.API.CONSUMER.*.TWILL-sms-journal.>", "$JS.API.CONSUMER.*.TWILL-sms-out.>",
+		"$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-in.*", "$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-journal.*", "$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-out.*",
 	}
 	workerSubscribe = []string{"twill.sms.beat", "twill.sms.ask", "twill.sms.to.*", "_INBOX.>"}
 )
 
-func user(name string, publish, subscribe []string) *server.User {
-	return &server.User{Username: name, Password: "secret", Permissions: &server.Permissions{
+func user(account *server.Account, name string, publish, subscribe []string) *server.User {
+	return &server.User{Username: name, Password: "secret", Account: account, Permissions: &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
 	}}
 }
 
 // Processes work with the least permissions, and are refused what they have no
 // permission for.
-func TestLeastPermissions(t *testing.T) {
+func TestLeastPermissionsOfAQueue(t *testing.T) {
 	servers := natstest.Start(t, &natstest.Options{Change: func(o *server.Options) {
+		account := server.NewAccount("A")
+		o.Accounts = []*server.Account{account}
 		o.Users = []*server.User{
-			user("operator", []string{">"}, []string{">"}),
-			user("putter", putterPublish, putterSubscribe),
-			user("worker", workerPublish, workerSubscribe),
+			user(account, "operator", []string{">"}, []string{">"}),
+			user(account, "putter", putterPublish, putterSubscribe),
+			user(account, "worker", workerPublish, workerSubscribe),
 		}
 	}})
+	account, err := servers.Nodes[0].Server().LookupAccount("A")
+	require.NoError(t, err)
+	require.NoError(t, account.EnableJetStream(nil, nil))
 	url := func(name string) string {
 		return strings.Replace(servers.URL(), "nats://", "nats://"+name+":secret@", 1)
 	}
 	// The operator makes the streams.
-	q, err := jetstream.NewQueue[string, string](t.Context(), natstest.Connect(t, url("operator")), "sms", nil, nil)
+	q, err := jetstream.NewQueue[string, string](withPatience(t), natstest.Connect(t, url("operator")), "sms", nil, nil)
 	require.NoError(t, err)
 	q.Close()
 
 	refused := make(chan error, 100)
 	onError := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err })
-	worker, err := jetstream.NewQueue(t.Context(), natstest.Connect(t, url("worker"), onError), "sms", echo, &jetstream.Options{Lease: lease})
+	worker, err := jetstream.NewQueue(withPatience(t), natstest.Connect(t, url("worker"), onError), "sms", echo, &jetstream.Options{Lease: lease})
 	require.NoError(t, err)
 	defer worker.Close()
 	putterConn := natstest.Connect(t, url("putter"), onError)
-	putter, err := jetstream.NewQueue[string, string](t.Context(), putterConn, "sms", nil, &jetstream.Options{Lease: lease})
+	putter, err := jetstream.NewQueue[string, string](withPatience(t), putterConn, "sms", nil, &jetstream.Options{Lease: lease})
 	require.NoError(t, err)
 	defer putter.Close()
 	job, err := putter.Put("a", 0)
