@@ -48,11 +48,11 @@ func (q *ResizableDispatchQueue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 }
 
 // PendingSeq yields the jobs that Pending returns, to search a long queue: the
-// first job comes at once, and the order is computed as the loop goes on. The
-// loop yields the jobs that were pending when it began; use State to see whether
-// a job has started or ended since. The lock of q is not held while the body of
-// the loop runs. The jobs stay in memory until the loop ends. Each iteration
-// begins anew.
+// first job is yielded at once, and the order is computed as the loop goes on.
+// The loop yields the jobs that were pending when it began; use State to see
+// whether a job has started or ended since. The lock of q is not held while the
+// body of the loop runs. The jobs stay in memory until the loop ends. Each
+// iteration begins anew.
 func (q *ResizableDispatchQueue[A, R]) PendingSeq() iter.Seq[*Job[A, R]] {
 	return func(yield func(*Job[A, R]) bool) { q.snapshot().seq()(yield) }
 }
@@ -197,8 +197,8 @@ func (q *ResizableDispatchQueue[A, R]) Find(key string) (*Job[A, R], bool) {
 }
 
 // FindID returns the pending or underway job with that [Job.ID], and reports
-// whether there is one. It compares the numbers of all pending jobs, without the
-// lock of q, which takes some milliseconds for a million jobs. The IDs of
+// whether there is one. It compares the numbers of all pending jobs, without
+// the lock of q, which takes some milliseconds for a million jobs. The IDs of
 // restored jobs, and keys in Find, are found in constant time.
 func (q *ResizableDispatchQueue[A, R]) FindID(id string) (*Job[A, R], bool) {
 	number, err := strconv.ParseInt(id, 10, 64)
@@ -490,8 +490,8 @@ func (h *Histogram) Add(d time.Duration) {
 	h.max = max(h.max, d)
 }
 
-// AddN counts d n times, as n calls of Add do: what [Histogram.Buckets] has
-// yielded elsewhere becomes a histogram again.
+// AddN counts d n times, as n calls of Add do. It makes a histogram of the
+// elements that [Histogram.Buckets] has yielded elsewhere.
 func (h *Histogram) AddN(d time.Duration, n uint64) {
 	if n == 0 {
 		return

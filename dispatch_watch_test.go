@@ -413,8 +413,8 @@ func TestPendingPageAndSeqAreAsPending(t *testing.T) {
 	}
 }
 
-// TestPendingSeqHoldsNoLock: its loop may change the queue, and goes on over what
-// was pending when it began.
+// TestPendingSeqHoldsNoLock: its loop may change the queue, and goes on over
+// what was pending when it began.
 func TestPendingSeqHoldsNoLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := pendingQueue(t, 1)

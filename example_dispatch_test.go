@@ -778,8 +778,8 @@ func ExampleResizableDispatchQueue_PendingBelow() {
 	// Output: 9 jobs
 }
 
-// A search of what is pending: it ends when it has found enough, and holds up
-// nothing, however long the queue is.
+// A search of the pending jobs ends when it has found enough, and does not
+// block the queue, however long the queue is.
 func ExampleResizableDispatchQueue_PendingSeq() {
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, to string) (bool, error) { return true, nil }, nil)
 	q.Pause()

@@ -304,8 +304,8 @@ func (e *snoozeError) Error() string { return "twill: snoozed for " + e.d.String
 
 // SnoozedFor returns the time by which err, which a call has returned,
 // postpones its job, and reports whether it does: err is an error of [Snooze],
-// or wraps one. A hook of [ResizableDispatchQueue.Use] tells by it a call that
-// is put off from one that has failed.
+// or wraps one. A hook of [ResizableDispatchQueue.Use] distinguishes by it a
+// call that snoozes from a call that has failed.
 func SnoozedFor(err error) (d time.Duration, ok bool) {
 	if err == nil {
 		return 0, false

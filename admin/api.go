@@ -830,7 +830,8 @@ type workerView struct {
 	Schedules bool      `json:"schedules"`
 }
 
-// workersOf returns the first maxWorkers workers of e, nil if e is not [Clustered].
+// workersOf returns the first maxWorkers workers of e, nil if e is not
+// [Clustered].
 func workersOf(e *entry) (views []workerView, err error) {
 	defer containPanic(&err)
 	q, ok := e.q.(Clustered)

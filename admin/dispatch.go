@@ -57,7 +57,7 @@ type DispatchQueue[A, R any] struct {
 	ended   []endedJob[A]               // a ring
 	next    int                         // where the next ended job goes, if the ring is full
 	byID    map[string]int              // index in the ring
-	yielded map[string]*twill.Job[A, R] // jobs that a list is at, by id
+	yielded map[string]*twill.Job[A, R] // the jobs that lists are yielding, by id
 }
 
 // endedJob is a job that has ended. The job itself is not kept: otherwise an
@@ -126,8 +126,8 @@ func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*t
 	}
 }
 
-// keep notes j, which has ended. OnSettled handles nothing: a failure that the
-// program does not handle is still reported.
+// keep records j, which has ended. OnSettled handles nothing: a failure that
+// the program does not handle is still reported.
 func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
 	e := endedJob[A]{id: j.ID(), record: j.Record()}
 	j.OnSettled(func(_ R, err error) { e.err = err }) // at once, as j has settled
@@ -144,9 +144,9 @@ func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
 	d.next = (d.next + 1) % len(d.ended)
 }
 
-// PendingJobs implements [Queue]. The queue's lock is held only while the places
-// of the jobs are copied, which is one word for 2048 jobs, and then for each job
-// separately.
+// PendingJobs implements [Queue]. The queue's lock is held only while the
+// places of the jobs are copied, which is one word for 2048 jobs, and then for
+// each job separately.
 func (d *DispatchQueue[A, R]) PendingJobs(from int) iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
 		for j := range d.PendingSeq() {
@@ -176,8 +176,8 @@ func (d *DispatchQueue[A, R]) UnderwayJobs() iter.Seq2[string, twill.JobRecord[s
 	}
 }
 
-// yield yields j. Until it returns, j is found without a search, as an operation
-// acts on the job that it is at.
+// yield yields j. Until it returns, j is found without a search, as an
+// operation acts on the job that it is at.
 func (d *DispatchQueue[A, R]) yield(j *twill.Job[A, R], r twill.JobRecord[A], yield func(string, twill.JobRecord[string]) bool) bool {
 	d.mu.Lock()
 	d.yielded[r.ID] = j
@@ -228,8 +228,8 @@ func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
 	return endedJob[A]{}, false
 }
 
-// find returns the job with that id that is pending or underway, nil if there is
-// none.
+// find returns the job with that id that is pending or underway, nil if there
+// is none.
 func (d *DispatchQueue[A, R]) find(id string) *twill.Job[A, R] {
 	d.mu.Lock()
 	j := d.yielded[id]

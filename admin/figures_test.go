@@ -23,7 +23,7 @@ import (
 var figures = flag.Bool("figures", false, "measure a page with a million jobs, on a machine that does nothing else")
 
 // With a million jobs pending, pages and actions on one job take a tenth of a
-// second at most, in the median; and a search or an export holds up no put. The
+// second at most, in the median; and a search or an export delays no put. The
 // figures are printed with -figures -v; a machine that runs other tests as well
 // has ten times as long.
 func TestMillionPending(t *testing.T) {
@@ -108,7 +108,7 @@ func millionPending(t *testing.T, groups int, limit time.Duration) {
 	median("groups", func(int) { ok(k.get(queue + "/groups")) })
 	median("pause and resume", func(int) { ok(k.post(queue+"/pause", `{}`)); ok(k.post(queue+"/resume", `{}`)) })
 
-	// A scan streams, can be ended at once, and holds up no put.
+	// A scan streams, can be ended at once, and delays no put.
 	whilePutting := func(name string, done func() bool) {
 		t.Helper()
 		began := time.Now()

@@ -24,8 +24,8 @@ import (
 // many jobs there are.
 //
 // A queue may also implement [Drainer], [Limited], [Grouped], [Stacker],
-// [Explainer], [DeadKeeper], [Clustered] and [Troubled]. The page offers what the
-// queue implements.
+// [Explainer], [DeadKeeper], [Clustered] and [Troubled]. The page offers what
+// the queue implements.
 type Queue interface {
 	// Stats returns the queue's numbers. The page calls it once a second, however
 	// many browsers watch, so it must be cheap and must not scan.
@@ -121,8 +121,8 @@ type Explainer interface {
 	WhyPending(id string) string
 }
 
-// DeadKeeper is a [Queue] that keeps dead jobs: jobs that it does not run any
-// longer, because they have ended their process too often or cannot be decoded.
+// DeadKeeper is a [Queue] that keeps dead jobs: jobs that it no longer
+// runs, because they have ended their process too often or cannot be decoded.
 // An operator runs them again or discards them.
 type DeadKeeper interface {
 	// DeadJobs yields the dead jobs, the latest first, with the State
@@ -146,8 +146,8 @@ type Clustered interface {
 	EachWorker(yield func(name, version string, heartbeat time.Time, underway int, schedules bool) bool)
 }
 
-// Troubled is a [Queue] that can stop working for a while, for example because a
-// disk or a server fails.
+// Troubled is a [Queue] that can stop working for a while, for example because
+// a disk or a server fails.
 type Troubled interface {
 	// Trouble returns why the queue does not work, or nil if it works. The page
 	// calls it once a second, so it must be cheap.

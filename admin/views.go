@@ -182,12 +182,12 @@ func (rq *request) showFile() {
 	rq.write(http.StatusOK, kind, body)
 }
 
-// maxFirst is the number of pending jobs from which the page of a queue computes
-// ages. A count computes them from all pending jobs.
+// maxFirst is the number of pending jobs from which the page of a queue
+// computes ages. A count computes them from all pending jobs.
 const maxFirst = 1000
 
-// firstAges returns the ages of the first maxFirst pending jobs, and whether these
-// are all pending jobs.
+// firstAges returns the ages of the first maxFirst pending jobs, and whether
+// these are all pending jobs.
 func firstAges(e *entry) (v agesView, all bool, err error) {
 	defer containPanic(&err)
 	var a ages

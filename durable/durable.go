@@ -263,8 +263,7 @@ func (q *Queue[A, R]) putAllOfKey(puts []*put[A, R], jobs []*Job[A, R], priority
 		if err != nil {
 			return nil, nil, err
 		}
-		// The job has the argument of one of the puts: it is the one that
-		// counts.
+		// The job has the argument of one of the puts, and that put counts.
 		var alias *Job[A, R]
 		for _, p := range puts[1:] {
 			if inner[0].Arg() == p.job {

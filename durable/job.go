@@ -23,8 +23,8 @@ import (
 // in an earlier process fails with an [*EndError]. If the end cannot be
 // written, the future is canceled with an error that is [ErrBroken].
 //
-// Canceling a chain that hangs on the job cancels the job too if nothing else
-// depends on it. While the end of the job is written, such a cancel ends the
+// Canceling a chain that starts at the job cancels the job too if it has no
+// other dependents. While the end of the job is written, such a cancel ends the
 // future, and the job has ended as it did.
 type Job[A, R any] struct {
 	*twill.Future[R]

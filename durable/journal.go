@@ -255,7 +255,7 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		}
 	}
 	q.store.Submit(store.Op{Must: true, Size: len(row.Result) + 100, Do: do, Done: func(err error) {
-		go func() { // what hangs on the future may call the queue
+		go func() { // handlers of the future may call the queue
 			if !interrupted {
 				q.mu.Lock()
 				q.jobs.delete(h.id)

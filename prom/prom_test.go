@@ -250,8 +250,8 @@ func TestDocuments(t *testing.T) {
 	require.NoError(t, markdown.CheckModule(t.TempDir()))
 }
 
-// BenchmarkJob is the cost of a put and its run, plain, and with a collector over
-// the queue that is not scraped meanwhile.
+// BenchmarkJob is the cost of a put and its run, plain, and with a collector
+// of the queue that is not scraped.
 func BenchmarkJob(b *testing.B) {
 	for _, collected := range []bool{false, true} {
 		b.Run(fmt.Sprintf("collected=%v", collected), func(b *testing.B) {

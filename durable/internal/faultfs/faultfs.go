@@ -65,7 +65,7 @@ var (
 	mu      sync.Mutex
 	systems = map[uintptr]*system{} // by the address of vfs
 	files   = map[uintptr]*file{}   // by the address of SQLite's file
-	methods = map[uintptr]uintptr{} // those of the files here, by those of the default file system
+	methods = map[uintptr]uintptr{} // methods of the files here, by the methods of the default file system
 	made    int
 )
 

@@ -11,7 +11,7 @@ import (
 type Tx struct {
 	s     *Store
 	meta  meta
-	ended [2]int64 // rows in table ended, of those that are not dead and of those that are
+	ended [2]int64 // rows in table ended: jobs that are not dead, and dead jobs
 	dirty bool
 	buf   []byte
 	args  [24]driver.Value
