@@ -66,7 +66,10 @@ func ExamplePooler() {
 	fmt.Println(second.Await(ctx))
 	fmt.Println(here.Close(ctx), there.Close(ctx))
 	// Output:
-	// loading 7 user 7 <nil> user 7 <nil> <nil> <nil>
+	// loading 7
+	// user 7 <nil>
+	// user 7 <nil>
+	// <nil> <nil>
 }
 
 // Do waits for the result. A result that does not fit into a message is
@@ -85,7 +88,8 @@ func ExamplePooler_Do() {
 	var large *jetstream.TooLargeError
 	fmt.Println(errors.As(err, &large), large.What, errors.Is(err, jetstream.ErrTooLarge))
 	// Output:
-	// 1000 <nil> true result true
+	// 1000 <nil>
+	// true result true
 }
 
 // One process waits for a value that another one sets.
@@ -147,7 +151,11 @@ func ExampleDict_Update() {
 	d.Close(nil)
 	fmt.Println(d.Set(ctx, "visits", 1))
 	// Output:
-	// 1 <nil> 2 <nil> true <nil> 0 false <nil> twill: closed
+	// 1 <nil>
+	// 2 <nil>
+	// true <nil>
+	// 0 false <nil>
+	// twill: closed
 }
 
 // The function runs in one process at a time, and is stopped if the process
@@ -164,7 +172,8 @@ func ExampleLock_Run() {
 	}).Await(ctx)
 	fmt.Println(err)
 	// Output:
-	// token: true <nil>
+	// token: true
+	// <nil>
 }
 
 // A lease is held until it is released or lost. Work under it uses its context.
@@ -185,7 +194,9 @@ func ExampleLease() {
 	second, err := again.Await(ctx)
 	fmt.Println(second.Token() > lease.Token(), err)
 	// Output:
-	// false <nil> 0 <nil> <nil> jetstream: lease released true <nil>
+	// false <nil> 0 <nil>
+	// <nil> jetstream: lease released
+	// true <nil>
 }
 
 // At most two processes at a time use the service; later three do.
@@ -209,7 +220,9 @@ func ExampleSemaphore() {
 	fmt.Println(ok, err)
 	fmt.Println(sem.Limit(ctx))
 	// Output:
-	// false <nil> true <nil> 3 <nil>
+	// false <nil>
+	// true <nil>
+	// 3 <nil>
 }
 
 // A store that is protected by a lock refuses a holder whose lease has expired,
@@ -227,8 +240,11 @@ func ExampleFence() {
 	fmt.Println(write(23, "second holder"))
 	fmt.Println(write(17, "first holder, too late"))
 	// Output:
-	// written: first holder <nil> written: second holder <nil> jetstream: stale
-	// token
+	// written: first holder
+	// <nil>
+	// written: second holder
+	// <nil>
+	// jetstream: stale token
 }
 
 // A function takes its token from its context, under a lock as in a pooler.

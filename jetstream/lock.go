@@ -35,18 +35,18 @@ var ErrNoBucket = kv.ErrNoBucket
 
 // LockOptions are the settings of a [Lock] or a [Semaphore].
 type LockOptions struct {
-	// Lease is for how long a process holds on without a renewal. A holder renews
-	// at each third of it, and counts as having lost the lease at two thirds.
-	// Another process gets the lock when it has seen no renewal for a whole Lease
-	// on its own clock. 0 means 15 seconds, which outlasts the election of a new
-	// leader after the crash of a server; one server alone needs 3 to 5 seconds.
-	// Less than 100 ms is an error.
+	// Lease is for how long a process holds on without a renewal. A holder
+	// renews at each third of it, and counts as having lost the lease at two
+	// thirds. Another process gets the lock when it has seen no renewal for a
+	// whole Lease on its own clock. 0 means 15 seconds, which outlasts the
+	// election of a new leader after the crash of a server; one server alone
+	// needs 3 to 5 seconds. Less than 100 ms is an error.
 	Lease time.Duration
 
 	// Bucket is the name of the key-value bucket that has the locks, by default
 	// "twill-locks"; the numbers of slots are in a second one, with "-limits"
-	// after that name. All processes have to use the same name. A bucket that does
-	// not exist is created.
+	// after that name. All processes have to use the same name. A bucket that
+	// does not exist is created.
 	Bucket string
 
 	// Replicas is the number of copies of a bucket that is created. 0 means 1.

@@ -74,17 +74,19 @@ type Pooler[K comparable, V any] struct {
 
 // PoolerOptions are the settings of a [Pooler].
 type PoolerOptions struct {
-	// Lease is for how long a process may be silent before others take over its
-	// calls, and before its callers count as having left. It has the meaning, the
-	// default and the limits of the Lease of [LockOptions]. All processes should
-	// use the same one.
+	// Lease is for how long a process may be silent before others take over
+	// its calls, and before its callers count as having left. It has the
+	// meaning, the default and the limits of the Lease of [LockOptions]. All
+	// processes should use the same one.
 	Lease time.Duration
 
-	// Replicas is the number of copies of the bucket, if it is created. 0 means 1.
+	// Replicas is the number of copies of the bucket, if it is created. 0 means
+	// 1.
 	Replicas int
 
 	// Memory keeps the bucket, if it is created, in memory instead of files. If
-	// all its servers restart, calls that are underway may be made a second time.
+	// all its servers restart, calls that are underway may be made a second
+	// time.
 	Memory bool
 }
 
