@@ -62,9 +62,12 @@ type Report struct {
 	Damaged        []error
 	Missing, Extra int
 
-	// DroppedCommits is how many transactions in the log lie behind a damaged
-	// place: what they wrote is lost.
-	DroppedCommits int
+	// DroppedFrames is how many pages of the log SQLite has dropped, as they or
+	// pages before them are damaged, and DroppedCommits how many transactions
+	// they complete: what those wrote is lost. A page that was being written
+	// when the power failed counts as well, and then nothing is lost that was
+	// acknowledged.
+	DroppedFrames, DroppedCommits int
 }
 
 // Open opens the file at path and makes it if it does not exist, and returns

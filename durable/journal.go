@@ -340,12 +340,16 @@ func (q *Queue[A, R]) restore() error {
 	q.damaged(damaged)
 	q.lastID = q.store.LastID()
 	about := q.store.About()
-	q.found.Missing, q.found.Extra, q.found.DroppedCommits = int(about.Missing), int(about.Extra), int(about.DroppedCommits)
-	if about.Missing+about.Extra+about.DroppedCommits > 0 {
+	q.found.Missing, q.found.Extra = int(about.Missing), int(about.Extra)
+	q.found.DroppedFrames, q.found.DroppedCommits = int(about.DroppedFrames), int(about.DroppedCommits)
+	if about.Missing+about.Extra+about.DroppedFrames > 0 {
 		q.opts.Logger.Error("durable: jobs of the file were lost", "file", about.Path, "missing", about.Missing, "extra", about.Extra,
 			"dropped transactions", about.DroppedCommits)
 	}
-	q.store.Start(q.tidy)
+	q.store.Start(q.tidy, func(err error) {
+		q.opts.Logger.Error("durable: the disk has failed, and nothing more is acknowledged", "file", q.store.Path(), "error", err)
+		go q.inner.Stop() // no job may start whose start cannot be written
+	})
 	if err := q.writeCrashes(r.crashed, r.dead); err != nil {
 		return err
 	}

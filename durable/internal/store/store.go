@@ -102,6 +102,8 @@ type Store struct {
 	over    chan struct{} // closed when the goroutine has ended
 	idle    func(*Tx) error
 	commits uint64
+
+	onBroken func(error)
 }
 
 // About is what Open has found out.
@@ -132,7 +134,7 @@ const (
 
 // Open opens the file of a queue and makes it if it does not exist. Start has
 // to be called before operations are run.
-func Open(path string, o Options) (s *Store, err error) {
+func Open(path string, o Options) (_ *Store, err error) {
 	path, err = resolve(path)
 	if err != nil {
 		return nil, err
@@ -141,7 +143,7 @@ func Open(path string, o Options) (s *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s = &Store{path: path, more: make(chan struct{}, 1), over: make(chan struct{})}
+	s := &Store{path: path, more: make(chan struct{}, 1), over: make(chan struct{})}
 	s.about = About{Path: path, Created: created}
 	if s.about.FileSystem, err = checkFileSystem(path, o.AnyFileSystem); err != nil {
 		return nil, err
@@ -282,11 +284,12 @@ func (s *Store) Broken() error {
 }
 
 // Start begins to run operations. idle, if it is not nil, is called within a
-// transaction after some time without any.
-func (s *Store) Start(idle func(*Tx) error) {
+// transaction after some time without any, and onBroken when acknowledgments
+// end, with the error; both on the goroutine of the store.
+func (s *Store) Start(idle func(*Tx) error, onBroken func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.started, s.idle = true, idle
+	s.started, s.idle, s.onBroken = true, idle, onBroken
 	go s.run()
 }
 
@@ -439,9 +442,12 @@ func (s *Store) commit(batch []Op) {
 				finish(must, fmt.Errorf("%w: %w", ErrDiskFull, err))
 				return
 			}
-			batch = must
 			time.Sleep(pause)
-			pause = min(2*pause, 2*time.Second)
+			pause = min(2*pause, time.Second)
+			s.mu.Lock()
+			batch = append(must, s.ops...) // what can be refused is not to wait
+			s.ops = nil
+			s.mu.Unlock()
 		case ofOp && len(batch) > 1:
 			for i := range batch {
 				s.commit(batch[i : i+1])
@@ -486,6 +492,9 @@ func (s *Store) fail(err error) {
 	s.ops = nil
 	s.mu.Unlock()
 	finish(left, broken)
+	if s.onBroken != nil {
+		s.onBroken(broken)
+	}
 }
 
 // transact runs a batch in a transaction. ofOp is whether an operation has

@@ -86,20 +86,25 @@ func (tx *Tx) Update(j Job) (found bool, err error) {
 // Arg returns the argument of a job.
 func (tx *Tx) Arg(id int64) (arg []byte, err error) {
 	found := false
+	var damage error
 	err = tx.s.db.each(stmtArg, func(row []driver.Value) bool {
 		found = true
-		data, _ := toText(row[0])
+		data, ok := toText(row[0])
 		arg = []byte(data)
-		if sum, ok := toInt(row[1]); !ok || sum != dataSum(id, "", arg) {
-			arg, err = nil, fmt.Errorf("%w: checksum of the argument of job %d", ErrDamaged, id)
+		if sum, isInt := toInt(row[1]); !ok || !isInt || sum != dataSum(id, "", arg) {
+			damage = fmt.Errorf("%w: checksum of the argument of job %d", ErrDamaged, id)
 		}
 		return false
 	}, id)
-	if e := err; e != nil {
-		return nil, e
-	}
-	if !found {
+	switch {
+	case code(err) == codeCorrupt:
+		return nil, fmt.Errorf("%w: argument of job %d: %w", ErrDamaged, id, err)
+	case err != nil:
+		return nil, err
+	case !found:
 		return nil, fmt.Errorf("%w: no argument of job %d", ErrDamaged, id)
+	case damage != nil:
+		return nil, damage
 	}
 	return arg, nil
 }
