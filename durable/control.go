@@ -28,9 +28,9 @@ const (
 // if the setting is to be deleted.
 func (q *Queue[A, R]) change(do func() error, name string, value []byte) error {
 	q.mu.Lock()
-	if q.closed {
+	if err := q.endedLocked(); err != nil {
 		q.mu.Unlock()
-		return ErrClosed
+		return err
 	}
 	if err := do(); err != nil {
 		q.mu.Unlock()

@@ -150,13 +150,21 @@ func (q *Queue[A, R]) put(p *put[A, R], priority int, in *insert) (*Job[A, R], e
 	wait, job, err := func() (func() error, *Job[A, R], error) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.closed {
-			return nil, nil, ErrClosed
+		if err := q.endedLocked(); err != nil {
+			return nil, nil, err
 		}
 		j, err := q.inner.Put(p.job, priority, p.opts...)
 		return q.acceptLocked(p, j, err, in)
 	}()
 	return q.written(p, wait, job, err)
+}
+
+// endedLocked returns why nothing is written any longer, nil if that is not so.
+func (q *Queue[A, R]) endedLocked() error {
+	if q.closed {
+		return ErrClosed
+	}
+	return q.store.Broken()
 }
 
 // PutWait is Put, but waits while Size jobs are pending; see
@@ -176,6 +184,9 @@ func (q *Queue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...
 	if p.key == "" {
 		j, err := q.inner.PutWait(ctx, p.job, priority, p.opts...)
 		q.mu.Lock()
+		if ended := q.endedLocked(); err == twill.ErrStopped && ended != nil {
+			err = ended
+		}
 		wait, job, err := q.acceptLocked(p, j, err, nil)
 		q.mu.Unlock()
 		return q.written(p, wait, job, err)
@@ -213,9 +224,9 @@ func (q *Queue[A, R]) PutAll(args []A, priority int, opts ...twill.JobOptions) (
 		return q.putAllOfKey(puts, jobs, priority)
 	}
 	q.mu.Lock()
-	if q.closed {
+	if err := q.endedLocked(); err != nil {
 		q.mu.Unlock()
-		return nil, ErrClosed
+		return nil, err
 	}
 	inner, err := q.inner.PutAll(jobs, priority, puts[0].opts...)
 	if err != nil {
@@ -259,8 +270,8 @@ func (q *Queue[A, R]) putAllOfKey(puts []*put[A, R], jobs []*Job[A, R], priority
 	wait, job, err := func() (func() error, *Job[A, R], error) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		if q.closed {
-			return nil, nil, ErrClosed
+		if err := q.endedLocked(); err != nil {
+			return nil, nil, err
 		}
 		inner, err := q.inner.PutAll(jobs, priority, first.opts...)
 		if err != nil {
@@ -399,7 +410,9 @@ var errNotWritten = errors.New("durable: the job that the put was merged into wa
 func (q *Queue[A, R]) adoptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R]) {
 	h := p.job
 	h.inner = j
+	h.set(bitAdopting)
 	h.Future = j.Via(h.deliver)
+	h.clear(bitAdopting)
 	q.jobs.set(h.id, h)
 	if p.key != "" {
 		q.keys[p.key] = append(q.keys[p.key], h)

@@ -45,6 +45,7 @@ const (
 	bitDead                  // it is to be kept aside
 	bitAgain                 // it was restored behind another one
 	bitRefused               // it could not be written
+	bitAdopting              // the lock of the queue is held while its future is made
 )
 
 // more is what few jobs have.
@@ -61,6 +62,7 @@ type more struct {
 }
 
 func (h *Job[A, R]) set(bit uint32)      { h.bits.Or(bit) }
+func (h *Job[A, R]) clear(bit uint32)    { h.bits.And(^bit) }
 func (h *Job[A, R]) has(bit uint32) bool { return h.bits.Load()&bit != 0 }
 
 // aliasOf makes h, which a put into real has left in memory as the argument of

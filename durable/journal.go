@@ -195,7 +195,13 @@ func skip(pauses iter.Seq[time.Duration], n int64) iter.Seq[time.Duration] {
 func (h *Job[A, R]) deliver(settle func()) {
 	// A watch does not handle a failure: the future is yet to report it. This
 	// one is called when deliver has returned.
-	h.inner.OnSettled(func(_ R, err error) { h.ended(err, settle) })
+	h.inner.OnSettled(func(_ R, err error) {
+		if h.has(bitAdopting) { // it had ended before it was known here, as one that expires at once
+			go h.ended(err, settle)
+			return
+		}
+		h.ended(err, settle)
+	})
 }
 
 // ended sends the end of h, which has failed with err if that is not nil, to
