@@ -19,8 +19,8 @@ import (
 var faults = flag.Int("faults", 7, "the distance of the calls that TestFaultyDisk lets fail; 1 is every one")
 
 // TestFaultyDisk lets a call of SQLite to the file system fail, one at a time,
-// or all from that one on. What was acknowledged is there when the disk works
-// again, and a result that was seen is the one that is found.
+// or all calls after it too. What was acknowledged is there when the disk works
+// again, and a result that was seen is found.
 func TestFaultyDisk(t *testing.T) {
 	for _, fault := range []faultfs.Fault{faultfs.EIO, faultfs.Full, faultfs.Short} {
 		for _, once := range []bool{true, false} {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -37,7 +38,9 @@ func TestDispatchSuite(t *testing.T) {
 			})
 			return suiteQueue{q}
 		},
-		Unit: 100 * time.Millisecond,
+		// A call to the disk is not a wait: virtual time does not go on.
+		Run:  synctest.Test,
+		Unit: time.Second,
 	})
 }
 
