@@ -308,6 +308,9 @@ func (d *derived[T, U]) Source(*settle.Failure) (*settle.Core, bool) {
 	return &d.src.core, false
 }
 
+// Owner is the core of the future.
+func (d *derived[T, U]) Owner() *settle.Core { return &d.f.core }
+
 // incoming returns the failure with which d continues, or nil for the value of
 // src.
 func (d *derived[T, U]) incoming(left *settle.Failure) *settle.Failure {
@@ -446,6 +449,9 @@ func (w *watchNode[T]) Abort(err error) (*settle.Core, *settle.Link) {
 
 // Source returns nil: nothing is canceled through a watch.
 func (w *watchNode[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Owner is nil for the same reason.
+func (w *watchNode[T]) Owner() *settle.Core { return nil }
 
 // adoptNode listens first to src and then to the future that the handler
 // returned. It has a second link, because a cancel that takes the node off src
@@ -680,8 +686,7 @@ type contextNode[T any] struct {
 }
 
 func (n *contextNode[T]) expire(ctx context.Context) {
-	cause := context.Cause(ctx)
-	n.end(n, canceled(cause), canceled(cause))
+	n.end(n, canceledBy(ctx), canceledBy(ctx))
 }
 
 // Fire passes the outcome on. A failure caused by the end of ctx is the same
@@ -704,7 +709,7 @@ func (n *contextNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link)
 	if fail != nil && !fail.Canceled && ctx.Err() != nil && isEndOf(ctx, fail.Err) {
 		if cause := context.Cause(ctx); !is(cause, context.DeadlineExceeded) || !is(fail.Err, cause) {
 			fail.Take()
-			fail = canceled(cause)
+			fail = canceledBy(ctx)
 		}
 	}
 	w, ok := c.Begin()

@@ -636,9 +636,13 @@ func (m *member[T, R]) join() {
 	}
 	switch {
 	case !c.AddAs(&m.link, manner):
-		m.Fire(nil)
-	case m.g.decided.Load():
-		m.part() // the goroutine that decided may have passed before the link was added
+		if c, list := m.Fire(nil); list != nil {
+			settle.Drain(c, list)
+		}
+	case m.g.decided.Load(): // the goroutine that decided may have passed before the link was added
+		if list := m.part(nil); list != nil {
+			settle.Drain(nil, list)
+		}
 	}
 }
 
@@ -724,7 +728,9 @@ func (g *gather[T, R]) conclude() (*settle.Core, *settle.Link) {
 	for g.gone < len(g.members) {
 		m := &g.members[g.gone]
 		g.gone++
-		m.part()
+		if list := m.part(conclusion[T, R]{g}); list != nil {
+			return nil, list // the loop goes on with the conclusion
+		}
 	}
 	if ask := g.asked.Load(); ask != nil && ask.answered(g.by) {
 		ask.fail.Answer()
@@ -738,15 +744,23 @@ func (g *gather[T, R]) conclude() (*settle.Core, *settle.Link) {
 	return c, c.Publish(w, g.fail)
 }
 
-// part stops listening, because the outcome is decided.
-func (m *member[T, R]) part() {
+// conclusion is a node that continues the conclude of a list, after a list among
+// its members was canceled: by the loop, so that no conclude nests in another.
+type conclusion[T, R any] struct{ *gather[T, R] }
+
+// Fire continues it.
+func (c conclusion[T, R]) Fire(*settle.Failure) (*settle.Core, *settle.Link) { return c.conclude() }
+
+// part stops listening, because the outcome is decided. If there is something to
+// run for that, it returns a list that ends with the node then.
+func (m *member[T, R]) part(then settle.Node) *settle.Link {
 	c := &m.src.core
 	ask := m.g.asked.Load()
 	switch {
 	case m.g.leaves && ask != nil:
-		c.Leave(&m.link, ask.fail)
+		return c.Leave(&m.link, ask.fail, then)
 	case m.g.leaves:
-		c.Leave(&m.link, notNeeded)
+		return c.Leave(&m.link, notNeeded, then)
 	case ask != nil:
 		// The cancel has not passed here yet; Fire parts from what it leaves.
 	case c.Remove(&m.link, 1) && m.g.takes:
@@ -756,6 +770,7 @@ func (m *member[T, R]) part() {
 			}
 		})
 	}
+	return nil
 }
 
 // notNeeded is the failure of the losers of a list: one record for all of them,
@@ -774,10 +789,16 @@ func (m *member[T, R]) Passive() bool { return !m.g.takes }
 // Source returns nil: a list is reached from below by the link of the gather.
 func (m *member[T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
+// Owner is the core of the list.
+func (m *member[T, R]) Owner() *settle.Core { return &m.g.f.core }
+
 // Source returns nil: there are several sources.
 func (g *gather[T, R]) Source(*settle.Failure) (*settle.Core, bool) {
 	return nil, false
 }
+
+// Owner is the core of the list.
+func (g *gather[T, R]) Owner() *settle.Core { return &g.f.core }
 
 // Ask records that a cancel is being passed to the members.
 func (g *gather[T, R]) Ask(fail *settle.Failure) {
@@ -816,7 +837,7 @@ func (g *gather[T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	g.asked.Store(nil)
 	if g.decided.Load() && !g.leaves {
 		for i := range g.members {
-			g.members[i].part()
+			g.members[i].part(nil) // which cancels nothing
 		}
 	}
 	return nil, nil
@@ -895,6 +916,9 @@ func (a *arrival[T]) Abort(error) (*settle.Core, *settle.Link) { return nil, nil
 
 // Source returns nil: nothing is canceled through an arrival.
 func (a *arrival[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Owner is nil for the same reason.
+func (a *arrival[T]) Owner() *settle.Core { return nil }
 
 // mapping is one loop over a Map or a MapCompleted.
 type mapping[A, R any] struct {

@@ -482,7 +482,7 @@ func (w *dictWaiter[K, V]) serve(v V, err error) {
 	var fail *settle.Failure
 	switch {
 	case w.ctx != nil && w.ctx.Err() != nil:
-		v, fail = none, canceled(context.Cause(w.ctx))
+		v, fail = none, canceledBy(w.ctx)
 	case err != nil:
 		v, fail = none, settle.NewFailure(err)
 	}

@@ -43,13 +43,17 @@ var (
 var ErrClosed = errors.New("twill: closed")
 
 // CanceledError is the failure of a future that was canceled. It Is
-// [ErrCanceled]. It Is [context.Canceled] too, unless its cause Is
-// [context.DeadlineExceeded], as a [*TimeoutError] is: one deadline is one
-// error, whether it cancels a future or makes a function return.
+// [ErrCanceled]. It Is [context.Canceled] too, unless a deadline was the reason:
+// then it Is [context.DeadlineExceeded], because its cause is, as a
+// [*TimeoutError] is, or because the deadline of a context has passed that has a
+// cause of its own. One deadline is one error, whether it cancels a future or
+// makes a function return.
 type CanceledError struct {
 	// Cause is the cause given to Cancel; it may be nil. If a canceler panicked,
 	// the [*PanicError] is joined to it.
 	Cause error
+
+	deadline bool // of a context, which Cause does not tell
 }
 
 func (e *CanceledError) Error() string {
@@ -59,10 +63,18 @@ func (e *CanceledError) Error() string {
 	return ErrCanceled.Error() + ": " + errorText(e.Cause)
 }
 
-// Is reports whether target is [ErrCanceled] or, unless a deadline is the
-// cause, [context.Canceled].
+// Is reports whether target is [ErrCanceled], or [context.DeadlineExceeded] if
+// a deadline was the reason and [context.Canceled] if not.
 func (e *CanceledError) Is(target error) bool {
-	return target == ErrCanceled || target == context.Canceled && !is(e.Cause, context.DeadlineExceeded)
+	switch target {
+	case ErrCanceled:
+		return true
+	case context.Canceled:
+		return !e.deadline && !is(e.Cause, context.DeadlineExceeded)
+	case context.DeadlineExceeded:
+		return e.deadline
+	}
+	return false
 }
 
 // Unwrap returns the cause.
@@ -392,7 +404,7 @@ func caught(v any) error {
 func endedFuture[T any](ctx context.Context) *Future[T] {
 	f := new(Future[T])
 	settle.Made(&f.core)
-	f.settle(f.val, canceled(context.Cause(ctx)))
+	f.settle(f.val, canceledBy(ctx))
 	return f
 }
 
@@ -405,6 +417,15 @@ func canceled(cause error) *settle.Failure {
 	return settle.NewCancel(&CanceledError{Cause: cause})
 }
 
+// canceledBy returns the failure of a future that was canceled by the end of
+// ctx.
+func canceledBy(ctx context.Context) *settle.Failure {
+	cause := context.Cause(ctx)
+	err := &CanceledError{Cause: cause}
+	err.deadline = is(ctx.Err(), context.DeadlineExceeded) && !is(cause, context.DeadlineExceeded)
+	return settle.NewCancel(err)
+}
+
 // contextFailure returns the failure of a future that ends because ctx has
 // ended. If the cause of ctx is a deadline, the failure is [context.Cause]
 // itself, so that a caller that waits with the same context gets the same error
@@ -414,7 +435,7 @@ func contextFailure(ctx context.Context) *settle.Failure {
 	if is(cause, context.DeadlineExceeded) {
 		return settle.NewCancel(cause)
 	}
-	return canceled(cause)
+	return canceledBy(ctx)
 }
 
 // isCancel reports whether err is, or wraps, the error of a cancel.

@@ -342,6 +342,20 @@ func ExampleRunWith() {
 	// false
 }
 
+// A connection that is opened for a caller who has left is closed.
+func ExampleRunOptions() {
+	var slots twill.Semaphore
+	opened, closed := make(chan struct{}), make(chan string)
+	f := twill.RunWith(context.Background(), &slots, func(context.Context) (string, error) {
+		<-opened
+		return "connection 1", nil
+	}, twill.RunOptions[string]{Discard: func(conn string) { closed <- conn }})
+	f.Cancel(nil)
+	close(opened)
+	fmt.Println("closed", <-closed)
+	// Output: closed connection 1
+}
+
 // counted is an Acquirer that counts the acquires of a semaphore.
 type counted struct {
 	*twill.Semaphore

@@ -477,6 +477,9 @@ type root[T any] struct {
 // Source returns nil: a root is canceled itself.
 func (r *root[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
+// Owner is the core of the future.
+func (r *root[T]) Owner() *settle.Core { return &r.f.core }
+
 // Abort is not called: roots run no user code on a cancel.
 func (r *root[T]) Abort(err error) (*settle.Core, *settle.Link) {
 	return r.end(settle.NewFailure(err))
@@ -564,6 +567,9 @@ func (n *goNode[T]) stopped(err error) {
 
 // Source returns nil: the future is canceled itself.
 func (n *goNode[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Owner is the core of the future.
+func (n *goNode[T]) Owner() *settle.Core { return &n.f.core }
 
 // Fire fails the future, so that a result of the function cannot settle it
 // first, and then ends the function's context.
@@ -696,6 +702,9 @@ func (n *fromContext) ended(ctx context.Context) {
 // Source returns nil: the future is canceled itself.
 func (n *fromContext) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
+// Owner is the core of the future.
+func (n *fromContext) Owner() *settle.Core { return &n.f.core }
+
 // Fire detaches n from the context.
 func (n *fromContext) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	n.stop()
@@ -754,3 +763,6 @@ func (b *bridgeNode) Abort(error) (*settle.Core, *settle.Link) { return nil, nil
 
 // Source returns nil: nothing is canceled through a bridge.
 func (b *bridgeNode) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Owner is nil for the same reason.
+func (b *bridgeNode) Owner() *settle.Core { return nil }

@@ -610,6 +610,9 @@ type jobHook[A, R any] struct{ j *Job[A, R] }
 // Source returns nil: the job itself is canceled.
 func (h jobHook[A, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
+// Owner is the core of the job.
+func (h jobHook[A, R]) Owner() *settle.Core { return &h.j.core }
+
 // Fire is called when the job is canceled. The lock of the queue, under which
 // jobs are started and ended, determines whether the cancel is in time.
 func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {

@@ -61,6 +61,10 @@ func (w *waiter[T]) serve(d *deliveries, v T) bool {
 	if !ok {
 		return false
 	}
+	if f.core.Deserted(word) { // two bounds at once: one cancels w, one has detached
+		f.core.Unlock(word)
+		return false
+	}
 	f.val = v
 	w.forget(word)
 	d.run(&f.core, f.core.Publish(word, nil))
@@ -208,3 +212,6 @@ func (o *observer) Abort(error) (*settle.Core, *settle.Link) { return nil, nil }
 
 // Source returns nil: no cancel passes through an observer.
 func (o *observer) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Owner is nil for the same reason.
+func (o *observer) Owner() *settle.Core { return nil }

@@ -409,10 +409,10 @@ type Acquirer interface {
 // If the future is canceled or ctx ends during the wait, fn is not called, and
 // the future fails with a [*CanceledError] for the cause. While fn runs, a
 // Cancel ends its context and fails the future at once, and the end of ctx ends
-// its context. A value that fn returns after that is dropped. If such a value
-// must be released, use [GoWith] with a Discard and call AcquireWait in its
-// function.
-func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T, error)) *Future[T] {
+// its context. A value that fn returns after a Cancel is dropped, or passed to
+// the Discard of opts. If there are several opts, fields that are set in a later
+// one replace those of an earlier one.
+func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T, error), opts ...RunOptions[T]) *Future[T] {
 	if ctx == nil {
 		panic("twill: RunWith with a nil context")
 	}
@@ -425,32 +425,68 @@ func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T
 	if ctx.Err() != nil {
 		return endedFuture[T](ctx)
 	}
-	token := a.Acquire()
-	if ctx.Done() != nil {
-		token = token.WithContext(ctx)
+	var discard func(T)
+	for _, o := range opts {
+		if o.Discard != nil {
+			discard = o.Discard
+		}
 	}
-	return ThenFuture(token, func(release func()) *Future[T] {
+	return ThenFuture(acquireUntil(ctx, a), func(release func()) *Future[T] {
 		if ctx.Err() != nil { // WithContext may notice it later
 			release()
 			return endedFuture[T](ctx)
 		}
 		n := newGoNode[T](ctx)
-		go n.runHolding(release, fn)
+		go n.runHolding(release, fn, discard)
 		return n.f
 	})
+}
+
+// RunOptions are the options of [RunWith].
+type RunOptions[T any] struct {
+	// Discard, if it is not nil, is called with a value that the function has
+	// returned, without an error, after its future was canceled: to release
+	// what it holds. It runs on the function's goroutine, after the token was
+	// released. A panic of it goes to [OnUnhandled].
+	Discard func(v T)
+}
+
+// acquireUntil acquires a unless ctx ends first. What a acquires after the end
+// is released.
+func acquireUntil(ctx context.Context, a Acquirer) *Future[func()] {
+	acquired := a.Acquire()
+	if ctx.Done() == nil {
+		return acquired
+	}
+	token := acquired.WithContext(ctx)
+	switch a.(type) {
+	case *Lock, *Semaphore: // which hand nothing out that is too late
+		return token
+	}
+	acquired.OnSettled(func(release func(), err error) {
+		if err != nil {
+			return
+		}
+		token.OnSettled(func(_ func(), err error) {
+			if err != nil {
+				release()
+			}
+		})
+	})
+	return token
 }
 
 // runHolding runs fn, which holds a token. The token is released before the
 // future settles. The future settles with the result of fn even if a handler of
 // the next acquire in line ends the goroutine.
-func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, error)) {
+func (n *goNode[T]) runHolding(release func(), fn func(context.Context) (T, error), discard func(T)) {
 	var v T
 	var err, stop error
 	defer func() {
 		if stop != nil {
 			n.stopped(stop)
-		} else {
-			n.returned(v, err)
+		} else if !n.returned(v, err) && err == nil && discard != nil {
+			discardLate(discard, v)
 		}
 	}()
 	defer func() {

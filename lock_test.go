@@ -124,6 +124,45 @@ func TestRunReleasesAfterAPanicAndAnExit(t *testing.T) {
 	release()
 }
 
+func TestRunWithDiscardsLateValues(t *testing.T) {
+	reports := kit.CollectReports(t)
+	for name, c := range map[string]struct {
+		cancel bool
+		err    error
+		want   []int
+	}{
+		"in time":                 {false, nil, nil},
+		"late":                    {true, nil, []int{7}},
+		"late, and with an error": {true, kit.ErrFirst, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var l twill.Lock
+				var discarded []int
+				gate := make(chan struct{})
+				f := twill.RunWith(t.Context(), &l, func(context.Context) (int, error) { <-gate; return 7, c.err },
+					twill.RunOptions[int]{Discard: func(v int) {
+						discarded = append(discarded, v)
+						require.False(t, l.Locked())
+						panic(kit.ErrBoom) // the panic is only reported
+					}}, twill.RunOptions[int]{})
+				if c.cancel {
+					require.True(t, f.Cancel(nil))
+				}
+				require.True(t, l.Locked())
+				close(gate)
+				synctest.Wait()
+				require.Equal(t, c.want, discarded)
+				if !c.cancel {
+					kit.RequireValue(t, 7, f)
+				}
+			})
+		})
+	}
+	reports.Await(t, kit.ErrBoom)
+	require.Len(t, reports.Of(kit.ErrBoom), 1)
+}
+
 func TestRunWithFuture(t *testing.T) {
 	s := twill.NewSemaphore(1)
 	var promises [2]twill.Promise[int]

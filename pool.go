@@ -261,6 +261,9 @@ func (m *poolMember) Abort(error) (*settle.Core, *settle.Link) { return nil, nil
 // Source returns nil: no cancel passes through a pool.
 func (m *poolMember) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
+// Owner is nil for the same reason.
+func (m *poolMember) Owner() *settle.Core { return nil }
+
 // leave takes a future of Empty or NextEmpty out of the line.
 func (p *Pool) leave(w *waiter[struct{}]) bool {
 	p.mu.Lock()

@@ -183,6 +183,9 @@ func (h *hook[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &h.src.core, false
 }
 
+// Owner is the core of the future.
+func (h *hook[T]) Owner() *settle.Core { return &h.f.core }
+
 func (h *hook[T]) asked() *settle.Failure {
 	w := h.f.core.Lock()
 	ask := h.ask

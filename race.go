@@ -129,7 +129,7 @@ func (r *Race[A, T]) Len() int {
 // that is a deadline, and otherwise with a [*CanceledError] for that cause. No
 // function starts after the end of ctx. A function that returns after it does
 // not win, whatever it returns, because functions return as a consequence of
-// that end. Its result goes to Discard.
+// that end. Its value goes to Discard, and its error is dropped.
 func (r *Race[A, T]) Execute(ctx context.Context, arg A) *Future[T] {
 	if ctx == nil {
 		panic("twill: Execute with a nil context")
@@ -479,6 +479,9 @@ func (c *raceRun[A, T, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Lin
 
 // Source returns nil: a race is canceled itself.
 func (c *raceRun[A, T, R]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
+
+// Owner is the core of the future.
+func (c *raceRun[A, T, R]) Owner() *settle.Core { return &c.f.core }
 
 // Abort is not called: Fire runs no user code.
 func (c *raceRun[A, T, R]) Abort(err error) (*settle.Core, *settle.Link) {

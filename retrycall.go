@@ -210,6 +210,9 @@ func (w *retryWait[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	return &w.src.core, false
 }
 
+// Owner is the core of the future of the call.
+func (w *retryWait[T]) Owner() *settle.Core { return &w.n.f.core }
+
 // Fire continues the call when the attempt or the pause has ended, or ends the
 // call if a cancel has detached it from an attempt that has other dependents.
 func (w *retryWait[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {

@@ -121,6 +121,9 @@ func (s *seriesStart[T]) Abort(err error) (*settle.Core, *settle.Link) { return 
 // Source returns nil: a seriesStart is not a future.
 func (s *seriesStart[T]) Source(*settle.Failure) (*settle.Core, bool) { return nil, false }
 
+// Owner is nil for the same reason.
+func (s *seriesStart[T]) Owner() *settle.Core { return nil }
+
 // advance takes steps until it has to wait for the future of one.
 func (n *seriesNode[T]) advance(v T) (*settle.Core, *settle.Link) {
 	c := &n.f.core
@@ -190,6 +193,9 @@ func (n *seriesNode[T]) Source(ask *settle.Failure) (*settle.Core, bool) {
 	}
 	return &n.cur.core, false
 }
+
+// Owner is the core of the future.
+func (n *seriesNode[T]) Owner() *settle.Core { return &n.f.core }
 
 // Abort fails the series with the panic or exit of a step.
 func (n *seriesNode[T]) Abort(err error) (*settle.Core, *settle.Link) {

@@ -24,6 +24,9 @@ var all = []series{
 	{"a chain of n handlers", plot.Range{First: 10, Last: 1_000_000}, chain},
 	{"n handlers on one future", plot.Range{First: 10, Last: 1_000_000}, handlers},
 	{"n goroutines in Await", plot.Range{First: 1, Last: 100_000}, waiters},
+	{"n that wait for a line of n", plot.Range{First: 1000, Last: 1_000_000}, adopters},
+	{"n that wait for an All of n", plot.Range{First: 1000, Last: 1_000_000}, listAdopters},
+	{"a line joined in pairs", plot.Range{First: 1000, Last: 1_000_000}, joins},
 }
 
 // each returns the cost of one of n elements, in nanoseconds: that of the
@@ -77,6 +80,57 @@ func chain(n int) time.Duration {
 	p.Resolve(1)
 	_, ok := f.Poll()
 	check(ok)
+	return time.Since(began)
+}
+
+// adopters has n handlers return the last future of a line of n, and takes the
+// time of that alone: each is checked for a cycle.
+func adopters(n int) time.Duration {
+	f := new(twill.Promise[int]).Future()
+	for range n {
+		f = twill.Then(f, same)
+	}
+	return adopt(n, f)
+}
+
+// listAdopters does the same with a list of n.
+func listAdopters(n int) time.Duration {
+	promises := make([]twill.Promise[int], n)
+	futures := make([]*twill.Future[int], n)
+	for i := range promises {
+		futures[i] = promises[i].Future()
+	}
+	return adopt(n, twill.All(futures...))
+}
+
+func adopt[T any](n int, f *twill.Future[T]) time.Duration {
+	starts := make([]twill.Promise[int], n)
+	for i := range starts {
+		twill.ThenFuture(starts[i].Future(), func(int) *twill.Future[T] { return f }).OnSettled(func(T, error) {})
+	}
+	began := time.Now()
+	for i := range starts {
+		starts[i].Resolve(i)
+	}
+	return time.Since(began)
+}
+
+// joins makes n futures that each wait for the one before, first of each pair the
+// second, so that a line takes one pair after another.
+func joins(n int) time.Duration {
+	starts := make([]twill.Promise[int], n)
+	tail := new(twill.Promise[int]).Future()
+	for i := range starts {
+		before := tail
+		tail = twill.ThenFuture(starts[i].Future(), func(int) *twill.Future[int] { return before })
+		tail.OnSettled(func(int, error) {})
+	}
+	began := time.Now()
+	for _, first := range []int{1, 0} {
+		for i := first; i < n; i += 2 {
+			starts[i].Resolve(i)
+		}
+	}
 	return time.Since(began)
 }
 

@@ -96,6 +96,18 @@ func (r *Run) Block(what string, obj any, ready func() bool) {
 
 var errDead = errors.New("explore: the run was given up")
 
+// Others returns a function for the calling thread: how many steps the other
+// threads have taken.
+func (r *Run) Others() func() int {
+	t := r.current
+	return func() int {
+		if t == nil {
+			return r.steps
+		}
+		return r.steps - t.steps
+	}
+}
+
 // Choose is a choice of the scenario, not of the scheduler: it returns a number
 // below n, and each such number in some schedule.
 func (r *Run) Choose(n int) int {

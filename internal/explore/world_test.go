@@ -30,6 +30,7 @@ type world struct {
 	local   int  // the object that those steps touch
 
 	futures []*settle.Core
+	cycles  map[*settle.Core]int // by core that is checked; see hook
 	wrong   []string
 }
 
@@ -51,7 +52,7 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	twill.OnUnhandled(nil)
 	t.Cleanup(func() {
 		settle.Hooks.Lock, settle.Hooks.Unlock, settle.Hooks.Look = nil, nil, nil
-		settle.Hooks.Swap, settle.Hooks.Park = nil, nil
+		settle.Hooks.Swap, settle.Hooks.Cycle, settle.Hooks.Park = nil, nil, nil
 		sched.Hooks.Before, sched.Hooks.After, sched.Hooks.Go = nil, nil, nil
 	})
 	if p.large && p.Preemptions == 0 {
@@ -61,7 +62,7 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 		}
 	}
 	stats, err := explore.All(p.Options, func(r *explore.Run) func() error {
-		w := &world{Run: r, fine: p.fine}
+		w := &world{Run: r, fine: p.fine, cycles: map[*settle.Core]int{}}
 		w.hook()
 		check := scenario(w)
 		return func() error {
@@ -120,6 +121,17 @@ func (w *world) hook() {
 	settle.Hooks.Swap = func(c *settle.Core) {
 		w.free()
 		w.Point("swap", c)
+	}
+	settle.Hooks.Cycle = func(c *settle.Core) {
+		// The cycle may have been opened while the check went on. If no other
+		// thread has taken a step since the last one began, one has to now.
+		w.free()
+		others := w.Others()
+		last, again := w.cycles[c]
+		w.cycles[c] = others()
+		if again {
+			w.Block("a cycle of others", c, func() bool { return others() > last })
+		}
 	}
 	settle.Hooks.Park = func(c *settle.Core, woken <-chan struct{}, ctx context.Context) bool {
 		w.free()

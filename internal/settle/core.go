@@ -38,6 +38,8 @@ const (
 	listened                     // a listener was added
 	quiet                        // the only listener, if there is one, is quiet
 	abandoned                    // a wait for the outcome was given up
+	wanted                       // to be closed, or closed; see cycle.go
+	closed                       // all that it waits for is closed or settled
 )
 
 // Core is the untyped part of a future. Its zero value is pending.

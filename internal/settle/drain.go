@@ -28,7 +28,8 @@ type frame struct {
 // which uses stack each time, before it moves to a new goroutine.
 const maxExits = 1000
 
-// Drain runs the listeners that c.Publish returned.
+// Drain runs the listeners that c.Publish returned or, if c is nil, what Leave
+// did.
 func Drain(c *Core, list *Link) {
 	d := drainer{core: c, list: list}
 	for !d.run() {
@@ -93,15 +94,14 @@ func (d *drainer) next() bool {
 	return true
 }
 
-// descend continues with the listeners of a core that was just settled.
+// descend continues with the listeners of a core that was just settled or, if
+// core is nil, with nodes that are on no list of a core.
 func (d *drainer) descend(core *Core, list *Link) {
-	if d.core != nil {
-		if d.list == nil {
-			d.list = d.core.finish()
-		}
-		if d.list != nil {
-			d.stack = append(d.stack, frame{d.core, d.list})
-		}
+	if d.list == nil && d.core != nil {
+		d.list = d.core.finish()
+	}
+	if d.list != nil {
+		d.stack = append(d.stack, frame{d.core, d.list})
 	}
 	d.core, d.list = core, list
 }

@@ -125,8 +125,8 @@ func (f *Failure) abandoned() {
 	}
 }
 
-// Fire, Abort and Source make a Failure a [Node], so that a core can keep it in
-// up; they are not called.
+// Fire, Abort, Source and Owner make a Failure a [Node], so that a core can keep
+// it in up; they are not called.
 func (f *Failure) Fire(*Failure) (*Core, *Link) { return nil, nil }
 
 // Abort is not called.
@@ -134,3 +134,6 @@ func (f *Failure) Abort(error) (*Core, *Link) { return nil, nil }
 
 // Source returns nil: a failure has no source.
 func (f *Failure) Source(*Failure) (*Core, bool) { return nil, false }
+
+// Owner is nil.
+func (f *Failure) Owner() *Core { return nil }

@@ -13,7 +13,7 @@ type Node interface {
 	// Fire continues with the outcome of the source or, if left is not nil, with
 	// left: then a cancel has removed the node from its source. Fire may run user
 	// code and panic. If it settles a core that has listeners, it returns both
-	// instead of running them.
+	// instead of running them. A list without a core has nodes to be fired.
 	Fire(left *Failure) (*Core, *Link)
 
 	// Abort is called, instead of Fire returning, when Fire (or Abort itself) has
@@ -25,6 +25,10 @@ type Node interface {
 	// cancel that passes through, or nil if the caller only reads. If hold is true
 	// the source must not be canceled from here.
 	Source(ask *Failure) (src *Core, hold bool)
+
+	// Owner is the core that the node settles, nil if it settles none. Like
+	// Source it only reads, under a lock.
+	Owner() *Core
 }
 
 // push adds l to the end of the circle.

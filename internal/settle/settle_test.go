@@ -68,6 +68,8 @@ func (n *node) end(fail *settle.Failure) (*settle.Core, *settle.Link) {
 
 func (n *node) Source(*settle.Failure) (*settle.Core, bool) { return n.src, n.hold }
 
+func (n *node) Owner() *settle.Core { return &n.core }
+
 func on(src *settle.Core, fn func()) *node {
 	n := &node{src: src, fn: fn}
 	n.link.Do = n
@@ -257,10 +259,10 @@ func TestCancelLeavesASharedSource(t *testing.T) {
 func TestLeaveTakesTheLastOneDown(t *testing.T) {
 	var c settle.Core
 	a, b := on(&c, nil), on(&c, nil)
-	c.Leave(&a.link, settle.NewCancel(errTest))
-	c.Leave(&a.link, settle.NewCancel(errTest))
+	c.Leave(&a.link, settle.NewCancel(errTest), nil)
+	c.Leave(&a.link, settle.NewCancel(errTest), nil)
 	require.False(t, c.Settled())
-	c.Leave(&b.link, settle.NewCancel(errTest))
+	c.Leave(&b.link, settle.NewCancel(errTest), nil)
 	require.True(t, c.Canceled())
 }
 
@@ -299,7 +301,9 @@ func TestDepends(t *testing.T) {
 	x.src, y.src = &y.core, &x.core
 	y.core.Add(&x.link, 1)
 	x.core.Add(&y.link, 1)
-	require.False(t, b.core.Depends(&x.core))
+	var d settle.Core
+	on(&d, nil)
+	require.False(t, d.Depends(&x.core))
 }
 
 type fork struct {
@@ -417,4 +421,73 @@ func TestConcurrentUse(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Whatever links are made and taken off, a check says what a plain walk does.
+func TestDependsSaysWhatAWalkDoes(t *testing.T) {
+	found := 0
+	for seed := range uint64(400) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		var roots []*node                          // wait for nothing yet, and so can be made to
+		waits := map[*settle.Core][]*settle.Core{} // for what
+		var all []*settle.Core
+		var reaches func(from, to *settle.Core, seen map[*settle.Core]bool) bool
+		reaches = func(from, to *settle.Core, seen map[*settle.Core]bool) bool {
+			if from == to {
+				return true
+			}
+			if seen[from] {
+				return false
+			}
+			seen[from] = true
+			return slices.ContainsFunc(waits[from], func(c *settle.Core) bool { return reaches(c, to, seen) })
+		}
+		pick := func() *settle.Core { return all[rnd.IntN(len(all))] }
+		for range 120 {
+			switch k := rnd.IntN(8); {
+			case k < 3 || len(all) == 0: // a node that waits for nothing, and a line below it
+				n := new(node)
+				n.link.Do = n
+				n.core.SetUp(&n.link)
+				roots = append(roots, n)
+				last := &n.core
+				all = append(all, last)
+				for range rnd.IntN(40) {
+					next := on(last, nil)
+					waits[&next.core] = []*settle.Core{last}
+					last = &next.core
+				}
+				all = append(all, last)
+			case k == 3: // a list
+				f := &fork{links: make([]settle.Link, 1+rnd.IntN(4))}
+				f.link.Do = f
+				f.core.SetUp(&f.link)
+				for i := range f.links {
+					src := pick()
+					f.all = append(f.all, src)
+					f.links[i].Do = f
+					src.Add(&f.links[i], 1)
+				}
+				waits[&f.core] = f.all
+				all = append(all, &f.core)
+			case len(roots) > 0: // one of those that wait for nothing comes to
+				i := rnd.IntN(len(roots))
+				n, src := roots[i], pick()
+				w := n.core.Lock()
+				n.src = src
+				n.core.Unlock(w)
+				require.True(t, src.Add(&n.link, 1))
+				want := n.core.Listeners() > 0 && reaches(src, &n.core, map[*settle.Core]bool{})
+				require.Equal(t, want, n.core.Depends(src), "seed %d", seed)
+				if src == &n.core || reaches(src, &n.core, map[*settle.Core]bool{}) {
+					found++
+					require.True(t, src.Remove(&n.link, 1))
+					continue
+				}
+				waits[&n.core] = []*settle.Core{src}
+				roots = slices.Delete(roots, i, i+1)
+			}
+		}
+	}
+	require.Greater(t, found, 100)
 }

@@ -24,6 +24,9 @@ func (w *waiter) Abort(error) (*Core, *Link) { return nil, nil }
 // Source returns nil: a waiter has no core of its own to cancel.
 func (w *waiter) Source(*Failure) (*Core, bool) { return nil, false }
 
+// Owner is nil for the same reason.
+func (w *waiter) Owner() *Core { return nil }
+
 func newWaiter() *waiter {
 	w := &waiter{ch: make(chan struct{}, 1)}
 	w.link.Do = w

@@ -4,6 +4,8 @@ package settle
 
 import "context"
 
+const nearby = 0
+
 // Hooks are called at the places where the order of goroutines matters, by a
 // test that decides that order. A nil hook is not called.
 var Hooks struct {
@@ -11,6 +13,7 @@ var Hooks struct {
 	Unlock func(*Core) // after it was released
 	Look   func(*Core) // before the word is read without the lock
 	Swap   func(*Core) // before the word is changed without the lock
+	Cycle  func(*Core) // where another goroutine has to continue first
 
 	// Park is called before a Wait blocks. It returns when one of the two channels
 	// is ready, and reports whether the channel of the context counts.
@@ -24,6 +27,8 @@ func atUnlock(c *Core) { at(Hooks.Unlock, c) }
 func atLook(c *Core) { at(Hooks.Look, c) }
 
 func atSwap(c *Core) { at(Hooks.Swap, c) }
+
+func atCycle(c *Core) { at(Hooks.Cycle, c) }
 
 func at(hook func(*Core), c *Core) {
 	if hook != nil {

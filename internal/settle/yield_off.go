@@ -4,6 +4,9 @@ package settle
 
 import "context"
 
+// nearby is how many cores a check for a cycle looks at before it closes any.
+const nearby = 16
+
 // These functions mark the places where another goroutine may interleave:
 // before locking, after unlocking, before a read or swap of the word without
 // the lock, and before a wait. With the build tags "yield" and "explore" they
@@ -15,6 +18,8 @@ func atUnlock(*Core) {}
 func atLook(*Core) {}
 
 func atSwap(*Core) {}
+
+func atCycle(*Core) {}
 
 func atPark(_ *Core, _ <-chan struct{}, _ context.Context, done <-chan struct{}) <-chan struct{} {
 	return done

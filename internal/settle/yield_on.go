@@ -8,6 +8,8 @@ import (
 	"runtime"
 )
 
+const nearby = 0
+
 // yield now and then lets another goroutine run at the boundaries of a lock,
 // where an interleaving that the code does not expect would show.
 func yield() {
@@ -23,6 +25,8 @@ func atUnlock(*Core) { yield() }
 func atLook(*Core) { yield() }
 
 func atSwap(*Core) { yield() }
+
+func atCycle(*Core) {}
 
 func atPark(_ *Core, _ <-chan struct{}, _ context.Context, done <-chan struct{}) <-chan struct{} {
 	return done

@@ -67,6 +67,10 @@ var ends = map[string]func(t *testing.T) *end{
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		return &end{ctx, func() { <-ctx.Done(); cancel() }, context.DeadlineExceeded}
 	},
+	"deadline with a cause": func(t *testing.T) *end {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, kit.ErrBoom)
+		return &end{ctx, func() { <-ctx.Done(); cancel() }, kit.ErrBoom}
+	},
 	"deadline of a context of another make": func(*testing.T) *end {
 		ctx := &ownContext{Context: context.Background(), done: make(chan struct{})}
 		return &end{ctx, ctx.end, context.DeadlineExceeded}
@@ -131,8 +135,11 @@ func TestTheContextEndedFirst(t *testing.T) {
 								require.Error(t, err, "round %d", i)
 							}
 							require.ErrorIs(t, err, e.cause, "round %d", i)
-							if e.cause == context.DeadlineExceeded {
+							if e.ctx.Err() == context.DeadlineExceeded {
 								require.NotErrorIs(t, err, context.Canceled, "round %d", i)
+								if err != e.cause { // a wait returns the cause itself
+									require.ErrorIs(t, err, context.DeadlineExceeded, "round %d", i)
+								}
 							}
 							texts[err.Error()] = true
 						})
