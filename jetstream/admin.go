@@ -77,16 +77,20 @@ func (q *Queue[A, R]) JobError(id string) error {
 // CancelJob cancels a job that is pending or underway, with the cause. It
 // returns [twill.ErrNotPending] if the job has ended or there is none.
 func (q *Queue[A, R]) CancelJob(id string, cause error) error {
-	if _, err := q.do(&request{Op: opJob, ID: id}); err != nil {
-		return err
-	}
-	ctx, cancel := q.bounded()
-	defer cancel()
-	got, err := q.decideCanceled(ctx, id, cause)
+	rep, err := q.do(&request{Op: opJob, ID: id})
 	if err != nil {
 		return err
 	}
-	if got.State != outCanceled || got.By != q.n.id {
+	if rep.Record.State > twill.JobUnderway {
+		return twill.ErrNotPending
+	}
+	ctx, cancel := q.bounded()
+	defer cancel()
+	got, own, err := q.decideCanceled(ctx, id, cause)
+	if err != nil {
+		return err
+	}
+	if !own {
 		return twill.ErrNotPending
 	}
 	q.settle(got)

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nuid"
+
 	"github.com/twillgo/twill"
 )
 
@@ -82,9 +84,9 @@ func (j *Job[A, R]) cancel(cause error) {
 	}
 	ctx, cancel := q.bounded()
 	defer cancel()
-	got, err := q.decideCanceled(ctx, j.id, cause)
+	got, _, err := q.decideCanceled(ctx, j.id, cause)
 	if err != nil { // it goes on trying, but the future does not wait
-		go func() { _, _ = q.decideCanceled(q.n.ctx, j.id, cause) }()
+		go func() { _, _, _ = q.decideCanceled(q.n.ctx, j.id, cause) }()
 		q.n.report(err)
 		return
 	}
@@ -98,19 +100,20 @@ func (j *Job[A, R]) cancel(cause error) {
 	q.mu.Unlock()
 }
 
-// decideCanceled stores the outcome "canceled", unless there is another, and
-// tells the scheduler.
-func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error) (*outcome, error) {
+// decideCanceled stores the outcome "canceled", unless there is one, and tells
+// the scheduler. It reports whether this call has stored it.
+func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error) (got *outcome, own bool, err error) {
 	o := &outcome{
-		Version: wireVersion, ID: id, State: outCanceled, By: q.n.id, Nonce: q.n.id,
+		Version: wireVersion, ID: id, State: outCanceled, By: q.n.id, Nonce: nuid.Next(),
 		Error: encodeError(&twill.CanceledError{Cause: cause}),
 	}
-	got, err := q.n.st.decide(ctx, o)
+	got, err = q.n.st.decide(ctx, o)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
+	own = got.Nonce == o.Nonce
 	if got.State == outJoined || got.State == outRefused {
-		return got, nil
+		return got, own, nil
 	}
 	// Without a scheduler the next one finds the outcome when it begins.
 	short, cancel := context.WithTimeout(ctx, q.n.opts.Lease)
@@ -118,7 +121,7 @@ func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error
 	if _, err := q.n.ask(short, &request{Op: opEnded, ID: id, State: got.State}); err != nil {
 		go func() { _, _ = q.n.ask(q.n.ctx, &request{Op: opEnded, ID: id, State: got.State}) }()
 	}
-	return got, nil
+	return got, own, nil
 }
 
 // ID returns the id of j, which is unique among all queues.
