@@ -332,15 +332,16 @@ func BenchmarkRetryingCall(b *testing.B) {
 // size of a pointer.
 
 func TestSizes(t *testing.T) {
-	sizes := []uintptr{32, 32, 40, 80}
+	sizes := []uintptr{32, 32, 40, 80, 184}
 	if unsafe.Sizeof(uintptr(0)) == 4 {
-		sizes = []uintptr{20, 20, 24, 44}
+		sizes = []uintptr{20, 20, 24, 44, 120}
 	}
 	require.Equal(t, sizes, []uintptr{
 		unsafe.Sizeof(twill.Future[int]{}),
 		unsafe.Sizeof(twill.Promise[int]{}),
 		unsafe.Sizeof(twill.Future[string]{}),
 		twill.SizeOfThen,
+		unsafe.Sizeof(twill.Job[int, int]{}),
 	})
 }
 
@@ -355,6 +356,11 @@ func TestAllocations(t *testing.T) {
 	ended, end := context.WithCancel(t.Context())
 	end()
 	handler := func(v int) (int, error) { return v, nil }
+	job := kit.PutJob(t, twill.NewResizableDispatchQueue(kit.SameArg, nil), 1, 0)
+	<-job.Done()
+	list := twill.NewDeferredList([]*twill.Future[int]{settled}, 0)
+	plain, paused := twill.NewResizableDispatchQueue(kit.SameArg, nil), twill.NewResizableDispatchQueue(kit.SameArg, nil)
+	paused.Pause()
 	for _, c := range []struct {
 		name string
 		want float64
@@ -373,6 +379,15 @@ func TestAllocations(t *testing.T) {
 			p.Resolve(1)
 		}},
 		{"a handler on a settled one", 1, func() { twill.Then(settled, handler) }},
+		{"a handler on a job", 1, func() { twill.Then(job, handler) }},
+		{"a handler on a list", 1, func() {
+			twill.Then(list, func(twill.ListResult[int]) (int, error) { return 0, nil })
+		}},
+		{"put and await a job", 2, func() {
+			j, _ := plain.Put(1, 0)
+			_, _ = j.Await(ctx)
+		}},
+		{"put a job", 1, func() { _, _ = paused.Put(1, 0) }},
 		{"chain of 100", 101, func() {
 			p := twill.NewPromise[int]()
 			f := p.Future()

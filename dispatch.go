@@ -375,7 +375,10 @@ func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOpt
 	if o.isPlain() && !q.opts.TakeTurns {
 		return j, nil
 	}
-	m := &jobExtra[A, R]{key: o.Key, timeout: o.Timeout, values: o.Context, held: o.Held}
+	m := &jobExtra[A, R]{key: o.Key, timeout: o.Timeout, held: o.Held}
+	if o.Context != nil {
+		m.values = context.WithoutCancel(o.Context) // context.Cause would find its end among its values
+	}
 	if o.Retry != nil {
 		m.retry = &jobRetry{opts: o.Retry}
 	}
@@ -451,8 +454,8 @@ func (q *ResizableDispatchQueue[A, R]) joinLocked(old, j *Job[A, R], o *JobOptio
 		q.followLocked(old, j, o, q.seq, now)
 		return j, nil
 	}
-	if old.state == JobUnderway && o.Again {
-		old = old.extra.Load().next
+	if next := old.extra.Load().next; next != nil && o.Again {
+		old = next // even if old waits for its retry: next runs last, and gets the newest argument
 	}
 	q.stats.Joined++
 	if old.state != JobPending {
@@ -587,6 +590,7 @@ func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R], now instan
 		if len(q.keys) == 0 {
 			q.keys = nil // a map keeps the memory that it once had
 		}
+		q.unparkLocked(m.key, now)
 	}
 }
 
@@ -910,8 +914,12 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 	if err != nil {
 		snoozed = snoozeOf(err)
 	}
-	if m := j.extra.Load(); m != nil && m.retry != nil && snoozed < 0 {
-		again, err = m.retry.after(err)
+	if m := j.extra.Load(); m != nil && m.retry != nil {
+		if snoozed < 0 {
+			again, err = m.retry.after(err)
+		} else {
+			m.retry.snoozed = time.Now()
+		}
 	}
 	now := q.lock()
 	if !q.underway.Remove(j) {

@@ -65,11 +65,16 @@ func (l GroupLimit) span() time.Duration {
 
 // SetGroupLimit sets the limit of one group, in place of
 // DispatchOptions.GroupLimit. It holds from now on: calls that are running are
-// not interrupted, and a wider limit starts jobs at once. SetGroupLimit returns
-// an error for a limit with a negative field, and [ErrStopped] after a stop.
+// not interrupted, and a wider limit starts jobs at once. The limit is kept
+// while the group has no jobs, until [ResizableDispatchQueue.ResetGroupLimit].
+// SetGroupLimit returns an error for a limit with a negative field and for an
+// empty name, and [ErrStopped] after a stop.
 func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLimit) error {
 	if err := limit.check(); err != nil {
 		return err
+	}
+	if group == "" {
+		return errNoGroup
 	}
 	now := q.lock()
 	defer q.commit(now)
@@ -82,6 +87,8 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLi
 	q.emitLocked(EventGroup, nil)
 	return nil
 }
+
+var errNoGroup = errors.New("twill: SetGroupLimit: group must not be empty")
 
 // SetGroupLimits changes the limit of all groups without their own limit. It
 // takes time in proportion to the number of groups that have jobs.
@@ -259,11 +266,12 @@ func (groupLinePlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.li
 // usable returns how many more jobs of a group the group itself allows to start
 // now.
 func (t *groupTable[A, R]) usable(name string, now instant) int {
-	if name == "" {
-		return math.MaxInt
-	}
 	g := t.byName[name]
-	if g == nil {
+	switch {
+	case g != nil:
+	case name == "":
+		return math.MaxInt
+	default:
 		g = &jobGroup[A, R]{limit: t.limit}
 	}
 	if g.heap.Len() > 0 || g.limit.Paused {
@@ -471,6 +479,7 @@ type putWaiter[A, R any] struct {
 	err    error
 	number uint64 // its place in line
 	group  *jobGroup[A, R]
+	parked bool          // due, but must not use a free slot, as another job has its key
 	seq    uint64        // the number reserved for the job; 0 before it was admitted
 	put    bool          // job or err is the result
 	done   chan struct{} // closed when it is admitted or put
@@ -522,7 +531,7 @@ func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now in
 
 // mayUseSlotLocked records that the job of w is due.
 func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now instant) {
-	if w.opts == nil || w.opts.Group == "" {
+	if w.opts == nil || w.opts.Group == "" && !q.opts.TakeTurns {
 		q.line.slot.Push(w, heap.Key{Seq: w.number})
 		return
 	}
@@ -598,9 +607,37 @@ func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], no
 		l.notDue.Remove(w)
 	case l.slot.Has(w):
 		l.slot.Remove(w)
-	case w.group != nil:
+	case w.group != nil && w.group.waiters.Has(w):
 		w.group.waiters.Remove(w)
 		q.updateGroupLocked(w.group, now)
+	}
+	if o := w.opts; o != nil && o.Key != "" {
+		q.unparkLocked(o.Key, now)
+	}
+}
+
+// parkLocked keeps w from using a free slot: its job would have to run after the
+// job that has its key, and needs room like any pending job.
+func (q *ResizableDispatchQueue[A, R]) parkLocked(w *putWaiter[A, R], now instant) {
+	w.parked = true
+	if w.group == nil {
+		q.line.slot.Remove(w)
+		return
+	}
+	w.group.waiters.Remove(w)
+	q.updateGroupLocked(w.group, now)
+}
+
+// unparkLocked lets the first PutWait with that key use a free slot, if no job has
+// the key. The PutWaits behind it then join its job.
+func (q *ResizableDispatchQueue[A, R]) unparkLocked(key string, now instant) {
+	line := q.line.keys[key]
+	if line == nil || q.keys[key] != nil {
+		return
+	}
+	if w, ok := line.Front(); ok && w.parked {
+		w.parked = false
+		q.mayUseSlotLocked(w, now)
 	}
 }
 
@@ -611,7 +648,7 @@ func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 	if q.line.reserved > 0 {
 		return
 	}
-	if w := q.nextWaiterLocked(); w != nil {
+	if w := q.nextWaiterLocked(now); w != nil {
 		if w.group != nil {
 			w.group.reserved++
 		}
@@ -626,7 +663,7 @@ func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 // nextWaiterLocked returns the first PutWait for which there is room, if there
 // is one. A PutWait that may use a free slot does not wait for one that may
 // not.
-func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
+func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked(now instant) *putWaiter[A, R] {
 	first, ok := q.line.all.Front()
 	if !ok || q.roomLocked(0) > 0 {
 		return first
@@ -634,7 +671,18 @@ func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	if q.roomLocked(1) == 0 {
 		return nil
 	}
-	first = nil
+	for {
+		w := q.nextForSlotLocked()
+		if w == nil || w.opts == nil || w.opts.Key == "" || q.keys[w.opts.Key] == nil {
+			return w
+		}
+		q.parkLocked(w, now)
+	}
+}
+
+// nextForSlotLocked returns the first PutWait that may use a free slot, if there
+// is one.
+func (q *ResizableDispatchQueue[A, R]) nextForSlotLocked() (first *putWaiter[A, R]) {
 	if q.line.slot.Len() > 0 {
 		first = q.line.slot.Peek().Item
 	}

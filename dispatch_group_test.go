@@ -538,3 +538,83 @@ func TestPausedGroup(t *testing.T) {
 		q.StopNow()
 	})
 }
+
+// A group of jobs that take 16 seconds each, put before all others, delays none
+// of them.
+func TestASlowGroupDelaysNoOther(t *testing.T) {
+	for _, turns := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{
+				Width: 4, GroupLimit: twill.GroupLimit{Width: 1}, TakeTurns: turns,
+			})
+			var slow, others []*twill.Job[time.Duration, time.Duration]
+			start := time.Now()
+			for range 20 {
+				slow = append(slow, kit.PutOpts(t, q, 16*time.Second, 0, inGroup("slow")))
+			}
+			for i := range 100 {
+				others = append(others, kit.PutOpts(t, q, time.Millisecond, 0, inGroup([]string{"", "a", "b", "c"}[i%4])))
+			}
+			_, err := twill.All(twill.Futures(others)...).Await(t.Context())
+			require.NoError(t, err)
+			require.LessOrEqual(t, time.Since(start), 50*time.Millisecond, "three slots were theirs")
+			_, err = twill.All(twill.Futures(slow)...).Await(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, 20*16*time.Second, time.Since(start))
+		})
+	}
+}
+
+func TestLimitsOfGroupsAreKeptAndReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 9, GroupLimit: twill.GroupLimit{Width: 1}})
+		require.ErrorContains(t, q.SetGroupLimit("", twill.GroupLimit{Width: 1}), "group must not be empty")
+		require.NoError(t, q.SetGroupLimit("g", twill.GroupLimit{Width: 3}))
+		require.Equal(t, 1, twill.Groups(q), "it is kept while there are no jobs")
+		for range 5 {
+			kit.PutOpts(t, q, time.Second, 0, inGroup("g"))
+		}
+		kit.RequireSize(t, q, 3, 2)
+		require.NoError(t, q.SetGroupLimits(twill.GroupLimit{Width: 4}))
+		kit.RequireSize(t, q, 3, 2)
+		require.NoError(t, q.ResetGroupLimit("g"))
+		kit.RequireSize(t, q, 4, 1)
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, twill.Groups(q))
+		require.NoError(t, q.SetGroupLimit("g", twill.GroupLimit{Width: 3}))
+		require.NoError(t, q.ResetGroupLimit("g"))
+		require.Zero(t, twill.Groups(q))
+	})
+}
+
+// Where groups take turns, the jobs without a group count for Size as others do.
+func TestSizeWhereGroupsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		never := kit.LimiterFunc(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+		for _, size := range []int{-1, 2} {
+			q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: 3, Size: size, Rate: never, TakeTurns: true})
+			put := 0
+			for ; put < 10; put++ {
+				if _, err := q.Put(put, 0); err != nil {
+					require.ErrorIs(t, err, twill.ErrQueueFull)
+					break
+				}
+			}
+			require.LessOrEqual(t, put, 3+max(size, 0))
+			waiting := 0
+			var wg sync.WaitGroup
+			for i := range 5 {
+				wg.Go(func() { _, _ = q.PutWait(t.Context(), i, 0) })
+				synctest.Wait()
+			}
+			waiting = twill.InLine(q)
+			require.Equal(t, 5, waiting)
+			q.SetRate(nil)
+			_, err := q.Empty().Await(t.Context())
+			require.NoError(t, err)
+			wg.Wait()
+			q.Stop()
+		}
+	})
+}

@@ -257,6 +257,16 @@ func (r WaitReason) String() string {
 // MarshalText returns the name, which JSON uses.
 func (r WaitReason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
+// UnmarshalText reads the name.
+func (r *WaitReason) UnmarshalText(text []byte) error {
+	i := slices.Index(waitReasons[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("twill: unknown wait reason %q", text)
+	}
+	*r = WaitReason(i)
+	return nil
+}
+
 // Why returns the reason why j waits. If that is the due time, or the rate of
 // the job's group, until is the time at which that wait ends; otherwise until
 // is zero.
@@ -648,6 +658,19 @@ func (k EventKind) String() string {
 		return eventNames[k]
 	}
 	return "EventKind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// MarshalText returns the name, which JSON uses.
+func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads the name.
+func (k *EventKind) UnmarshalText(text []byte) error {
+	i := slices.Index(eventNames[:], string(text))
+	if i < 0 {
+		return fmt.Errorf("twill: unknown event kind %q", text)
+	}
+	*k = EventKind(i)
+	return nil
 }
 
 // DispatchEvent is an event of a [ResizableDispatchQueue].

@@ -2,6 +2,7 @@ package twill_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -291,6 +292,29 @@ func TestDispatchStats(t *testing.T) {
 		synctest.Wait()
 		require.InDelta(t, 90.0/60, q.Stats().Throughput, 0.05, "of the last minute")
 	})
+}
+
+// The names of states, reasons and events are texts in JSON, and are read back.
+func TestNamesAreText(t *testing.T) {
+	type names struct {
+		State  twill.JobState
+		Reason twill.WaitReason
+		Kind   twill.EventKind
+	}
+	for i := range 9 {
+		in := names{twill.JobState(i % 5), twill.WaitReason(i), twill.EventKind(i + 4)}
+		text, err := json.Marshal(in)
+		require.NoError(t, err)
+		require.Equal(t, fmt.Sprintf(`{"State":"%v","Reason":"%v","Kind":"%v"}`, in.State, in.Reason, in.Kind), string(text))
+		var out names
+		require.NoError(t, json.Unmarshal(text, &out))
+		require.Equal(t, in, out)
+	}
+	for _, text := range []string{`{"State":"x"}`, `{"Reason":"x"}`, `{"Kind":"x"}`} {
+		require.ErrorContains(t, json.Unmarshal([]byte(text), new(names)), `unknown`)
+	}
+	require.Equal(t, "EventKind(200)", twill.EventKind(200).String())
+	require.Equal(t, "WaitReason(200)", twill.WaitReason(200).String())
 }
 
 func TestHistogram(t *testing.T) {

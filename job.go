@@ -219,15 +219,15 @@ type JobOptions struct {
 	// Again makes a Put whose Key belongs to a job that is underway add a job that
 	// runs after that job, with the new argument. At most one such job waits:
 	// later Puts with Again replace its argument and return it. If the job with
-	// the key is pending, its argument is replaced. Therefore a call that begins
-	// after a Put sees the argument of that Put or a newer one. Calls for one key
-	// do not overlap, except with the call of a canceled job.
+	// the key is pending and no other waits for it, its own argument is replaced.
+	// Therefore the last call for a key has the argument of the last Put. Calls
+	// for one key do not overlap, except with the call of a canceled job.
 	Again bool
 
-	// Debounce makes a Put whose Key belongs to a pending job, of which no call
-	// was made yet, move the job's due time to its own, later or earlier, and
-	// replace its argument. With After, the job runs when no Put was made for that
-	// time.
+	// Debounce makes a Put whose Key belongs to a pending job replace the job's
+	// argument and, if no call of the job was made yet, move its due time to its
+	// own, later or earlier. With After, the job runs when no Put was made for
+	// that time.
 	Debounce bool
 
 	// Group is the name of the job's group, such as a host or a user. The
@@ -293,9 +293,10 @@ func mergeJobOptions(opts []JobOptions) *JobOptions {
 
 // Snooze returns an error with which the function of a job postpones the job:
 // the job is pending again, holds no slot, and is due after d, or at once if d
-// is not positive. The call does not count as an attempt, and Retry is not
-// consulted. A Timeout continues. Returned by other functions, it is an
-// ordinary error.
+// is not positive. Among equals it then has the place that it had at first. The
+// call does not count as an attempt, the time of the snooze does not count for
+// MaxElapsed, and the hooks and the failure tester of Retry are not called. A
+// Timeout continues. Returned by other functions, it is an ordinary error.
 func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
 
 type snoozeError struct{ d time.Duration }
@@ -441,10 +442,14 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 			}
 			last[r.Key] = i
 		}
-		jobs[i], opts[i] = q.newJob(r.Arg, r.Priority, []JobOptions{{
+		o := JobOptions{
 			At: r.Due, Key: r.Key, Group: r.Group, Expires: r.Expires,
 			Timeout: r.Options.Timeout, Retry: r.Options.Retry, Context: r.Options.Context, Held: r.Options.Held,
-		}})
+		}
+		if r.Attempts > 0 || !r.Started.IsZero() {
+			o.Expires = time.Time{} // it was started in time
+		}
+		jobs[i], opts[i] = q.newJob(r.Arg, r.Priority, []JobOptions{o})
 		jobs[i].queued = q.clock.At(r.Queued)
 		m := jobs[i].extra.Load()
 		if m == nil {
@@ -962,24 +967,33 @@ func (q *ResizableDispatchQueue[A, R]) expire(j *Job[A, R]) {
 // that has the job, and in the pauses to the goroutine that takes the job from
 // where it waits.
 type jobRetry struct {
-	opts   *RetryOptions
-	state  retryState
-	pauses lookahead
-	bound  bool        // the deadline is the end of the job's timeout
-	soFar  *RetryError // the failed attempts
-	exited error       // the failure of the job, if a function of the user has ended the goroutine
+	opts    *RetryOptions
+	state   retryState
+	pauses  lookahead
+	bound   bool        // the deadline is the end of the job's timeout
+	snoozed time.Time   // when the latest call returned Snooze, if it did
+	soFar   *RetryError // the failed attempts
+	exited  error       // the failure of the job, if a function of the user has ended the goroutine
 }
 
 // before is called before each attempt, and returns the reason for not making
-// it. parent is the queue's context.
+// it. parent is the queue's context. An attempt after a snooze replaces the
+// attempt that snoozed: no hook is called, and the time of the snooze does not
+// count.
 func (r *jobRetry) before(ctx, parent context.Context) (reason error) {
-	if r.state.ctx == nil {
+	resume := r.state.resume
+	switch {
+	case r.state.ctx == nil:
 		r.state.begin(ctx, r.opts, time.Now())
 		end, bounded := parent.Deadline()
 		r.bound = r.state.bounded && !(bounded && end.Equal(r.state.deadline))
 		return r.end(r.state.ended())
+	case !r.snoozed.IsZero():
+		r.state.start = r.state.start.Add(time.Since(r.snoozed))
+		r.snoozed = time.Time{}
+		resume = r.state.resumeSnoozed
 	}
-	return r.end(r.contain(r.state.resume))
+	return r.end(r.contain(resume))
 }
 
 // after is called after each attempt with its error, if the attempt failed. It

@@ -1,6 +1,7 @@
 package twill_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -1219,7 +1220,7 @@ func TestJobValues(t *testing.T) {
 		seen := map[string]any{}
 		q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
 			seen["call"], seen["queue"] = ctx.Value(traceKey{}), ctx.Value(queueKey{})
-			return n, ctx.Err()
+			return n, cmp.Or(ctx.Err(), context.Cause(ctx))
 		}, &twill.DispatchOptions{Context: context.WithValue(t.Context(), queueKey{}, "q")})
 		q.Use(func(ctx context.Context, j *twill.Job[int, int], next func(context.Context) (int, error)) (int, error) {
 			seen["hook"] = ctx.Value(traceKey{})
@@ -1230,6 +1231,22 @@ func TestJobValues(t *testing.T) {
 		_, err := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Context: values}).Await(t.Context())
 		require.NoError(t, err, "the end of that context is no matter")
 		require.Equal(t, map[string]any{"call": "trace", "hook": "trace", "queue": "q"}, seen)
+
+		// Nor is its cause taken for that of the job's own end.
+		var cause error
+		slow := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+			child, stop := context.WithCancel(ctx)
+			defer stop()
+			<-child.Done()
+			cause = context.Cause(child)
+			return 0, cause
+		}, nil)
+		j := kit.PutOpts(t, slow, 1, 0, twill.JobOptions{Context: values, Timeout: time.Hour})
+		synctest.Wait()
+		j.Cancel(kit.ErrBoom)
+		_, err = slow.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, kit.ErrBoom, cause)
 	})
 }
 

@@ -12,6 +12,7 @@ import (
 	"math"
 	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,6 +121,53 @@ var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 			}
 		}
 		return nil
+	},
+	"GroupLimit": func(t *testing.T, set func(any)) error {
+		var limit twill.GroupLimit
+		set(&limit)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 3})
+		if err := q.SetGroupLimits(limit); err != nil {
+			return err
+		}
+		if err := q.SetGroupLimit("g", limit); err != nil {
+			return err
+		}
+		// Two in the first group, so that one may have to wait for very long.
+		for i, group := range []string{"g", "h", "g"} {
+			job, err := q.Put(1, 0, twill.JobOptions{Group: group})
+			if err != nil {
+				return err
+			}
+			if limit.Rate > 0 && limit.Rate < 1 && i == 2 {
+				reason, until := q.Why(job)
+				require.Equal(t, twill.WaitGroup, reason)
+				require.True(t, until.After(time.Now()))
+				require.True(t, job.Cancel(nil))
+				break
+			}
+			if _, err := job.Await(t.Context()); err != nil {
+				return err
+			}
+		}
+		return nil
+	},
+	"RetryOptions of a job": func(t *testing.T, set func(any)) error {
+		opts := twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Second)}
+		set(&opts)
+		calls := 0
+		q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+			if calls++; calls < 3 {
+				return 0, &twill.RetryAfterError{Err: kit.ErrBoom, After: time.Second}
+			}
+			return 1, nil
+		}, nil)
+		_, err := kit.PutOpts(t, q, 1, 0, twill.JobOptions{Retry: &opts}).Await(t.Context())
+		if opts.MaxElapsed == 1 {
+			require.ErrorIs(t, err, kit.ErrBoom)
+			require.Equal(t, 1, calls)
+			return nil
+		}
+		return err
 	},
 	"JobOptions": func(t *testing.T, set func(any)) error {
 		var opts twill.JobOptions
@@ -235,6 +283,9 @@ func extremes(typ reflect.Type) (values []any) {
 	return nil
 }
 
+// optionsName is how types of settings are called.
+var optionsName = regexp.MustCompile(`(Options|Limit)$`)
+
 // exportedOptions returns the names of the exported types of options in the
 // package that have a number or a time.
 func exportedOptions(t *testing.T) (names []string) {
@@ -248,7 +299,7 @@ func exportedOptions(t *testing.T) (names []string) {
 		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.TypeSpec)
-			if !ok || !spec.Name.IsExported() || !strings.HasSuffix(spec.Name.Name, "Options") {
+			if !ok || !spec.Name.IsExported() || !optionsName.MatchString(spec.Name.Name) {
 				return true
 			}
 			for _, field := range spec.Type.(*ast.StructType).Fields.List {

@@ -567,6 +567,15 @@ func (r *retryState) resume() error {
 	return reason
 }
 
+// resumeSnoozed is resume for a job whose latest call asked to be made later.
+func (r *retryState) resumeSnoozed() error {
+	reason := r.blocked()
+	if reason != nil {
+		r.refund()
+	}
+	return reason
+}
+
 // blocked returns the reason why no attempt may begin now.
 func (r *retryState) blocked() error {
 	reason := r.ended()

@@ -34,6 +34,14 @@ func BenchmarkBacklog(b *testing.B) {
 	work.Run(b, "1M pending: bytes each, with future")
 }
 
+func BenchmarkGroups(b *testing.B) {
+	work.Run(b, "1M pending in 100k groups of limit 1: put + run")
+}
+
+func BenchmarkOneGroup(b *testing.B) {
+	work.Run(b, "1M pending in one group: put + run")
+}
+
 func BenchmarkGrow(b *testing.B) {
 	work.Run(b, "grow 1 -> 100 under load, until 100 run")
 }

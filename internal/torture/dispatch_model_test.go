@@ -17,8 +17,15 @@ type dispatchModel struct {
 	width, size              int
 	ageing                   time.Duration
 	paused, stopped, closing bool
-	limited                  bool // starts wait for permits
-	groupWidth               int  // maximum number of calls of a group; 0 means no limit
+	limited                  bool          // starts wait for permits
+	failing, retryAt, pause  time.Duration // since when permits fail, until when none is asked for, and the time between
+	heldSince                time.Duration // since when a job waits for nothing but a permit
+	groupLimit               twill.GroupLimit
+	ownLimits                map[string]twill.GroupLimit
+	groupNext                map[string]time.Duration // when a group's next start would be without a burst
+	turns                    bool                     // groups take turns
+	turn                     int
+	groupTurn                map[string]int
 	now                      time.Duration
 	seq, restored            int
 	pending                  []*modelJob // in order of dispatch
@@ -44,6 +51,7 @@ type modelJob struct {
 	held             bool
 	next             *modelJob     // the job that runs after it, with the same key
 	follows          bool          // it is the next of another job
+	values           bool          // it has a context of its own
 	expires          time.Duration // the job is not started at or after this time; 0 means never
 	due              time.Duration // 0 means at any time
 	since            time.Duration // the time from which it could first be started
@@ -116,20 +124,83 @@ func (m *dispatchModel) running(group string) (n int) {
 	return n
 }
 
-// opens reports whether a job of j's group may start.
-func (m *dispatchModel) opens(j *modelJob) bool {
-	return j.group == "" || m.groupWidth == 0 || m.running(j.group) < m.groupWidth
+func (m *dispatchModel) limitOf(group string) twill.GroupLimit {
+	if own, ok := m.ownLimits[group]; ok {
+		return own
+	}
+	if group == "" {
+		return twill.GroupLimit{}
+	}
+	return m.groupLimit
 }
 
-// startable returns the jobs that may start when a slot is free: one job of
-// each group that is not at its limit.
+// rateOf is the time between two starts, and that which Burst starts take.
+func rateOf(l twill.GroupLimit) (interval, span time.Duration) {
+	interval = time.Duration(float64(time.Second) / l.Rate)
+	return interval, time.Duration(max(l.Burst, 1)) * interval
+}
+
+// mayStart is how many jobs of a group may start now.
+func (m *dispatchModel) mayStart(group string) int {
+	n, l := math.MaxInt, m.limitOf(group)
+	if l.Width > 0 {
+		n = l.Width - m.running(group)
+	}
+	if l.Rate > 0 {
+		interval, span := rateOf(l)
+		n = min(n, int((m.now+span-max(m.groupNext[group], m.now))/interval))
+	}
+	return max(n, 0)
+}
+
+// opensAt is when the rate of a group lets a job start.
+func (m *dispatchModel) opensAt(group string) time.Duration {
+	l := m.limitOf(group)
+	if l.Rate == 0 {
+		return 0
+	}
+	interval, span := rateOf(l)
+	return m.groupNext[group] + interval - span
+}
+
+// opens reports whether a job of j's group may start.
+func (m *dispatchModel) opens(j *modelJob) bool { return m.mayStart(j.group) > 0 }
+
+func (m *dispatchModel) inGroup(j *modelJob) bool { return j.group != "" || m.turns }
+
+func (m *dispatchModel) setLimits(group string, l *twill.GroupLimit) {
+	switch {
+	case group == "":
+		m.groupLimit = *l
+	case l == nil:
+		delete(m.ownLimits, group)
+	default:
+		m.ownLimits[group] = *l
+	}
+	for g, next := range m.groupNext {
+		_, own := m.ownLimits[g]
+		if now := m.limitOf(g); now.Rate > 0 && (group == g || group == "" && !own) {
+			_, span := rateOf(now)
+			m.groupNext[g] = min(next, m.now+span)
+		}
+	}
+	m.settle()
+}
+
+// startable returns the jobs that may start when a slot is free, in that order:
+// one job of each group that is not at its limit.
 func (m *dispatchModel) startable() (jobs []*modelJob) {
 	seen := map[string]bool{}
 	for _, j := range m.pending {
 		if !seen[j.group] && m.opens(j) {
 			jobs = append(jobs, j)
 		}
-		seen[j.group] = j.group != ""
+		seen[j.group] = m.inGroup(j)
+	}
+	if m.turns && m.ageing == 0 {
+		slices.SortStableFunc(jobs, func(a, b *modelJob) int {
+			return cmp.Or(cmp.Compare(a.priority, b.priority), cmp.Compare(m.groupTurn[a.group], m.groupTurn[b.group]))
+		})
 	}
 	return jobs
 }
@@ -176,7 +247,7 @@ func (m *dispatchModel) keyed(key string) *modelJob {
 
 // join merges j into old, and returns the job that stands for j.
 func (m *dispatchModel) join(old, j *modelJob) *modelJob {
-	if j.again && old.state == twill.JobUnderway {
+	if j.again && old.next != nil {
 		old = old.next
 	}
 	m.stats.Joined++
@@ -209,18 +280,15 @@ func (m *dispatchModel) room(j *modelJob, n int) int {
 	usable := 0
 	if m.due(j) {
 		usable = max(free-starting, 0)
-		if j.group != "" && m.groupWidth > 0 {
-			usable = min(usable, m.groupWidth-m.running(j.group))
-		}
-		if j.group != "" && slices.ContainsFunc(m.pending, func(k *modelJob) bool { return k.group == j.group }) {
+		if m.inGroup(j) {
 			usable = min(usable, m.groupRoom(j))
 		}
 	}
-	return max(max(m.size, 0)-waits, 0) + max(usable, 0)
+	return max(max(m.size, 0)-waits, 0) + usable
 }
 
-// groupRoom returns how many more jobs of a group with jobs that are due could
-// start: none if one of these waits behind another.
+// groupRoom returns how many more jobs of the group of j could start: none if a
+// job of it waits behind another one or for the group.
 func (m *dispatchModel) groupRoom(j *modelJob) int {
 	n := 0
 	for _, k := range m.pending {
@@ -228,13 +296,10 @@ func (m *dispatchModel) groupRoom(j *modelJob) int {
 			n++
 		}
 	}
-	switch {
-	case n > 1 || !m.opens(j):
+	if n > 1 || n == 1 && !m.opens(j) {
 		return 0
-	case m.groupWidth == 0:
-		return math.MaxInt
 	}
-	return m.groupWidth - m.running(j.group) - 1
+	return max(m.mayStart(j.group)-n, 0)
 }
 
 func (m *dispatchModel) accept(j *modelJob, seq int) {
@@ -248,8 +313,21 @@ func (m *dispatchModel) enqueue(j *modelJob) {
 	if j.due > m.now || j.held || j.follows {
 		m.delayed = append(m.delayed, j)
 	} else {
-		m.pending = append(m.pending, j)
+		m.push(j)
 	}
+}
+
+// push makes j one of the jobs that are due.
+func (m *dispatchModel) push(j *modelJob) {
+	if !slices.ContainsFunc(m.pending, func(k *modelJob) bool { return k.group == j.group }) {
+		m.takeTurn(j.group)
+	}
+	m.pending = append(m.pending, j)
+}
+
+func (m *dispatchModel) takeTurn(group string) {
+	m.turn++
+	m.groupTurn[group] = m.turn
 }
 
 // rank returns the key by which jobs are ordered; lower keys come first.
@@ -276,8 +354,10 @@ func (m *dispatchModel) settle() {
 			continue
 		}
 		more := false
+		m.hold()
 		for m.letIn() {
 			more = true
+			m.hold()
 		}
 		if !more {
 			break
@@ -299,6 +379,16 @@ func (m *dispatchModel) settle() {
 				}
 			}
 		}
+	}
+}
+
+// hold records whether a job waits for nothing but a permit.
+func (m *dispatchModel) hold() {
+	switch {
+	case !m.limited || !m.mayBegin():
+		m.heldSince = -1
+	case m.heldSince < 0:
+		m.heldSince = m.now
 	}
 }
 
@@ -349,13 +439,27 @@ func (m *dispatchModel) begin() {
 	}
 	j.state = twill.JobUnderway
 	j.attempts++
+	m.takeTurn(j.group)
+	if l := m.limitOf(j.group); l.Rate > 0 {
+		interval, _ := rateOf(l)
+		m.groupNext[j.group] = max(m.groupNext[j.group], m.now) + interval
+	}
 	m.underway = append(m.underway, j)
+}
+
+// roomToPut reports whether there is room for j, which may have to run after the
+// job that has its key.
+func (m *dispatchModel) roomToPut(j *modelJob) bool {
+	if old := m.keyed(j.key); old != nil && m.needsRun(old, j) {
+		j = &modelJob{held: true}
+	}
+	return m.room(j, 1) > 0
 }
 
 // letIn admits or refuses one PutWait, and reports whether there was one.
 func (m *dispatchModel) letIn() bool {
 	for i, w := range m.putters {
-		if m.stopped || m.closing || m.room(w.job, 1) > 0 {
+		if m.stopped || m.closing || m.roomToPut(w.job) {
 			m.putters = slices.Delete(m.putters, i, i+1)
 			w.done = true
 			w.got, w.err = m.put(w.job)
@@ -407,7 +511,7 @@ func (m *dispatchModel) over(j *modelJob, state twill.JobState) {
 			m.requeue(next)
 		}
 	}
-	for _, k := range m.underway {
+	for _, k := range slices.Concat(m.pending, m.delayed, m.underway) {
 		if k.next == j {
 			k.next = nil
 		}
@@ -517,10 +621,23 @@ func (m *dispatchModel) stop(now bool) (killed []*modelJob) {
 	return killed
 }
 
+// asks reports whether the limiter is asked for a permit.
+func (m *dispatchModel) asks() bool { return m.limited && m.mayBegin() && m.now >= m.retryAt }
+
 // permit lets one job start, as the limiter does.
 func (m *dispatchModel) permit() {
+	m.failing, m.retryAt, m.pause = -1, 0, 0
 	m.begin()
 	m.settle()
+}
+
+// deny makes the limiter fail.
+func (m *dispatchModel) deny() {
+	if m.failing < 0 {
+		m.failing = m.now
+	}
+	m.pause = min(max(2*m.pause, 100*time.Millisecond), 30*time.Second)
+	m.retryAt = m.now + m.pause
 }
 
 // sleep advances the time by d, event by event.
@@ -528,7 +645,7 @@ func (m *dispatchModel) sleep(d time.Duration) {
 	for end := m.now + d; ; {
 		m.now = min(end, m.next())
 		for !m.stopped && len(m.delayed) > 0 && until(m.delayed[0]) <= m.now {
-			m.pending = append(m.pending, m.delayed[0])
+			m.push(m.delayed[0])
 			m.delayed = m.delayed[1:]
 		}
 		for _, j := range slices.Concat(m.pending, m.delayed, m.underway) {
@@ -557,6 +674,9 @@ func (m *dispatchModel) next() time.Duration {
 		if j.state == twill.JobPending {
 			times = append(times, j.due)
 		}
+	}
+	for group := range m.groupNext {
+		times = append(times, m.opensAt(group))
 	}
 	first := time.Duration(1 << 62)
 	for _, t := range times {

@@ -77,6 +77,7 @@ type realJob struct {
 	job    *rapidJob
 	gate   chan string
 	snooze time.Duration // of the next call that snoozes
+	values any           // what the latest call found in its context
 }
 
 type pause struct {
@@ -116,17 +117,23 @@ func (l *gateLimiter) Wait(ctx context.Context) error {
 	}
 }
 
-var errJob = errors.New("job failed")
+var (
+	errJob    = errors.New("job failed")
+	errDenied = errors.New("limiter failed")
+)
 
 func newDispatchMachine(rt *rapid.T) *dispatchMachine {
 	m := &dispatchMachine{began: time.Now()}
 	m.model.width = rapid.IntRange(1, 3).Draw(rt, "width")
 	m.model.size = rapid.SampledFrom([]int{0, 0, 3, 1, -1}).Draw(rt, "size")
 	m.model.ageing = rapid.SampledFrom([]time.Duration{0, 0, 3 * time.Second}).Draw(rt, "ageing")
-	m.model.groupWidth = rapid.IntRange(0, 2).Draw(rt, "group width")
+	m.model.groupLimit = drawLimit(rt)
+	m.model.ownLimits, m.model.groupNext, m.model.groupTurn = map[string]twill.GroupLimit{}, map[string]time.Duration{}, map[string]int{}
+	m.model.turns = rapid.Bool().Draw(rt, "turns")
+	m.model.failing, m.model.heldSince = -1, -1
 	m.q = twill.NewResizableDispatchQueue(m.call, &twill.DispatchOptions{
 		Width: m.model.width, Size: m.model.size, Ageing: m.model.ageing,
-		GroupLimit: twill.GroupLimit{Width: m.model.groupWidth},
+		GroupLimit: m.model.groupLimit, TakeTurns: m.model.turns,
 	})
 	var ctx context.Context
 	ctx, m.cancel = context.WithCancel(context.Background())
@@ -141,7 +148,21 @@ func newDispatchMachine(rt *rapid.T) *dispatchMachine {
 	return m
 }
 
-func (m *dispatchMachine) call(_ context.Context, j *realJob) (int, error) {
+func drawLimit(rt *rapid.T) twill.GroupLimit {
+	return twill.GroupLimit{
+		Width: rapid.IntRange(0, 2).Draw(rt, "group width"),
+		Rate:  rapid.SampledFrom([]float64{0, 0, 0.4, 0.7}).Draw(rt, "group rate"),
+		Burst: rapid.IntRange(0, 2).Draw(rt, "group burst"),
+	}
+}
+
+// valuesKey finds in the context of a call whether its job has a context.
+type valuesKey struct{}
+
+func (m *dispatchMachine) call(ctx context.Context, j *realJob) (int, error) {
+	m.mu.Lock()
+	j.values = ctx.Value(valuesKey{})
+	m.mu.Unlock()
 	switch <-j.gate {
 	case "error":
 		return 0, errJob
@@ -171,7 +192,7 @@ func (m *dispatchMachine) draw(rt *rapid.T) (*realJob, twill.JobOptions) {
 	j := &realJob{modelJob: modelJob{n: len(m.jobs), arg: len(m.jobs), priority: rapid.IntRange(0, 2).Draw(rt, "priority")}, gate: make(chan string, 1)}
 	m.jobs = append(m.jobs, j)
 	var o twill.JobOptions
-	for _, what := range rapid.SliceOfN(rapid.SampledFrom([]string{"after", "at", "timeout", "retry", "key", "key", "refuse", "group", "expires", "held", "again", "debounce"}), 0, 3).Draw(rt, "options") {
+	for _, what := range rapid.SliceOfN(rapid.SampledFrom([]string{"after", "at", "timeout", "retry", "key", "key", "refuse", "group", "expires", "held", "again", "debounce", "context"}), 0, 3).Draw(rt, "options") {
 		switch what {
 		case "after", "at":
 			d := m.duration(rt, 0)
@@ -200,6 +221,10 @@ func (m *dispatchMachine) draw(rt *rapid.T) (*realJob, twill.JobOptions) {
 			j.debounce, o.Debounce = true, true
 		case "held":
 			j.held, o.Held = true, true
+		case "context":
+			ended, end := context.WithCancel(context.WithValue(context.Background(), valuesKey{}, true))
+			end()
+			j.modelJob.values, o.Context = true, ended
 		case "group":
 			j.group = rapid.SampledFrom([]string{"g", "h"}).Draw(rt, "group")
 			o.Group = j.group
@@ -329,6 +354,18 @@ func (m *dispatchMachine) Restore(rt *rapid.T) {
 		j.key = r.Key
 		j.group = rapid.SampledFrom([]string{"", "", "g"}).Draw(rt, "group")
 		r.Group = j.group
+		if rapid.Bool().Draw(rt, "expires") {
+			d := m.duration(rt, 1)
+			r.Expires = time.Now().Add(d)
+			switch rapid.IntRange(0, 2).Draw(rt, "called") { // if it was called, it does not expire
+			case 0:
+				j.expires = m.model.now + d
+			case 1:
+				r.Attempts, j.attempts = 2, 2
+			case 2:
+				r.Started = time.Now()
+			}
+		}
 		records, jobs = append(records, r), append(jobs, j)
 	}
 	got, err := m.q.Restore(records)
@@ -359,6 +396,11 @@ func (m *dispatchMachine) Finish(rt *rapid.T) {
 	if how == "snooze" {
 		j.snooze = m.duration(rt, 0)
 	}
+	m.mu.Lock()
+	if values := m.jobs[j.arg].values; (values != nil) != j.modelJob.values {
+		rt.Fatalf("job %d has %v in its context, not %t", j.n, values, j.modelJob.values)
+	}
+	m.mu.Unlock()
 	m.model.finish(&j.modelJob, how, j.snooze)
 	m.jobs[j.arg].snooze = j.snooze // its argument has the gate
 	m.jobs[j.arg].gate <- how
@@ -400,15 +442,32 @@ func (m *dispatchMachine) Release(rt *rapid.T) {
 	}
 }
 
-// SetGroupLimits sets the limit of the groups.
+// SetGroupLimits sets the limit of one group, or of all that have none.
 func (m *dispatchMachine) SetGroupLimits(rt *rapid.T) {
-	n := rapid.IntRange(0, 2).Draw(rt, "group width")
-	if err := m.q.SetGroupLimits(twill.GroupLimit{Width: n}); (err != nil) != m.model.stopped {
+	l := drawLimit(rt)
+	group := rapid.SampledFrom([]string{"", "g", "h"}).Draw(rt, "group")
+	var err error
+	if group == "" {
+		err = m.q.SetGroupLimits(l)
+	} else {
+		err = m.q.SetGroupLimit(group, l)
+	}
+	if (err != nil) != m.model.stopped {
 		rt.Fatalf("SetGroupLimits: %v", err)
 	}
 	if !m.model.stopped {
-		m.model.groupWidth = n
-		m.model.settle()
+		m.model.setLimits(group, &l)
+	}
+}
+
+// ResetGroupLimit makes the limit of a group that of all.
+func (m *dispatchMachine) ResetGroupLimit(rt *rapid.T) {
+	group := rapid.SampledFrom([]string{"", "g", "h"}).Draw(rt, "group")
+	if err := m.q.ResetGroupLimit(group); (err != nil) != m.model.stopped {
+		rt.Fatalf("ResetGroupLimit: %v", err)
+	}
+	if _, own := m.model.ownLimits[group]; own && !m.model.stopped {
+		m.model.setLimits(group, nil)
 	}
 }
 
@@ -444,6 +503,7 @@ func (m *dispatchMachine) SetWidth(rt *rapid.T) {
 
 // SetRate sets a limit, or removes it.
 func (m *dispatchMachine) SetRate(rt *rapid.T) {
+	m.model.failing, m.model.retryAt, m.model.pause, m.model.heldSince = -1, 0, 0, -1
 	if m.model.limited = rapid.Bool().Draw(rt, "limited"); m.model.limited {
 		m.limiter = &gateLimiter{make(chan error)}
 		m.q.SetRate(m.limiter)
@@ -453,28 +513,40 @@ func (m *dispatchMachine) SetRate(rt *rapid.T) {
 	m.model.settle()
 }
 
-// Permit makes a waiting limiter return.
+// Permit makes a waiting limiter let a job start.
 func (m *dispatchMachine) Permit(rt *rapid.T) {
+	if m.answer(rt, nil) {
+		m.model.permit()
+	}
+}
+
+// Deny makes a waiting limiter fail.
+func (m *dispatchMachine) Deny(rt *rapid.T) {
+	if m.answer(rt, errDenied) {
+		m.model.deny()
+	}
+}
+
+// answer makes a waiting limiter return, and reports whether it was waiting.
+func (m *dispatchMachine) answer(rt *rapid.T, err error) (asked bool) {
 	if !m.model.limited {
 		rt.Skip("there is no limit")
 	}
-	asked := false
 	select {
-	case m.limiter.gate <- nil:
+	case m.limiter.gate <- err:
 		asked = true
 	default:
 	}
-	if asked != m.model.mayBegin() {
-		rt.Fatalf("the limiter is asked: %t, a job waits for it: %t", asked, m.model.mayBegin())
+	if asked != m.model.asks() {
+		rt.Fatalf("the limiter is asked: %t, it should be: %t", asked, m.model.asks())
 	}
-	if asked {
-		m.model.permit()
-	}
+	return asked
 }
 
 // Pause pauses the queue.
 func (m *dispatchMachine) Pause(*rapid.T) {
 	m.model.paused = true
+	m.model.settle()
 	m.pauses = append(m.pauses, &pause{f: m.q.Pause()})
 }
 
@@ -590,10 +662,27 @@ func (m *dispatchMachine) queueDiffers() string {
 	if got, want := counts(m.q.Stats()), counts(s); got != want {
 		return fmt.Sprintf("stats: %s, not %s", got, want)
 	}
+	for _, times := range [][2]any{
+		{m.q.Stats().RateHeldSince, m.timeOf(m.model.heldSince)},
+		{m.q.Stats().RateFailingSince, m.timeOf(m.model.failing)},
+		{m.q.Stats().RateError != "", m.model.failing >= 0},
+	} {
+		if times[0] != times[1] {
+			return fmt.Sprintf("the rate limit: %v, not %v", times[0], times[1])
+		}
+	}
 	if m.results != m.model.results {
 		return fmt.Sprintf("%d results, not %d", m.results, m.model.results)
 	}
 	return ""
+}
+
+// timeOf is the zero time for none.
+func (m *dispatchMachine) timeOf(d time.Duration) (t time.Time) {
+	if d >= 0 {
+		t = m.began.Add(d)
+	}
+	return t
 }
 
 func clip(ns []int, from, n int) []int {

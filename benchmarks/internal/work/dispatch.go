@@ -52,6 +52,20 @@ func Dispatch() []Work {
 			Limits: []Limit{{EachBytes, 200}, {DrainedBytes, 0}},
 		},
 		Work{
+			Group: dispatch, Name: "1M pending in 100k groups of limit 1: put + run",
+			Ours:   inGroups,
+			Beside: []Peer{{"twill without groups", withoutGroups}},
+			Heavy:  true,
+			Goal:   2,
+		},
+		Work{
+			Group: dispatch, Name: "1M pending in one group: put + run",
+			Ours:   inOneGroup,
+			Beside: []Peer{{"twill without groups", withoutGroups}},
+			Heavy:  true,
+			Goal:   2,
+		},
+		Work{
 			Group: dispatch, Name: "grow 1 -> 100 under load, until 100 run",
 			Ours: twillGrow,
 			Beside: []Peer{

@@ -3,12 +3,14 @@ package conformance_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,4 +197,91 @@ func TestEveryTypePrints(t *testing.T) {
 			require.Contains(t, values, name)
 		}
 	}
+}
+
+// A type that is embedded passes its methods on to the struct around it. Values
+// that people save have none that would take the place of the struct's own JSON.
+func TestEmbeddedValuesLeaveTheJSONOfTheStruct(t *testing.T) {
+	type (
+		Record  = twill.JobRecord[int]
+		Outcome = twill.Result[int]
+		Event   = twill.DispatchEvent[int, int]
+		all     struct {
+			Record
+			Outcome
+			twill.DispatchStats
+			twill.PoolStats
+			twill.PoolerStats
+			twill.GroupLimit
+			twill.RetryEvent
+			Event
+			Own string
+		}
+	)
+	for _, in := range []any{
+		struct {
+			Record
+			Own string
+		}{Own: "kept"}, struct {
+			Outcome
+			Own string
+		}{Own: "kept"}, struct {
+			twill.DispatchStats
+			Own string
+		}{Own: "kept"}, struct {
+			twill.GroupLimit
+			Own string
+		}{Own: "kept"}, struct {
+			Event
+			Own string
+		}{Own: "kept"}, all{Own: "kept"},
+	} {
+		text, err := json.Marshal(in)
+		require.NoError(t, err)
+		require.Contains(t, string(text), `"Own":"kept"`, "%T", in)
+	}
+
+	// Of the structs, only these have a method for JSON or text: to embed one
+	// means to be one.
+	require.Equal(t, []string{"Histogram", "Job"}, typesWith(t, "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText"))
+}
+
+// typesWith are the exported structs of the package that have one of some methods.
+func typesWith(t *testing.T, methods ...string) (names []string) {
+	files, err := filepath.Glob("../../../*.go")
+	require.NoError(t, err)
+	structs, have := map[string]bool{}, map[string]bool{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || strings.Contains(name, "go127") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.TypeSpec:
+				if _, ok := n.Type.(*ast.StructType); ok {
+					structs[n.Name.Name] = n.Name.IsExported()
+				}
+			case *ast.FuncDecl:
+				if n.Recv != nil && slices.Contains(methods, n.Name.Name) {
+					ast.Inspect(n.Recv.List[0].Type, func(n ast.Node) bool {
+						if id, ok := n.(*ast.Ident); ok && !have[id.Name] {
+							have[id.Name] = true
+						}
+						return true
+					})
+				}
+				return false
+			}
+			return true
+		})
+	}
+	for name := range have {
+		if structs[name] {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
