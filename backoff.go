@@ -3,6 +3,7 @@ package twill
 import (
 	"fmt"
 	"iter"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -225,6 +226,20 @@ func NewBudget(tokens int, ratio float64) *Budget {
 func (b *Budget) Tokens() float64 {
 	return float64(b.size()-b.missing.Load()) / oneToken
 }
+
+// String returns the type, and how many tokens are left.
+func (b *Budget) String() string {
+	return printed("Budget", fmt.Sprintf("%.3g tokens", b.Tokens()))
+}
+
+// GoString returns the text of String, for %#v.
+func (b *Budget) GoString() string { return b.String() }
+
+// LogValue returns the text of String, for package slog.
+func (b *Budget) LogValue() slog.Value { return slog.StringValue(b.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (b *Budget) Format(s fmt.State, verb rune) { formatText(s, verb, b.String()) }
 
 func (b *Budget) size() int64 {
 	if b.tokens == 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log/slog"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -72,6 +74,20 @@ func NewDeferredList[T any](fs []*Future[T], flags ListFlags) *DeferredList[T] {
 	g.start(fs)
 	return l
 }
+
+// String returns the type, and the state of l.
+func (l *DeferredList[T]) String() string {
+	return printed("DeferredList", stateOf(&l.core), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (l *DeferredList[T]) GoString() string { return l.String() }
+
+// LogValue returns the text of String, for package slog.
+func (l *DeferredList[T]) LogValue() slog.Value { return slog.StringValue(l.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (l *DeferredList[T]) Format(s fmt.State, verb rune) { formatText(s, verb, l.String()) }
 
 // All returns a future of the values of fs, in their order. It fails as soon as
 // one of fs fails, with an [*IndexError] that has the index of that member. It

@@ -3,7 +3,10 @@ package twill
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
+	"log/slog"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -310,6 +313,20 @@ func (d *Dict[K, V]) Close(err error) {
 	var none V
 	each(d.close(err), func(w *dictWaiter[K, V]) { w.serve(none, err) })
 }
+
+// String returns the type, and how many keys d has and how many gets wait.
+func (d *Dict[K, V]) String() string {
+	return printed("Dict", fmt.Sprintf("%d keys, %d waiting", d.Len(), d.Waiting()), reflect.TypeFor[K](), reflect.TypeFor[V]())
+}
+
+// GoString returns the text of String, for %#v.
+func (d *Dict[K, V]) GoString() string { return d.String() }
+
+// LogValue returns the text of String, for package slog.
+func (d *Dict[K, V]) LogValue() slog.Value { return slog.StringValue(d.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (d *Dict[K, V]) Format(s fmt.State, verb rune) { formatText(s, verb, d.String()) }
 
 // value returns the future of k's value, or nil if k is not set.
 func (d *Dict[K, V]) value(k K) *Future[V] {

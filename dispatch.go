@@ -547,8 +547,8 @@ func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], o *JobOptions,
 	}
 	q.stats.Put++
 	q.emitLocked(EventPut, j)
-	if m := j.extra.Load(); m != nil && m.key != "" && !m.follows {
-		q.claimKeyLocked(j)
+	if m := j.extra.Load(); m != nil && m.key != "" && !m.follows && !m.expired(j, now) {
+		q.claimKeyLocked(j) // a job that fails at once is none to join
 	}
 }
 
@@ -600,6 +600,8 @@ func (q *ResizableDispatchQueue[A, R]) enqueueLocked(j *Job[A, R], now instant) 
 	switch {
 	case m == nil:
 		q.pending.Push(j, q.keyLocked(j))
+	case m.expired(j, now) && !q.stopped:
+		q.failLocked(j, ErrExpired, now)
 	case m.held || m.follows:
 		q.delayed.Push(j, heap.Key{Priority: int64(clock.Never), Seq: j.seq})
 	case m.due > now:

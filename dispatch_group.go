@@ -616,8 +616,8 @@ func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], no
 	}
 }
 
-// parkLocked keeps w from using a free slot: its job would have to run after the
-// job that has its key, and needs room like any pending job.
+// parkLocked keeps w from using a free slot: its job would have to run after
+// the job that has its key, and needs room like any pending job.
 func (q *ResizableDispatchQueue[A, R]) parkLocked(w *putWaiter[A, R], now instant) {
 	w.parked = true
 	if w.group == nil {
@@ -628,8 +628,8 @@ func (q *ResizableDispatchQueue[A, R]) parkLocked(w *putWaiter[A, R], now instan
 	q.updateGroupLocked(w.group, now)
 }
 
-// unparkLocked lets the first PutWait with that key use a free slot, if no job has
-// the key. The PutWaits behind it then join its job.
+// unparkLocked lets the first PutWait with that key use a free slot, if no job
+// has the key. The PutWaits behind it then join its job.
 func (q *ResizableDispatchQueue[A, R]) unparkLocked(key string, now instant) {
 	line := q.line.keys[key]
 	if line == nil || q.keys[key] != nil {
@@ -680,8 +680,8 @@ func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked(now instant) *putWaiter[
 	}
 }
 
-// nextForSlotLocked returns the first PutWait that may use a free slot, if there
-// is one.
+// nextForSlotLocked returns the first PutWait that may use a free slot, if
+// there is one.
 func (q *ResizableDispatchQueue[A, R]) nextForSlotLocked() (first *putWaiter[A, R]) {
 	if q.line.slot.Len() > 0 {
 		first = q.line.slot.Peek().Item

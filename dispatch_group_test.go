@@ -588,7 +588,8 @@ func TestLimitsOfGroupsAreKeptAndReset(t *testing.T) {
 	})
 }
 
-// Where groups take turns, the jobs without a group count for Size as others do.
+// Where groups take turns, the jobs without a group count for Size as others
+// do.
 func TestSizeWhereGroupsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		never := kit.LimiterFunc(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })

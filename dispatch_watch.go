@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"log/slog"
 	"math"
 	"math/bits"
+	"reflect"
 	"slices"
 	"strconv"
 	"time"
@@ -734,6 +736,35 @@ func (q *ResizableDispatchQueue[A, R]) Results(ctx context.Context) iter.Seq[*Jo
 			}
 		}
 	}
+}
+
+// String returns the type, and how many jobs are underway and pending, and
+// whether q is paused or stopped.
+func (q *ResizableDispatchQueue[A, R]) String() string {
+	return printed("ResizableDispatchQueue", q.printedState(), reflect.TypeFor[A](), reflect.TypeFor[R]())
+}
+
+// GoString returns the text of String, for %#v.
+func (q *ResizableDispatchQueue[A, R]) GoString() string { return q.String() }
+
+// LogValue returns the text of String, for package slog.
+func (q *ResizableDispatchQueue[A, R]) LogValue() slog.Value { return slog.StringValue(q.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (q *ResizableDispatchQueue[A, R]) Format(s fmt.State, verb rune) {
+	formatText(s, verb, q.String())
+}
+
+func (q *ResizableDispatchQueue[A, R]) printedState() string {
+	underway, pending := q.Size()
+	text := fmt.Sprintf("%d underway, %d pending", underway, pending)
+	switch {
+	case q.Stopped():
+		text += ", stopped"
+	case q.Paused():
+		text += ", paused"
+	}
+	return text
 }
 
 // emitLocked passes an event to the readers.

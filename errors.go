@@ -254,6 +254,43 @@ func isReported(fail *settle.Failure) bool {
 	return !ok || ce == nil || fail.Incident || isStop(ce)
 }
 
+// How the types of this package print: their type and their state and, if a
+// future failed, the type of the error. Values, keys, arguments and texts of
+// errors belong to the user: they may refer to the value that is printed, and
+// may be secret. Every type has the four methods, as fmt would print the fields
+// of a type that lacks one of them.
+
+// stateOf returns the state of a future as text.
+func stateOf(c *settle.Core) string {
+	if !c.Settled() {
+		return "pending"
+	}
+	if fail := c.Failure(); fail != nil {
+		return fmt.Sprintf("failed: %T", fail.Err)
+	}
+	return "resolved"
+}
+
+// printed returns the text of a value of a generic type.
+func printed(name, state string, of ...reflect.Type) string {
+	text := name
+	for i, t := range of {
+		if i == 0 {
+			text += "["
+		} else {
+			text += ","
+		}
+		text += t.String()
+	}
+	if len(of) > 0 {
+		text += "]"
+	}
+	if state != "" {
+		text += "(" + state + ")"
+	}
+	return text
+}
+
 // formatText prints text as verb prints a string. %v ignores flags.
 func formatText(s fmt.State, verb rune, text string) {
 	if verb == 'v' {

@@ -2,6 +2,9 @@ package twill
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/twillgo/twill/internal/lazyctx"
@@ -370,6 +373,29 @@ func (f *Future[T]) Cancel(cause error) bool {
 		return false
 	}
 	return f.core.Cancel(canceled(cause))
+}
+
+// String returns the type, and the state of f and, if f failed, the type of its
+// error.
+func (f *Future[T]) String() string {
+	return printed("Future", stateOf(&f.core), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (f *Future[T]) GoString() string { return f.String() }
+
+// LogValue returns the text of String, for package slog.
+func (f *Future[T]) LogValue() slog.Value { return slog.StringValue(f.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb and, in
+// debug mode, the places where f was made, settled and canceled for %+v.
+func (f *Future[T]) Format(s fmt.State, verb rune) {
+	formatText(s, verb, f.String())
+	if verb == 'v' && s.Flag('+') {
+		if o := settle.OriginOf(&f.core); o != nil {
+			fmt.Fprintf(s, "\n%s", o)
+		}
+	}
 }
 
 // base returns the core of f, or nil if f is nil.

@@ -1,6 +1,11 @@
 package twill
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+)
 
 // Init holds a value that is constructed in the background, such as a
 // connection, and a line of calls that need the value: calls made before it is
@@ -52,6 +57,27 @@ func (in *Init[T]) Ready() *Future[T] { return in.made().Shield() }
 // calls and all later calls fail with a [*CanceledError]. It returns false if
 // the value was ready or the construction had failed.
 func (in *Init[T]) Cancel(cause error) bool { return in.made().Cancel(cause) }
+
+// String returns the type, and whether the value is ready.
+func (in *Init[T]) String() string {
+	return printed("Init", in.printedState(), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (in *Init[T]) GoString() string { return in.String() }
+
+// LogValue returns the text of String, for package slog.
+func (in *Init[T]) LogValue() slog.Value { return slog.StringValue(in.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (in *Init[T]) Format(s fmt.State, verb rune) { formatText(s, verb, in.String()) }
+
+func (in *Init[T]) printedState() string {
+	if in.f == nil {
+		return "not created by NewInit"
+	}
+	return stateOf(&in.f.core)
+}
 
 func (in *Init[T]) made() *Future[T] {
 	if in == nil || in.f == nil {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"sync/atomic"
@@ -170,8 +172,32 @@ func (j *Job[A, R]) Record() JobRecord[A] {
 
 // MarshalJSON returns the JSON of the Record of j. If JSON cannot write the
 // argument, MarshalJSON fails, and so does writing a list with this job in it;
-// the other jobs can be written one by one.
+// the other jobs can be written one by one. A struct that embeds a Job is written
+// as the job alone: use a field with a name, or embed the JobRecord.
 func (j *Job[A, R]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Record()) }
+
+// String returns the type, and the state of j and, if j failed, the type of its
+// error.
+func (j *Job[A, R]) String() string {
+	return printed("Job", jobState(j.State(), &j.core), reflect.TypeFor[A](), reflect.TypeFor[R]())
+}
+
+// GoString returns the text of String, for %#v.
+func (j *Job[A, R]) GoString() string { return j.String() }
+
+// LogValue returns the text of String, for package slog.
+func (j *Job[A, R]) LogValue() slog.Value { return slog.StringValue(j.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (j *Job[A, R]) Format(s fmt.State, verb rune) { formatText(s, verb, j.String()) }
+
+// jobState is the state of a job, and how its future failed.
+func jobState(state JobState, c *settle.Core) string {
+	if state == JobFailed && c.Settled() {
+		return stateOf(c)
+	}
+	return state.String()
+}
 
 // JobOptions are the settings of one job. The zero value of each field is its
 // default.
@@ -475,9 +501,8 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	q.restored -= uint64(len(jobs))
 	for i, j := range jobs {
 		q.skipIDLocked(records[i].ID)
-		j.queued = min(j.queued, now) // a time in the future would put the job behind all others
-		if follows[i] {
-			current := q.keys[records[i].Key]
+		j.queued = min(j.queued, now)                                        // a time in the future would put the job behind all others
+		if current := q.keys[records[i].Key]; follows[i] && current != nil { // else that has expired
 			j.extra.Load().follows = true
 			current.extra.Load().next = j
 		}

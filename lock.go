@@ -3,6 +3,8 @@ package twill
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/list"
@@ -57,6 +59,27 @@ func (l *Lock) Waiting() int { return l.s.Waiting() }
 
 // Close closes the lock; see [Semaphore.Close].
 func (l *Lock) Close() { l.s.Close() }
+
+// String returns the type, and whether l is held.
+func (l *Lock) String() string {
+	return printed("Lock", l.printedState())
+}
+
+// GoString returns the text of String, for %#v.
+func (l *Lock) GoString() string { return l.String() }
+
+// LogValue returns the text of String, for package slog.
+func (l *Lock) LogValue() slog.Value { return slog.StringValue(l.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (l *Lock) Format(s fmt.State, verb rune) { formatText(s, verb, l.String()) }
+
+func (l *Lock) printedState() string {
+	if l.Locked() {
+		return fmt.Sprintf("held, %d waiting", l.Waiting())
+	}
+	return "free"
+}
 
 // Semaphore hands out a limited number of tokens; acquiring one returns a
 // future. Unlike golang.org/x/sync/semaphore it blocks no goroutine, and each
@@ -226,6 +249,20 @@ func (s *Semaphore) Close() {
 	s.mu.Unlock()
 	each(waiting, func(w *waiter[func()]) { w.fail(ErrClosed) })
 }
+
+// String returns the type, and how many tokens are free.
+func (s *Semaphore) String() string {
+	return printed("Semaphore", fmt.Sprintf("%d of %d free, %d waiting", s.Tokens(), s.Limit(), s.Waiting()))
+}
+
+// GoString returns the text of String, for %#v.
+func (s *Semaphore) GoString() string { return s.String() }
+
+// LogValue returns the text of String, for package slog.
+func (s *Semaphore) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (s *Semaphore) Format(state fmt.State, verb rune) { formatText(state, verb, s.String()) }
 
 // token stands for n tokens that were acquired together.
 type token struct {

@@ -2,6 +2,8 @@ package twill
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/twillgo/twill/internal/list"
@@ -162,6 +164,20 @@ func (p *Pool) Stats() PoolStats {
 	}
 	return s
 }
+
+// String returns the type, and how many futures are in p.
+func (p *Pool) String() string {
+	return printed("Pool", fmt.Sprintf("%d in the pool", p.Len()))
+}
+
+// GoString returns the text of String, for %#v.
+func (p *Pool) GoString() string { return p.String() }
+
+// LogValue returns the text of String, for package slog.
+func (p *Pool) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (p *Pool) Format(s fmt.State, verb rune) { formatText(s, verb, p.String()) }
 
 // wait is Empty if now is true, and NextEmpty otherwise.
 func (p *Pool) wait(now bool) *Future[struct{}] {

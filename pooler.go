@@ -3,7 +3,10 @@ package twill
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"log/slog"
+	"reflect"
 	"sync/atomic"
 
 	"github.com/twillgo/twill/internal/keymap"
@@ -189,6 +192,27 @@ func (p *Pooler[A, V]) All() iter.Seq[A] {
 
 // Stats returns the numbers of calls so far and now.
 func (p *Pooler[A, V]) Stats() PoolerStats { return p.table().stats() }
+
+// String returns the type, and how many calls are underway.
+func (p *Pooler[A, V]) String() string {
+	return printed("Pooler", p.printedState(), reflect.TypeFor[A](), reflect.TypeFor[V]())
+}
+
+// GoString returns the text of String, for %#v.
+func (p *Pooler[A, V]) GoString() string { return p.String() }
+
+// LogValue returns the text of String, for package slog.
+func (p *Pooler[A, V]) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (p *Pooler[A, V]) Format(s fmt.State, verb rune) { formatText(s, verb, p.String()) }
+
+func (p *Pooler[A, V]) printedState() string {
+	if p.p == nil {
+		return "not created by NewPooler"
+	}
+	return fmt.Sprintf("%d underway", p.Len())
+}
 
 // PoolerStats is the result of [Pooler.Stats].
 type PoolerStats struct {

@@ -2,6 +2,9 @@ package twill
 
 import (
 	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
 
 	"github.com/twillgo/twill/internal/settle"
 )
@@ -127,6 +130,20 @@ func (p *Promise[T]) Follow(f *Future[T]) bool {
 	}
 	return true
 }
+
+// String returns the type, and the state of p's future.
+func (p *Promise[T]) String() string {
+	return printed("Promise", stateOf(&p.f.core), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (p *Promise[T]) GoString() string { return p.String() }
+
+// LogValue returns the text of String, for package slog.
+func (p *Promise[T]) LogValue() slog.Value { return slog.StringValue(p.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (p *Promise[T]) Format(s fmt.State, verb rune) { formatText(s, verb, p.String()) }
 
 // hook is the state of a promise that has cancelers or follows a future. The
 // lock of f guards src, ask and the list of cancelers; the rest belongs to the

@@ -3,7 +3,10 @@ package twill
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
+	"log/slog"
+	"reflect"
 	"slices"
 
 	"github.com/twillgo/twill/internal/heap"
@@ -192,6 +195,21 @@ func (q *Queue[T]) Close() {
 	}
 	q.gets.closeAndUnlock()
 }
+
+// String returns the type, and how many items are queued and how many gets
+// wait.
+func (q *Queue[T]) String() string {
+	return printed("Queue", fmt.Sprintf("%d queued, %d waiting", q.Len(), q.Waiting()), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (q *Queue[T]) GoString() string { return q.String() }
+
+// LogValue returns the text of String, for package slog.
+func (q *Queue[T]) LogValue() slog.Value { return slog.StringValue(q.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (q *Queue[T]) Format(s fmt.State, verb rune) { formatText(s, verb, q.String()) }
 
 // takeLocked takes the first item, and admits the first waiting put. It unlocks
 // while it checks the contexts of puts.
@@ -446,6 +464,21 @@ func (q *PriorityQueue[T]) Close() {
 	q.gets.closeAndUnlock()
 }
 
+// String returns the type, and how many items are queued and how many gets
+// wait.
+func (q *PriorityQueue[T]) String() string {
+	return printed("PriorityQueue", fmt.Sprintf("%d queued, %d waiting", q.Len(), q.Waiting()), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (q *PriorityQueue[T]) GoString() string { return q.String() }
+
+// LogValue returns the text of String, for package slog.
+func (q *PriorityQueue[T]) LogValue() slog.Value { return slog.StringValue(q.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (q *PriorityQueue[T]) Format(s fmt.State, verb rune) { formatText(s, verb, q.String()) }
+
 // PriorityItem is the handle of a value in a [PriorityQueue], as returned by
 // Put. It refers to the value only while the value is queued: after the value
 // was taken or removed, the item does not keep it in memory. Its methods may be
@@ -504,6 +537,27 @@ func (x *PriorityItem[T]) Remove() bool {
 	x.q.releaseLocked(x)
 	x.q.admitLocked(0)
 	return true
+}
+
+// String returns the type, and whether x is queued, and its priority.
+func (x *PriorityItem[T]) String() string {
+	return printed("PriorityItem", x.printedState(), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (x *PriorityItem[T]) GoString() string { return x.String() }
+
+// LogValue returns the text of String, for package slog.
+func (x *PriorityItem[T]) LogValue() slog.Value { return slog.StringValue(x.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (x *PriorityItem[T]) Format(s fmt.State, verb rune) { formatText(s, verb, x.String()) }
+
+func (x *PriorityItem[T]) printedState() string {
+	if _, queued := x.Value(); !queued {
+		return "not queued"
+	}
+	return fmt.Sprintf("priority %d", x.Priority())
 }
 
 // forget drops the value of an item that is no longer queued.

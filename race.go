@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -146,6 +148,20 @@ func (r *Race[A, T]) ExecuteHeld(ctx context.Context, arg A) *Future[HeldResult[
 	}
 	return startRace(ctx, r, arg, true, func(v T, ctx *lazyctx.Context) HeldResult[T] { return HeldResult[T]{v, ctx} })
 }
+
+// String returns the type, and how many functions are registered.
+func (r *Race[A, T]) String() string {
+	return printed("Race", fmt.Sprintf("%d functions", r.Len()), reflect.TypeFor[A](), reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (r *Race[A, T]) GoString() string { return r.String() }
+
+// LogValue returns the text of String, for package slog.
+func (r *Race[A, T]) LogValue() slog.Value { return slog.StringValue(r.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (r *Race[A, T]) Format(s fmt.State, verb rune) { formatText(s, verb, r.String()) }
 
 // HeldResult is a result of [Race.ExecuteHeld], whose context is kept alive.
 type HeldResult[T any] struct {

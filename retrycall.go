@@ -2,6 +2,9 @@ package twill
 
 import (
 	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
 	"time"
 
 	"github.com/twillgo/twill/internal/settle"
@@ -77,6 +80,20 @@ func (c *RetryingCall[T]) Start(ctx context.Context) *Future[T] {
 	settle.Run(&retryWait[T]{n: n}, nil)
 	return &n.f
 }
+
+// String returns the type, and the type of c.
+func (c *RetryingCall[T]) String() string {
+	return printed("RetryingCall", "", reflect.TypeFor[T]())
+}
+
+// GoString returns the text of String, for %#v.
+func (c *RetryingCall[T]) GoString() string { return c.String() }
+
+// LogValue returns the text of String, for package slog.
+func (c *RetryingCall[T]) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// Format implements [fmt.Formatter]: the text of String for every verb.
+func (c *RetryingCall[T]) Format(s fmt.State, verb rune) { formatText(s, verb, c.String()) }
 
 // retryNode is one call. One goroutine at a time continues it; only a cancel
 // may read its requests concurrently.

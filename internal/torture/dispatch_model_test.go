@@ -447,8 +447,8 @@ func (m *dispatchModel) begin() {
 	m.underway = append(m.underway, j)
 }
 
-// roomToPut reports whether there is room for j, which may have to run after the
-// job that has its key.
+// roomToPut reports whether there is room for j, which may have to run after
+// the job that has its key.
 func (m *dispatchModel) roomToPut(j *modelJob) bool {
 	if old := m.keyed(j.key); old != nil && m.needsRun(old, j) {
 		j = &modelJob{held: true}

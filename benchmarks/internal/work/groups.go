@@ -50,8 +50,8 @@ func grouped(groups func() int, limit twill.GroupLimit) func(b *testing.B) {
 	}
 }
 
-// inGroups is twill with ten jobs of each group pending, one of which may run at
-// a time.
+// inGroups is twill with ten jobs of each group pending, one of which may run
+// at a time.
 var inGroups = grouped(func() int { return Many / 10 }, twill.GroupLimit{Width: 1})
 
 // inOneGroup is twill with all jobs in one group, whose limit is the width.

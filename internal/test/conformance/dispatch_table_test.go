@@ -68,8 +68,8 @@ type (
 type comboKey struct{}
 
 // combo is a queue, and what it did. A call takes a second, heeds its context,
-// and returns its argument, unless does says otherwise: the calls for an argument
-// take the errors there one after another, at once.
+// and returns its argument, unless does says otherwise: the calls for an
+// argument take the errors there one after another, at once.
 type combo struct {
 	*testing.T
 	q     *comboQueue
@@ -171,8 +171,8 @@ func (c *combo) leaves(stop func() *twill.Future[[]*comboJob], want ...string) [
 	return left
 }
 
-// restored returns a queue with options o into which jobs are restored that went
-// through JSON.
+// restored returns a queue with options o into which jobs are restored that
+// went through JSON.
 func (c *combo) restored(o twill.DispatchOptions, left []*comboJob) (*combo, []*comboJob) {
 	c.Helper()
 	text, err := json.Marshal(left)
@@ -185,8 +185,8 @@ func (c *combo) restored(o twill.DispatchOptions, left []*comboJob) (*combo, []*
 	return next, jobs
 }
 
-// holds runs a test for a queue that is paused, and for one of width 0. The first
-// function ends that.
+// holds runs a test for a queue that is paused, and for one of width 0. The
+// first function ends that.
 func holds(t *testing.T, o twill.DispatchOptions, test func(c *combo, resume func())) {
 	for _, pause := range []bool{true, false} {
 		c := newCombo(t, o)
@@ -801,8 +801,8 @@ func drainLimiter(t *testing.T) {
 	require.Greater(t, time.Since(c.start), time.Minute)
 }
 
-// clearAll checks that Clear cancels all jobs with some options. One job without
-// is underway.
+// clearAll checks that Clear cancels all jobs with some options. One job
+// without is underway.
 func clearAll(dispatch twill.DispatchOptions, o twill.JobOptions) func(t *testing.T) {
 	return func(t *testing.T) {
 		c := newCombo(t, dispatch)
@@ -1522,8 +1522,8 @@ func reprioritizeGroups(t *testing.T) {
 	c.called("r@0s", "b@1s", "a@2s")
 }
 
-// reprioritizeDelayed checks that a job that is not due gets another priority, and
-// keeps its due time.
+// reprioritizeDelayed checks that a job that is not due gets another priority,
+// and keeps its due time.
 func reprioritizeDelayed(o twill.JobOptions, snoozes bool) func(t *testing.T) {
 	return func(t *testing.T) {
 		c := newCombo(t, twill.DispatchOptions{})

@@ -200,7 +200,8 @@ func TestEveryTypePrints(t *testing.T) {
 }
 
 // A type that is embedded passes its methods on to the struct around it. Values
-// that people save have none that would take the place of the struct's own JSON.
+// that people save have none that would take the place of the struct's own
+// JSON.
 func TestEmbeddedValuesLeaveTheJSONOfTheStruct(t *testing.T) {
 	type (
 		Record  = twill.JobRecord[int]
@@ -246,7 +247,8 @@ func TestEmbeddedValuesLeaveTheJSONOfTheStruct(t *testing.T) {
 	require.Equal(t, []string{"Histogram", "Job"}, typesWith(t, "MarshalJSON", "UnmarshalJSON", "MarshalText", "UnmarshalText"))
 }
 
-// typesWith are the exported structs of the package that have one of some methods.
+// typesWith are the exported structs of the package that have one of some
+// methods.
 func typesWith(t *testing.T, methods ...string) (names []string) {
 	files, err := filepath.Glob("../../../*.go")
 	require.NoError(t, err)

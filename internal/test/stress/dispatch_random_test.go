@@ -111,7 +111,7 @@ func (p *anyProgram) limiter(seed uint64) twill.Limiter {
 
 func (p *anyProgram) call(ctx context.Context, arg int) (int, error) {
 	r := rand.New(rand.NewPCG(p.seed, uint64(arg)+uint64(time.Now().UnixNano())))
-	d := time.Duration(r.IntN(2000)) * time.Millisecond
+	d := time.Duration(1+r.IntN(2000)) * time.Millisecond
 	switch r.IntN(10) {
 	case 0: // it does not heed its context
 		time.Sleep(d)

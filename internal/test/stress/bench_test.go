@@ -1,4 +1,4 @@
-package twill_test
+package stress_test
 
 import (
 	"context"
@@ -8,9 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
-	"unsafe"
 
-	"github.com/stretchr/testify/require"
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/internal/test/kit"
 	"golang.org/x/sync/singleflight"
@@ -326,104 +324,4 @@ func BenchmarkRetryingCall(b *testing.B) {
 			}
 		})
 	}
-}
-
-// The cost of a future, in bytes and allocations, which depends only on the
-// size of a pointer.
-
-func TestSizes(t *testing.T) {
-	sizes := []uintptr{32, 32, 40, 80, 184}
-	if unsafe.Sizeof(uintptr(0)) == 4 {
-		sizes = []uintptr{20, 20, 24, 44, 120}
-	}
-	require.Equal(t, sizes, []uintptr{
-		unsafe.Sizeof(twill.Future[int]{}),
-		unsafe.Sizeof(twill.Promise[int]{}),
-		unsafe.Sizeof(twill.Future[string]{}),
-		twill.SizeOfThen,
-		unsafe.Sizeof(twill.Job[int, int]{}),
-	})
-}
-
-func TestAllocations(t *testing.T) {
-	if kit.RaceEnabled {
-		t.Skip("the race detector allocates")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	settled := twill.Resolved(1)
-	pending := twill.NewPromise[int]().Future()
-	ended, end := context.WithCancel(t.Context())
-	end()
-	handler := func(v int) (int, error) { return v, nil }
-	job := kit.PutJob(t, twill.NewResizableDispatchQueue(kit.SameArg, nil), 1, 0)
-	<-job.Done()
-	list := twill.NewDeferredList([]*twill.Future[int]{settled}, 0)
-	plain, paused := twill.NewResizableDispatchQueue(kit.SameArg, nil), twill.NewResizableDispatchQueue(kit.SameArg, nil)
-	paused.Pause()
-	for _, c := range []struct {
-		name string
-		want float64
-		fn   func()
-	}{
-		{"create, resolve, read", 1, func() {
-			p := twill.NewPromise[int]()
-			p.Resolve(1)
-			_, _ = p.Future().Await(ctx)
-		}},
-		{"read a settled one", 0, func() { _, _ = settled.Await(ctx) }},
-		{"poll a settled one", 0, func() { settled.Poll() }},
-		{"attach a handler, then resolve", 2, func() {
-			p := twill.NewPromise[int]()
-			twill.Then(p.Future(), handler)
-			p.Resolve(1)
-		}},
-		{"a handler on a settled one", 1, func() { twill.Then(settled, handler) }},
-		{"a handler on a job", 1, func() { twill.Then(job, handler) }},
-		{"a handler on a list", 1, func() {
-			twill.Then(list, func(twill.ListResult[int]) (int, error) { return 0, nil })
-		}},
-		{"put and await a job", 2, func() {
-			j, _ := plain.Put(1, 0)
-			_, _ = j.Await(ctx)
-		}},
-		{"put a job", 1, func() { _, _ = paused.Put(1, 0) }},
-		{"chain of 100", 101, func() {
-			p := twill.NewPromise[int]()
-			f := p.Future()
-			for range 100 {
-				f = twill.Then(f, handler)
-			}
-			p.Resolve(1)
-		}},
-		{"a wait that is given up", 0, func() { _, _ = pending.Await(ended) }},
-		{"Done of a settled one", 0, func() { settled.Done() }},
-		{"Go and Await", 3, func() {
-			_, _ = twill.Go(ctx, func(context.Context) (int, error) { return 1, nil }).Await(ctx)
-		}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			require.LessOrEqual(t, testing.AllocsPerRun(200, c.fn), c.want)
-		})
-	}
-}
-
-// A blocked wait takes its waiter from a pool.
-func TestBlockedAwaitAllocatesNothing(t *testing.T) {
-	if kit.RaceEnabled {
-		t.Skip("the race detector drops from pools at random")
-	}
-	promises := make(chan *twill.Promise[int])
-	go func() {
-		for p := range promises {
-			p.Resolve(1)
-		}
-	}()
-	defer close(promises)
-	n := testing.AllocsPerRun(1000, func() {
-		p := twill.NewPromise[int]()
-		promises <- p
-		_, _ = p.Future().Await(t.Context())
-	})
-	require.LessOrEqual(t, n, 1.0, "only the promise")
 }

@@ -1,4 +1,4 @@
-package twill_test
+package conformance_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -24,6 +25,31 @@ import (
 	"github.com/twillgo/twill/internal/test/kit"
 )
 
+// optionsQueue has the methods that both kinds of queue share.
+type optionsQueue interface {
+	twill.AnyQueue[int]
+	put(v int) error
+	putWait(ctx context.Context, v int) error
+}
+
+type plainQueue struct{ *twill.Queue[int] }
+
+func (q plainQueue) put(v int) error { return q.Put(v) }
+
+func (q plainQueue) putWait(ctx context.Context, v int) error { return q.PutWait(ctx, v) }
+
+type priorityQueue struct{ *twill.PriorityQueue[int] }
+
+func (q priorityQueue) put(v int) error {
+	_, err := q.Put(v, 0)
+	return err
+}
+
+func (q priorityQueue) putWait(ctx context.Context, v int) error {
+	_, err := q.PutWait(ctx, v, 0)
+	return err
+}
+
 // optionsTypes has the exported types of options with numbers. Each function
 // makes options, calls set to change a field, and uses the options. It returns
 // an error if the options were refused or did not work.
@@ -31,7 +57,7 @@ var optionsTypes = map[string]func(t *testing.T, set func(opts any)) error{
 	"QueueOptions": func(t *testing.T, set func(any)) error {
 		var opts twill.QueueOptions
 		set(&opts)
-		for _, q := range []aQueue{
+		for _, q := range []optionsQueue{
 			plainQueue{twill.NewQueue[int](&opts)}, priorityQueue{twill.NewPriorityQueue[int](&opts)},
 		} {
 			get := q.Get()
@@ -289,13 +315,13 @@ var optionsName = regexp.MustCompile(`(Options|Limit)$`)
 // exportedOptions returns the names of the exported types of options in the
 // package that have a number or a time.
 func exportedOptions(t *testing.T) (names []string) {
-	entries, err := os.ReadDir(".")
+	entries, err := os.ReadDir("../../..")
 	require.NoError(t, err)
 	for _, entry := range entries {
 		if !strings.HasSuffix(entry.Name(), ".go") || strings.HasSuffix(entry.Name(), "_test.go") || strings.Contains(entry.Name(), "go127") {
 			continue
 		}
-		file, err := parser.ParseFile(token.NewFileSet(), entry.Name(), nil, parser.SkipObjectResolution)
+		file, err := parser.ParseFile(token.NewFileSet(), filepath.Join("../../..", entry.Name()), nil, parser.SkipObjectResolution)
 		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {
 			spec, ok := n.(*ast.TypeSpec)
