@@ -760,15 +760,16 @@ func (g *gather[T, R]) conclude() (*settle.Core, *settle.Link) {
 	return c, c.Publish(w, g.fail)
 }
 
-// conclusion is a node that continues the conclude of a list, after a list among
-// its members was canceled: by the loop, so that no conclude nests in another.
+// conclusion is a node that continues the conclude of a list, after a list
+// among its members was canceled: by the loop, so that no conclude nests in
+// another.
 type conclusion[T, R any] struct{ *gather[T, R] }
 
 // Fire continues it.
 func (c conclusion[T, R]) Fire(*settle.Failure) (*settle.Core, *settle.Link) { return c.conclude() }
 
-// part stops listening, because the outcome is decided. If there is something to
-// run for that, it returns a list that ends with the node then.
+// part stops listening, because the outcome is decided. If there is something
+// to run for that, it returns a list that ends with the node then.
 func (m *member[T, R]) part(then settle.Node) *settle.Link {
 	c := &m.src.core
 	ask := m.g.asked.Load()

@@ -43,11 +43,11 @@ var (
 var ErrClosed = errors.New("twill: closed")
 
 // CanceledError is the failure of a future that was canceled. It Is
-// [ErrCanceled]. It Is [context.Canceled] too, unless a deadline was the reason:
-// then it Is [context.DeadlineExceeded], because its cause is, as a
-// [*TimeoutError] is, or because the deadline of a context has passed that has a
-// cause of its own. One deadline is one error, whether it cancels a future or
-// makes a function return.
+// [ErrCanceled]. It Is [context.Canceled] too, unless a deadline was the
+// reason: then it Is [context.DeadlineExceeded], because its cause is, as a
+// [*TimeoutError] is, or because the deadline of a context has passed that has
+// a cause of its own. One deadline is one error, whether it cancels a future
+// or makes a function return.
 type CanceledError struct {
 	// Cause is the cause given to Cancel; it may be nil. If a canceler panicked,
 	// the [*PanicError] is joined to it.

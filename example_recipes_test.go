@@ -342,7 +342,7 @@ func ExampleRunWith() {
 	// false
 }
 
-// A connection that is opened for a caller who has left is closed.
+// A connection that is opened after a cancel is closed.
 func ExampleRunOptions() {
 	var slots twill.Semaphore
 	opened, closed := make(chan struct{}), make(chan string)

@@ -445,10 +445,10 @@ type Acquirer interface {
 //
 // If the future is canceled or ctx ends during the wait, fn is not called, and
 // the future fails with a [*CanceledError] for the cause. While fn runs, a
-// Cancel ends its context and fails the future at once, and the end of ctx ends
-// its context. A value that fn returns after a Cancel is dropped, or passed to
-// the Discard of opts. If there are several opts, fields that are set in a later
-// one replace those of an earlier one.
+// Cancel ends its context and fails the future at once, and the end of ctx
+// ends its context. A value that fn returns after a Cancel is dropped, or
+// passed to the Discard of opts. If there are several opts, fields that are
+// set in a later one replace those of an earlier one.
 func RunWith[T any](ctx context.Context, a Acquirer, fn func(context.Context) (T, error), opts ...RunOptions[T]) *Future[T] {
 	if ctx == nil {
 		panic("twill: RunWith with a nil context")

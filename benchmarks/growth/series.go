@@ -115,8 +115,8 @@ func adopt[T any](n int, f *twill.Future[T]) time.Duration {
 	return time.Since(began)
 }
 
-// joins makes n futures that each wait for the one before, first of each pair the
-// second, so that a line takes one pair after another.
+// joins makes n futures that each wait for the one before, first of each pair
+// the second, so that a line takes one pair after another.
 func joins(n int) time.Duration {
 	starts := make([]twill.Promise[int], n)
 	tail := new(twill.Promise[int]).Future()

@@ -21,16 +21,16 @@ type Many interface {
 	Asked(i int, fail *Failure)
 }
 
-// A core is closed when all cores that it waits for, directly or through others,
-// are closed or settled. A core that is not closed is therefore not among the
-// cores that a closed core waits for: a check that reaches a closed core ends
-// there, and each core is visited once. docs/internals.md shows why that is right
-// while other goroutines add links.
+// A core is closed when all cores that it waits for, directly or through
+// others, are closed or settled. A core that is not closed is therefore not
+// among the cores that a closed core waits for: a check that reaches a closed
+// core ends there, and each core is visited once. docs/internals.md shows why
+// that is right while other goroutines add links.
 
 // Depends reports whether c waits for itself, after its link was added to src:
 // whether a way up from src leads to c. Links are added before they are
-// checked, so that if several goroutines close a cycle together, at least one of
-// them finds it.
+// checked, so that if several goroutines close a cycle together, at least one
+// of them finds it.
 func (c *Core) Depends(src *Core) bool {
 	w := c.Lock()
 	alone := c.head == nil
@@ -75,8 +75,8 @@ type search struct {
 // walked is how many cores all checks have looked at that were not over soon.
 var walked atomic.Uint64
 
-// Walked returns how many cores all checks for cycles have looked at so far, but
-// for the first few of each. It is for tests.
+// Walked returns how many cores all checks for cycles have looked at so far,
+// but for the first few of each. It is for tests.
 func Walked() uint64 { return walked.Load() }
 
 func (s *search) count() {
@@ -147,7 +147,7 @@ type visit struct {
 
 // next closes the core, or returns what is to be closed before. A core that is
 // about to be closed is marked as wanted before its link is looked for, so that
-// whoever puts the link there afterwards, and looks at the mark then, closes
+// a goroutine that adds the link afterwards, and reads the mark then, closes
 // what the link leads to.
 func (v *visit) next(s *search) *Core {
 	for all := false; ; {
@@ -196,9 +196,9 @@ func (c *Core) waitedFor(l *Link) bool {
 	return c.look()&(settled|closed) == 0 && c.has(l)
 }
 
-// exact searches upwards from src and downwards from c by turns, a few cores at
-// first and then more: a cycle has both, so that the shorter search decides that
-// there is none. Only that upwards says that there is one.
+// exact searches upwards from src and downwards from c by turns, a few cores
+// at first and then more: a cycle has both, so that the shorter search decides
+// that there is none. Only that upwards says that there is one.
 func (s *search) exact(src *Core) bool {
 	for limit := 64; ; limit *= 4 {
 		if found, over := s.up(src, limit); over {

@@ -125,8 +125,8 @@ func (f *Failure) abandoned() {
 	}
 }
 
-// Fire, Abort, Source and Owner make a Failure a [Node], so that a core can keep
-// it in up; they are not called.
+// Fire, Abort, Source and Owner make a Failure a [Node], so that a core can
+// keep it in up; they are not called.
 func (f *Failure) Fire(*Failure) (*Core, *Link) { return nil, nil }
 
 // Abort is not called.

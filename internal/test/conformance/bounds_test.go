@@ -22,8 +22,8 @@ const (
 	slow = 30 * time.Millisecond
 )
 
-// bounded is a chain with one of the recipes in it, and the work that the recipe
-// calls.
+// bounded is a chain with one of the recipes in it, and the work that the
+// recipe calls.
 type bounded struct {
 	t       *testing.T
 	begun   atomic.Int32 // work that began
@@ -205,8 +205,8 @@ var limits = map[string]func(f *twill.Future[int]) *twill.Future[int]{
 	},
 }
 
-// Wherever a recipe is in a chain, a bound ends the chain, and work that nothing
-// waits for is told, once, and holds nothing.
+// Wherever a recipe is in a chain, a bound ends the chain. Work that nothing
+// waits for is canceled, once, and holds nothing.
 func TestBoundsOfRecipes(t *testing.T) {
 	for recipe, prepare := range recipes {
 		for place, build := range places {
@@ -247,8 +247,8 @@ func TestBoundsOfRecipes(t *testing.T) {
 	}
 }
 
-// An Acquirer of the program may take its time; what it acquires after the end of
-// the context is not held for good.
+// An Acquirer of the program may take its time; what it acquires after the end
+// of the context is not held for good.
 func TestRunWithReleasesWhatIsAcquiredTooLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l twill.Lock

@@ -12,8 +12,8 @@ import (
 )
 
 // Two bounds of a wait end in the moment in which it is served: one cancels it
-// while the other one detaches from it. Either the chain gets what it waited for,
-// or the owner keeps it.
+// while the other one detaches from it. Either the chain gets what it waited
+// for, or the owner keeps it.
 func TestTwoBoundsAtOnceLoseNothing(t *testing.T) {
 	rounds := 200_000
 	if !kit.Long() {

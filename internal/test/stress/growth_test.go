@@ -25,8 +25,8 @@ func line(n int) (top *twill.Promise[int], tail *twill.Future[int]) {
 	return top, tail
 }
 
-// segments makes n futures, each of which returns the one before it when its own
-// promise is resolved, and resolves the promises in the order given.
+// segments makes n futures, each of which returns the one before it when its
+// own promise is resolved, and resolves the promises in the order given.
 func segments(n int, order iter.Seq[int]) {
 	starts := make([]twill.Promise[int], n)
 	tail := twill.NewPromise[int]().Future()
@@ -259,8 +259,8 @@ var nestings = map[string]func(f, acc *twill.Future[int]) *twill.Future[int]{
 	},
 }
 
-// Lists nested a million deep settle, fail and are canceled without a stack that
-// grows with them.
+// Lists nested a million deep settle, fail and are canceled without a stack
+// that grows with them.
 func TestScaleNestedLists(t *testing.T) {
 	depth := 1_000_000
 	if !kit.Long() {
