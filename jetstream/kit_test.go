@@ -18,7 +18,7 @@ import (
 
 // patience bounds each wait of a test. It is reached only if something is
 // wrong.
-const patience = time.Minute
+const patience = 2 * time.Minute
 
 // withPatience returns a context that ends when a test has waited too long.
 func withPatience(t testing.TB) context.Context {
