@@ -10,8 +10,8 @@
 //	job, err := q.Put(message, 5)                             // returns when the stream has it
 //	receipt, err := job.Await(ctx)                            // wherever it ran
 //
-// [NewPooler], [NewDict], [NewLock] and [NewSemaphore] are for calls, values and
-// leases what the types of the same names of package twill are in one process.
+// [NewPooler], [NewDict], [NewLock] and [NewSemaphore] are for calls, values
+// and leases what the types of those names of package twill are in one process.
 // The following is about the queue; each of these types has its own promises.
 //
 // # What is promised
