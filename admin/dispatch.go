@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/twillgo/twill"
 )
@@ -58,6 +59,9 @@ type DispatchQueue[A, R any] struct {
 	next    int                         // where the next ended job goes, if the ring is full
 	byID    map[string]int              // index in the ring
 	yielded map[string]*twill.Job[A, R] // the jobs that lists are yielding, by id
+
+	recent     [16]recentJob[A, R] // a ring
+	nextRecent int
 }
 
 // endedJob is a job that has ended. The job itself is not kept: otherwise an
@@ -216,7 +220,19 @@ func (d *DispatchQueue[A, R]) FindJob(idOrKey string) (string, twill.JobRecord[s
 			return "", twill.JobRecord[string]{}, false
 		}
 	}
-	return j.ID(), d.show(j.Record()), true
+	id := j.ID()
+	d.mu.Lock()
+	d.recent[d.nextRecent] = recentJob[A, R]{id, weak.Make(j)}
+	d.nextRecent = (d.nextRecent + 1) % len(d.recent)
+	d.mu.Unlock()
+	return id, d.show(j.Record()), true
+}
+
+// recentJob is a job that FindJob has found. A request that acts on a job finds
+// it first. It does not keep the job in memory.
+type recentJob[A, R any] struct {
+	id  string
+	job weak.Pointer[twill.Job[A, R]]
 }
 
 func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
@@ -233,8 +249,13 @@ func (d *DispatchQueue[A, R]) findEnded(id string) (endedJob[A], bool) {
 func (d *DispatchQueue[A, R]) find(id string) *twill.Job[A, R] {
 	d.mu.Lock()
 	j := d.yielded[id]
+	for i := 0; j == nil && i < len(d.recent); i++ {
+		if d.recent[i].id == id {
+			j = d.recent[i].job.Value()
+		}
+	}
 	d.mu.Unlock()
-	if j == nil {
+	if j == nil || isEnded(j.State()) {
 		j, _ = d.FindID(id)
 	}
 	return j

@@ -99,9 +99,9 @@ func millionPending(t *testing.T, groups int, limit time.Duration) {
 		require.NoError(t, err)
 		require.EqualValues(t, 20, k.finished(k.postJSON(queue+"/bulk/cancel", string(ids)))["done"])
 	})
-	median("run again", func(i int) {
-		eventually(t, func() bool { return k.get(queue+"/jobs/"+l.Jobs[100+i].ID).Code == 200 })
-		ok(k.post(queue+"/jobs/"+l.Jobs[100+i].ID+"/run", `{}`))
+	median("run again", func(i int) { // of the jobs that have ended last
+		eventually(t, func() bool { return k.get(queue+"/jobs/"+l.Jobs[430+i].ID).Code == 200 })
+		ok(k.post(queue+"/jobs/"+l.Jobs[430+i].ID+"/run", `{}`))
 	})
 	median("width", func(i int) { ok(k.post(queue+"/width", fmt.Sprintf(`{"width":%d}`, 4+i))) })
 	median("group", func(i int) { ok(k.post(queue+"/group", fmt.Sprintf(`{"group":"group 7","width":%d}`, 2+i))) })
@@ -130,7 +130,7 @@ func millionPending(t *testing.T, groups int, limit time.Duration) {
 			return op["state"] != "running"
 		}
 	}
-	op := k.postJSON(queue+"/bulk/count", `{"filter":"arg:77777"}`)
+	op := k.postJSON(queue+"/bulk/count", `{"filter":"arg:123456"}`)
 	whilePutting("count by text", running(op))
 	require.EqualValues(t, 1, op["matched"], "%v", op)
 	op = k.postJSON(queue+"/bulk/count", `{"filter":"all"}`)
