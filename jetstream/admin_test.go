@@ -37,6 +37,7 @@ type adminQueue interface {
 
 // The admin page shows and steers the queue of the cluster from any process.
 func TestTheAdminPageSteersTheCluster(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	fail := errors.New("no route")
 	join(t, servers.URL(), name, "worker", func(_ context.Context, arg string) (string, error) { return "", fail }, nil)

@@ -106,6 +106,7 @@ func scheduler(t *testing.T, ps ...*process) (at *process) {
 }
 
 func TestAJobSettlesWhereItWasPut(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	putter := join(t, servers.URL(), name, "putter", nil, nil)
 	early := put(t, putter, "before there is a worker", 0)
@@ -140,6 +141,7 @@ func TestAJobSettlesWhereItWasPut(t *testing.T) {
 }
 
 func TestTheWidthHoldsInTheWholeCluster(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	var running, most atomic.Int64
 	hold := make(chan struct{})
@@ -183,6 +185,7 @@ func TestTheWidthHoldsInTheWholeCluster(t *testing.T) {
 // The jobs of a worker that is lost run elsewhere, and it stops working on
 // them.
 func TestAWorkerIsLost(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	started, ended := make(chan jetstream.Attempt, 10), make(chan error, 10)
 	work := func(ctx context.Context, arg string) (string, error) {
@@ -219,6 +222,7 @@ func TestAWorkerIsLost(t *testing.T) {
 
 // A job that takes each of its workers along fails.
 func TestAJobThatLosesItsWorkersFails(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	boss := join(t, servers.URL(), name, "boss", echo, func(o *jetstream.Options) { o.MaxLost = 1; o.WorkerWidth = 1 })
 	scheduler(t, boss)
@@ -244,6 +248,7 @@ func TestAJobThatLosesItsWorkersFails(t *testing.T) {
 // When the scheduler is lost another process goes on, with everything that was
 // set and put, and with the calls that run.
 func TestASchedulerIsLost(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	hold := make(chan struct{})
 	var mu sync.Mutex
@@ -309,6 +314,7 @@ func TestASchedulerIsLost(t *testing.T) {
 
 // A process that schedules and stops hands over at once.
 func TestASchedulerStops(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	longer := func(o *jetstream.Options) { o.Lease = time.Minute }
 	first := join(t, servers.URL(), name, "first", echo, longer)
@@ -328,6 +334,7 @@ func TestASchedulerStops(t *testing.T) {
 
 // StopNow hands calls back at once, and they do not count.
 func TestStopNowHandsBack(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	longer := func(o *jetstream.Options) { o.Lease = time.Minute; o.WorkerWidth = 1 }
 	started := make(chan string, 10)
@@ -359,6 +366,7 @@ func TestStopNowHandsBack(t *testing.T) {
 // A worker that is cut off stops working on its jobs, and takes others when it
 // is back.
 func TestAWorkerIsCutOff(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	proxy := natstest.StartProxy(t, servers.Nodes[0])
 	boss := join(t, servers.URL(), name, "boss", echo, nil)
@@ -394,6 +402,7 @@ func TestAWorkerIsCutOff(t *testing.T) {
 
 // A scheduler that is cut off ends its term, and is an ordinary process again.
 func TestASchedulerIsCutOff(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	proxy := natstest.StartProxy(t, servers.Nodes[0])
 	cut := join(t, proxy.URL(), name, "cut", echo, nil)
@@ -414,6 +423,7 @@ func TestASchedulerIsCutOff(t *testing.T) {
 
 // Messages to a process may be lost: it looks for the outcomes itself.
 func TestMessagesAboutOutcomesAreLost(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	worker := join(t, servers.URL(), name, "worker", echo, nil)
 	scheduler(t, worker)
@@ -439,6 +449,7 @@ func TestMessagesAboutOutcomesAreLost(t *testing.T) {
 
 // A putter that dies leaves nothing behind that others wait for.
 func TestAPutterDies(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	putter := join(t, servers.URL(), name, "putter", nil, nil)
 	worker := join(t, servers.URL(), name, "worker", echo, func(o *jetstream.Options) { o.WorkerWidth = 32 })
@@ -457,6 +468,7 @@ func TestAPutterDies(t *testing.T) {
 
 // Arguments and results that fit, and that do not.
 func TestMaxPayload(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, &natstest.Options{MaxPayload: 64 << 10}), newName()
 	grow := 1
 	worker := join(t, servers.URL(), name, "worker", func(_ context.Context, arg string) (string, error) {
@@ -482,6 +494,7 @@ func TestMaxPayload(t *testing.T) {
 
 // A stream that is full refuses puts, and nothing is lost.
 func TestAFullStream(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	api, err := js.New(servers.Connect(t))
 	require.NoError(t, err)
@@ -514,6 +527,7 @@ func TestAFullStream(t *testing.T) {
 // When streams are deleted, calls return errors, and no process goes on as if
 // nothing had happened.
 func TestAStreamIsDeleted(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	api, err := js.New(servers.Connect(t))
 	require.NoError(t, err)
@@ -538,6 +552,7 @@ func TestAStreamIsDeleted(t *testing.T) {
 
 // A job is canceled while there is no scheduler: the next one knows.
 func TestACancelWithoutAScheduler(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	putter := join(t, servers.URL(), name, "putter", nil, func(o *jetstream.Options) { o.Wait = time.Second })
 	a, b := put(t, putter, "a", 0), put(t, putter, "b", 1)
@@ -559,6 +574,7 @@ func TestACancelWithoutAScheduler(t *testing.T) {
 
 // The call of a job that is canceled elsewhere ends.
 func TestAJobIsCanceledByAnotherProcess(t *testing.T) {
+	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
 	started, ended := make(chan struct{}, 1), make(chan error, 1)
 	worker := join(t, servers.URL(), name, "worker", func(ctx context.Context, arg string) (string, error) {

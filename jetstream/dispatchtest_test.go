@@ -38,6 +38,7 @@ func newName() string { return "q" + strconv.FormatInt(queueNumber.Add(1), 10) }
 // TestDispatch is the suite of all dispatch queues, over one server. Nothing is
 // skipped: with one process there is no hand-over.
 func TestDispatch(t *testing.T) {
+	t.Parallel()
 	servers := natstest.Start(t, nil)
 	conn := servers.Connect(t)
 	dispatchtest.Test(t, dispatchtest.Engine{

@@ -323,6 +323,7 @@ func TestTheCheckerFindsAcknowledgmentsBeforeTheWork(t *testing.T) {
 // Servers are restarted one after another, the leaders of the streams among
 // them, while jobs are put and run.
 func TestServersAreRestarted(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("it takes half a minute")
 	}

@@ -42,6 +42,7 @@ func user(account *server.Account, name string, publish, subscribe []string) *se
 // Processes work with the least permissions, and are refused what they have no
 // permission for.
 func TestLeastPermissionsOfAQueue(t *testing.T) {
+	t.Parallel()
 	servers := natstest.Start(t, &natstest.Options{Change: func(o *server.Options) {
 		account := server.NewAccount("A")
 		o.Accounts = []*server.Account{account}

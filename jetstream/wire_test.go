@@ -112,6 +112,7 @@ func (panicky) Error() string { panic("no text") }
 // A program that has only this document and a client of NATS puts a job and
 // runs it.
 func TestAProgramInAnotherLanguage(t *testing.T) {
+	t.Parallel()
 	servers := natstest.Start(t, nil)
 	n := candidate(t, servers.Connect(t), "other") // it schedules, and runs nothing
 	n.candidate = true
@@ -159,6 +160,7 @@ func TestAProgramInAnotherLanguage(t *testing.T) {
 // A message of a later version is reported and skipped, and a request of one is
 // answered so.
 func TestLaterVersionsAreReported(t *testing.T) {
+	t.Parallel()
 	servers := natstest.Start(t, nil)
 	reported := make(chan error, 10)
 	o, err := (&Options{Lease: 2 * time.Second, OnEvent: func(e Event) {
