@@ -172,8 +172,8 @@ func (j *Job[A, R]) Record() JobRecord[A] {
 
 // MarshalJSON returns the JSON of the Record of j. If JSON cannot write the
 // argument, MarshalJSON fails, and so does writing a list with this job in it;
-// the other jobs can be written one by one. A struct that embeds a Job is written
-// as the job alone: use a field with a name, or embed the JobRecord.
+// the other jobs can be written one by one. A struct that embeds a Job is
+// written as the job alone: use a field with a name, or embed the JobRecord.
 func (j *Job[A, R]) MarshalJSON() ([]byte, error) { return json.Marshal(j.Record()) }
 
 // String returns the type, and the state of j and, if j failed, the type of its
