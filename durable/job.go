@@ -109,8 +109,7 @@ func (h *Job[A, R]) Cancel(cause error) bool {
 	if !h.inner.Cancel(cause) {
 		return false
 	}
-	<-h.Future.Done()
-	_, err := peek(h.Future)
+	_, err := h.Await(context.Background())
 	return h.inner.State() == twill.JobCanceled && !errors.Is(err, ErrBroken) && !errors.Is(err, ErrClosed)
 }
 
@@ -264,12 +263,6 @@ func (h *Job[A, R]) rowLocked() store.Job {
 		row.Timeout, row.Policy, row.Retries, row.Held, row.Error = int64(m.timeout), m.policy, m.retries, m.held, m.lastErr
 	}
 	return row
-}
-
-// peek is the result of a settled future. Its failure is not handled by that.
-func peek[R any](f *twill.Future[R]) (v R, err error) {
-	f.OnSettled(func(value R, e error) { v, err = value, e })
-	return v, err
 }
 
 // EndError is the failure of a job that has ended in an earlier process: what

@@ -249,7 +249,7 @@ func TestAfterARestart(t *testing.T) {
 			due := time.Now().Add(time.Hour)
 			late := r.put("late", -1, twill.JobOptions{At: due})
 			soon := r.put("soon", -1, twill.JobOptions{After: 200 * time.Millisecond})
-			r.put("now", 0)
+			r.put("now", -2)
 			r.again()
 			reason, at := r.q.Why(r.find(late))
 			require.Equal(t, twill.WaitDue, reason)
