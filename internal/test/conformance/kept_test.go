@@ -511,6 +511,7 @@ var keepRows = map[string]any{
 	"ResizableDispatchQueue.Drain":       "returns jobs",
 	"ResizableDispatchQueue.Pending":     "returns jobs",
 	"ResizableDispatchQueue.PendingPage": "returns jobs",
+	"ResizableDispatchQueue.PendingSeq":  "returns jobs",
 	"ResizableDispatchQueue.Underway":    "returns jobs",
 	"ResizableDispatchQueue.Results":     "returns jobs",
 	"ResizableDispatchQueue.Stop":        "its value is the list of jobs that are left",
@@ -520,7 +521,8 @@ var keepRows = map[string]any{
 			return settled(k, twill.NewResizableDispatchQueue(k.fnArg(), &twill.DispatchOptions{Context: k.ctx()}).Pause())
 		},
 	},
-	"ResizableDispatchQueue.Find": "returns a job",
+	"ResizableDispatchQueue.Find":   "returns a job",
+	"ResizableDispatchQueue.FindID": "returns a job",
 	"ResizableDispatchQueue.NoneUnderway": []func(k *keep) any{
 		func(k *keep) any {
 			q := twill.NewResizableDispatchQueue(k.fnArg(), &twill.DispatchOptions{Context: k.ctx()})
