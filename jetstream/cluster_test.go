@@ -596,3 +596,25 @@ func TestAJobIsCanceledByAnotherProcess(t *testing.T) {
 	require.Equal(t, twill.JobCanceled, j.State())
 	require.ErrorIs(t, worker.CancelJob(j.ID(), nil), twill.ErrNotPending)
 }
+
+// A connection that is closed for good ends the wait for jobs that run
+// elsewhere.
+func TestConnectionClosedForGoodHangsNobody(t *testing.T) {
+	servers, name := natstest.Start(t, nil), newName()
+	release := make(chan struct{})
+	worker := join(t, servers.URL(), name, "worker", func(ctx context.Context, arg string) (string, error) {
+		<-release
+		return arg, nil
+	}, nil)
+	putter := join(t, servers.URL(), name, "putter", nil, nil)
+	job, err := putter.Put("a", 0)
+	require.NoError(t, err)
+	putter.conn.Close()
+	_, err = job.Await(withPatience(t))
+	require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	_, err = putter.Put("b", 0)
+	require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	close(release)
+	_, err = worker.Drain(withPatience(t)) // the job itself goes on
+	require.NoError(t, err)
+}

@@ -43,6 +43,7 @@ type Queue[A, R any] struct {
 	draining bool
 	stopped  bool
 	closed   bool
+	cut      bool // the connection was closed for good
 }
 
 // Options are the settings of a [Queue] in one process. The zero value of each
@@ -204,7 +205,10 @@ func isName(s string) bool {
 //
 // ctx bounds the call only. The connection stays the caller's: it should
 // reconnect without an end ([nats.MaxReconnects] of -1) and notice in a few
-// seconds that a server is gone ([nats.PingInterval]); Close the queue first.
+// seconds that a server is gone ([nats.PingInterval]); Close the queue first. If
+// the connection is closed for good, the futures of jobs that have not ended
+// fail with a [*twill.CanceledError] for [nats.ErrConnectionClosed], and so does
+// Put, with the bare error. The jobs themselves go on elsewhere.
 func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn func(context.Context, A) (R, error), opts *Options) (*Queue[A, R], error) {
 	if ctx == nil || conn == nil {
 		panic("jetstream: NewQueue with a nil context or connection")
@@ -225,6 +229,7 @@ func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn fu
 	}
 	q := &Queue[A, R]{n: newNode(conn, st, o), name: name, jobs: map[string]*Job[A, R]{}}
 	q.n.receive = q.receive
+	gone := conn.StatusChanged(nats.CLOSED)
 	if fn != nil {
 		q.n.worker = newWorker(q.n, o.WorkerWidth, func(ctx context.Context, arg json.RawMessage) (json.RawMessage, error) {
 			var a A
@@ -244,11 +249,31 @@ func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn fu
 		q.n.candidate = !o.NoSchedule
 	}
 	if err := q.n.start(ctx); err != nil {
+		conn.RemoveStatusListener(gone)
 		q.n.close(err)
 		return nil, err
 	}
 	q.n.running.Go(q.watch)
+	go q.watchConnection(gone) // Close does not wait for it, as a handler that it calls may call Close
 	return q, nil
+}
+
+// watchConnection fails the futures when the connection is closed for good, as
+// no end of a job will arrive here any longer.
+func (q *Queue[A, R]) watchConnection(gone chan nats.Status) {
+	select {
+	case <-q.n.ctx.Done():
+		q.n.conn.RemoveStatusListener(gone)
+	case <-gone:
+		q.mu.Lock()
+		q.cut = true
+		jobs := q.jobs
+		q.jobs = map[string]*Job[A, R]{}
+		q.mu.Unlock()
+		for _, j := range jobs {
+			j.fail(nats.ErrConnectionClosed)
+		}
+	}
 }
 
 func newStreams(conn *nats.Conn, o *Options, name string) (*streams, error) {
@@ -390,9 +415,13 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 		return nil, fmt.Errorf("%w: %d bytes of arguments, the limit is %d", ErrTooLarge, size, q.n.maxArg)
 	}
 	q.mu.Lock()
-	if q.stopped || q.draining {
+	switch {
+	case q.stopped || q.draining:
 		q.mu.Unlock()
 		return nil, twill.ErrStopped
+	case q.cut:
+		q.mu.Unlock()
+		return nil, nats.ErrConnectionClosed
 	}
 	for _, j := range jobs {
 		j.put = m
@@ -702,8 +731,8 @@ func (q *Queue[A, R]) missing(j *Job[A, R], made int64) {
 
 // Close ends what this process does for the queue, at once: calls that run are
 // canceled, and handed to other workers when the lease is over. Stop first. The
-// futures of jobs that have not ended fail with [twill.ErrStopped]; the jobs
-// themselves go on. The connection stays open.
+// futures of jobs that have not ended fail with a [*twill.CanceledError] for
+// [twill.ErrStopped]; the jobs themselves go on. The connection stays open.
 func (q *Queue[A, R]) Close() {
 	q.mu.Lock()
 	if q.closed {
