@@ -365,7 +365,7 @@ func TestSizesOnEachSideOfTheLimit(t *testing.T) {
 // The format is that of docs/shared.md.
 func TestRecordFormat(t *testing.T) {
 	for want, r := range map[string]kv.Record{
-		`{"v":1,"holder":"KRX3","owner":"N1","lease_ms":45000,"beat":3}`: {Version: 1, Holder: "KRX3", Owner: "N1", LeaseMS: 15000, Beat: 3},
+		`{"v":1,"holder":"KRX3","owner":"N1","lease_ms":15000,"beat":3}`: {Version: 1, Holder: "KRX3", Owner: "N1", LeaseMS: 15000, Beat: 3},
 		`{"v":1}`: {Version: 1},
 	} {
 		got, err := json.Marshal(r)
