@@ -205,10 +205,10 @@ func isName(s string) bool {
 //
 // ctx bounds the call only. The connection stays the caller's: it should
 // reconnect without an end ([nats.MaxReconnects] of -1) and notice in a few
-// seconds that a server is gone ([nats.PingInterval]); Close the queue first. If
-// the connection is closed for good, the futures of jobs that have not ended
-// fail with a [*twill.CanceledError] for [nats.ErrConnectionClosed], and so does
-// Put, with the bare error. The jobs themselves go on elsewhere.
+// seconds that a server is gone ([nats.PingInterval]); Close the queue first.
+// If the connection is closed for good, the futures of jobs that have not ended
+// fail with a [*twill.CanceledError] for [nats.ErrConnectionClosed]. Put then
+// returns that error. The jobs themselves go on elsewhere.
 func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn func(context.Context, A) (R, error), opts *Options) (*Queue[A, R], error) {
 	if ctx == nil || conn == nil {
 		panic("jetstream: NewQueue with a nil context or connection")
