@@ -75,9 +75,10 @@ func (f *Future[T]) Tap(fn func(T, error)) *Future[T] {
 	})
 }
 
-// OnSettled calls fn with the result of f when f settles, at once if it has
-// settled. Like [context.AfterFunc] it returns a function that ends the watch.
-// That function reports whether it ended the watch: it returns false if fn was
+// OnSettled calls fn with the result of f when f settles. If f has settled, fn
+// is called at once or, while handlers of f run, after them. Like
+// [context.AfterFunc], OnSettled returns a function that ends the watch. That
+// function reports whether it ended the watch: it returns false if fn was
 // called or is about to be called, or if the watch was ended before.
 //
 // fn runs as every handler does, on the goroutine that settles f, and should
