@@ -43,6 +43,7 @@ type Queue[A, R any] struct {
 	closed   bool
 	ends     int // since the ended jobs were pruned
 	limiter  twill.Limiter
+	every    periodics[A, R]
 }
 
 // Report is what Open has found in the file.
@@ -90,7 +91,7 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 	if o.Dispatch.Size < 0 {
 		panic("durable: Open: Size must not be negative")
 	}
-	q := &Queue[A, R]{fn: fn, opts: o, keys: make(map[string][]*Job[A, R]), limiter: o.Dispatch.Rate}
+	q := &Queue[A, R]{fn: fn, opts: o, keys: make(map[string][]*Job[A, R]), limiter: o.Dispatch.Rate, every: newPeriodics[A, R]()}
 	dispatch := o.Dispatch
 	dispatch.Retry = nil // each job has its own, which tells the journal
 	q.inner = twill.NewResizableDispatchQueue(q.run, &dispatch)
@@ -125,6 +126,9 @@ type insert struct {
 	forget bool  // that job, which is dead
 	err    error
 	done   chan struct{}
+
+	readyLocked func() error             // nil or whether it may be put
+	also        func(tx *store.Tx) error // nil or what the transaction does besides
 }
 
 // Put adds a job for arg and returns when it is on disk. Otherwise it is Put of
@@ -152,6 +156,11 @@ func (q *Queue[A, R]) put(p *put[A, R], priority int, in *insert) (*Job[A, R], e
 		defer q.mu.Unlock()
 		if err := q.endedLocked(); err != nil {
 			return nil, nil, err
+		}
+		if in != nil && in.readyLocked != nil {
+			if err := in.readyLocked(); err != nil {
+				return nil, nil, err
+			}
 		}
 		j, err := q.inner.Put(p.job, priority, p.opts...)
 		return q.acceptLocked(p, j, err, in)
@@ -416,6 +425,7 @@ func (q *Queue[A, R]) adoptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R]) {
 	q.jobs.set(h.id, h)
 	if p.key != "" {
 		q.keys[p.key] = append(q.keys[p.key], h)
+		q.every.runBegunLocked(p.key)
 	}
 }
 
@@ -433,6 +443,11 @@ func (q *Queue[A, R]) insertLocked(h *Job[A, R], in *insert) {
 				if err := tx.Forget(in.from); err != nil {
 					return err
 				}
+			}
+		}
+		if in.also != nil {
+			if err := in.also(tx); err != nil {
+				return err
 			}
 		}
 		return tx.Insert(row, data)
@@ -618,6 +633,7 @@ func (q *Queue[A, R]) Close(ctx context.Context) error {
 	if !first {
 		return q.store.Close()
 	}
+	close(q.every.stop)
 	err := q.store.Close() // when what was submitted is written
 	q.mu.Lock()
 	var left []*Job[A, R]

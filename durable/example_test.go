@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/twillgo/twill"
@@ -256,4 +257,111 @@ func ExampleOptions() {
 	// Output:
 	// 7 <nil>
 	// 3 attempts
+}
+
+// The times of a cron line where summer time begins: in Berlin there is no 2:30
+// on 29 March 2026.
+func ExampleCron() {
+	s := durable.Cron("CRON_TZ=Europe/Berlin 30 2 * * *")
+	if err := s.Err(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	n := 0
+	for t := range s.After(time.Date(2026, 3, 28, 0, 0, 0, 0, time.UTC)) {
+		if n++; n > 3 {
+			break
+		}
+		fmt.Println(t.Format("Mon 2 Jan 15:04 MST"))
+	}
+	fmt.Println(durable.Cron("61 * * * *").Err() != nil)
+	// Output:
+	// Sat 28 Mar 02:30 CET
+	// Sun 29 Mar 03:00 CEST
+	// Mon 30 Mar 02:30 CEST
+	// true
+}
+
+// A schedule of any times: here the last day of each month, at noon.
+func ExampleTimes() {
+	monthEnds := durable.Times("month ends", func(yield func(time.Time) bool) {
+		for month := time.Month(1); yield(time.Date(2026, month+1, 0, 12, 0, 0, 0, time.UTC)); month++ {
+		}
+	})
+	n := 0
+	for t := range monthEnds.After(time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)) {
+		if n++; n > 2 {
+			break
+		}
+		fmt.Println(t.Format(time.DateOnly))
+	}
+	// Output:
+	// 2028-01-31
+	// 2028-02-29
+}
+
+// A periodic job runs at the times of its schedule, in this process and in
+// later ones that call Every for it.
+func ExampleQueue_Every() {
+	path, remove := folder()
+	defer remove()
+	ctx := context.Background()
+	done := make(chan string)
+	clean := func(ctx context.Context, folder string) (int, error) {
+		run, _ := durable.JobRun(ctx)
+		done <- run.Name + " " + folder
+		return 0, nil
+	}
+	q, err := durable.Open(filepath.Join(path, "jobs.db"), clean, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	soon := time.Now().Add(20 * time.Millisecond)
+	once := durable.Times("once, soon", slices.Values([]time.Time{soon}))
+	// If the process was down, up to three of the nights that were missed have a
+	// run.
+	nightly := durable.Cron("CRON_TZ=UTC 0 3 * * *")
+	err = errors.Join(
+		q.Every("sweep", once, "/tmp"),
+		q.Every("backup", nightly, "/home", durable.EveryOptions{CatchUp: 3, Priority: -1}),
+	)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(<-done)
+	fmt.Println(q.RemovePeriodic("sweep"))
+	fmt.Println(q.Close(ctx))
+	// Output:
+	// sweep /tmp
+	// <nil>
+	// <nil>
+}
+
+// The periodic jobs of a queue with their next times.
+func ExampleQueue_Periodics() {
+	path, remove := folder()
+	defer remove()
+	ctx := context.Background()
+	q, err := durable.Open(filepath.Join(path, "jobs.db"), func(context.Context, string) (int, error) { return 0, nil }, nil)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := q.Every("new year", durable.Cron("CRON_TZ=UTC 0 0 1 1 *"), ""); err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, p := range q.Periodics() {
+		fmt.Println(p.Name, p.Active, p.Live)
+		for _, t := range p.Upcoming(2) {
+			fmt.Println(t.Format("2 January 15:04"))
+		}
+	}
+	_ = q.Close(ctx)
+	// Output:
+	// new year true 0
+	// 1 January 00:00
+	// 1 January 00:00
 }

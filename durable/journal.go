@@ -30,6 +30,7 @@ type jobKey struct{}
 
 type jobInfo struct {
 	id       string
+	key      string
 	attempts int
 	crashes  int
 }
@@ -68,7 +69,7 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 	if err != nil {
 		return zero, q.park(h, fmt.Errorf("reading the argument: %w", err))
 	}
-	info := jobInfo{h.ID(), h.inner.Attempts(), int(h.crashes)}
+	info := jobInfo{h.ID(), h.inner.Key(), h.inner.Attempts(), int(h.crashes)}
 	v, err := q.fn(context.WithValue(ctx, jobKey{}, info), arg)
 	if err == nil {
 		if data, err = encode(q.opts.Codec, &v); err != nil {
@@ -275,6 +276,7 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		}()
 	}})
 	h.set(bitSubmitted)
+	q.runEnded(row.Key)
 	if prune {
 		q.store.Submit(store.Op{Do: func(tx *store.Tx) error {
 			_, err := q.prune(tx, 2*pruneEvery)
@@ -338,6 +340,9 @@ func (q *Queue[A, R]) restore() error {
 	}
 	q.damaged(damaged)
 	paused := q.applySettings(settings)
+	if err := q.restorePeriodics(); err != nil {
+		return err
+	}
 
 	r := restoring[A, R]{q: q}
 	if damaged, err = r.load(); err != nil {
@@ -490,6 +495,7 @@ func (r *restoring[A, R]) flush() error {
 		q.jobs.set(h.id, h)
 		if key := kept[i].Key; key != "" {
 			q.keys[key] = append(q.keys[key], h)
+			q.every.runBegunLocked(key)
 		}
 	}
 	q.found.Restored += len(jobs)

@@ -150,6 +150,8 @@ func runChild(name string) int {
 		return exitChild(file)
 	case "hold":
 		return holdChild(file)
+	case "periodic":
+		return periodicChild(file)
 	case "fill", "close":
 		return fillChild(file, name == "fill")
 	}

@@ -62,7 +62,8 @@ type Options struct {
 	// Arguments and results are not logged.
 	Logger *slog.Logger
 
-	vfs string // of tests
+	vfs   string           // of tests
+	clock func() time.Time // of tests, nil is time.Now
 }
 
 // Why Open refuses a file, a call fails, or a job ends.
@@ -93,7 +94,8 @@ var (
 	// ErrClosed is returned by calls after Close.
 	ErrClosed = store.ErrClosed
 
-	// ErrNoJob is returned if there is no job with an id.
+	// ErrNoJob is returned if there is no job with an id, or no periodic job
+	// with a name.
 	ErrNoJob = store.ErrNoJob
 
 	// ErrNotKept is returned by Put for an argument or a setting that could not

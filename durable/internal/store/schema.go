@@ -80,6 +80,14 @@ CREATE TABLE ended (
 	result BLOB
 ) STRICT;`,
 	`CREATE INDEX ended_at ON ended (dead, ended, id);`,
+	`CREATE TABLE periodics ( -- jobs that are put at the times of a schedule
+	name BLOB PRIMARY KEY,
+	schedule BLOB,
+	seq INTEGER NOT NULL,
+	last INTEGER NOT NULL,  -- the times up to this one are over
+	job INTEGER NOT NULL,   -- id of the latest run, 0 is none
+	sum INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;`,
 }
 
 // stmt is a prepared statement.
@@ -107,6 +115,10 @@ const (
 	stmtSet
 	stmtUnset
 	stmtSettings
+	stmtPeriodic
+	stmtPeriodics
+	stmtSetPeriodic
+	stmtUnsetPeriodic
 	stmtCount
 )
 
@@ -135,6 +147,11 @@ var queries = [stmtCount]string{
 	stmtSet:         "INSERT INTO settings (name, value, sum) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value, sum = excluded.sum",
 	stmtUnset:       "DELETE FROM settings WHERE name = ?",
 	stmtSettings:    "SELECT name, value, sum FROM settings ORDER BY name",
+	stmtPeriodic:    "SELECT name, schedule, seq, last, job, sum FROM periodics WHERE name = ?",
+	stmtPeriodics:   "SELECT name, schedule, seq, last, job, sum FROM periodics ORDER BY name",
+	stmtSetPeriodic: "INSERT INTO periodics (name, schedule, seq, last, job, sum) VALUES (" + marks(6) + ") " +
+		"ON CONFLICT (name) DO UPDATE SET (schedule, seq, last, job, sum) = (excluded.schedule, excluded.seq, excluded.last, excluded.job, excluded.sum)",
+	stmtUnsetPeriodic: "DELETE FROM periodics WHERE name = ?",
 }
 
 func marks(n int) string {
