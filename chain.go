@@ -89,16 +89,19 @@ func (f *Future[T]) OnSettled(fn func(T, error)) (stop func() bool) {
 	return watch(f, fn).stop
 }
 
-func watch[T any](f *Future[T], fn func(T, error)) *watchNode[T] {
+// watch is a function of its own so that the compiler can inline OnSettled: if
+// its caller does not use stop, then stop is not allocated.
+func watch[T any](f *Future[T], fn func(T, error)) *watching {
 	if fn == nil {
 		panic("twill: OnSettled with a nil function")
 	}
 	w := &watchNode[T]{src: f, fn: fn}
+	w.core = &f.core
 	w.link.Do = w
 	if !f.core.Add(&w.link, 0) {
 		settle.Run(w, nil)
 	}
-	return w
+	return &w.watching
 }
 
 // ThenFuture is [Then] for a handler that returns a future: the new future
@@ -422,12 +425,18 @@ func (n *catchNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 }
 
 type watchNode[T any] struct {
-	link settle.Link
-	src  *Future[T]
-	fn   func(T, error)
+	watching
+	src *Future[T]
+	fn  func(T, error)
 }
 
-func (w *watchNode[T]) stop() bool { return w.src.core.Remove(&w.link, 0) }
+// watching is the part of a watch without the type of the value.
+type watching struct {
+	link settle.Link
+	core *settle.Core // of the future that is watched
+}
+
+func (w *watching) stop() bool { return w.core.Remove(&w.link, 0) }
 
 // Fire calls the function.
 func (w *watchNode[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
