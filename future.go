@@ -308,6 +308,9 @@ func (f *Future[T]) Await(ctx context.Context) (T, error) {
 	if ctx == nil {
 		panic("twill: Await with a nil context")
 	}
+	if f.core.Succeeded() { // without a call of a function
+		return f.val, nil
+	}
 	if !f.core.Settled() {
 		if err := f.core.Wait(ctx); err != nil {
 			var zero T

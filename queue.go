@@ -85,11 +85,14 @@ func (q *Queue[T]) Put(v T) error {
 	if !locked {
 		return err
 	}
-	defer q.gets.mu.Unlock()
-	if q.putters.Len() > 0 || atLimit(q.items.Len(), q.size) {
+	full := q.putters.Len() > 0 || atLimit(q.items.Len(), q.size)
+	if !full {
+		q.items.Push(v)
+	}
+	q.gets.mu.Unlock()
+	if full {
 		return ErrQueueFull
 	}
-	q.items.Push(v)
 	return nil
 }
 
@@ -145,10 +148,17 @@ func (q *Queue[T]) GetWait(ctx context.Context) (T, error) {
 
 // TryGet takes the first item, and returns true. If the queue is empty, it
 // returns false and does not wait.
-func (q *Queue[T]) TryGet() (T, bool) {
+func (q *Queue[T]) TryGet() (v T, ok bool) {
 	q.gets.mu.Lock()
-	defer q.gets.mu.Unlock()
-	return q.takeLocked()
+	if q.putters.Len() > 0 {
+		defer q.gets.mu.Unlock() // deferred, as a context that is checked may panic
+		return q.takeLocked()
+	}
+	if ok = q.items.Len() > 0; ok {
+		v = q.items.Pop()
+	}
+	q.gets.mu.Unlock()
+	return v, ok
 }
 
 // All yields items, always the first of the queue, and waits while there are
@@ -227,7 +237,9 @@ func (q *Queue[T]) takeLocked() (v T, ok bool) {
 		}
 	}
 	v = q.items.Pop()
-	q.admitLocked()
+	if q.putters.Len() > 0 {
+		q.admitLocked()
+	}
 	return v, true
 }
 

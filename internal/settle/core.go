@@ -87,6 +87,9 @@ func (c *Core) look() uint32 {
 // Settled reports whether c has settled.
 func (c *Core) Settled() bool { return c.look()&settled != 0 }
 
+// Succeeded reports whether c is settled without a failure.
+func (c *Core) Succeeded() bool { return c.look()&(settled|failed) == settled }
+
 // Peek is Settled for a caller that holds a lock other than c's.
 func (c *Core) Peek() bool { return c.word.Load()&settled != 0 }
 
