@@ -14,6 +14,10 @@ func BenchmarkReadSettled(b *testing.B) {
 	work.Run(b, "read a settled one")
 }
 
+func BenchmarkOnSettled(b *testing.B) {
+	work.Run(b, "OnSettled: attach, then resolve")
+}
+
 func BenchmarkAttachResolve(b *testing.B) {
 	work.Run(b, "attach a handler, then resolve")
 }
@@ -26,6 +30,10 @@ func BenchmarkThen(b *testing.B) {
 	work.Run(b, "one type-changing Then (create, Then, resolve, read)")
 }
 
+func BenchmarkThenTwoChannels(b *testing.B) {
+	work.Run(b, "one type-changing Then, beside a second channel")
+}
+
 func BenchmarkAll(b *testing.B) {
 	work.Run(b, "All over 1000")
 }
@@ -36,6 +44,10 @@ func BenchmarkFirst(b *testing.B) {
 
 func BenchmarkAwait(b *testing.B) {
 	work.Run(b, "resolve elsewhere, blocking Await(ctx)")
+}
+
+func BenchmarkAwaitSelect(b *testing.B) {
+	work.Run(b, "resolve elsewhere, Await(ctx) beside a select")
 }
 
 func BenchmarkSpawn(b *testing.B) {

@@ -20,6 +20,7 @@ func Dispatch() []Work {
 			{"ants", antsSubmit},
 			{"gammazero", gammazeroSubmit},
 		},
+		Goal: 1.8,
 	}}
 	for _, width := range []int{1, 2, 8, 100} {
 		table = append(table, Work{

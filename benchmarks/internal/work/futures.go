@@ -30,6 +30,16 @@ func Futures() []Work {
 			Limits: []Limit{{Allocs, 0}},
 		},
 		{
+			Group: group, Name: "OnSettled: attach, then resolve",
+			Ours: twillOnSettled,
+			Beside: []Peer{
+				{"chan + goroutine", chanAttachResolve},
+				{"context.AfterFunc", contextAttachResolve},
+			},
+			Goal:   0.14,
+			Limits: []Limit{{Allocs, 2}},
+		},
+		{
 			Group: group, Name: "attach a handler, then resolve",
 			Ours: twillAttachResolve,
 			Beside: []Peer{
@@ -39,7 +49,7 @@ func Futures() []Work {
 				{"mo", moAttachResolve},
 				{"fanliao", fanliaoAttachResolve},
 			},
-			Goal:   0.14,
+			Goal:   0.2, // a handler has a result, which is a second future
 			Limits: []Limit{{Allocs, 2}},
 		},
 		{
@@ -59,13 +69,19 @@ func Futures() []Work {
 			Goal:   1.25,
 		},
 		{
+			Group: group, Name: "one type-changing Then, beside a second channel",
+			Ours:   twillThen,
+			Beside: []Peer{{"two channels and the conversion", chanThen}},
+			Goal:   0.7,
+		},
+		{
 			Group: group, Name: "All over 1000",
 			Ours: twillAll,
 			Beside: []Peer{
 				{"channels one by one", chanAll},
 				{"fanliao", fanliaoAll},
 			},
-			Goal: 0.85,
+			Goal: 0.93,
 		},
 		{
 			Group: group, Name: "first of 10, losers left clean",
@@ -87,6 +103,13 @@ func Futures() []Work {
 			},
 			Goal:   1.25,
 			Limits: []Limit{{Allocs, 1}}, // the allocation of the future: none for the wait
+		},
+		{
+			Group: group, Name: "resolve elsewhere, Await(ctx) beside a select",
+			Ours:   twillAwait,
+			Beside: []Peer{{"chan + ctx", chanAwaitContext}}, // the same promise: both waits end with the context
+			Goal:   1.05,
+			Limits: []Limit{{Allocs, 1}},
 		},
 		{
 			Group: group, Name: "spawn and await",

@@ -25,6 +25,15 @@ func twillAttachResolve(b *testing.B) {
 	}
 }
 
+// A watch, which makes no future.
+func twillOnSettled(b *testing.B) {
+	for range b.N {
+		p := twill.NewPromise[int]()
+		p.Future().OnSettled(func(v int, _ error) { Sink = v })
+		p.Resolve(1)
+	}
+}
+
 func chanAttachResolve(b *testing.B) {
 	for range b.N {
 		c := make(chan int, 1)
@@ -140,5 +149,15 @@ func twillThen(b *testing.B) {
 		f := twill.Then(p.Future(), func(v int) (string, error) { return strconv.Itoa(v), nil })
 		p.Resolve(1)
 		SinkString, _ = f.Await(ctx)
+	}
+}
+
+// A channel for the value, and another one for the converted value.
+func chanThen(b *testing.B) {
+	for range b.N {
+		in, out := make(chan int, 1), make(chan string, 1)
+		in <- 1
+		out <- strconv.Itoa(<-in)
+		SinkString = <-out
 	}
 }
