@@ -781,7 +781,7 @@ func ExampleResizableDispatchQueue_PendingBelow() {
 // A search of the pending jobs ends when it has found enough, and does not
 // block the queue, however long the queue is.
 func ExampleResizableDispatchQueue_PendingSeq() {
-	q := twill.NewResizableDispatchQueue(func(ctx context.Context, to string) (bool, error) { return true, nil }, nil)
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, to string) (string, error) { return to, nil }, nil)
 	q.Pause()
 	for _, to := range []string{"ann@one.example", "bob@two.example", "cid@one.example"} {
 		if _, err := q.Put(to, 0); err != nil {

@@ -705,8 +705,8 @@ func TestNoValue(t *testing.T) {
 	kit.AwaitValue(t, twill.Go(t.Context(), twill.NoValue(func(context.Context) error { return nil })), struct{}{})
 	_, err := twill.Retry(t.Context(), twill.NoValue(func(context.Context) error { return nil }), nil)
 	require.NoError(t, err)
-	q := twill.NewResizableDispatchQueue(twill.NoValueArg(func(_ context.Context, n int) error { return nil }), nil)
-	kit.AwaitValue(t, &kit.PutJob(t, q, 1, 0).Future, struct{}{})
+	q := twill.NewResizableDispatchQueue(twill.NoValueArg(func(_ context.Context, to string) error { return nil }), nil)
+	kit.AwaitValue(t, &kit.PutJob(t, q, "ann", 0).Future, struct{}{})
 	require.Panics(t, func() { twill.NoValue(nil) })
 	require.Panics(t, func() { twill.NoValueArg[int](nil) })
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/twillgo/twill/internal/docs/markdown"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The program in the README is complete and short, and prints what its comment
@@ -61,8 +62,8 @@ func documents(t *testing.T) map[string]string {
 // Each block of Go in each document of the root module is formatted and
 // compiles. Nested modules test their own documents.
 func TestDocumentsCompile(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs the compiler")
+	if !kit.Long() {
+		t.Skip("runs the compiler; set TWILL_LONG")
 	}
 	require.NoError(t, markdown.CheckModule(t.TempDir()))
 }

@@ -12,12 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/twillgo/twill/internal/docs/markdown"
+	"github.com/twillgo/twill/internal/test/kit"
 )
 
 // The tests of docs/testing.md pass as they are.
 func TestTestingPasses(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs the compiler")
+	if !kit.Long() {
+		t.Skip("runs the compiler; set TWILL_LONG")
 	}
 	text, err := os.ReadFile("docs/testing.md")
 	require.NoError(t, err)

@@ -21,17 +21,17 @@ import (
 
 // secret is a value, a key, an argument or an error of the user that must not
 // be printed.
-type secret struct{ text string }
+type secret string
 
 const hidden = "do not print"
 
-func (s secret) Error() string { return s.text }
+func (s secret) Error() string { return string(s) }
 
-func (s secret) String() string { return s.text }
+func (s secret) String() string { return string(s) }
 
 // printedValues returns one or more values of each type that hides its fields.
 func printedValues(t *testing.T) map[string][]any {
-	s := secret{hidden}
+	s := secret(hidden)
 	block := make(chan struct{})
 	t.Cleanup(func() { close(block) })
 	blocks := func(context.Context, secret) (secret, error) { <-block; return s, nil }
