@@ -71,6 +71,7 @@ var imports = map[string]string{
 	"maps":         "maps",
 	"os":           "os",
 	"pool":         "github.com/sourcegraph/conc/pool",
+	"rand":         "math/rand/v2",
 	"runtime":      "runtime",
 	"signal":       "os/signal",
 	"singleflight": "golang.org/x/sync/singleflight",
