@@ -45,6 +45,21 @@ func TestProxyHoldsBack(t *testing.T) {
 	require.NoError(t, conn.FlushTimeout(10*time.Second))
 }
 
+func TestProxyLosesMessages(t *testing.T) {
+	s := natstest.Start(t, nil)
+	p := natstest.StartProxy(t, s.Nodes[0])
+	conn := natstest.Connect(t, p.URL(), nats.IgnoreDiscoveredServers())
+	publish(t, conn, 1)
+	p.Lose(1)
+	_, err := conn.Request("$JS.API.INFO", nil, 100*time.Millisecond)
+	require.ErrorIs(t, err, nats.ErrTimeout)
+	require.NoError(t, conn.FlushTimeout(10*time.Second), "the connection lasts")
+	require.Positive(t, p.Lost())
+	p.Lose(0)
+	_, err = conn.Request("$JS.API.INFO", nil, 10*time.Second)
+	require.NoError(t, err)
+}
+
 func publish(t *testing.T, conn *nats.Conn, replicas int) {
 	js, err := jetstream.New(conn)
 	require.NoError(t, err)
