@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/twillgo/twill"
 )
@@ -25,8 +28,12 @@ func (q *Queue[A, R]) show(arg json.RawMessage) string {
 
 func (q *Queue[A, R]) records(state string, from int) iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
-		for v := range q.views(state, from) {
-			if !yield(v.Record.ID, recordOf(v, q.show(v.Record.Arg))) {
+		for v, err := range q.views(state, from) {
+			if err != nil {
+				q.n.report(err)
+				return
+			}
+			if !yield(v.Record.ID, recordOf(v, q.show(v.Record.Arg), q.n.now())) {
 				return
 			}
 		}
@@ -56,7 +63,7 @@ func (q *Queue[A, R]) FindJob(idOrKey string) (id string, job twill.JobRecord[st
 	for _, r := range []*request{{Op: opJob, ID: idOrKey}, {Op: opJob, Key: idOrKey}} {
 		if rep, err := q.do(r); err == nil && rep.Record != nil {
 			v := rep.Record
-			return v.Record.ID, recordOf(v, q.show(v.Record.Arg)), true
+			return v.Record.ID, recordOf(v, q.show(v.Record.Arg), q.n.now()), true
 		}
 	}
 	return "", job, false
@@ -128,6 +135,34 @@ func (q *Queue[A, R]) RunJobAgain(id string) (newID string, err error) {
 func (q *Queue[A, R]) DrainJobs(ctx context.Context) (left int, err error) {
 	jobs, err := q.Drain(ctx)
 	return len(jobs), err
+}
+
+// EachWorker calls yield for each of up to 1000 workers until yield returns
+// false: with its name, the version of its program, the time of its last
+// message by the clock of this process, how many jobs it has, and whether it
+// schedules.
+func (q *Queue[A, R]) EachWorker(yield func(name, version string, heartbeat time.Time, underway int, schedules bool) bool) {
+	s := q.stats()
+	now := q.n.now()
+	for _, w := range s.Workers {
+		if !yield(w.Name, w.Program, now.Add(-w.Beat), w.Running, w.Process == s.Process) {
+			return
+		}
+	}
+}
+
+// Trouble returns why this process does not reach the queue, as far as it knows
+// without asking: a connection that is closed or lost, streams that are missing
+// ([ErrNoStream]), or no announcement of a scheduler for two leases
+// ([ErrNoScheduler]). It returns nil if there is no trouble.
+func (q *Queue[A, R]) Trouble() error {
+	switch {
+	case q.n.conn.IsClosed():
+		return nats.ErrConnectionClosed
+	case !q.n.conn.IsConnected():
+		return nats.ErrDisconnected
+	}
+	return q.n.trouble()
 }
 
 // WhyPending returns what the job waits for, in a word, "" if it does not wait.

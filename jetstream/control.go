@@ -3,16 +3,21 @@ package jetstream
 import (
 	"context"
 	"errors"
+	"iter"
+	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/twillgo/twill"
 )
 
-// do asks the scheduler, for a call without a context.
+// do asks the scheduler, for a call without a context. It does not wait for a
+// scheduler if none is to be expected.
 func (q *Queue[A, R]) do(r *request) (*reply, error) {
 	ctx, cancel := q.bounded()
 	defer cancel()
-	rep, err := q.n.ask(ctx, r)
+	rep, err := q.n.askSoon(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -75,9 +80,67 @@ func (q *Queue[A, R]) SetWorkerWidth(n int) error {
 	return nil
 }
 
+// SetRate changes how many calls start per second in the whole cluster: retries
+// and calls after a Snooze count. 0 means no limit. burst is how many calls
+// start at once after a quiet time; 0 means 1. It returns when the journal has
+// the change, which then holds instead of Options.Rate, whichever process
+// schedules. After a change of the scheduler the first call waits as if others
+// had just started, so that no more start than the rate allows.
+func (q *Queue[A, R]) SetRate(perSecond float64, burst int) error {
+	limit := rateConfig{perSecond, burst}
+	if err := limit.check(); err != nil {
+		return err
+	}
+	if err := q.stoppedError(); err != nil {
+		return err
+	}
+	_, err := q.do(&request{Op: opRate, Rate: &limit})
+	return err
+}
+
+// Rate returns what SetRate has set, zeros if there is no such limit or if no
+// scheduler answers. It does not know Options.Rate.
+func (q *Queue[A, R]) Rate() (perSecond float64, burst int) {
+	if r := q.stats().Rate; r != nil {
+		return r.PerSecond, r.Burst
+	}
+	return 0, 0
+}
+
+// hook is what Use adds.
+type hook[A, R any] = func(ctx context.Context, arg A, next func(context.Context) (R, error)) (R, error)
+
+// Use adds a hook around all calls that this process starts from now on, to
+// time, log, limit or change them, as in the root package. The hook calls next
+// to make the call, with its own context or one derived from it, and returns
+// the result of the call. It need not call next, and may call it again. The
+// first hook is the outermost. A hook runs on the goroutine of the call and is
+// part of it: it holds the slot, and its panic fails the job. With a Retry the
+// hook is called for each attempt. In place of the job it gets the argument,
+// and [AttemptOf] its context. It panics if hook is nil.
+func (q *Queue[A, R]) Use(hook func(ctx context.Context, arg A, next func(context.Context) (R, error)) (R, error)) {
+	if hook == nil {
+		panic("jetstream: Use of a nil function")
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hooks = append(q.hooks, hook)
+	run := q.fn
+	for _, hook := range slices.Backward(q.hooks) {
+		inner := run
+		run = func(ctx context.Context, arg A) (R, error) {
+			return hook(ctx, arg, func(ctx context.Context) (R, error) { return inner(ctx, arg) })
+		}
+	}
+	q.run.Store(&run)
+}
+
 // Pause keeps the whole cluster from starting jobs, until a Resume by any
 // process. The future settles when no call runs; a Resume cancels it, with
-// [twill.ErrResumed] as the cause. If the cluster does not answer, it fails.
+// [twill.ErrResumed] as the cause. If the cluster does not answer, it fails. It
+// also fails, as do Empty, NoneUnderway and PendingBelow, with [ErrNoStream]
+// when streams are missing, and with [nats.ErrConnectionClosed] when the
+// connection is closed for good.
 func (q *Queue[A, R]) Pause() *twill.Future[struct{}] {
 	if _, err := q.do(&request{Op: opPause}); err != nil {
 		return twill.Rejected[struct{}](err)
@@ -177,7 +240,7 @@ func (q *Queue[A, R]) Why(j *Job[A, R]) (reason twill.WaitReason, until time.Tim
 		}
 	}
 	if rep.Until != 0 {
-		until = time.Now().Add(time.Duration(rep.Until))
+		until = q.n.now().Add(time.Duration(rep.Until))
 	}
 	return reason, until
 }
@@ -186,6 +249,9 @@ func (q *Queue[A, R]) Why(j *Job[A, R]) (reason twill.WaitReason, until time.Tim
 // which they would start, as in the root package. For each job that this
 // process has not put it begins to wait: use PendingPage for long lists. The
 // list may have changed between its pages, of 1000 jobs at most.
+//
+// It returns nil if no scheduler answers, see Trouble, and a list of no jobs if
+// none is pending. So do PendingPage and Underway.
 func (q *Queue[A, R]) Pending() []*Job[A, R] { return q.list("pending", 0, -1) }
 
 // PendingPage returns up to n of the jobs that Pending returns, without the
@@ -202,11 +268,18 @@ func (q *Queue[A, R]) Underway() []*Job[A, R] { return q.list("underway", 0, -1)
 
 func (q *Queue[A, R]) list(state string, from, n int) []*Job[A, R] {
 	jobs := []*Job[A, R]{}
-	for view := range q.views(state, from) {
+	if n == 0 {
+		return jobs
+	}
+	for view, err := range q.views(state, from) {
+		if err != nil {
+			q.n.report(err)
+			return nil
+		}
+		jobs = append(jobs, q.handle(view.Record.ID, view))
 		if len(jobs) == n {
 			break
 		}
-		jobs = append(jobs, q.handle(view.Record.ID, view))
 	}
 	return jobs
 }
@@ -214,14 +287,15 @@ func (q *Queue[A, R]) list(state string, from, n int) []*Job[A, R] {
 // pageSize is how many jobs are asked for at once.
 const pageSize = 500
 
-// views yields what lists show of jobs, a page at a time.
-func (q *Queue[A, R]) views(state string, from int) func(yield func(*jobView) bool) {
-	return func(yield func(*jobView) bool) {
+// views yields what lists show of jobs, which it asks for a page at a time. It
+// ends with an error if no scheduler answers.
+func (q *Queue[A, R]) views(state string, from int) iter.Seq2[*jobView, error] {
+	return func(yield func(*jobView, error) bool) {
 		seen := map[string]bool{}
 		for {
 			rep, err := q.do(&request{Op: opList, State: state, First: from, N: pageSize})
 			if err != nil {
-				q.n.report(err)
+				yield(nil, err)
 				return
 			}
 			for i := range rep.Records {
@@ -230,7 +304,7 @@ func (q *Queue[A, R]) views(state string, from int) func(yield func(*jobView) bo
 					continue
 				}
 				seen[v.Record.ID] = true
-				if !yield(v) {
+				if !yield(v, nil) {
 					return
 				}
 			}
@@ -265,15 +339,18 @@ func (q *Queue[A, R]) Stats() twill.DispatchStats {
 	w := q.stats()
 	c := w.Counters
 	s := twill.DispatchStats{
-		Width: w.Width, Underway: w.Underway, Pending: w.Pending, Delayed: w.Delayed, Grouped: w.Grouped,
+		Width: w.Width, Underway: w.Underway, Pending: w.Pending, Delayed: w.Delayed, Grouped: w.Grouped, Paused: w.Paused,
 		Put: c.Put, Joined: c.Joined, Refused: c.Refused, Retries: c.Retries, Snoozed: c.Snoozed,
 		Finished: c.Finished, Failed: c.Failed, Canceled: c.Canceled, Throughput: w.Throughput, RateError: w.RateError,
 	}
+	if w.Next != 0 {
+		s.NextSince = q.n.now().Add(-time.Duration(w.Next))
+	}
 	if w.RateHeld != 0 {
-		s.RateHeldSince = time.Now().Add(-time.Duration(w.RateHeld))
+		s.RateHeldSince = q.n.now().Add(-time.Duration(w.RateHeld))
 	}
 	if w.RateFails != 0 {
-		s.RateFailingSince = time.Now().Add(-time.Duration(w.RateFails))
+		s.RateFailingSince = q.n.now().Add(-time.Duration(w.RateFails))
 	}
 	for _, class := range w.Waiting {
 		s.Waiting.AddN(time.Duration(class[0])-1, uint64(class[1]))
@@ -333,6 +410,9 @@ func (q *Queue[A, R]) await(state string, n int) *twill.Future[struct{}] {
 			switch {
 			case q.n.ctx.Err() != nil:
 				p.Future().Cancel(twill.ErrStopped)
+				return
+			case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, ErrNoStream):
+				p.Reject(err)
 				return
 			case err != nil:
 				if ctx.Err() != nil {

@@ -19,8 +19,20 @@ var (
 	ErrUnconfirmed = errors.New("jetstream: put not confirmed")
 
 	// ErrTooLarge is returned by Put when an argument does not fit into a message,
-	// and is the failure of a job whose result does not.
+	// and is the failure of a job whose result does not, each time as a
+	// [*TooLargeError] with the size and the limit.
 	ErrTooLarge = kv.ErrTooLarge
+
+	// ErrFull is returned by Put when a limit of the stream, or of the servers'
+	// storage, is reached. The job was not added. What was put before stays, and
+	// puts succeed again when there is room.
+	ErrFull = errors.New("jetstream: stream is full")
+
+	// ErrNoStream is returned, with the names, when streams of the queue do not
+	// exist any longer, for example because an operator has deleted them. It is
+	// also the failure of the jobs that this process waits for: nothing is known
+	// about their ends. A NewQueue makes the streams anew.
+	ErrNoStream = errors.New("jetstream: stream does not exist")
 
 	// ErrLost is the failure of a job that was handed out again and again, each
 	// time to a worker that was lost with it; see Options.MaxLost. It is also the

@@ -181,3 +181,107 @@ func ExampleError() {
 	fmt.Println(errors.As(err, &remote), err)
 	// Output: true locked
 }
+
+// Any process reads what happens in the cluster.
+func ExampleDispatchEvent() {
+	ctx := context.Background()
+	q, err := jetstream.NewQueue(ctx, connect(), "parcels", func(_ context.Context, to string) (string, error) { return "to " + to, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	if err := q.SetWidth(1); err != nil { // returns when there is a scheduler
+		log.Fatal(err)
+	}
+	events := q.Events(ctx)
+	if _, err := q.Put("Ada", 3); err != nil {
+		log.Fatal(err)
+	}
+	for e := range events {
+		fmt.Println(e.Kind, e.State, e.Priority, e.Err)
+		if e.Kind == twill.EventEnded {
+			break
+		}
+	}
+	// Output:
+	// put pending 3 <nil>
+	// started underway 3 <nil>
+	// ended finished 3 <nil>
+}
+
+// A process that stores the outcomes of all jobs, whichever process has put
+// them and whichever has run them.
+func ExampleOutcome() {
+	ctx := context.Background()
+	q, err := jetstream.NewQueue(ctx, connect(), "sums", func(_ context.Context, n int) (int, error) {
+		if n < 0 {
+			return 0, errors.New("negative")
+		}
+		return n + n, nil
+	}, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	results := q.Results(ctx)
+	for _, n := range []int{4, -1} {
+		job, err := q.Put(n, 0)
+		if err != nil {
+			log.Fatal(err)
+		}
+		_, _ = job.Await(ctx)
+	}
+	left := 2
+	for o, err := range results {
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(o.State, o.Value, o.Err)
+		if left--; left == 0 {
+			break
+		}
+	}
+	// Output:
+	// finished 8 <nil>
+	// failed 0 negative
+}
+
+// A hook around each call that this process makes.
+func ExampleQueue_Use() {
+	ctx := context.Background()
+	q, err := jetstream.NewQueue(ctx, connect(), "logged", func(_ context.Context, n int) (int, error) { return n + 1, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	q.Use(func(ctx context.Context, n int, next func(context.Context) (int, error)) (int, error) {
+		a, _ := jetstream.AttemptOf(ctx)
+		v, err := next(ctx)
+		fmt.Println("attempt", a.Attempt, "with", n, "returns", v, err)
+		return v, err
+	})
+	job, err := q.Put(6, 0)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(job.Await(ctx))
+	// Output:
+	// attempt 1 with 6 returns 7 <nil>
+	// 7 <nil>
+}
+
+// The gateway takes 50 messages a second from the whole cluster, and 10 at
+// once.
+func ExampleQueue_SetRate() {
+	ctx := context.Background()
+	q, err := jetstream.NewQueue(ctx, connect(), "gateway", func(context.Context, int) (int, error) { return 0, nil }, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer q.Close()
+	if err := q.SetRate(50, 10); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(q.Rate())
+	// Output: 50 10
+}

@@ -19,7 +19,8 @@ import (
 //
 // Cancel stores the outcome "canceled" for the job, unless it has another. It
 // waits for the cluster, at most for Options.Wait; if that does not answer, the
-// future is canceled and the job may go on.
+// future is canceled and the job may go on. It does not wait for a scheduler if
+// none is to be expected: the next one finds the outcome.
 type Job[A, R any] struct {
 	*twill.Future[R]
 	p    twill.Promise[R]
@@ -115,11 +116,16 @@ func (q *Queue[A, R]) decideCanceled(ctx context.Context, id string, cause error
 	if got.State == outJoined || got.State == outRefused {
 		return got, own, nil
 	}
-	// Without a scheduler the next one finds the outcome when it begins.
-	short, cancel := context.WithTimeout(ctx, q.n.opts.Lease)
-	defer cancel()
-	if _, err := q.n.ask(short, &request{Op: opEnded, ID: id, State: got.State}); err != nil {
-		go func() { _, _ = q.n.ask(q.n.ctx, &request{Op: opEnded, ID: id, State: got.State}) }()
+	// The scheduler drops the job. A later one finds the outcome when it begins.
+	// One that is just beginning may have missed it, and is asked in a while.
+	tell := func(ctx context.Context, d time.Duration, ask func(context.Context, *request) (*reply, error)) error {
+		ctx, cancel := context.WithTimeout(ctx, d)
+		defer cancel()
+		_, err := ask(ctx, &request{Op: opEnded, ID: id, State: got.State})
+		return err
+	}
+	if tell(ctx, q.n.opts.Lease, q.n.askSoon) != nil {
+		go tell(q.n.ctx, 4*q.n.opts.Lease, q.n.ask)
 	}
 	return got, own, nil
 }
@@ -151,16 +157,18 @@ func (j *Job[A, R]) Priority() int {
 
 // State returns where j is in its life.
 func (j *Job[A, R]) State() twill.JobState {
-	if _, settled := j.Poll(); settled {
+	if r, settled := j.Poll(); settled {
 		j.q.mu.Lock()
 		defer j.q.mu.Unlock()
-		if j.outcome != nil && j.outcome.State != outJoined {
+		switch {
+		case j.outcome != nil && j.outcome.State != outJoined:
 			return j.outcome.state()
-		}
-		if j.other != nil && j.other.outcome != nil {
+		case j.other != nil && j.other.outcome != nil:
 			return j.other.outcome.state()
+		case isError(r.Err, twill.ErrCanceled):
+			return twill.JobCanceled
 		}
-		return twill.JobCanceled
+		return twill.JobFailed // nothing is known of its end
 	}
 	if v := j.view(); v != nil {
 		return v.State
@@ -208,14 +216,14 @@ func (j *Job[A, R]) Record() twill.JobRecord[A] {
 	if v == nil {
 		v = &jobView{Record: record{ID: j.id, Priority: j.priority, Key: j.key, Group: j.group}}
 	}
-	r := recordOf(v, j.Arg())
+	r := recordOf(v, j.Arg(), j.q.n.now())
 	r.State = j.State()
 	return r
 }
 
-// recordOf is v with the argument as it is shown.
-func recordOf[A any](v *jobView, arg A) twill.JobRecord[A] {
-	now := time.Now()
+// recordOf is v with the argument as it is shown, and times by the clock that
+// says now.
+func recordOf[A any](v *jobView, arg A, now time.Time) twill.JobRecord[A] {
 	ago := func(d time.Duration) time.Time {
 		if d == 0 {
 			return time.Time{}

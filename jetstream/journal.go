@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,7 @@ type journal struct {
 	jobs     map[string]*record
 	order    uint64
 	inbox    uint64
+	made     int64 // when that inbox was created
 	config   config
 	counters counters
 	number   uint64 // of the last batch
@@ -55,6 +57,9 @@ func (j *journal) read(b *batch) error {
 	j.number, j.time = b.Number, max(j.time, b.Time)
 	switch {
 	case j.loading && b.Part != nil:
+		if b.Part.Index == 0 {
+			j.made = b.Made
+		}
 		return j.load(b.Part)
 	case j.loading:
 		j.later = append(j.later, b)
@@ -88,6 +93,9 @@ func (j *journal) load(p *part) error {
 }
 
 func (j *journal) apply(b *batch) error {
+	if b.Made != 0 && b.Made != j.made {
+		j.made, j.inbox = b.Made, 0
+	}
 	j.inbox = max(j.inbox, b.Inbox)
 	for _, data := range b.Effects {
 		var e effect
@@ -142,6 +150,12 @@ func (j *journal) applyEffect(e *effect) {
 // the journal up to it. errOvertaken means that another process writes the
 // journal.
 func (n *node) takeOver(ctx context.Context) (*scheduler, error) {
+	if names, err := n.st.missing(ctx); err != nil || names != nil {
+		if names != nil {
+			err = noStreams(names...)
+		}
+		return nil, err
+	}
 	info, err := n.st.info(ctx, n.st.journal())
 	if err != nil {
 		return nil, err
@@ -195,7 +209,7 @@ func (s *streams) appendTo(ctx context.Context, b *batch, last uint64) (uint64, 
 			return seq, nil
 		}
 		failed = err
-		if isCode(err, codeTooLarge) || errors.Is(err, nats.ErrMaxPayload) {
+		if isTooLarge(err) || errors.Is(err, nats.ErrConnectionClosed) {
 			return 0, err
 		}
 		m, err := s.get(ctx, s.journal(), bySeq{last + 1})
@@ -266,6 +280,9 @@ func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
 		return err
 	}
 	s.inboxMade = info.Created.UnixNano()
+	if j.made != 0 && j.made != s.inboxMade || info.State.Last < j.inbox {
+		j.inbox = 0 // it is another one
+	}
 	s.number, s.acked, s.ticked = j.number, time.Now(), time.Now()
 	s.load(&j)
 	// What was decided while there was no scheduler, or was not in the journal
@@ -306,12 +323,10 @@ func (s *scheduler) serve() error {
 	s.mu.Lock()
 	s.sub = sub
 	s.mu.Unlock()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.followInbox()
-	}()
-	defer func() { <-done }()
+	var followers sync.WaitGroup
+	followers.Go(s.followInbox)
+	followers.Go(s.watchStreams)
+	defer followers.Wait()
 	s.announce(false)
 	s.n.event(Event{Kind: SchedulerStarted, Process: s.n.id, Term: s.term.Epoch})
 	tick := time.NewTicker(s.n.opts.Lease / 8)
@@ -374,6 +389,24 @@ func (s *scheduler) followInbox() {
 	}
 }
 
+// watchStreams ends the term if streams are missing, or if the inbox is another
+// one: then what was taken of it means nothing.
+func (s *scheduler) watchStreams() {
+	for sleep(s.ctx, s.n.opts.Lease/4) {
+		if err := s.n.st.gone(s.ctx, s.n.opts.missingTime()); err != nil {
+			s.close(err)
+			return
+		}
+		if info, err := s.n.st.info(s.ctx, s.n.st.inbox()); err == nil && info.Created.UnixNano() != s.inboxMade {
+			s.close(errAnotherInbox)
+			return
+		}
+	}
+}
+
+// errAnotherInbox ends a term whose inbox was deleted and made anew.
+var errAnotherInbox = errors.New("jetstream: the inbox was made anew")
+
 // commit appends the effects that wait to the journal, and does what is to be
 // done after that. It reports whether there may be more.
 func (s *scheduler) commit() (more bool, err error) {
@@ -407,6 +440,7 @@ func (s *scheduler) commit() (more bool, err error) {
 				return false, err
 			}
 		}
+		s.publishEvents(left[:n])
 		for _, it := range left[:n] {
 			if it.after != nil {
 				it.after()
@@ -441,7 +475,7 @@ func (s *scheduler) append(b *batch) error {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(s.ctx, s.n.opts.Lease*2/3)
 	defer cancel()
-	b.Version, b.Nonce, b.Time, b.Number = wireVersion, s.nonce, s.now(), s.number+1
+	b.Version, b.Nonce, b.Time, b.Number, b.Made = wireVersion, s.nonce, s.now(), s.number+1, s.inboxMade
 	seq, err := s.n.st.appendTo(ctx, b, s.seq)
 	if err != nil {
 		return err

@@ -25,28 +25,44 @@ type node struct {
 	maxArg   int // bytes of an argument
 	worker   *worker
 	receive  func(*message) // what is about jobs that this process waits for
+	lost     func(error)    // fails the jobs that this process waits for: streams are gone
 	wake     chan struct{}  // a candidate should look now
+	doubt    chan struct{}  // a stream may be missing
+	began    time.Time
 	running  sync.WaitGroup
 
 	mu         sync.Mutex // guards the fields below
 	subs       []*nats.Subscription
 	term       term      // the latest that this process has seen
 	scheduler  string    // the name of that scheduler
-	heard      time.Time // when its last message arrived
+	heard      time.Time // when its last message arrived, zero if it has resigned
+	announced  time.Time // when the last announcement of any scheduler arrived
 	journalSeq uint64    // the last sequence of the journal that it has named
 	inbox      uint64    // the last message of the inbox that this process has published
 	inboxMade  int64
 	sched      *scheduler // if it runs here
 	candidate  bool
-	leaving    bool // this process is no candidate any longer
+	leaving    bool                 // this process is no candidate any longer
+	gone       error                // names the streams that are missing
+	troubles   map[string]time.Time // when each was reported or suppressed last
 }
 
 func newNode(conn *nats.Conn, st *streams, o *Options) *node {
-	n := &node{opts: o, conn: conn, st: st, id: nuid.Next(), wake: make(chan struct{}, 1)}
+	n := &node{opts: o, conn: conn, st: st, lost: func(error) {}, id: nuid.Next(), wake: make(chan struct{}, 1), doubt: make(chan struct{}, 1), began: time.Now(), troubles: map[string]time.Time{}}
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.maxBatch = n.maxPayload() / 2
 	n.maxArg = n.maxPayload()/2 - 8<<10
 	return n
+}
+
+// now is the time of day by the clock of this machine, which may be wrong or be
+// set at any time: it is shown, and converts the times of day of a put.
+// Everything else is measured by time.Since, which that does not change.
+func (n *node) now() time.Time {
+	if n.opts.clock != nil {
+		return n.opts.clock()
+	}
+	return time.Now()
 }
 
 // maxPayload is the limit of the server, less room for headers.
@@ -73,6 +89,7 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.running.Go(n.watchBeats)
+	n.running.Go(n.watchStreams)
 	if n.candidate {
 		n.running.Go(n.elect)
 	}
@@ -101,16 +118,107 @@ func (n *node) event(e Event) {
 	if n.opts.OnEvent == nil {
 		return
 	}
-	e.Time = time.Now()
+	e.Time = n.now()
 	defer func() { _ = recover() }()
 	n.opts.OnEvent(e)
 }
 
-// report gives an error that no call returns to the program.
+// report gives an error that no call returns to the program. One that comes
+// again and again is given once, until it has not come for some time.
 func (n *node) report(err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	const most = 100 // different errors at a time
+	text, now := textOf(err), time.Now()
+	quiet := max(2*n.opts.Lease, 10*time.Second)
+	n.mu.Lock()
+	last, known := n.troubles[text]
+	if len(n.troubles) >= most {
+		clear(n.troubles)
+	}
+	n.troubles[text] = now
+	n.mu.Unlock()
+	if !known || now.Sub(last) > quiet {
 		n.event(Event{Kind: Trouble, Err: err, Process: n.id})
 	}
+}
+
+// missingTime is for how long a stream is missing before it counts as deleted.
+func (o *Options) missingTime() time.Duration { return max(o.Lease, 3*time.Second) }
+
+// noAnswer notes that a request has found no process or stream to answer it.
+func (n *node) noAnswer() {
+	select {
+	case n.doubt <- struct{}{}:
+	default:
+	}
+}
+
+// watchStreams finds out, when requests are not answered, whether the streams
+// were deleted. While they are missing, the jobs that this process waits for
+// fail.
+func (n *node) watchStreams() {
+	for {
+		select {
+		case <-n.doubt:
+		case <-n.ctx.Done():
+			return
+		}
+		gone := n.st.gone(n.ctx, n.opts.missingTime())
+		if gone == nil {
+			sleep(n.ctx, n.opts.Lease/4)
+			continue
+		}
+		n.setGone(gone)
+		n.report(gone)
+		for there := false; !there; {
+			go n.lost(gone) // those that have come since, too; a handler may call Close
+			if !sleep(n.ctx, time.Second) {
+				return
+			}
+			names, err := n.st.missing(n.ctx)
+			there = err == nil && names == nil
+		}
+		n.setGone(nil)
+	}
+}
+
+// setGone notes that streams are missing or, if err is nil, that they were made
+// anew.
+func (n *node) setGone(err error) {
+	made := int64(0)
+	if err == nil {
+		if info, err := n.st.info(n.ctx, n.st.inbox()); err == nil {
+			made = info.Created.UnixNano()
+		}
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.gone = err
+	n.setInboxLocked(made)
+}
+
+// setInboxLocked notes when the inbox was created, if that is known.
+func (n *node) setInboxLocked(made int64) {
+	if made != 0 && made != n.inboxMade {
+		n.inboxMade, n.inbox = made, 0
+	}
+}
+
+// streamsGone returns the error of streams that are missing, nil if none is
+// known to be.
+func (n *node) streamsGone() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.gone
+}
+
+// made is when the inbox was created.
+func (n *node) made() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.inboxMade
 }
 
 // onAnnouncement takes an announcement of the scheduler.
@@ -125,7 +233,7 @@ func (n *node) onAnnouncement(m *nats.Msg) {
 		return
 	}
 	fresh := n.term.before(a.Term)
-	n.term, n.scheduler, n.heard = a.Term, a.Name, time.Now()
+	n.term, n.scheduler, n.heard, n.announced = a.Term, a.Name, time.Now(), time.Now()
 	if fresh {
 		n.journalSeq = a.Journal
 	}
@@ -174,8 +282,17 @@ func (n *node) onMessage(m *nats.Msg) {
 	}
 }
 
-// ask asks the scheduler, until ctx ends.
-func (n *node) ask(ctx context.Context, r *request) (*reply, error) {
+// ask asks the scheduler, until ctx ends, streams are missing or the connection
+// is closed for good.
+func (n *node) ask(ctx context.Context, r *request) (*reply, error) { return n.askFor(ctx, r, true) }
+
+// askSoon is ask for a call that need not wait for a scheduler if none is to be
+// expected.
+func (n *node) askSoon(ctx context.Context, r *request) (*reply, error) {
+	return n.askFor(ctx, r, false)
+}
+
+func (n *node) askFor(ctx context.Context, r *request, patient bool) (*reply, error) {
 	r.Version, r.From = wireVersion, n.id
 	n.mu.Lock()
 	r.Inbox, r.Made = n.inbox, n.inboxMade
@@ -190,11 +307,37 @@ func (n *node) ask(ctx context.Context, r *request) (*reply, error) {
 			}
 			return rep, nil
 		}
-		if last = err; !pause() {
+		last = err
+		if errors.Is(err, nats.ErrConnectionClosed) {
+			break
+		}
+		if errors.Is(err, nats.ErrNoResponders) {
+			n.noAnswer()
+			if !patient && !n.expectsScheduler() {
+				break
+			}
+		}
+		if n.streamsGone() != nil || !pause() {
 			break
 		}
 	}
-	return nil, errors.Join(ErrNoScheduler, last, context.Cause(ctx))
+	return nil, errors.Join(ErrNoScheduler, n.streamsGone(), last, context.Cause(ctx))
+}
+
+// expectsScheduler reports whether a process may soon become the scheduler when
+// there is none. That is so if this process is a candidate, and for a lease
+// after the last announcement; a process that has just begun to listen waits
+// for the first one, of which there are four in a lease.
+func (n *node) expectsScheduler() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.candidate && !n.leaving:
+		return true
+	case n.announced.IsZero():
+		return time.Since(n.began) < n.opts.Lease/3
+	}
+	return time.Since(n.announced) < n.opts.Lease
 }
 
 // errStale is the error of an answer of a scheduler whose term is over.
@@ -326,15 +469,33 @@ func (n *node) vacant() bool {
 func (n *node) watchBeats() {
 	reported := false
 	for sleep(n.ctx, n.opts.Lease/2) {
-		n.mu.Lock()
-		heard := n.heard
-		n.mu.Unlock()
-		silent := !heard.IsZero() && time.Since(heard) > 2*n.opts.Lease
+		silent := isError(n.trouble(), ErrNoScheduler)
 		if silent && !reported {
 			n.report(ErrNoScheduler)
 		}
+		if silent {
+			n.noAnswer()
+		}
 		reported = silent
 	}
+}
+
+// trouble returns why the queue does not work, nil if it does: streams are
+// missing, or no scheduler has announced itself for two leases.
+func (n *node) trouble() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	last := n.announced
+	if last.IsZero() {
+		last = n.began
+	}
+	switch {
+	case n.gone != nil:
+		return n.gone
+	case time.Since(last) > 2*n.opts.Lease:
+		return ErrNoScheduler
+	}
+	return nil
 }
 
 // leave ends the candidacy, and the term if the scheduler runs here.

@@ -98,7 +98,7 @@ func (s *scheduler) requestLocked(m *nats.Msg, r *request) {
 		now(reply{Records: s.listLocked(r)})
 	case opStats:
 		now(reply{Stats: s.statsLocked()})
-	case opWidth, opPause, opResume, opGroup, opGroups:
+	case opWidth, opRate, opPause, opResume, opGroup, opGroups:
 		committed(s.configureLocked(r))
 	case opPrio, opRelease:
 		committed(s.steerLocked(r))
@@ -108,6 +108,9 @@ func (s *scheduler) requestLocked(m *nats.Msg, r *request) {
 		s.awaitLocked(r, now)
 	case opWhy:
 		s.whyLocked(r, now)
+	case opEvents:
+		s.eventsUntil = time.Now().Add(s.n.opts.Lease)
+		now(reply{})
 	case opAgain:
 		i := slices.IndexFunc(s.ended, func(d *endedJob) bool { return d.rec.ID == r.ID })
 		if i < 0 {
@@ -239,9 +242,12 @@ func (s *scheduler) statsLocked() *wireStats {
 	d := s.rq.Stats()
 	_, pending := s.rq.Size()
 	w := &wireStats{
-		Width: s.configuredWidth(), Paused: s.config.Paused, Underway: len(s.attempts), Pending: pending, Delayed: d.Delayed, Grouped: d.Grouped,
+		Width: s.configuredWidth(), Paused: s.config.Paused, Rate: s.config.Rate, Underway: len(s.attempts), Pending: pending, Delayed: d.Delayed, Grouped: d.Grouped,
 		Counters: s.counters, Throughput: d.Throughput, Waiting: classes(s.waiting), Running: classes(s.running), RateError: d.RateError,
-		Scheduler: s.n.opts.Name, Journal: s.journalSeq.Load(),
+		Scheduler: s.n.opts.Name, Process: s.n.id, Journal: s.journalSeq.Load(),
+	}
+	if !d.NextSince.IsZero() {
+		w.Next = int64(nonZero(time.Since(d.NextSince)))
 	}
 	if !d.RateHeldSince.IsZero() {
 		w.RateHeld = int64(nonZero(time.Since(d.RateHeldSince)))
@@ -280,6 +286,11 @@ func (s *scheduler) configureLocked(r *request) (rep reply) {
 			return reply{Error: codeNegative}
 		}
 		c.Width = &r.N
+	case opRate:
+		if r.Rate == nil || r.Rate.check() != nil {
+			return reply{Error: codeOp}
+		}
+		c.Rate = r.Rate
 	case opPause:
 		c.Paused = true
 	case opResume:
@@ -316,7 +327,13 @@ func (s *scheduler) configureLocked(r *request) (rep reply) {
 	}
 	s.config = c
 	s.emitLocked(effect{Config: &c}, nil)
+	if r.Op == opRate {
+		s.setRateLocked(true)
+	}
 	s.fitWidthLocked()
+	if kind, ok := configEvents[r.Op]; ok {
+		s.eventLocked(kind, nil, nil)
+	}
 	if c.Paused != s.rq.Paused() {
 		if c.Paused {
 			s.rq.Pause()
@@ -325,6 +342,12 @@ func (s *scheduler) configureLocked(r *request) (rep reply) {
 		}
 	}
 	return reply{Done: true}
+}
+
+// configEvents are the events of changes of settings.
+var configEvents = map[string]twill.EventKind{
+	opWidth: twill.EventWidth, opRate: twill.EventRate, opPause: twill.EventPaused, opResume: twill.EventResumed,
+	opGroup: twill.EventGroup, opGroups: twill.EventGroup,
 }
 
 // steerLocked changes one job.
@@ -339,6 +362,7 @@ func (s *scheduler) steerLocked(r *request) reply {
 		}
 		e.rec.Priority = r.N
 		s.changedLocked(e, false, nil)
+		s.eventLocked(twill.EventReprioritized, e, nil)
 		return reply{Done: true}
 	}
 	if !e.rec.Held {

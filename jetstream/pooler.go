@@ -12,9 +12,10 @@ import (
 	"github.com/twillgo/twill/jetstream/internal/share"
 )
 
-// TooLargeError is the failure of what does not fit into one message: a result
-// of a [Pooler], or a value of a [Dict]. It Is [ErrTooLarge]. The limit is
-// max_payload of the server, 1 MiB by default, or that of the bucket.
+// TooLargeError is the failure of what does not fit into one message: an
+// argument or a result of a [Queue], a result of a [Pooler], or a value of a
+// [Dict]. It Is [ErrTooLarge]. The limit comes from max_payload of the server,
+// 1 MiB by default, or from the stream.
 type TooLargeError = kv.TooLargeError
 
 // Pooler merges calls of all processes that use the same name: it calls a

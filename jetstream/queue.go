@@ -37,8 +37,11 @@ type Queue[A, R any] struct {
 	n    *node
 	name string
 	ids  atomic.Uint64
+	fn   func(context.Context, A) (R, error)                 // nil if this process runs no jobs
+	run  atomic.Pointer[func(context.Context, A) (R, error)] // fn within the hooks
 
-	mu       sync.Mutex            // guards the fields below
+	mu       sync.Mutex // guards the fields below
+	hooks    []hook[A, R]
 	jobs     map[string]*Job[A, R] // that have not ended, as far as is known here
 	draining bool
 	stopped  bool
@@ -101,12 +104,15 @@ type Options struct {
 
 	// OnEvent is called when something happens that no call returns, on several
 	// goroutines of the queue, which wait for it: a scheduler begins or ends, a
-	// worker is lost, the cluster does not answer. A panic of it is dropped.
+	// worker is lost, the cluster does not answer. A trouble that lasts is
+	// reported once. It must not call Close. A panic of it is dropped.
 	OnEvent func(Event)
 
 	// Show returns the argument of a job as text for the admin page; nil means its
 	// JSON, at most 200 bytes of it.
 	Show func(arg json.RawMessage) string
+
+	clock func() time.Time // the time of day, nil means time.Now: tests set it
 }
 
 // Event is something that has happened in the cluster; see Options.OnEvent.
@@ -209,6 +215,12 @@ func isName(s string) bool {
 // If the connection is closed for good, the futures of jobs that have not ended
 // fail with a [*twill.CanceledError] for [nats.ErrConnectionClosed]. Put then
 // returns that error. The jobs themselves go on elsewhere.
+//
+// If streams of the queue are missing for the time of a lease, the futures of
+// jobs that have not ended fail with [ErrNoStream], and Put and other calls
+// return that error, until the streams are made anew. No process schedules
+// until then. A job whose record is in the journal runs after that, and a
+// deleted journal or inbox takes its jobs with it.
 func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn func(context.Context, A) (R, error), opts *Options) (*Queue[A, R], error) {
 	if ctx == nil || conn == nil {
 		panic("jetstream: NewQueue with a nil context or connection")
@@ -227,8 +239,9 @@ func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn fu
 	if err := st.ensure(ctx, o); err != nil {
 		return nil, err
 	}
-	q := &Queue[A, R]{n: newNode(conn, st, o), name: name, jobs: map[string]*Job[A, R]{}}
-	q.n.receive = q.receive
+	q := &Queue[A, R]{n: newNode(conn, st, o), name: name, fn: fn, jobs: map[string]*Job[A, R]{}}
+	q.run.Store(&q.fn)
+	q.n.receive, q.n.lost = q.receive, q.lose
 	gone := conn.StatusChanged(nats.CLOSED)
 	if fn != nil {
 		q.n.worker = newWorker(q.n, o.WorkerWidth, func(ctx context.Context, arg json.RawMessage) (json.RawMessage, error) {
@@ -236,7 +249,7 @@ func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn fu
 			if err := json.Unmarshal(arg, &a); err != nil {
 				return nil, twill.Permanent(fmt.Errorf("jetstream: argument: %w", err))
 			}
-			r, err := fn(ctx, a)
+			r, err := (*q.run.Load())(ctx, a)
 			if err != nil {
 				return nil, err
 			}
@@ -253,8 +266,9 @@ func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn fu
 		q.n.close(err)
 		return nil, err
 	}
-	q.n.running.Go(q.watch)
-	go q.watchConnection(gone) // Close does not wait for it, as a handler that it calls may call Close
+	// Close does not wait for these, as a handler that they call may call Close.
+	go q.watch()
+	go q.watchConnection(gone)
 	return q, nil
 }
 
@@ -273,6 +287,19 @@ func (q *Queue[A, R]) watchConnection(gone chan nats.Status) {
 		for _, j := range jobs {
 			j.fail(nats.ErrConnectionClosed)
 		}
+	}
+}
+
+// lose fails the futures when streams are missing, as nothing is known any
+// longer about the ends of the jobs.
+func (q *Queue[A, R]) lose(err error) {
+	q.mu.Lock()
+	jobs := q.jobs
+	q.jobs = map[string]*Job[A, R]{}
+	q.mu.Unlock()
+	for _, j := range jobs {
+		j.decided.Store(true)
+		j.p.Reject(err)
 	}
 }
 
@@ -298,8 +325,9 @@ func (q *Queue[A, R]) bounded() (context.Context, context.CancelFunc) {
 //
 // It returns [twill.ErrStopped] after a stop of q, [twill.ErrQueueFull] if Size
 // jobs are pending, [twill.ErrDuplicateJob], with the job that has the key, for
-// one that is refused, [ErrTooLarge] for an argument above about half of the
-// server's max_payload, and [ErrOption] for options with a Retry, which is a
+// one that is refused, a [*TooLargeError] for an argument above about half of
+// the server's max_payload, [ErrFull] if the stream has no room, [ErrNoStream]
+// if it does not exist, and [ErrOption] for options with a Retry, which is a
 // setting of the process that runs the job, or a Key that is not UTF-8. The
 // Context of the options is not sent. With any other error the job was not
 // added, except for [ErrUnconfirmed].
@@ -350,8 +378,9 @@ func (q *Queue[A, R]) PutAll(args []A, priority int, opts ...twill.JobOptions) (
 	return q.put(ctx, args, priority, opts)
 }
 
-// flagsOf returns the options of a put on the wire.
-func flagsOf(priority int, opts []twill.JobOptions) (putFlags, error) {
+// flagsOf returns the options of a put on the wire. Times of day become
+// durations from now.
+func flagsOf(priority int, opts []twill.JobOptions, now time.Time) (putFlags, error) {
 	f := putFlags{Priority: priority}
 	for _, o := range opts {
 		if !o.At.IsZero() && o.After != 0 {
@@ -362,12 +391,12 @@ func flagsOf(priority int, opts []twill.JobOptions) (putFlags, error) {
 		}
 		switch {
 		case !o.At.IsZero():
-			f.After = max(time.Until(o.At), 0)
+			f.After = max(o.At.Sub(now), 0)
 		case o.After != 0:
 			f.After = max(o.After, 0)
 		}
 		if !o.Expires.IsZero() {
-			f.Expires = time.Until(o.Expires)
+			f.Expires = o.Expires.Sub(now)
 			if f.Expires == 0 {
 				f.Expires = -1
 			}
@@ -393,7 +422,7 @@ func flagsOf(priority int, opts []twill.JobOptions) (putFlags, error) {
 }
 
 func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []twill.JobOptions) ([]*Job[A, R], error) {
-	flags, err := flagsOf(priority, opts)
+	flags, err := flagsOf(priority, opts, q.n.now())
 	if err != nil {
 		return nil, err
 	}
@@ -412,7 +441,14 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 		jobs[i].priority, jobs[i].key, jobs[i].group = priority, flags.Key, flags.Group
 	}
 	if size > q.n.maxArg {
-		return nil, fmt.Errorf("%w: %d bytes of arguments, the limit is %d", ErrTooLarge, size, q.n.maxArg)
+		what := "argument"
+		if len(args) > 1 {
+			what = "list of arguments"
+		}
+		return nil, &TooLargeError{What: what, Size: size, Max: q.n.maxArg}
+	}
+	if err := q.n.streamsGone(); err != nil {
+		return nil, err
 	}
 	q.mu.Lock()
 	switch {
@@ -449,8 +485,8 @@ func (n *node) publishPut(ctx context.Context, m *putMessage, id string) (uint64
 	var failed error
 	unclear := false
 	for pause := range pauses(ctx) {
-		data := encode(m)
-		seq, err := n.st.publish(ctx, n.st.inbox(), n.st.inboxSubject(), data, nats.Header{headerMessageID: {id}})
+		data, header := encode(m), nats.Header{headerMessageID: {id}}
+		seq, err := n.st.publish(ctx, n.st.inbox(), n.st.inboxSubject(), data, header)
 		if err == nil {
 			n.mu.Lock()
 			n.inbox = max(n.inbox, seq)
@@ -460,17 +496,29 @@ func (n *node) publishPut(ctx context.Context, m *putMessage, id string) (uint64
 		failed = err
 		var refused *apiError
 		switch {
-		case isCode(err, codeTooLarge) || errors.Is(err, nats.ErrMaxPayload):
-			return 0, fmt.Errorf("%w: %w", ErrTooLarge, err)
+		case isTooLarge(err):
+			return 0, n.st.tooLarge(ctx, n.st.inbox(), "list of jobs", data, header)
+		case isFull(err):
+			if !unclear {
+				return 0, fmt.Errorf("%w: %s: %w", ErrFull, n.st.inbox(), err)
+			}
 		case errors.As(err, &refused):
 			if !unclear && refused.Code < 500 || isCode(err, codeStoreFailed) {
 				return 0, err
 			}
 		case errors.Is(err, nats.ErrConnectionClosed):
 			return 0, err
-		case errors.Is(err, nats.ErrNoResponders):
+		case errors.Is(err, nats.ErrNoResponders): // the stream has no leader, or was deleted
+			n.noAnswer()
+			if _, err := n.st.info(ctx, n.st.inbox()); isCode(err, codeStreamNotFound) {
+				failed = fmt.Errorf("%w: %w", noStreams(n.st.inbox()), failed)
+			}
 		default:
 			unclear, m.Again = true, true
+		}
+		if gone := n.streamsGone(); gone != nil {
+			failed = errors.Join(gone, failed)
+			break
 		}
 		if !pause() {
 			break
@@ -492,6 +540,14 @@ func (q *Queue[A, R]) confirmed(ctx context.Context, jobs []*Job[A, R], flags *p
 			select {
 			case <-j.known:
 				waiting = false
+			case <-j.Done():
+				select {
+				case <-j.known:
+					continue
+				default: // it was failed, and nothing is known of it
+				}
+				_, err := j.Await(ctx)
+				return jobs, errors.Join(ErrUnconfirmed, err)
 			case <-poll.C:
 				q.look(ctx, []*Job[A, R]{j})
 			case <-ctx.Done():
@@ -677,13 +733,17 @@ func (q *Queue[A, R]) look(ctx context.Context, jobs []*Job[A, R]) {
 	if err != nil {
 		return
 	}
+	made := q.n.made()
+	q.n.mu.Lock()
+	q.n.setInboxLocked(rep.Created)
+	q.n.mu.Unlock()
 	gone := map[string]bool{}
 	for _, id := range rep.Gone {
 		gone[id] = true
 	}
 	for _, j := range jobs {
 		q.mu.Lock()
-		waits := j.inbox > rep.Inbox && rep.Created == q.n.inboxMade
+		waits := j.inbox > rep.Inbox && rep.Created == made
 		if !gone[j.id] {
 			j.takenLocked()
 			j.missed = 0
@@ -699,10 +759,11 @@ func (q *Queue[A, R]) look(ctx context.Context, jobs []*Job[A, R]) {
 // j. One that the scheduler has taken is put again if it may never have become
 // a job; else its outcome was not kept.
 func (q *Queue[A, R]) missing(j *Job[A, R], made int64) {
+	inbox := q.n.made()
 	q.mu.Lock()
 	j.missed++
 	m := j.put
-	again := m != nil && time.Since(j.made) < time.Minute && made == q.n.inboxMade
+	again := m != nil && time.Since(j.made) < time.Minute && made == inbox
 	missed := j.missed
 	if missed == 2 && again {
 		j.missed = 0

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
+	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/jetstream"
 	"github.com/twillgo/twill/jetstream/internal/natstest"
 )
@@ -21,7 +22,7 @@ var (
 		"twill.sms.in", "twill.sms.ask", "twill.sms.out.*", "$JS.API.STREAM.MSG.GET.TWILL-sms-out",
 		"$JS.API.STREAM.INFO.TWILL-sms-in", "$JS.API.STREAM.INFO.TWILL-sms-journal", "$JS.API.STREAM.INFO.TWILL-sms-out",
 	}
-	putterSubscribe = []string{"twill.sms.beat", "twill.sms.to.*", "_INBOX.>"}
+	putterSubscribe = []string{"twill.sms.beat", "twill.sms.events", "twill.sms.to.*", "_INBOX.>"}
 	workerPublish   = []string{
 		"twill.sms.*", "twill.sms.out.*", "twill.sms.to.*", "_INBOX.>",
 		"$JS.API.STREAM.INFO.TWILL-sms-in", "$JS.API.STREAM.INFO.TWILL-sms-journal", "$JS.API.STREAM.INFO.TWILL-sms-out",
@@ -30,7 +31,7 @@ var (
 		"$JS.API.CONSUMER.*.TWILL-sms-in.>", "$JS.API.CONSUMER.*.TWILL-sms-journal.>", "$JS.API.CONSUMER.*.TWILL-sms-out.>",
 		"$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-in.*", "$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-journal.*", "$JS.API.CONSUMER.MSG.NEXT.TWILL-sms-out.*",
 	}
-	workerSubscribe = []string{"twill.sms.beat", "twill.sms.ask", "twill.sms.to.*", "_INBOX.>"}
+	workerSubscribe = []string{"twill.sms.beat", "twill.sms.events", "twill.sms.ask", "twill.sms.to.*", "_INBOX.>"}
 )
 
 func user(account *server.Account, name string, publish, subscribe []string) *server.User {
@@ -78,12 +79,24 @@ func TestLeastPermissionsOfAQueue(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "did a", v)
 	require.NoError(t, putter.SetWidth(3))
+	events := putter.Events(withPatience(t))
+	require.NoError(t, putter.SetRate(1000, 10))
+	for e := range events {
+		require.Equal(t, twill.EventRate, e.Kind)
+		break
+	}
+	results := worker.Results(withPatience(t))
 	_, err = putter.Pause().Await(withPatience(t))
 	require.NoError(t, err)
 	job, err = putter.Put("b", 0)
 	require.NoError(t, err)
 	require.Len(t, putter.Pending(), 1)
 	require.True(t, job.Cancel(nil))
+	for o, err := range results {
+		require.NoError(t, err)
+		require.Equal(t, job.ID(), o.Job)
+		break
+	}
 	_, err = worker.Stop().Await(withPatience(t))
 	require.NoError(t, err)
 	require.Empty(t, refused)

@@ -61,6 +61,9 @@ type scheduler struct {
 	items    []item      // to commit
 	deferred []deferredRequest
 	early    map[string]*outcome // of jobs that were canceled and whose puts may be in the inbox
+	limit    *rateLimit          // as config has it, nil if that was never set
+
+	eventsUntil time.Time // when events need not be published any longer
 
 	// Only the goroutine that commits uses these.
 	seq       uint64 // of the last message of the journal
@@ -71,6 +74,7 @@ type scheduler struct {
 	since     int     // effects since the last snapshot
 	snapshot  []*part // to commit, the next first
 	firstPart uint64  // the sequence of the first part of the latest snapshot
+	published uint64  // events
 	purged    uint64  // the inbox was purged below that
 }
 
@@ -120,6 +124,7 @@ func (w *workerState) slots() int { return max(w.width, w.running) }
 type item struct {
 	data  json.RawMessage // of an effect; nil if it is only something to do
 	inbox uint64          // how far the inbox was taken, 0 if that has not changed
+	event *wireEvent      // to publish then
 	after func()
 }
 
@@ -221,7 +226,7 @@ func (s *scheduler) load(j *journal) {
 	if s.config.Paused {
 		s.rq.Pause()
 	}
-	s.rq.SetRate(s.n.opts.Rate)
+	s.setRateLocked(false)
 	_ = s.rq.SetWidth(0)
 	s.restoreLocked(pending)
 	for _, e := range s.jobs {
@@ -229,6 +234,24 @@ func (s *scheduler) load(j *journal) {
 	}
 	s.width = -1
 	s.fitWidthLocked()
+}
+
+// setRateLocked gives the root's queue the rate limit of the queue. A limit
+// that is set while the term goes on begins with all of its burst; one that
+// comes from the journal with none, as calls may just have started.
+func (s *scheduler) setRateLocked(fresh bool) {
+	switch c := s.config.Rate; {
+	case c == nil:
+		s.rq.SetRate(s.n.opts.Rate)
+	case c.PerSecond == 0:
+		s.rq.SetRate(nil)
+	default:
+		if s.limit == nil {
+			s.limit = newRateLimit(fresh)
+		}
+		s.limit.set(*c)
+		s.rq.SetRate(s.limit)
+	}
 }
 
 func (s *scheduler) groupLimit() twill.GroupLimit {
@@ -422,6 +445,7 @@ func (s *scheduler) putLocked(m *putMessage, at int64) {
 		s.bindLocked(e, job)
 		rec := e.rec
 		s.emitLocked(effect{Put: &rec}, nil)
+		s.eventLocked(twill.EventPut, e, nil)
 		if o := s.early[id]; o != nil {
 			delete(s.early, id)
 			s.endLocked(e, o, false, false)
@@ -547,6 +571,7 @@ func (s *scheduler) handOutLocked(e *entry) bool {
 	s.attempts[e.rec.token()] = e
 	m, to := s.assignmentLocked(e), w.id
 	s.changedLocked(e, false, func() { s.send(to, m) })
+	s.eventLocked(twill.EventStarted, e, nil)
 	return true
 }
 
@@ -668,6 +693,7 @@ func (s *scheduler) endLocked(e *entry, o *outcome, notified, returned bool) {
 			s.send(process, message{Ended: id})
 		}
 	})
+	s.eventLocked(twill.EventEnded, e, &wireEvent{State: state, Error: o.Error})
 	if e.w != nil && !returned {
 		t, to := e.rec.token(), e.w.id
 		s.afterLocked(func() { s.send(to, message{Cancel: &t}) })
@@ -732,10 +758,16 @@ func (s *scheduler) doneLocked(d *doneReport) bool {
 		if d.After > 0 {
 			e.rec.Due = s.now() + int64(d.After)
 		}
-		if !d.Back {
-			s.emitLocked(effect{Retry: d.Counts, Snooze: !d.Counts}, nil)
-		}
 		s.endAttemptLocked(e, d.Token, max(d.After, 0))
+		switch {
+		case d.Back:
+		case d.Counts:
+			s.emitLocked(effect{Retry: true}, nil)
+			s.eventLocked(twill.EventRetry, e, &wireEvent{Error: d.Error})
+		default:
+			s.emitLocked(effect{Snooze: true}, nil)
+			s.eventLocked(twill.EventSnoozed, e, nil)
+		}
 		s.changedLocked(e, false, nil)
 	}
 	return true
@@ -839,16 +871,26 @@ func (s *scheduler) recover(e *entry, t token) {
 		return
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
+	worker := e.rec.Worker
+	lost := s.recoverLocked(e, t, o)
+	s.mu.Unlock()
+	if lost {
+		s.n.event(Event{Kind: JobLost, Job: t.ID, Process: worker})
+	}
+}
+
+// recoverLocked ends the attempt with its outcome o, if that is not nil, and
+// reports whether the job is handed out again.
+func (s *scheduler) recoverLocked(e *entry, t token, o *outcome) bool {
 	if s.attempts[t] != e {
-		return
+		return false
 	}
 	if o != nil || e.over {
 		if o != nil {
 			s.endLocked(e, o, false, true)
 		}
 		s.endAttemptLocked(e, t, -1)
-		return
+		return false
 	}
 	e.rec.Lost++
 	e.rec.Attempts--
@@ -859,11 +901,11 @@ func (s *scheduler) recover(e *entry, t token) {
 			defer s.mu.Unlock()
 			s.endAttemptLocked(e, t, -1)
 		}()
-		return
+		return false
 	}
-	s.n.event(Event{Kind: JobLost, Job: t.ID, Process: e.rec.Worker})
 	s.endAttemptLocked(e, t, 0)
 	s.changedLocked(e, false, nil)
+	return true
 }
 
 // Unlimited is the width of a queue that only its workers limit.

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/twillgo/twill/jetstream/internal/kv"
 )
 
 // streams are the streams and subjects of one queue. Requests are made without
@@ -33,6 +35,7 @@ func (s *streams) inboxSubject() string            { return s.subject + ".in" }
 func (s *streams) journalSubject() string          { return s.subject + ".journal" }
 func (s *streams) outcomeSubject(id string) string { return s.subject + ".out." + id }
 func (s *streams) askSubject() string              { return s.subject + ".ask" }
+func (s *streams) eventsSubject() string           { return s.subject + ".events" }
 func (s *streams) beatSubject() string             { return s.subject + ".beat" }
 func (s *streams) toSubject(process string) string { return s.subject + ".to." + process }
 
@@ -141,6 +144,9 @@ const (
 	codeWrongSequence    = 10071 // with the sequence that is right
 	codeWrongSequenceNow = 10164 // or another write is in flight
 	codeStoreFailed      = 10077 // a limit of the stream, among others
+	codeNoResources      = 10023
+	codeNoStorage        = 10047
+	codeNoMemory         = 10028
 	codeTooLarge         = 10054
 )
 
@@ -325,8 +331,9 @@ func (s *streams) outcome(ctx context.Context, id string) (*outcome, error) {
 }
 
 // decide stores o as the outcome of its job, unless the job has one, and
-// returns the job's outcome. It tries until ctx ends: a write that was refused
-// or whose answer is lost is read back.
+// returns the job's outcome. It tries until ctx ends, the connection is closed
+// for good or o is found to be too large: a write that was refused or whose
+// answer is lost is read back.
 func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
 	data := encode(o)
 	header := nats.Header{headerExpectedSubjectSeq: {"0"}}
@@ -337,18 +344,88 @@ func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
 			return o, nil
 		}
 		last = err
-		if isCode(err, codeTooLarge) || errors.Is(err, nats.ErrMaxPayload) {
+		switch {
+		case isTooLarge(err):
+			return nil, s.tooLarge(ctx, s.outcomes(), "result", data, header)
+		case errors.Is(err, nats.ErrConnectionClosed):
 			return nil, err
 		}
 		old, err := s.outcome(ctx, o.ID)
 		if err == nil && old != nil {
 			return old, nil
 		}
+		if isCode(err, codeStreamNotFound) {
+			last = noStreams(s.outcomes())
+		}
 		if !pause() {
 			break
 		}
 	}
 	return nil, errors.Join(last, context.Cause(ctx))
+}
+
+// isTooLarge reports whether err is the refusal of a message for its size, by
+// the client or by the stream.
+func isTooLarge(err error) bool {
+	return isCode(err, codeTooLarge) || errors.Is(err, nats.ErrMaxPayload)
+}
+
+// isFull reports whether err is the refusal of a message for which the stream
+// or the server has no room.
+func isFull(err error) bool {
+	var e *apiError
+	switch {
+	case isCode(err, codeNoResources, codeNoStorage, codeNoMemory):
+		return true
+	case isCode(err, codeStoreFailed) && errors.As(err, &e):
+		return strings.Contains(e.Description, "exceeded") // such as "maximum messages exceeded"
+	}
+	return false
+}
+
+// tooLarge is the error of a message that was refused for its size. what says
+// what the message is for.
+func (s *streams) tooLarge(ctx context.Context, stream, what string, data []byte, header nats.Header) error {
+	limit := int(s.conn.MaxPayload())
+	if info, err := s.info(ctx, stream); err == nil && info.Config.MaxSize > 0 {
+		limit = min(limit, int(info.Config.MaxSize))
+	}
+	return &kv.TooLargeError{What: what, Size: kv.SizeOf(&nats.Msg{Data: data, Header: header}), Max: limit}
+}
+
+// noStreams is the error of streams that do not exist.
+func noStreams(names ...string) error {
+	return fmt.Errorf("%w: %s", ErrNoStream, strings.Join(names, ", "))
+}
+
+// missing returns the names of the streams of the queue that do not exist.
+func (s *streams) missing(ctx context.Context) (names []string, err error) {
+	for _, name := range []string{s.inbox(), s.journal(), s.outcomes()} {
+		switch _, err := s.info(ctx, name); {
+		case isCode(err, codeStreamNotFound):
+			names = append(names, name)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// gone looks whether streams are missing, and stay so for d: servers that have
+// just started may not know them yet. It returns nil if all exist, and if it
+// does not get to know.
+func (s *streams) gone(ctx context.Context, d time.Duration) error {
+	for began := time.Now(); ; {
+		names, err := s.missing(ctx)
+		switch {
+		case err != nil || names == nil:
+			return nil
+		case time.Since(began) >= d:
+			return noStreams(names...)
+		case !sleep(ctx, d/4):
+			return nil
+		}
+	}
 }
 
 // The headers of conditional writes, as the server spells them.
@@ -406,10 +483,10 @@ func (s *streams) followOnce(ctx context.Context, stream string, next *uint64, e
 		return false, err
 	}
 	defer func() {
-		if ctx.Err() != nil { // else it may not be there, and goes by itself
-			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-			defer cancel()
-			_ = s.js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
+		if done {
+			s.deleteConsumer(stream, consumer)
+		} else { // it may not be there, and the next one is made at once
+			go s.deleteConsumer(stream, consumer)
 		}
 	}()
 	for ctx.Err() == nil {
@@ -432,7 +509,7 @@ func (s *streams) followOnce(ctx context.Context, stream string, next *uint64, e
 				continue
 			case seq > *next && *next != 0:
 				cancel()
-				return false, fmt.Errorf("%w: %s from %d to %d", errGap, stream, *next, seq-1)
+				return false, s.gap(ctx, stream, *next, seq)
 			default:
 				*next = seq + 1
 			}
@@ -462,6 +539,24 @@ func (s *streams) followOnce(ctx context.Context, stream string, next *uint64, e
 	return true, context.Cause(ctx)
 }
 
+// gap is the error of a delivery that goes on with seq when next was to come.
+// It is nil if the stream has next: then only the delivery was lost.
+func (s *streams) gap(ctx context.Context, stream string, next, seq uint64) error {
+	m, err := s.get(ctx, stream, bySeq{next})
+	if err != nil || m != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %s from %d to %d", errGap, stream, next, seq-1)
+}
+
+// deleteConsumer deletes a consumer, which would else stay with the server for
+// its InactiveThreshold. It takes a second at most.
+func (s *streams) deleteConsumer(stream string, consumer js.Consumer) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = s.js.DeleteConsumer(ctx, stream, consumer.CachedInfo().Name)
+}
+
 // outcomesSince calls each with the outcomes that were stored since a time.
 func (s *streams) outcomesSince(ctx context.Context, since time.Time, each func(*outcome)) error {
 	var last error
@@ -488,6 +583,7 @@ func (s *streams) outcomesSinceOnce(ctx context.Context, since time.Time, each f
 	if err != nil {
 		return err
 	}
+	defer s.deleteConsumer(s.outcomes(), consumer)
 	for left := consumer.CachedInfo().NumPending; left > 0; {
 		fetchCtx, cancel := context.WithTimeout(ctx, fetchWait)
 		fetch, err := consumer.Fetch(int(min(left, 1000)), js.FetchContext(fetchCtx))

@@ -114,6 +114,7 @@ type batch struct {
 	Epoch   *epoch            `json:"epoch,omitempty"`
 	Time    int64             `json:"time,omitempty"`
 	Inbox   uint64            `json:"inbox,omitempty"`   // the last message of the inbox that was taken
+	Made    int64             `json:"made,omitempty"`    // when that inbox was created: another one begins with 1 again
 	Effects []json.RawMessage `json:"effects,omitempty"` // each is an effect
 	Part    *part             `json:"part,omitempty"`
 }
@@ -148,6 +149,13 @@ type config struct {
 	Paused bool                        `json:"paused,omitempty"`
 	Groups map[string]twill.GroupLimit `json:"groups,omitempty"`
 	Others *twill.GroupLimit           `json:"others,omitempty"`
+	Rate   *rateConfig                 `json:"rate,omitempty"`
+}
+
+// rateConfig is the rate limit of the whole queue.
+type rateConfig struct {
+	PerSecond float64 `json:"perSecond"` // 0 means no limit
+	Burst     int     `json:"burst,omitempty"`
 }
 
 // counters are numbers of the queue since it was made.
@@ -227,6 +235,7 @@ type request struct {
 	State  string            `json:"state,omitempty"`
 	Set    bool              `json:"set,omitempty"` // N is given
 	Limit  *twill.GroupLimit `json:"limit,omitempty"`
+	Rate   *rateConfig       `json:"rate,omitempty"`
 	Worker *workerBeat       `json:"worker,omitempty"`
 	Done   *doneReport       `json:"done,omitempty"`
 }
@@ -242,6 +251,7 @@ const (
 	opList    = "list"    // N records in State, without the first First
 	opStats   = "stats"   // the numbers
 	opWidth   = "width"   // sets the width
+	opRate    = "rate"    // sets the rate limit
 	opPause   = "pause"   //
 	opResume  = "resume"  // and, with Set, sets the width
 	opClear   = "clear"   // cancels all pending jobs
@@ -252,6 +262,7 @@ const (
 	opAwait   = "await"   // waits for State: "empty", "idle", "paused", or "below" N
 	opWhy     = "why"     // what ID waits for
 	opAgain   = "again"   // the argument of an ended job
+	opEvents  = "events"  // events are to be published for a lease
 )
 
 // workerBeat is what a worker says of itself, at least three times in a lease.
@@ -326,6 +337,7 @@ type jobView struct {
 type wireStats struct {
 	Width      int          `json:"width"`
 	Paused     bool         `json:"paused,omitempty"`
+	Rate       *rateConfig  `json:"rate,omitempty"`
 	Underway   int          `json:"underway"`
 	Pending    int          `json:"pending"`
 	Delayed    int          `json:"delayed"`
@@ -334,11 +346,13 @@ type wireStats struct {
 	Throughput float64      `json:"throughput"`
 	Waiting    [][2]int64   `json:"waiting,omitempty"` // limits of classes, and numbers
 	Running    [][2]int64   `json:"running,omitempty"`
+	Next       int64        `json:"next,omitempty"` // for how long the next job has been due
 	RateHeld   int64        `json:"rateHeld,omitempty"`
 	RateFails  int64        `json:"rateFails,omitempty"`
 	RateError  string       `json:"rateError,omitempty"`
 	Scheduler  string       `json:"scheduler"`
-	Journal    uint64       `json:"journal"` // its last sequence
+	Process    string       `json:"process,omitempty"` // of the scheduler
+	Journal    uint64       `json:"journal"`           // its last sequence
 	Workers    []workerView `json:"workers,omitempty"`
 }
 
@@ -360,6 +374,25 @@ type announcement struct {
 	Process string `json:"process"`
 	Journal uint64 `json:"journal"` // the last sequence that it knows
 	Resigns bool   `json:"resigns,omitempty"`
+}
+
+// eventsMessage has events, which the scheduler publishes for their readers.
+type eventsMessage struct {
+	Version int         `json:"v"`
+	Term    term        `json:"term"`
+	First   uint64      `json:"first"` // the number of the first of Events, in the term
+	Events  []wireEvent `json:"events"`
+}
+
+// wireEvent is an event.
+type wireEvent struct {
+	Kind     twill.EventKind `json:"kind"`
+	Job      string          `json:"job,omitempty"`
+	State    twill.JobState  `json:"state"` // of the job
+	Priority int             `json:"priority,omitempty"`
+	Worker   string          `json:"worker,omitempty"` // the name of the process that has the job
+	Width    int             `json:"width"`
+	Error    *failure        `json:"error,omitempty"`
 }
 
 // message is what is sent to one process.
@@ -394,6 +427,8 @@ type failure struct {
 	After    time.Duration `json:"after,omitempty"`
 	Attempts int           `json:"attempts,omitempty"`
 	Elapsed  time.Duration `json:"elapsed,omitempty"`
+	Size     int           `json:"size,omitempty"` // of a message that is too large
+	Max      int           `json:"max,omitempty"`  // the limit
 	Cause    *failure      `json:"cause,omitempty"`
 	Errs     []*failure    `json:"errs,omitempty"`
 }
@@ -453,6 +488,8 @@ func encodeErrorDepth(err error, depth int) *failure {
 		return &failure{Kind: "timeout", After: e.After, Cause: encodeErrorDepth(e.Err, depth+1)}
 	case *twill.CanceledError:
 		return &failure{Kind: "canceled", Cause: encodeErrorDepth(e.Cause, depth+1)}
+	case *TooLargeError:
+		return &failure{Kind: "too large", Text: e.What, Size: e.Size, Max: e.Max}
 	case *twill.PanicError:
 		return &failure{Kind: "panic", Text: textOf(fmt.Errorf("%v", e.Value))}
 	case *twill.RetryError:
@@ -532,6 +569,10 @@ func decodeError(f *failure) error {
 			e.Errs = append(e.Errs, decodeError(err))
 		}
 		return e
+	case "too large":
+		if f.Max != 0 {
+			return &TooLargeError{What: f.Text, Size: f.Size, Max: f.Max}
+		}
 	}
 	if err := sentinelOf(f.Kind); err != nil {
 		return err

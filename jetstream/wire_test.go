@@ -31,12 +31,18 @@ func vectors() map[string]any {
 		"put": &putMessage{Version: 1, Jobs: []putJob{{"P1-4", json.RawMessage(`{"to":"+31"}`)}}, From: "P1", Again: true, Options: putFlags{
 			Priority: 5, After: time.Second, Expires: time.Hour, Timeout: time.Minute, Key: "k", Group: "g", Refuse: true, Again: true, Debounce: true, Held: true,
 		}},
-		"batch":          &batch{Version: 1, Number: 3, Nonce: "N", Time: 1764400000000000006, Inbox: 4, Effects: []json.RawMessage{encode(effect{End: &endEvent{"P1-4", twill.JobFinished}})}},
-		"batch.epoch":    &batch{Version: 1, Number: 2, Nonce: "N", Epoch: &epoch{Process: "W1", Name: "host/1"}},
-		"batch.part":     &batch{Version: 1, Number: 4, Nonce: "N", Part: &part{Index: 0, Last: true, Jobs: []*record{&rec}, Order: 12, Inbox: 4, Config: config{Width: &width, Paused: true, Groups: map[string]twill.GroupLimit{"g": {Width: 1}}}, Counters: counters{Put: 12}}},
-		"effect.put":     &effect{Put: &rec},
-		"effect.change":  &effect{Change: &record{ID: "P1-4", Order: 12, HandOuts: 2, Attempts: 1, Worker: "W1"}},
-		"effect.config":  &effect{Config: &config{Width: &width}},
+		"batch":         &batch{Version: 1, Number: 3, Nonce: "N", Time: 1764400000000000006, Inbox: 4, Made: 1764400000000000000, Effects: []json.RawMessage{encode(effect{End: &endEvent{"P1-4", twill.JobFinished}})}},
+		"batch.epoch":   &batch{Version: 1, Number: 2, Nonce: "N", Epoch: &epoch{Process: "W1", Name: "host/1"}},
+		"batch.part":    &batch{Version: 1, Number: 4, Nonce: "N", Part: &part{Index: 0, Last: true, Jobs: []*record{&rec}, Order: 12, Inbox: 4, Config: config{Width: &width, Paused: true, Groups: map[string]twill.GroupLimit{"g": {Width: 1}}}, Counters: counters{Put: 12}}},
+		"effect.put":    &effect{Put: &rec},
+		"effect.change": &effect{Change: &record{ID: "P1-4", Order: 12, HandOuts: 2, Attempts: 1, Worker: "W1"}},
+		"effect.config": &effect{Config: &config{Width: &width, Rate: &rateConfig{PerSecond: 2.5, Burst: 10}}},
+		"events": &eventsMessage{Version: 1, Term: t, First: 40, Events: []wireEvent{
+			{Kind: twill.EventStarted, Job: "P1-4", State: twill.JobUnderway, Priority: 5, Worker: "host/1", Width: 8},
+			{Kind: twill.EventRetry, Job: "P1-4", Priority: 5, Width: 8, Error: &failure{Text: "no route"}},
+		}},
+		"outcome.large":  &outcome{Version: 1, ID: "P1-6", State: outFailed, Error: &failure{Kind: "too large", Text: "result", Size: 2000000, Max: 1048576}, By: "W1", Nonce: "N"},
+		"request.rate":   &request{Version: 1, Op: opRate, From: "P1", Rate: &rateConfig{PerSecond: 2.5, Burst: 10}},
 		"outcome":        &outcome{Version: 1, ID: "P1-4", State: outFinished, Value: json.RawMessage(`"sent"`), Attempt: 2, Attempts: 1, By: "W1", Nonce: "N"},
 		"outcome.failed": &outcome{Version: 1, ID: "P1-4", State: outFailed, Error: &failure{Kind: "retry", Attempts: 2, Elapsed: time.Second, Cause: &failure{Kind: "exhausted"}, Errs: []*failure{{Text: "no route"}, {Kind: "is deadline", Text: "slow: context deadline exceeded"}}}, By: "W1", Nonce: "N"},
 		"outcome.joined": &outcome{Version: 1, ID: "P1-5", State: outJoined, To: "P1-4", By: "W1", Nonce: "N"},
@@ -82,7 +88,7 @@ func TestWireVectors(t *testing.T) {
 func TestErrorsKeepWhatIsKnownOfThem(t *testing.T) {
 	own := errors.New("no route")
 	for _, err := range []error{
-		own, twill.ErrExpired, twill.ErrGoexit, ErrLost, &twill.TimeoutError{After: time.Second, Err: own},
+		own, twill.ErrExpired, twill.ErrGoexit, ErrLost, &TooLargeError{What: "result", Size: 7, Max: 5}, &twill.TimeoutError{After: time.Second, Err: own},
 		&twill.CanceledError{Cause: own}, &twill.CanceledError{}, &twill.PanicError{Value: "boom"},
 		&twill.RetryError{Reason: twill.ErrRetriesExhausted, Attempts: 2, Elapsed: time.Second, Errs: []error{own, own}},
 		errors.Join(own, context.DeadlineExceeded),
@@ -92,7 +98,7 @@ func TestErrorsKeepWhatIsKnownOfThem(t *testing.T) {
 		require.NoError(t, json.Unmarshal(data, &f))
 		got := decodeError(&f)
 		require.Equal(t, err.Error(), got.Error())
-		for _, target := range []error{twill.ErrExpired, twill.ErrGoexit, ErrLost, context.DeadlineExceeded, twill.ErrCanceled, twill.ErrRetriesExhausted} {
+		for _, target := range []error{twill.ErrExpired, twill.ErrGoexit, ErrLost, context.DeadlineExceeded, twill.ErrCanceled, twill.ErrRetriesExhausted, ErrTooLarge} {
 			require.Equal(t, errors.Is(err, target), errors.Is(got, target), "%v is %v", err, target)
 		}
 	}

@@ -283,12 +283,14 @@ func (w *worker) store(at *attempt, r *callReport) {
 	o.Attempts = at.a.Attempts
 	o.Version, o.ID, o.Attempt, o.By, o.Nonce = wireVersion, at.a.Token.ID, at.a.Token.Number, w.n.id, at.a.Token.ID
 	got, err := w.n.st.decide(w.n.ctx, o)
-	if err != nil && w.n.ctx.Err() == nil { // it cannot be stored
-		failed := &outcome{Version: wireVersion, ID: o.ID, State: outFailed, Error: encodeError(ErrTooLarge), Attempt: o.Attempt, By: w.n.id}
-		got, err = w.n.st.decide(w.n.ctx, failed)
-		w.n.report(err)
+	if errors.Is(err, ErrTooLarge) { // it cannot be stored: that can
+		o.State, o.Value, o.Error = outFailed, nil, encodeError(err)
+		got, err = w.n.st.decide(w.n.ctx, o)
 	}
 	if err != nil {
+		if w.n.ctx.Err() == nil {
+			w.n.report(err)
+		}
 		return
 	}
 	if got != o && (got.By != w.n.id || got.Attempt != o.Attempt) {
@@ -296,8 +298,10 @@ func (w *worker) store(at *attempt, r *callReport) {
 	}
 	r.done.Stored, r.done.Error = got.State, got.Error
 	if at.a.From != "" {
-		_ = w.n.conn.Publish(w.n.st.toSubject(at.a.From), encode(message{Version: wireVersion, Outcome: got}))
-		r.done.Notified = true
+		// It does not fit into that message if it just fits into its own: then the
+		// scheduler tells the process that the job has ended.
+		err := w.n.conn.Publish(w.n.st.toSubject(at.a.From), encode(message{Version: wireVersion, Outcome: got}))
+		r.done.Notified = err == nil
 	}
 }
 

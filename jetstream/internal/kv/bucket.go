@@ -292,7 +292,7 @@ func (b *Bucket) Write(ctx context.Context, w Write) (rev uint64, err error) {
 	case errors.As(err, &api) && (api.ErrorCode == natsjs.JSErrCodeStreamWrongLastSequence || api.ErrorCode == wrongSequenceReplicated):
 		return 0, ErrRefused
 	case errors.As(err, &api) && api.ErrorCode == messageTooLarge, errors.Is(err, nats.ErrMaxPayload):
-		return 0, &TooLargeError{What: w.What, Size: sizeOf(msg), Max: b.limit()}
+		return 0, &TooLargeError{What: w.What, Size: SizeOf(msg), Max: b.limit()}
 	case errors.Is(err, natsjs.ErrNoStreamResponse):
 		// The stream has no leader, or was deleted.
 		if _, lookup := b.get(ctx, "probe"); errors.Is(lookup, ErrNoBucket) {
@@ -343,7 +343,7 @@ const (
 
 // checkSize returns an error if a message is too large to send.
 func (b *Bucket) checkSize(msg *nats.Msg, what string) error {
-	if size, limit := sizeOf(msg), b.limit(); limit > 0 && size > limit {
+	if size, limit := SizeOf(msg), b.limit(); limit > 0 && size > limit {
 		return &TooLargeError{What: what, Size: size, Max: limit}
 	}
 	return nil
@@ -359,9 +359,9 @@ func (b *Bucket) limit() int {
 	return limit
 }
 
-// sizeOf is the size of a message as the server counts it. The client adds no
+// SizeOf is the size of a message as the server counts it. The client adds no
 // header.
-func sizeOf(msg *nats.Msg) int {
+func SizeOf(msg *nats.Msg) int {
 	size := len(msg.Data)
 	if len(msg.Header) > 0 {
 		size += len("NATS/1.0\r\n\r\n")
