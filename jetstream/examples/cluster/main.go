@@ -5,6 +5,11 @@
 // finished, lost and run twice.
 //
 //	go -C jetstream run ./examples/cluster
+//	go -C jetstream run ./examples/cluster -serve
+//
+// With -serve it also builds and starts examples/page, which shows the queue on
+// a page in the browser, starts others in place of what was killed, and goes on
+// with a few jobs at a time until Ctrl-C.
 package main
 
 import (
@@ -21,6 +26,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,6 +41,8 @@ import (
 func main() {
 	log.SetFlags(log.Ltime)
 	jobs := flag.Int("jobs", 2000, "how many jobs are put")
+	serve := flag.Bool("serve", false, "serve the admin page, until Ctrl-C")
+	addr := flag.String("addr", "127.0.0.1:8322", "`address` of the admin page")
 	role := flag.String("role", "", "what a process of the cluster is; set by this program")
 	flag.Parse()
 	var err error
@@ -44,7 +52,10 @@ func main() {
 	case "worker":
 		err = runWorker(flag.Arg(0), flag.Arg(1))
 	default:
-		err = run(*jobs)
+		if !*serve {
+			*addr = ""
+		}
+		err = run(*jobs, *addr)
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		log.Fatal(err)
@@ -54,10 +65,13 @@ func main() {
 // options are the same in all processes. A shorter lease than the default makes
 // the example shorter.
 func options(name string) *jetstream.Options {
-	return &jetstream.Options{Replicas: 3, Lease: 6 * time.Second, Name: name, WorkerWidth: 8, Wait: 2 * time.Minute}
+	return &jetstream.Options{Replicas: 3, Lease: lease, Name: name, Version: "v1.0.0", WorkerWidth: 8, Wait: 2 * time.Minute}
 }
 
-func run(jobs int) error {
+const lease = 6 * time.Second
+
+// run is the whole. With an address, it serves the admin page there.
+func run(jobs int, addr string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	dir, err := os.MkdirTemp("", "twill-cluster")
@@ -67,6 +81,11 @@ func run(jobs int) error {
 	defer os.RemoveAll(dir)
 	c := &cluster{dir: dir, calls: map[string]int{}}
 	defer c.killAll()
+	if addr != "" {
+		if err := c.buildPage(ctx); err != nil {
+			return err
+		}
+	}
 	if err := c.startServers(3); err != nil {
 		return err
 	}
@@ -89,6 +108,11 @@ func run(jobs int) error {
 		}
 	}
 	log.Print("three workers run")
+	if addr != "" {
+		if err := c.startPage(addr); err != nil {
+			return err
+		}
+	}
 
 	steps := map[int]func(){
 		jobs / 5:     func() { c.killWorker(q) },
@@ -125,6 +149,35 @@ func run(jobs int) error {
 		}
 	}
 	fmt.Printf("put %d, finished %d, lost %d, run twice %d, in %v\n", jobs, finished, lost, c.twice(), time.Since(began).Round(time.Second))
+	if addr != "" {
+		return c.goOn(ctx, q)
+	}
+	return nil
+}
+
+// goOn replaces what was killed, and puts a few jobs at a time, for the page.
+func (c *cluster) goOn(ctx context.Context, q *jetstream.Queue[string, string]) error {
+	if err := c.startServer(0); err != nil {
+		return err
+	}
+	for _, name := range []string{"worker4", "worker5"} {
+		if err := c.startWorker(name); err != nil {
+			return err
+		}
+	}
+	log.Print("it goes on: Ctrl-C ends it")
+	for i := 0; ctx.Err() == nil; i++ {
+		job, err := q.Put("another job "+strconv.Itoa(i), i%3)
+		if err != nil {
+			log.Print(err)
+		} else if i%5 == 0 {
+			_, _ = job.Await(ctx)
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 	return nil
 }
 
@@ -208,6 +261,8 @@ type cluster struct {
 	ports   []int
 	servers []*process
 	workers []*process
+	program string   // that serves the admin page
+	page    *process // which runs it
 
 	mu    sync.Mutex
 	calls map[string]int // by job
@@ -231,6 +286,33 @@ func (c *cluster) killAll() {
 	for _, p := range append(c.workers, c.servers...) {
 		p.kill()
 	}
+	if c.page != nil {
+		c.page.kill()
+	}
+}
+
+// buildPage builds examples/page, which is a module of its own, as it needs the
+// module admin.
+func (c *cluster) buildPage(ctx context.Context) error {
+	_, file, _, _ := runtime.Caller(0)
+	c.program = filepath.Join(c.dir, "page")
+	build := exec.CommandContext(ctx, "go", "build", "-o", c.program, ".")
+	build.Dir = filepath.Join(filepath.Dir(file), "..", "page")
+	build.Stderr = os.Stderr
+	log.Print("building the admin page")
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("building %s: %w", build.Dir, err)
+	}
+	return nil
+}
+
+func (c *cluster) startPage(addr string) error {
+	p, err := c.startProgram("page", c.program, "-stdin", "-url", c.url(), "-queue", "cluster", "-lease", lease.String(), "-addr", addr)
+	if err != nil {
+		return err
+	}
+	c.page = p
+	return nil
 }
 
 func (c *cluster) url() string {
@@ -243,11 +325,15 @@ func (c *cluster) url() string {
 
 // start starts a process of this program, and waits until it is ready.
 func (c *cluster) start(name string, args ...string) (*process, error) {
-	self, err := os.Executable()
+	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(self, args...)
+	return c.startProgram(name, program, args...)
+}
+
+func (c *cluster) startProgram(name, program string, args ...string) (*process, error) {
+	cmd := exec.Command(program, args...)
 	cmd.Stderr = os.Stderr
 	if _, err := cmd.StdinPipe(); err != nil {
 		return nil, err
@@ -282,6 +368,11 @@ func (c *cluster) read(out io.Reader, ready chan bool) {
 			c.calls[rest]++
 		case "schedules":
 			log.Print(rest, " schedules")
+		default:
+			if strings.HasPrefix(word, "http://") {
+				log.Print("the admin page: ", word)
+				ready <- true
+			}
 		}
 		c.mu.Unlock()
 	}
@@ -289,24 +380,30 @@ func (c *cluster) read(out io.Reader, ready chan bool) {
 }
 
 func (c *cluster) startServers(n int) error {
-	var routes []string
 	var err error
 	if c.ports, err = freePorts(2 * n); err != nil {
 		return err
 	}
 	for i := range n {
-		routes = append(routes, "127.0.0.1:"+strconv.Itoa(c.ports[2*i+1]))
-	}
-	for i := range n {
-		name := "server" + strconv.Itoa(i+1)
-		args := []string{"-role", "server", name, filepath.Join(c.dir, name), strconv.Itoa(c.ports[2*i]), strconv.Itoa(c.ports[2*i+1])}
-		p, err := c.start(name, append(args, routes...)...)
-		if err != nil {
+		if err := c.startServer(i); err != nil {
 			return err
 		}
-		c.servers = append(c.servers, p)
 	}
 	return nil
+}
+
+// startServer starts the server with that index, again if it was killed.
+func (c *cluster) startServer(i int) error {
+	name := "server" + strconv.Itoa(i+1)
+	args := []string{"-role", "server", name, filepath.Join(c.dir, name), strconv.Itoa(c.ports[2*i]), strconv.Itoa(c.ports[2*i+1])}
+	for k := 1; k < len(c.ports); k += 2 {
+		args = append(args, "127.0.0.1:"+strconv.Itoa(c.ports[k]))
+	}
+	p, err := c.start(name, args...)
+	if err == nil {
+		c.servers = append(c.servers, p)
+	}
+	return err
 }
 
 // freePorts returns n ports on which nothing listens.
