@@ -20,6 +20,12 @@
 // When the disk fails, nothing is acknowledged any longer, and calls return
 // [ErrBroken].
 //
+// # Periodic jobs
+//
+// [Queue.Every] puts a job at each time of a [Schedule], such as that of a cron
+// line. It survives restarts, makes up for missed times, and has a rule for
+// changes of the clock.
+//
 // # The file
 //
 // The file is an SQLite database in exclusive mode, with a write-ahead log.

@@ -28,7 +28,8 @@ type EveryOptions struct {
 
 	// CatchUp is the greatest number of runs, of the latest times, that are made
 	// up for when times were missed. 0 means one, and a negative value none: a
-	// time that is more than a minute ago then has no run.
+	// time has no run then if it is more than a minute ago, or has passed while
+	// the run before had not ended.
 	CatchUp int
 
 	// Window is how long ago a time may be that is made up for; 0 means no
@@ -93,9 +94,8 @@ func (p Periodic) Upcoming(n int) (times []time.Time) {
 	return times
 }
 
-// Run is what a call finds in its context if its job is a run of a periodic
-// job; see [JobRun].
-type Run struct {
+// PeriodicRun is which run of a periodic job a job is; see [JobRun].
+type PeriodicRun struct {
 	Name string    // of the periodic job
 	Due  time.Time // the time of the schedule, in UTC
 }
@@ -103,7 +103,7 @@ type Run struct {
 // JobRun returns which run of a periodic job it is in whose call ctx is, and
 // reports whether it is one. It is the same in all calls of the job, and no
 // other run of the periodic job has this time, unless the clock was set back.
-func JobRun(ctx context.Context) (Run, bool) {
+func JobRun(ctx context.Context) (PeriodicRun, bool) {
 	info, _ := ctx.Value(jobKey{}).(jobInfo)
 	return runOfKey(info.key)
 }
@@ -118,14 +118,14 @@ func keyOfRun(name string, due time.Time) string {
 	return runKey + name + "@" + due.UTC().Format(runTime)
 }
 
-func runOfKey(key string) (Run, bool) {
+func runOfKey(key string) (PeriodicRun, bool) {
 	rest, ok := strings.CutPrefix(key, runKey)
 	i := strings.LastIndexByte(rest, '@')
 	if !ok || i < 0 {
-		return Run{}, false
+		return PeriodicRun{}, false
 	}
 	due, err := time.Parse(runTime, rest[i+1:])
-	return Run{rest[:i], due}, err == nil
+	return PeriodicRun{rest[:i], due}, err == nil
 }
 
 const (
@@ -205,9 +205,9 @@ type periodic[A, R any] struct {
 // in one transaction. After Stop, Drain or Close, and when the disk has failed,
 // there are no runs; the next process makes up for them.
 //
-// The first call for a name begins at the present time, and so does one with
-// another schedule, told by its text: a new schedule has missed nothing. A call
-// with the same text goes on.
+// The first call for a name begins at the present time, and so does a call with
+// a schedule of another text: a new schedule has missed nothing. A call with
+// the same text continues.
 //
 // # If the clock is set
 //
@@ -249,7 +249,10 @@ func (q *Queue[A, R]) Every(name string, schedule Schedule, arg A, opts ...Every
 		if err != nil && !errors.Is(err, ErrNoJob) && !errors.Is(err, ErrDamaged) {
 			return err
 		}
-		p.row = store.Periodic{Name: name, Text: schedule.text, Last: now, Job: row.Job}
+		p.row = store.Periodic{Name: name, Text: schedule.text, Last: now}
+		if err == nil {
+			p.row.Job = row.Job
+		}
 		if err == nil && row.Text == schedule.text {
 			p.row.Last = row.Last
 		}

@@ -516,7 +516,92 @@ func TestEveryDoesNotOverlap(t *testing.T) {
 	})
 }
 
-// A queue that is paused, full or has width 0 delays runs.
+// A run that is run again by hand is the same run, and the next one waits for
+// its end.
+func TestRunsAgainByHand(t *testing.T) {
+	const name = "a@b@" // any text is a name
+	inPeriodicTest(t, func(t *periodicTest) {
+		t.every(name, minutely)
+		require.Equal(t, []string{name + " 00:01:00"}, t.after(time.Minute))
+		t.takes = 90 * time.Second
+		id, err := t.q.RunAgain(t.periodic(name).Job)
+		require.NoError(t, err)
+		require.NotEqual(t, t.periodic(name).Job, id)
+		require.Equal(t, []string{name + " 00:01:00"}, t.after(0))
+		require.Empty(t, t.after(time.Minute))
+		require.Equal(t, 1, t.periodic(name).Live)
+		require.Equal(t, []string{name + " 00:02:00 +30s"}, t.after(30*time.Second))
+		require.Equal(t, 1, t.most)
+	})
+	inPeriodicTest(t, func(t *periodicTest) {
+		const daily = "CRON_TZ=UTC 0 4 * * *"
+		require.NoError(t, t.q.SetWidth(5))
+		t.every("a", daily, durable.EveryOptions{Overlap: true})
+		require.Equal(t, []string{"a 04:00:00"}, t.after(4*time.Hour))
+		t.takes = 24 * time.Hour
+		_, err := t.q.RunAgain(t.periodic("a").Job)
+		require.NoError(t, err)
+		require.Len(t, t.after(time.Hour), 1)
+		t.step.Add(-int64(5 * time.Hour)) // it is due again, and underway
+		require.Empty(t, t.after(5*time.Hour))
+		require.Equal(t, 1, t.periodic("a").Live)
+		require.Empty(t, t.periodic("a").Trouble)
+		require.True(t, t.periodic("a").Last.Equal(midnight.Add(4*time.Hour)))
+	})
+}
+
+// Calls of Every while the runs are put lose no time and double none.
+func TestEveryConcurrently(t *testing.T) {
+	const (
+		distance = time.Millisecond
+		n        = 300
+	)
+	began := time.Now().Truncate(distance)
+	schedule := durable.Times("some", func(yield func(time.Time) bool) {
+		for i := 1; i <= n && yield(began.Add(time.Duration(i)*distance)); i++ {
+		}
+	})
+	var mu sync.Mutex
+	runs := map[time.Time]int{}
+	q := open(t, tempFile(t), func(ctx context.Context, _ int) (int, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		run, _ := durable.JobRun(ctx)
+		runs[run.Due]++
+		return 0, nil
+	}, &durable.Options{Dispatch: twill.DispatchOptions{Width: 4}})
+	opts := durable.EveryOptions{CatchUp: n, Overlap: true}
+	require.NoError(t, q.Every("a", schedule, 0, opts))
+	first := q.Periodics()[0].Last
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			for range 40 {
+				if err := q.Every("a", schedule, i, opts); err != nil {
+					t.Error(err)
+				}
+				for _, l := range q.Periodics() {
+					l.Upcoming(3)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	until(t, "the last run", func() bool { return q.Periodics()[0].Last.Equal(began.Add(n * distance)) })
+	_, err := q.Empty().Await(within(t))
+	require.NoError(t, err)
+	mu.Lock()
+	defer mu.Unlock()
+	for i := 1; i <= n; i++ {
+		if due := began.Add(time.Duration(i) * distance).UTC(); due.After(first) {
+			require.Equal(t, 1, runs[due], "%d", i)
+			delete(runs, due)
+		}
+	}
+	require.Empty(t, runs)
+}
+
+// A queue that is paused or full delays runs.
 func TestEveryWhilePaused(t *testing.T) {
 	inPeriodicTest(t, func(t *periodicTest) {
 		t.q.Pause()
@@ -690,6 +775,45 @@ func TestEveryOnAFaultyDisk(t *testing.T) {
 	}
 }
 
+// Whichever sync of the disk fails, each time has one job when the disk works
+// again: the time and the job are written together.
+func TestEveryAtEachFailedSync(t *testing.T) {
+	for n := 1; ; n++ {
+		failed := false
+		inPeriodicTest(t, func(t *periodicTest) {
+			shut(t.T, t.q)
+			disk := faultfs.New()
+			t.opts = *durable.WithVFS(&t.opts, disk.Name)
+			t.open()
+			opts := durable.EveryOptions{CatchUp: 100}
+			t.every("a", minutely, opts)
+			var syncs atomic.Int64
+			disk.Decide(func(call faultfs.Call, _ string, _ int) faultfs.Fault {
+				if call == faultfs.Sync && syncs.Add(1) >= int64(n) {
+					return faultfs.EIO
+				}
+				return faultfs.None
+			})
+			time.Sleep(4*time.Minute + time.Second)
+			failed = syncs.Load() >= int64(n)
+			disk.Decide(nil)
+			shut(t.T, t.q)
+			t.open()
+			t.every("a", minutely, opts)
+			t.after(0)
+			var times []string
+			for _, r := range t.q.EndedJobs() {
+				times = append(times, strings.TrimPrefix(r.Key, "every:a@2000-01-01T"))
+			}
+			require.Equal(t, []string{"00:01:00.000Z", "00:02:00.000Z", "00:03:00.000Z", "00:04:00.000Z"}, sorted(times), "sync %d", n)
+		})
+		if t.Failed() || !failed {
+			require.Greater(t, n, 8)
+			return
+		}
+	}
+}
+
 // change runs a query on a file that is closed.
 func change(t testing.TB, file string, queries ...string) {
 	t.Helper()
@@ -764,7 +888,7 @@ func TestOlderAndNewerFiles(t *testing.T) {
 }
 
 // ticks are the times of a schedule of the processes of TestKillPeriodic.
-const tick = 20 * time.Millisecond
+const tick = 40 * time.Millisecond
 
 func ticks(yield func(time.Time) bool) {
 	for t := time.Now().Truncate(10 * time.Minute).Add(-20 * time.Minute); yield(t); t = t.Add(tick) {
