@@ -114,15 +114,23 @@ func (q *Queue[A, R]) show(data []byte) (text string) {
 	return q.opts.Show(arg)
 }
 
-// EndedJobs yields the jobs that have ended and are kept, dead ones among them,
-// the latest first.
+// EndedJobs yields the jobs that have ended and are kept, the latest first,
+// without the dead ones.
 func (q *Queue[A, R]) EndedJobs() iter.Seq2[string, twill.JobRecord[string]] {
+	return q.endedJobs(false)
+}
+
+// DeadJobs yields the dead jobs, the latest first. [Queue.JobError] returns why
+// they are dead, and [Queue.RunAgain] runs them again.
+func (q *Queue[A, R]) DeadJobs() iter.Seq2[string, twill.JobRecord[string]] { return q.endedJobs(true) }
+
+func (q *Queue[A, R]) endedJobs(dead bool) iter.Seq2[string, twill.JobRecord[string]] {
 	return func(yield func(string, twill.JobRecord[string]) bool) {
 		var last store.Job
 		for {
 			var page []store.Job
 			err := q.store.Run(func(tx *store.Tx) (err error) {
-				page, err = tx.EndedPage(last, shownAtOnce)
+				page, err = tx.EndedPage(dead, last, shownAtOnce)
 				return err
 			})
 			if err != nil || len(page) == 0 {
@@ -142,6 +150,21 @@ func (q *Queue[A, R]) EndedJobs() iter.Seq2[string, twill.JobRecord[string]] {
 		}
 	}
 }
+
+// DiscardJob removes a job that is dead or has ended from the file, with its
+// argument and its result. It returns an error that is [ErrNoJob] if there is
+// no such job.
+func (q *Queue[A, R]) DiscardJob(id string) error {
+	n, err := parseID(id)
+	if err != nil {
+		return err
+	}
+	return q.store.Run(func(tx *store.Tx) error { return tx.Forget(n) })
+}
+
+// Trouble returns the error that is [ErrBroken] after the disk has failed, else
+// nil.
+func (q *Queue[A, R]) Trouble() error { return q.store.Broken() }
 
 // FindJob returns the job with that id or, if there is none, the pending or
 // underway job with that key.
@@ -219,19 +242,29 @@ func (q *Queue[A, R]) RunAgain(id string) (newID string, err error) {
 	}); err != nil {
 		return "", err
 	}
+	return q.putAgain(&old, old.State == store.Dead)()
+}
+
+// putAgain puts the argument of a job that has ended, and forgets that job if
+// replace. The function that it returns waits for the disk, and returns the new
+// id.
+func (q *Queue[A, R]) putAgain(old *store.Job, replace bool) func() (newID string, err error) {
 	o := twill.JobOptions{Key: old.Key, Group: old.Group, Refuse: true, Timeout: time.Duration(old.Timeout)}
 	if named := q.opts.Retries[old.Policy]; old.Policy != "" && named != nil {
 		o.Retry = named
 	}
 	p, err := q.newPutData(nil, []twill.JobOptions{o})
 	if err != nil {
-		return "", err
+		return func() (string, error) { return "", err }
 	}
-	j, err := q.put(p, int(old.Priority), &insert{from: n, forget: old.State == store.Dead})
-	if err != nil {
-		return "", err
+	wait, j, err := q.beginPut(p, int(old.Priority), &insert{from: old.ID, forget: replace})
+	return func() (string, error) {
+		j, err := q.written(p, wait, j, err)
+		if err != nil {
+			return "", err
+		}
+		return j.ID(), nil
 	}
-	return j.ID(), nil
 }
 
 // DrainJobs ends the queue as [Queue.Drain] does, and returns how many jobs are

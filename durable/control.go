@@ -145,6 +145,19 @@ func (q *Queue[A, R]) SetGroupLimits(limit twill.GroupLimit) error {
 	return q.change(func() error { return q.inner.SetGroupLimits(limit) }, settingGroups, writeSetting(q.opts.Dispatch.GroupLimit, limit))
 }
 
+// ResetGroupLimit removes a group's own limit, and returns when the file has
+// none; see [twill.ResizableDispatchQueue.ResetGroupLimit].
+func (q *Queue[A, R]) ResetGroupLimit(group string) error {
+	return q.change(func() error { return q.inner.ResetGroupLimit(group) }, settingGroup+group, nil)
+}
+
+// GroupLimits returns the limit of all groups without their own limit.
+func (q *Queue[A, R]) GroupLimits() twill.GroupLimit { return q.inner.GroupLimits() }
+
+// Groups yields the names and the numbers of the groups that have jobs or their
+// own limit; see [twill.ResizableDispatchQueue.Groups].
+func (q *Queue[A, R]) Groups() iter.Seq2[string, twill.GroupStats] { return q.inner.Groups() }
+
 // applySettings sets what the file has, and reports whether the queue is to be
 // paused.
 func (q *Queue[A, R]) applySettings(settings map[string]string) (paused bool) {

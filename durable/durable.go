@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/twillgo/twill"
+	"github.com/twillgo/twill/durable/internal/steer"
 	"github.com/twillgo/twill/durable/internal/store"
 )
 
@@ -31,6 +32,7 @@ type Queue[A, R any] struct {
 	inner *twill.ResizableDispatchQueue[*Job[A, R], R]
 	store *store.Store
 	found Report
+	owner *steer.Server // nil if nothing listens
 
 	// mu puts changes of the queue in memory and their way to the disk in one
 	// order. Operations are submitted under it, and never waited for; no user
@@ -104,6 +106,7 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 		q.inner.Stop()
 		return nil, errors.Join(err, s.Close())
 	}
+	q.listen()
 	return q, nil
 }
 
@@ -148,24 +151,26 @@ func (q *Queue[A, R]) Put(arg A, priority int, opts ...twill.JobOptions) (*Job[A
 	return q.put(p, priority, nil)
 }
 
-// put adds a job, within a transaction with what extra does, if that is not
-// nil.
+// put adds a job, with the row that in is or, if that is nil, a new one.
 func (q *Queue[A, R]) put(p *put[A, R], priority int, in *insert) (*Job[A, R], error) {
-	wait, job, err := func() (func() error, *Job[A, R], error) {
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		if err := q.endedLocked(); err != nil {
+	wait, job, err := q.beginPut(p, priority, in)
+	return q.written(p, wait, job, err)
+}
+
+// beginPut is the part of put before the wait for the disk, for written.
+func (q *Queue[A, R]) beginPut(p *put[A, R], priority int, in *insert) (wait func() error, job *Job[A, R], err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.endedLocked(); err != nil {
+		return nil, nil, err
+	}
+	if in != nil && in.readyLocked != nil {
+		if err := in.readyLocked(); err != nil {
 			return nil, nil, err
 		}
-		if in != nil && in.readyLocked != nil {
-			if err := in.readyLocked(); err != nil {
-				return nil, nil, err
-			}
-		}
-		j, err := q.inner.Put(p.job, priority, p.opts...)
-		return q.acceptLocked(p, j, err, in)
-	}()
-	return q.written(p, wait, job, err)
+	}
+	j, err := q.inner.Put(p.job, priority, p.opts...)
+	return q.acceptLocked(p, j, err, in)
 }
 
 // endedLocked returns why nothing is written any longer, nil if that is not so.
@@ -626,6 +631,7 @@ func (q *Queue[A, R]) Close(ctx context.Context) error {
 	if _, err := stopped.Await(ctx); err != nil {
 		q.StopNow()
 	}
+	q.stopListening()
 	q.mu.Lock()
 	first := !q.closed
 	q.closed = true

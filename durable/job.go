@@ -200,6 +200,9 @@ func (h *Job[A, R]) Record() twill.JobRecord[struct{}] {
 		return recordOf(p, struct{}{})
 	}
 	r := h.inner.Record()
+	if h.Parked() {
+		r.Due = time.Time{} // it waits for a process, not for a time
+	}
 	return twill.JobRecord[struct{}]{
 		ID: h.ID(), Priority: r.Priority, State: r.State, Key: r.Key, Group: r.Group, KeyBytes: r.KeyBytes, GroupBytes: r.GroupBytes,
 		Again: r.Again, Attempts: r.Attempts, Queued: r.Queued, Due: r.Due, Expires: r.Expires, Started: r.Started, Stopped: r.Stopped,

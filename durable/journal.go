@@ -460,26 +460,9 @@ func (r *restoring[A, R]) flush() error {
 				continue
 			}
 		}
-		h := &Job[A, R]{q: q, id: row.ID, crashes: uint16(min(row.Crashes, 1<<16-1))}
-		record := twill.JobRecord[*Job[A, R]]{
-			Arg: h, Priority: int(row.Priority), Key: row.Key, Group: row.Group, Attempts: int(row.Attempts),
-			Queued: toTime(row.Queued), Due: toTime(row.Due), Expires: toTime(row.Expires),
-		}
+		_, record := q.restored(&row)
 		if row.Key != "" && ofKey[row.Key] == 2 { // the other one has to end first
 			record.Again = true
-		}
-		retry := q.opts.Dispatch.Retry
-		if row.Policy != "" {
-			if named := q.opts.Retries[row.Policy]; named != nil {
-				retry = named
-			}
-		}
-		if retry != nil {
-			record.Options.Retry = h.retry(retry, row.Retries)
-		}
-		record.Options.Timeout, record.Options.Held = time.Duration(row.Timeout), row.Held
-		if row.Timeout != 0 || row.Policy != "" || row.Retries != 0 || row.Held || row.Key != "" || row.Error != "" {
-			h.more = &more{timeout: time.Duration(row.Timeout), policy: row.Policy, retries: row.Retries, held: row.Held, key: row.Key, lastErr: row.Error}
 		}
 		records = append(records, record)
 		kept = append(kept, row)
@@ -501,6 +484,29 @@ func (r *restoring[A, R]) flush() error {
 	q.found.Restored += len(jobs)
 	r.rows = r.rows[:0]
 	return nil
+}
+
+// restored is a row as the queue in memory is to have it.
+func (q *Queue[A, R]) restored(row *store.Job) (*Job[A, R], twill.JobRecord[*Job[A, R]]) {
+	h := &Job[A, R]{q: q, id: row.ID, crashes: uint16(min(row.Crashes, 1<<16-1))}
+	record := twill.JobRecord[*Job[A, R]]{
+		Arg: h, Priority: int(row.Priority), Key: row.Key, Group: row.Group, Attempts: int(row.Attempts),
+		Queued: toTime(row.Queued), Due: toTime(row.Due), Expires: toTime(row.Expires),
+	}
+	retry := q.opts.Dispatch.Retry
+	if row.Policy != "" {
+		if named := q.opts.Retries[row.Policy]; named != nil {
+			retry = named
+		}
+	}
+	if retry != nil {
+		record.Options.Retry = h.retry(retry, row.Retries)
+	}
+	record.Options.Timeout, record.Options.Held = time.Duration(row.Timeout), row.Held
+	if row.Timeout != 0 || row.Policy != "" || row.Retries != 0 || row.Held || row.Key != "" || row.Error != "" {
+		h.more = &more{timeout: time.Duration(row.Timeout), policy: row.Policy, retries: row.Retries, held: row.Held, key: row.Key, lastErr: row.Error}
+	}
+	return h, record
 }
 
 // writeCrashes writes which jobs were underway when the last process ended, and

@@ -53,6 +53,14 @@ type Options struct {
 	// damage the file.
 	AnyFileSystem bool
 
+	// NoListener keeps Open from listening for twill-jobs, which then cannot do
+	// anything with the file while the queue is open. Otherwise Open listens on a
+	// port of 127.0.0.1 until Close, for requests with a token that only readers
+	// of the -owner file know: those that can read the queue's file. Nothing
+	// listens in a bubble of testing/synctest, where a wait for a connection would
+	// stop the clock.
+	NoListener bool
+
 	// Show returns an argument as text for the admin page and its searches. If
 	// it is nil, only the size is shown. It must leave secrets out.
 	Show func(arg any) string

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -19,20 +17,27 @@ type fileLock struct{ f *os.File }
 
 // lockFile takes the lock, and waits for it at most that long.
 func lockFile(path string, wait time.Duration) (*fileLock, error) {
-	name := path + "-owner"
+	name := path + ownerSuffix
 	f, err := os.OpenFile(name, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("durable: %w", err)
 	}
-	for end := time.Now().Add(wait); ; time.Sleep(10 * time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {
 			break
 		}
-		if errors.Is(err, syscall.EWOULDBLOCK) && time.Now().Before(end) || errors.Is(err, syscall.EINTR) {
+		if errors.Is(err, syscall.EINTR) {
 			continue
 		}
-		owner := readOwner(f)
+		text := readOwner(f)
+		if text.Address == Tool {
+			wait = max(wait, toolWait)
+		}
+		if errors.Is(err, syscall.EWOULDBLOCK) && time.Since(began) < wait {
+			continue
+		}
+		owner := text.Process
 		f.Close()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("durable: locking %s: %w", name, err)
@@ -46,19 +51,27 @@ func lockFile(path string, wait time.Duration) (*fileLock, error) {
 		return nil, fmt.Errorf("%w: %s", ErrInUse, path)
 	}
 	l := &fileLock{f}
-	if err := f.Truncate(0); err == nil {
-		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
-	}
+	_ = l.write(Owner{Process: os.Getpid()})
 	return l, nil
 }
 
-// readOwner is the process that has the lock, 0 if it is not known.
-func readOwner(f *os.File) int {
-	b := make([]byte, 32)
+// write says in the file who the owner is.
+func (l *fileLock) write(o Owner) error {
+	if err := l.f.Chmod(0o600); err != nil { // there may be a token in it
+		return err
+	}
+	if err := l.f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := l.f.WriteAt(o.text(), 0)
+	return err
+}
+
+// readOwner reads what the owner has written.
+func readOwner(f *os.File) Owner {
+	b := make([]byte, 256)
 	n, _ := f.ReadAt(b, 0)
-	line, _, _ := strings.Cut(string(b[:n]), "\n")
-	pid, _ := strconv.Atoi(line)
-	return pid
+	return parseOwner(string(b[:n]))
 }
 
 // release gives the lock back. The file stays: deleting it would let two

@@ -57,6 +57,9 @@ type Job struct {
 	Result   []byte // of an ended job
 }
 
+// KindCanceled is the Kind of a job that was canceled.
+const KindCanceled = "c"
+
 const (
 	flagHeld  = 1
 	flagAgain = 2

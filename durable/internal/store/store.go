@@ -81,6 +81,8 @@ type Op struct {
 
 	// Size is about how many bytes are written.
 	Size int
+
+	alone func() error // in place of Do, outside a transaction; see Store.alone
 }
 
 // Store is an open file. Its methods may be called by several goroutines.
@@ -148,6 +150,13 @@ func Open(path string, o Options) (_ *Store, err error) {
 	if s.about.FileSystem, err = checkFileSystem(path, o.AnyFileSystem); err != nil {
 		return nil, err
 	}
+	_, err = os.Lstat(path + ownerSuffix)
+	mine := errors.Is(err, os.ErrNotExist)
+	if o.MustExist && mine { // no lock is made beside a file of another kind
+		if err = checkHeader(path); err != nil {
+			return nil, err
+		}
+	}
 	if s.lock, err = lockFile(path, o.Wait); err != nil {
 		return nil, err
 	}
@@ -161,6 +170,11 @@ func Open(path string, o Options) (_ *Store, err error) {
 	}()
 	// Before SQLite has the files open: closing one of them later would drop
 	// its locks.
+	if o.MustExist && !mine {
+		if err = checkHeader(path); err != nil {
+			return nil, err
+		}
+	}
 	s.about.DroppedFrames, s.about.DroppedCommits = scanLog(path + "-wal")
 	if s.db, err = openConn(path, o); err != nil {
 		return nil, err
@@ -297,8 +311,10 @@ func (s *Store) Start(idle func(*Tx) error, onBroken func(error)) {
 func (s *Store) Submit(op Op) {
 	s.mu.Lock()
 	err := s.broken
-	if err == nil && s.closing {
+	if s.closing && (err == nil || op.alone != nil) {
 		err = ErrClosed
+	} else if op.alone != nil {
+		err = nil
 	}
 	if err == nil {
 		s.ops = append(s.ops, op)
@@ -395,9 +411,11 @@ func (s *Store) take() (batch []Op, closing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n, size := 0, 0
-	for n < len(s.ops) && n < maxBatch && (n == 0 || size+s.ops[n].Size <= maxBatchBytes) {
+	for n < len(s.ops) && n < maxBatch && (n == 0 || s.ops[n].alone == nil && size+s.ops[n].Size <= maxBatchBytes) {
 		size += s.ops[n].Size
-		n++
+		if n++; s.ops[n-1].alone != nil {
+			break
+		}
 	}
 	batch = s.ops[:n:n]
 	if n == len(s.ops) {
@@ -410,6 +428,10 @@ func (s *Store) take() (batch []Op, closing bool) {
 
 // commit runs a batch and reports to each operation.
 func (s *Store) commit(batch []Op) {
+	if len(batch) == 1 && batch[0].alone != nil {
+		finish(batch, batch[0].alone())
+		return
+	}
 	pause := 50 * time.Millisecond
 	for {
 		if err := s.Broken(); err != nil {

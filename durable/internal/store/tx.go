@@ -3,7 +3,6 @@ package store
 import (
 	"database/sql/driver"
 	"fmt"
-	"slices"
 )
 
 // Tx is a transaction, as an operation sees it. It is valid only in the call of
@@ -197,31 +196,32 @@ func (tx *Tx) Ended(id int64) (j Job, err error) {
 }
 
 // EndedPage returns up to n of the jobs that have ended before a job, the
-// latest first; dead ones among them. The zero Job is before none. Damaged rows
-// are left out.
-func (tx *Tx) EndedPage(before Job, n int) ([]Job, error) {
+// latest first: the dead ones, or the others. The zero Job is before none.
+// Damaged rows are left out.
+func (tx *Tx) EndedPage(dead bool, before Job, n int) ([]Job, error) {
 	if before.ID == 0 {
 		before.Ended, before.ID = forever, forever
 	}
+	class := int64(0)
+	if dead {
+		class = 1
+	}
 	var jobs []Job
-	for dead := range int64(2) {
+	for {
+		rows := 0
 		err := tx.s.db.each(stmtEndedPage, func(row []driver.Value) bool {
+			rows++
 			if j, err := scanEnded(row); err == nil {
 				jobs = append(jobs, j)
 			}
+			before.ID, _ = toInt(row[0])
+			before.Ended, _ = toInt(row[20])
 			return true
-		}, dead, before.Ended, before.ID, int64(n))
-		if err != nil {
-			return nil, err
+		}, class, before.Ended, before.ID, int64(n))
+		if err != nil || len(jobs) > 0 || rows < n {
+			return jobs, err
 		}
 	}
-	slices.SortFunc(jobs, func(a, b Job) int {
-		if a.Ended != b.Ended {
-			return int(max(min(b.Ended-a.Ended, 1), -1))
-		}
-		return int(max(min(b.ID-a.ID, 1), -1))
-	})
-	return jobs[:min(n, len(jobs))], nil
 }
 
 // EndedCount returns how many ended jobs are kept, and how many of the dead

@@ -1,0 +1,368 @@
+package store
+
+import (
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"modernc.org/sqlite"
+)
+
+// What twill-jobs needs of the store, beside what a queue does.
+
+// errAlone makes an operation that runs alone leave a batch.
+var errAlone = errors.New("durable: operation runs alone")
+
+// alone runs fn on the goroutine of the store, outside a transaction and in
+// order with the operations that are submitted. Even after the disk has failed
+// it is called, unless it is waiting then.
+func (s *Store) alone(fn func() error) error {
+	done := make(chan error, 1)
+	s.Submit(Op{alone: fn, Do: func(*Tx) error { return errAlone }, Done: func(err error) { done <- err }})
+	return <-done
+}
+
+// Sizes are numbers of bytes.
+type Sizes struct {
+	File int64 `json:"file"` // of the database
+	Free int64 `json:"free"` // of the database, not used
+	Log  int64 `json:"log"`  // of the write-ahead log
+}
+
+// Sizes returns how much space the files take.
+func (s *Store) Sizes() (z Sizes, err error) {
+	err = s.alone(func() (err error) {
+		z, err = s.sizes()
+		return err
+	})
+	return z, err
+}
+
+func (s *Store) sizes() (z Sizes, err error) {
+	var n [3]int64
+	for i, pragma := range []string{"page_size", "page_count", "freelist_count"} {
+		if n[i], err = s.db.number(pragma); err != nil {
+			return z, err
+		}
+	}
+	z.File, z.Free = n[0]*n[1], n[0]*n[2]
+	if log, err := os.Stat(s.path + "-wal"); err == nil {
+		z.Log = log.Size()
+	}
+	return z, nil
+}
+
+// Compact rewrites the file without its unused space, and empties the log. All
+// other operations wait for it.
+func (s *Store) Compact() (before, after Sizes, err error) {
+	err = s.alone(func() (err error) {
+		if err := s.Broken(); err != nil {
+			return err
+		}
+		if before, err = s.sizes(); err != nil {
+			return err
+		}
+		for _, q := range []string{"PRAGMA wal_checkpoint(TRUNCATE)", "VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"} {
+			if err := s.db.exec(q); code(err) == codeFull {
+				return fmt.Errorf("%w: %w", ErrDiskFull, err)
+			} else if err != nil {
+				if isFatal(err) {
+					s.fail(err)
+				}
+				return err
+			}
+		}
+		after, err = s.sizes()
+		return err
+	})
+	return before, after, err
+}
+
+// Integrity returns what SQLite finds wrong with the file as a whole. All other
+// operations wait for it.
+func (s *Store) Integrity() (problems []string, err error) {
+	err = s.alone(func() error {
+		rows, err := s.db.query("PRAGMA integrity_check(100)", nil)
+		for _, row := range rows {
+			if text, _ := toText(row[0]); text != "ok" {
+				problems = append(problems, strings.Split(text, "\n")...)
+			}
+		}
+		if code(err) == codeCorrupt {
+			problems, err = append(problems, err.Error()), nil
+		}
+		return err
+	})
+	return problems, err
+}
+
+// Backup is a copy of the file that is being made.
+type Backup struct {
+	s    *Store
+	path string
+	b    *sqlite.Backup
+}
+
+// StartBackup begins to copy the file to a new one at path. The copy is as the
+// file is when the last step is made. Finish has to be called.
+func (s *Store) StartBackup(path string) (*Backup, error) {
+	if err := s.Broken(); err != nil {
+		return nil, err
+	}
+	real, err := resolve(path)
+	if err != nil {
+		return nil, err
+	}
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal", ownerSuffix} {
+		if real == s.path+suffix {
+			return nil, fmt.Errorf("durable: %s is a file of the queue", path)
+		}
+	}
+	if err := makeBackupFile(real); err != nil {
+		return nil, err
+	}
+	b := &Backup{s: s, path: real}
+	err = s.alone(func() (err error) {
+		c, ok := s.db.Conn.(interface {
+			NewBackup(string) (*sqlite.Backup, error)
+		})
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		b.b, err = c.NewBackup("file:" + escapePath(real) + "?mode=rw&_pragma=synchronous(FULL)")
+		return err
+	})
+	if err != nil {
+		removeBackupFile(real)
+		return nil, fmt.Errorf("durable: backup: %w", err)
+	}
+	return b, nil
+}
+
+// Step copies up to n pages, and returns how many there are and are left. Other
+// operations run between steps.
+func (b *Backup) Step(n int) (left, all int, err error) {
+	err = b.s.alone(func() error {
+		more, err := b.b.Step(int32(n))
+		left, all = b.b.Remaining(), b.b.PageCount()
+		if more {
+			left = max(left, 1)
+		}
+		return err
+	})
+	if err != nil {
+		return left, all, fmt.Errorf("durable: backup: %w", err)
+	}
+	return left, all, nil
+}
+
+// Finish ends the copy, and deletes it unless it is whole.
+func (b *Backup) Finish(whole bool) error {
+	var err error
+	for range 2 { // it may be dropped once, with what waits when the disk fails
+		if err = b.s.alone(b.b.Finish); !errors.Is(err, ErrBroken) {
+			break
+		}
+	}
+	if !whole || err != nil {
+		removeBackupFile(b.path)
+	} else {
+		err = syncFolder(filepath.Dir(b.path))
+	}
+	if err != nil {
+		return fmt.Errorf("durable: backup: %w", err)
+	}
+	return nil
+}
+
+// makeBackupFile makes an empty file, readable by its owner only.
+func makeBackupFile(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("durable: backup: %w", err)
+	}
+	return f.Close()
+}
+
+func removeBackupFile(path string) { _, _ = os.Remove(path), os.Remove(path+"-journal") }
+
+// Page calls fn with the jobs with ids from lo to hi, in the order of their
+// ids, until it returns false or was called n times, and returns the id to go
+// on with, which is hi+1 after the last one. ended is whether ended jobs are
+// wanted, or live ones. A damaged job has an error. What SQLite cannot read is
+// skipped: bad is called with the ids that are lost then.
+func (tx *Tx) Page(ended bool, lo, hi int64, n int, fn func(Job, error) bool, bad func(from, to int64, err error)) (next int64, err error) {
+	for calls := 0; lo <= hi; {
+		stopped, read := false, 0
+		err := tx.page(ended, lo, hi, n-calls, func(j Job, damage error) bool {
+			lo = j.ID + 1
+			calls++
+			read++
+			stopped = !fn(j, damage)
+			return !stopped
+		})
+		switch {
+		case err == nil && !stopped && calls < n:
+			return hi + 1, nil
+		case err == nil:
+			return lo, nil
+		case code(err) != codeCorrupt:
+			return lo, err
+		case read == 0:
+			from := lo
+			if lo, err = tx.readable(ended, lo, hi, err); err != nil {
+				bad(from, lo-1, err)
+			}
+		}
+	}
+	return hi + 1, nil
+}
+
+// readable returns the first id above lo from which on SQLite can read. why is
+// the error with which it cannot read from lo on, and is returned as well.
+func (tx *Tx) readable(ended bool, lo, hi int64, why error) (int64, error) {
+	good := func(id int64) bool {
+		return tx.page(ended, id, hi, 1, func(Job, error) bool { return true }) == nil
+	}
+	bad, next := lo, hi+1
+	for step := int64(1); step > 0 && bad+step <= hi; step *= 2 {
+		if good(bad + step) {
+			next = bad + step
+			break
+		}
+		bad += step
+	}
+	for bad+1 < next {
+		if middle := bad + (next-bad)/2; good(middle) {
+			next = middle
+		} else {
+			bad = middle
+		}
+	}
+	return next, why
+}
+
+func (tx *Tx) page(ended bool, lo, hi int64, n int, fn func(Job, error) bool) error {
+	q := "SELECT " + jobColumns + " FROM jobs WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"
+	if ended {
+		q = "SELECT " + jobColumns + ", dead, ended, result FROM ended WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"
+	}
+	st, err := tx.s.db.Conn.Prepare(q)
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	return queryStmt(st, []driver.Value{lo, hi, int64(n)}, func(row []driver.Value) bool {
+		if ended {
+			j, err := scanEnded(row)
+			return fn(j, err)
+		}
+		j, ok := scanJob(row)
+		if ok {
+			sum, _ := j.sum(nil)
+			want, isInt := toInt(row[18])
+			ok = isInt && want == sum && j.State <= Parked
+		}
+		if !ok {
+			id, _ := toInt(row[0])
+			return fn(Job{ID: id}, fmt.Errorf("%w: checksum of job %d", ErrDamaged, id))
+		}
+		return fn(j, nil)
+	})
+}
+
+// LastID is the highest id that was ever used.
+func (tx *Tx) LastID() int64 { return tx.meta.last }
+
+// Counts returns how many jobs are in each state.
+func (tx *Tx) Counts() (counts [Dead + 1]int64, err error) {
+	for _, table := range []string{"jobs", "ended"} {
+		rows, err := tx.s.db.query("SELECT state, count(*) FROM "+table+" GROUP BY state", nil)
+		if err != nil {
+			return counts, err
+		}
+		for _, row := range rows {
+			state, _ := toInt(row[0])
+			n, _ := toInt(row[1])
+			if state >= 0 && state < int64(len(counts)) {
+				counts[state] += n
+			}
+		}
+	}
+	return counts, nil
+}
+
+// KeyUse is which jobs that have not ended have a key.
+type KeyUse struct {
+	Last int64 // the id of the latest
+	N    int
+}
+
+// LiveKeys returns the keys of the jobs that have not ended.
+func (tx *Tx) LiveKeys() (map[string]KeyUse, error) {
+	rows, err := tx.s.db.query("SELECT key, max(id), count(*) FROM jobs WHERE key IS NOT NULL GROUP BY key", nil)
+	keys := make(map[string]KeyUse, len(rows))
+	for _, row := range rows {
+		key, _ := toText(row[0])
+		last, _ := toInt(row[1])
+		n, _ := toInt(row[2])
+		keys[key] = KeyUse{last, int(n)}
+	}
+	return keys, err
+}
+
+// Settings returns the settings by their names, and what is damaged of them.
+func (tx *Tx) Settings() (map[string]string, []error, error) {
+	settings, damage, err := tx.s.Settings()
+	var errs []error
+	for _, d := range damage {
+		errs = append(errs, d.Err)
+	}
+	return settings, errs, err
+}
+
+// Verify returns what is wrong in the file apart from its jobs: a count of them
+// that is not theirs, and arguments without a job.
+func (tx *Tx) Verify() (damage []error, err error) {
+	wrong := func(format string, args ...any) {
+		damage = append(damage, fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...))
+	}
+	query := func(what, q string) []driver.Value {
+		rows, e := tx.s.db.query(q, nil)
+		if code(e) == codeCorrupt {
+			wrong("%s: %w", what, e)
+			return nil
+		}
+		if e != nil || len(rows) == 0 {
+			err = errors.Join(err, e)
+			return nil
+		}
+		return rows[0]
+	}
+	if row := query("table meta", "SELECT seq, last, live, ids, sum FROM meta"); row != nil {
+		var n [5]int64
+		for i := range n {
+			n[i], _ = toInt(row[i])
+		}
+		m := meta{n[0], n[1], n[2], n[3]}
+		if n[4] != m.sum() && (m != meta{} || n[4] != 0) {
+			wrong("checksum of table meta")
+		}
+	}
+	if row := query("the count of jobs", "SELECT count(*), sum(id) FROM jobs"); row != nil {
+		live, _ := toInt(row[0])
+		ids, _ := toInt(row[1])
+		if live != tx.meta.live || ids != tx.meta.ids {
+			wrong("%d jobs that have not ended, and there should be %d", live, tx.meta.live)
+		}
+	}
+	if row := query("arguments", "SELECT count(*) FROM args WHERE id NOT IN (SELECT id FROM jobs) AND id NOT IN (SELECT id FROM ended)"); row != nil {
+		if n, _ := toInt(row[0]); n > 0 {
+			wrong("%d arguments without a job", n)
+		}
+	}
+	return damage, err
+}
