@@ -33,5 +33,9 @@
 // open, read or copy the file or its log by itself in the process of the queue:
 // closing them would drop SQLite's locks. Beside the file are its log, ending
 // in -wal, and a file that ends in -owner, which names the process that has the
-// queue open.
+// queue open and the port on which it listens for command twill-jobs.
+//
+// That command, in cmd/twill-jobs, lists, shows, retries, cancels, exports,
+// imports, backs up, compacts and checks a queue, while a process has it open
+// and while none does.
 package durable

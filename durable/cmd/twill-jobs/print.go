@@ -419,6 +419,13 @@ func (p *printer) about() {
 	if !a.Oldest.IsZero() {
 		line("oldest", "put %s ago, of the jobs that have not ended", short(p.now.Sub(a.Oldest)))
 	}
+	for _, periodic := range a.Periodics {
+		text := fmt.Sprintf("%s, schedule %q", periodic.Name, periodic.Schedule)
+		if periodic.Job != "" {
+			text += ", latest run: job " + periodic.Job
+		}
+		line("periodic", "%s", text)
+	}
 	line("sqlite", "%s, schema %d, file system %s", a.SQLite, a.Schema, a.FileSystem)
 }
 

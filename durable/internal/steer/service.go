@@ -514,6 +514,18 @@ func (w *work) info() error {
 		if about.Oldest, err = oldest(tx); err != nil {
 			return err
 		}
+		periodics, _, err := tx.Periodics()
+		if err != nil {
+			return err
+		}
+		about.Periodics = nil // it may be called again
+		for _, p := range periodics {
+			one := Periodic{Name: Text(p.Name), Schedule: Text(p.Text), Last: toTime(p.Last)}
+			if p.Job != 0 {
+				one.Job = strconv.FormatInt(p.Job, 10)
+			}
+			about.Periodics = append(about.Periodics, one)
+		}
 		about.Settings, _, err = tx.Settings()
 		if about.Owner == 0 {
 			_, about.Paused = about.Settings["paused"]

@@ -120,11 +120,20 @@ type About struct {
 	Oldest     time.Time         `json:"oldest,omitzero"`
 	LastID     int64             `json:"lastID"`
 	Sizes      store.Sizes       `json:"sizes"`
+	Periodics  []Periodic        `json:"periodics,omitempty"`
 	Settings   map[string]string `json:"settings,omitempty"`
 	SQLite     string            `json:"sqlite"`
 	Schema     int               `json:"schema"`
 	FileSystem string            `json:"fileSystem,omitempty"`
 	Pragmas    map[string]string `json:"pragmas,omitempty"`
+}
+
+// Periodic is a periodic job.
+type Periodic struct {
+	Name     Text      `json:"name"`
+	Schedule Text      `json:"schedule,omitempty"` // "" if it is no text
+	Last     time.Time `json:"last,omitzero"`      // the times up to this one are over
+	Job      string    `json:"job,omitempty"`      // the latest run
 }
 
 // Live is what a queue that runs says of itself.
