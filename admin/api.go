@@ -1024,7 +1024,7 @@ func (p *Page) gaugeViews() []gaugeView {
 	p.mu.RUnlock()
 	views := []gaugeView{}
 	for _, g := range all {
-		views = append(views, gaugeView{g.kind, g.name, g.numbers()})
+		views = append(views, g.view())
 	}
 	return views
 }

@@ -446,6 +446,60 @@ func TestGauges(t *testing.T) {
 	require.Contains(t, k.get("/").Body.String(), "uploads")
 }
 
+// A pooler and a semaphore keep no times: the page notices how long they are in
+// use.
+func TestAgesOfPoolersAndSemaphores(t *testing.T) {
+	inBubble(t, func(t *testing.T, k *pageKit) {
+		s := twill.NewSemaphore(1)
+		block := make(chan struct{})
+		pooler := twill.NewPooler(func(context.Context, int) (int, error) { <-block; return 0, nil })
+		k.page.AddPooler("lookups", pooler)
+		k.page.AddSemaphore("gateway", s)
+		numbers := func() map[string]string {
+			var v struct {
+				Gauges []struct {
+					Kind, Name string
+					Numbers    []struct{ Name, Value string }
+				}
+			}
+			k.getJSON("/api/gauges", &v)
+			all := make(map[string]string)
+			for _, g := range v.Gauges {
+				for _, n := range g.Numbers {
+					all[g.Kind+" "+n.Name] = n.Value
+				}
+			}
+			return all
+		}
+		idle := numbers()
+		require.NotContains(t, idle, "pooler busy for")
+		require.NotContains(t, idle, "semaphore in use for")
+
+		time.Sleep(time.Second / 2)
+		call := pooler.Call(t.Context(), 1)
+		release, err := s.Acquire().Await(t.Context())
+		require.NoError(t, err)
+		second := s.Acquire()
+		time.Sleep(30 * time.Second)
+		busy := numbers()
+		for _, name := range []string{"pooler busy for", "pooler callers wait for", "semaphore in use for", "semaphore no token free for", "semaphore callers wait for"} {
+			require.Equal(t, "29.5 s", busy[name], name)
+		}
+		close(block)
+		_, err = call.Await(t.Context())
+		require.NoError(t, err)
+		release()
+		release, err = second.Await(t.Context())
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		after := numbers()
+		require.NotContains(t, after, "pooler busy for")
+		require.NotContains(t, after, "semaphore callers wait for")
+		require.Equal(t, "30.5 s", after["semaphore in use for"])
+		release()
+	})
+}
+
 func TestWhereIsItNow(t *testing.T) {
 	entered := make(chan struct{})
 	q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ int) (int, error) {

@@ -125,7 +125,7 @@ type Page struct {
 
 	mu     sync.RWMutex // guards the fields below
 	queues []*entry     // in the order in which they were added
-	gauges []gauge      // pools, poolers and semaphores, in order too
+	gauges []*gauge     // pools, poolers and semaphores, in order too
 
 	audit   auditList
 	ops     operations
@@ -192,17 +192,20 @@ func (p *Page) Add(name string, q Queue) error {
 	return nil
 }
 
-// AddPool shows the numbers of a pool.
-func (p *Page) AddPool(name string, pool *twill.Pool) { p.addGauge("pool", name, poolNumbers(pool)) }
+// AddPool shows the numbers of a pool, and the age of its oldest member.
+func (p *Page) AddPool(name string, pool *twill.Pool) { p.addGauge(poolGauge(name, pool)) }
 
-// AddPooler shows the numbers of a pooler.
+// AddPooler shows the numbers of a pooler, and for how long, to the second, it
+// has been in use and callers have been waiting.
 func (p *Page) AddPooler(name string, pooler interface{ Stats() twill.PoolerStats }) {
-	p.addGauge("pooler", name, poolerNumbers(pooler))
+	p.addGauge(poolerGauge(name, pooler))
 }
 
-// AddSemaphore shows the numbers of a semaphore.
+// AddSemaphore shows the numbers of a semaphore, and for how long, to the
+// second, tokens have been in use, none has been free, and callers have been
+// waiting.
 func (p *Page) AddSemaphore(name string, s *twill.Semaphore) {
-	p.addGauge("semaphore", name, semaphoreNumbers(s))
+	p.addGauge(semaphoreGauge(name, s))
 }
 
 // Close ends the goroutines of the page, its streams and its operations, and
@@ -260,6 +263,10 @@ func containPanic(err *error) {
 type gauge struct {
 	kind, name string
 	numbers    func() []number
+	conditions func() []condition // may be nil
+
+	mu    sync.Mutex // guards since
+	since map[string]time.Time
 }
 
 // number is a number and its name.
@@ -268,34 +275,98 @@ type number struct {
 	Value string `json:"value"`
 }
 
-func (p *Page) addGauge(kind, name string, numbers func() []number) {
+// condition is something that the page shows the duration of. A pooler and a
+// semaphore keep no times, as a call would pay for them: the page looks once a
+// second.
+type condition struct {
+	name  string
+	holds bool
+}
+
+func (p *Page) addGauge(g *gauge) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.gauges) < maxQueues {
-		p.gauges = append(p.gauges, gauge{kind, name, numbers})
+	if len(p.gauges) == maxQueues || p.ctx == nil || p.ctx.Err() != nil {
+		return
+	}
+	p.gauges = append(p.gauges, g)
+	if g.conditions != nil {
+		p.wg.Go(func() { g.watch(p.ctx) })
 	}
 }
 
-func poolNumbers(pool *twill.Pool) func() []number {
-	return func() []number {
+// watch looks at the conditions once a second until ctx ends.
+func (g *gauge) watch(ctx context.Context) {
+	t := time.NewTicker(liveInterval)
+	defer t.Stop()
+	for {
+		g.look(time.Now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// look returns how long each condition that holds has held whenever the page
+// looked.
+func (g *gauge) look(now time.Time) []number {
+	conditions := g.conditions()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var lasting []number
+	for _, c := range conditions {
+		since, held := g.since[c.name]
+		switch {
+		case !c.holds:
+			delete(g.since, c.name)
+			continue
+		case !held:
+			if g.since == nil {
+				g.since = make(map[string]time.Time)
+			}
+			since = now
+			g.since[c.name] = now
+		}
+		lasting = append(lasting, number{c.name, shortDuration(now.Sub(since))})
+	}
+	return lasting
+}
+
+func (g *gauge) view() gaugeView {
+	n := g.numbers()
+	if g.conditions != nil {
+		n = append(n, g.look(time.Now())...)
+	}
+	return gaugeView{g.kind, g.name, n}
+}
+
+func poolGauge(name string, pool *twill.Pool) *gauge {
+	return &gauge{kind: "pool", name: name, numbers: func() []number {
 		s := pool.Stats()
 		n := []number{{"len", fmt.Sprint(s.Len)}, {"peak", fmt.Sprint(s.Peak)}, {"added", fmt.Sprint(s.Added)}, {"waiting", fmt.Sprint(s.Waiting)}}
 		if len(s.Ages) > 0 {
 			n = append(n, number{"oldest", shortDuration(s.Ages[0])})
 		}
 		return n
-	}
+	}}
 }
 
-func poolerNumbers(pooler interface{ Stats() twill.PoolerStats }) func() []number {
-	return func() []number {
+func poolerGauge(name string, pooler interface{ Stats() twill.PoolerStats }) *gauge {
+	return &gauge{kind: "pooler", name: name, numbers: func() []number {
 		s := pooler.Stats()
 		return []number{{"underway", fmt.Sprint(s.Underway)}, {"waiting", fmt.Sprint(s.Waiting)}, {"calls", fmt.Sprint(s.Calls)}, {"merged", fmt.Sprint(s.Merged)}}
-	}
+	}, conditions: func() []condition {
+		s := pooler.Stats()
+		return []condition{{"busy for", s.Underway > 0}, {"callers wait for", s.Waiting > 0}}
+	}}
 }
 
-func semaphoreNumbers(s *twill.Semaphore) func() []number {
-	return func() []number {
+func semaphoreGauge(name string, s *twill.Semaphore) *gauge {
+	return &gauge{kind: "semaphore", name: name, numbers: func() []number {
 		return []number{{"limit", fmt.Sprint(s.Limit())}, {"free", fmt.Sprint(s.Tokens())}, {"waiting", fmt.Sprint(s.Waiting())}}
-	}
+	}, conditions: func() []condition {
+		return []condition{{"in use for", s.Tokens() < s.Limit()}, {"no token free for", s.Tokens() <= 0}, {"callers wait for", s.Waiting() > 0}}
+	}}
 }
