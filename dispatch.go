@@ -114,9 +114,8 @@ type ResizableDispatchQueue[A, R any] struct {
 	seq      uint64                              // number of the last job
 	restored uint64                              // number of the first job of the last Restore
 	keys     map[string]*Job[A, R]               // jobs with a key, pending or underway
+	byID     map[string]*Job[A, R]               // jobs that were restored with an ID or have lost their place, pending or underway
 	groups   groupTable[A, R]
-
-	restoredIDs map[string]*Job[A, R] // jobs that were restored with an ID, pending or underway
 
 	// A job is in pending only if there are at least width workers, the queue is
 	// paused or stopped, or the rate limit holds the job back. A method that
@@ -231,6 +230,7 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	q.clock.Start()
 	q.rate.limiter = o.Rate
 	q.groups.limit = o.GroupLimit
+	q.groups.none.q = q
 	return q
 }
 
@@ -266,7 +266,9 @@ func NewResizableDispatchQueueFuture[A, R any](fn func(context.Context, A) *Futu
 // fields that are set in a later one replace those of an earlier one. Put
 // panics if one of them has both an At and an After.
 func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
-	j, o := q.newJob(arg, priority, opts)
+	var all JobOptions
+	o := q.merge(opts, &all)
+	j := q.newJob(arg, priority, o)
 	now := q.lock()
 	defer q.commit(now)
 	return q.putLocked(j, o, now)
@@ -285,7 +287,9 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	j, o := q.newJob(arg, priority, opts)
+	var all JobOptions
+	o := q.merge(opts, &all)
+	j := q.newJob(arg, priority, o)
 	now := q.lock()
 	job, err := q.putLocked(j, o, now)
 	if err != ErrQueueFull {
@@ -293,7 +297,11 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 		return job, err
 	}
 	q.stats.Refused-- // it waits instead
-	w := &putWaiter[A, R]{job: j, opts: o, done: make(chan struct{})}
+	w := &putWaiter[A, R]{job: j, done: make(chan struct{})}
+	if o != nil {
+		waits := *o // o stays on the stack of a PutWait that does not wait
+		w.opts = &waits
+	}
 	q.joinLineLocked(w, now)
 	q.commit(now)
 	ended := false
@@ -313,9 +321,10 @@ func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, prior
 // errors of Put; after an error, none was added.
 func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int, opts ...JobOptions) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(args))
-	var o *JobOptions
+	var all JobOptions
+	o := q.merge(opts, &all)
 	for i, arg := range args {
-		jobs[i], o = q.newJob(arg, priority, opts)
+		jobs[i] = q.newJob(arg, priority, o)
 	}
 	now := q.lock()
 	defer q.commit(now)
@@ -324,7 +333,7 @@ func (q *ResizableDispatchQueue[A, R]) PutAll(args []A, priority int, opts ...Jo
 		return nil, err
 	}
 	for i, j := range jobs {
-		if o != nil && o.Key != "" {
+		if o.key() != "" {
 			jobs[i], _ = q.putLocked(j, o, now) // the first is added, the others join it
 			continue
 		}
@@ -342,8 +351,8 @@ func (q *ResizableDispatchQueue[A, R]) mayPutAllLocked(jobs []*Job[A, R], o *Job
 		return ErrStopped
 	case n == 0:
 		return nil
-	case o != nil && o.Key != "":
-		old := q.keys[o.Key]
+	case o.key() != "":
+		old := q.keys[o.key()]
 		if o.Refuse && (old != nil || n > 1) {
 			return ErrDuplicateJob
 		}
@@ -358,22 +367,32 @@ func (q *ResizableDispatchQueue[A, R]) mayPutAllLocked(jobs []*Job[A, R], o *Job
 	return nil
 }
 
-// newJob makes a job that is not in a queue yet. It also returns its options
-// merged into one, or nil if it has none.
-func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOptions) (*Job[A, R], *JobOptions) {
-	j := newJob(q, arg, priority)
-	if len(opts) == 0 && !q.opts.TakeTurns && q.opts.Timeout <= 0 && q.opts.Retry == nil {
-		return j, nil
+// merge merges opts and the queue's defaults into all, and returns it, or nil
+// if a job that is put with opts has no settings.
+func (q *ResizableDispatchQueue[A, R]) merge(opts []JobOptions, all *JobOptions) *JobOptions {
+	if len(opts) == 0 && q.opts.Timeout <= 0 && q.opts.Retry == nil {
+		return nil
 	}
-	o := mergeJobOptions(opts)
+	all.merge(opts)
+	q.setDefaults(all)
+	return all
+}
+
+// setDefaults sets the fields of o that are the queue's if they are not set.
+func (q *ResizableDispatchQueue[A, R]) setDefaults(o *JobOptions) {
 	if o.Timeout == 0 {
 		o.Timeout = q.opts.Timeout
 	}
 	if o.Retry == nil {
 		o.Retry = q.opts.Retry
 	}
-	if o.isPlain() && !q.opts.TakeTurns {
-		return j, nil
+}
+
+// newJob makes a job that is not in a queue yet. o may be nil.
+func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, o *JobOptions) *Job[A, R] {
+	j := newJob(q, arg, priority)
+	if o == nil || o.isPlain() {
+		return j
 	}
 	m := &jobExtra[A, R]{key: o.Key, timeout: o.Timeout, held: o.Held}
 	if o.Context != nil {
@@ -392,7 +411,7 @@ func (q *ResizableDispatchQueue[A, R]) newJob(arg A, priority int, opts []JobOpt
 		m.expires = q.clock.At(o.Expires)
 	}
 	j.extra.Store(m)
-	return j, o
+	return j
 }
 
 // putLocked adds j, if possible, and starts it if it need not wait. It returns
@@ -402,8 +421,8 @@ func (q *ResizableDispatchQueue[A, R]) putLocked(j *Job[A, R], o *JobOptions, no
 		q.stats.Refused++
 		return nil, ErrStopped
 	}
-	if o != nil && o.Key != "" {
-		if old := q.keys[o.Key]; old != nil {
+	if key := o.key(); key != "" {
+		if old := q.keys[key]; old != nil {
 			return q.joinLocked(old, j, o, now)
 		}
 	}
@@ -497,10 +516,16 @@ func (q *ResizableDispatchQueue[A, R]) usableLocked(j *Job[A, R], o *JobOptions,
 		return 0
 	}
 	free := q.freeLocked()
-	if o == nil || free == 0 {
+	name := o.groupName()
+	if free == 0 || !q.isGroup(name) {
 		return free
 	}
-	return min(free, q.groups.usable(o.Group, now))
+	return min(free, q.groups.usable(name, now))
+}
+
+// isGroup reports whether the jobs with that name of a group are one.
+func (q *ResizableDispatchQueue[A, R]) isGroup(name string) bool {
+	return name != "" || q.opts.TakeTurns
 }
 
 // freeLocked returns the number of free slots.
@@ -536,32 +561,35 @@ func (q *ResizableDispatchQueue[A, R]) acceptLocked(j *Job[A, R], o *JobOptions,
 		j.queued = now
 	}
 	j.seq = seq
+	if name := o.groupName(); q.isGroup(name) {
+		q.joinGroupLocked(j, name)
+	}
 	if m := j.extra.Load(); m != nil {
 		j.setDueLocked(m.due)
-		if o != nil && (o.Group != "" || q.opts.TakeTurns) {
-			q.joinGroupLocked(j, o.Group)
-		}
 		if m.expires != 0 {
-			m.timer = time.AfterFunc(m.expires.Sub(now), func() { q.expire(j) })
+			m.timer = sched.AfterFunc(m.expires.Sub(now), func() { q.expire(j) })
 		}
 	}
 	q.stats.Put++
 	q.emitLocked(EventPut, j)
 	if m := j.extra.Load(); m != nil && m.key != "" && !m.follows && !m.expired(j, now) {
-		q.claimKeyLocked(j) // a job that fails at once is none to join
+		q.claimKeyLocked(j, now) // a job that fails at once is none to join
 	}
 }
 
 // claimKeyLocked gives j its key. Waiting PutWaits with the same key join j
 // when the change ends.
-func (q *ResizableDispatchQueue[A, R]) claimKeyLocked(j *Job[A, R]) {
+func (q *ResizableDispatchQueue[A, R]) claimKeyLocked(j *Job[A, R], now instant) {
 	key := j.extra.Load().key
 	if q.keys == nil {
 		q.keys = make(map[string]*Job[A, R])
 	}
 	q.keys[key] = j
-	if q.line.keys[key] != nil {
+	if line := q.line.keys[key]; line != nil {
 		q.line.claimed = append(q.line.claimed, key)
+		for _, due := range line.due {
+			q.parkLocked(due, now)
+		}
 	}
 }
 
@@ -590,25 +618,27 @@ func (q *ResizableDispatchQueue[A, R]) releaseKeyLocked(j *Job[A, R], now instan
 		if len(q.keys) == 0 {
 			q.keys = nil // a map keeps the memory that it once had
 		}
-		q.unparkLocked(m.key, now)
+		if line := q.line.keys[m.key]; line != nil {
+			for _, due := range line.due {
+				q.unparkLocked(due, now)
+			}
+		}
 	}
 }
 
 // enqueueLocked adds j, which q has accepted, to where jobs wait.
 func (q *ResizableDispatchQueue[A, R]) enqueueLocked(j *Job[A, R], now instant) {
-	m := j.extra.Load()
+	m, g := j.extra.Load(), j.group()
 	switch {
-	case m == nil:
-		q.pending.Push(j, q.keyLocked(j))
-	case m.expired(j, now) && !q.stopped:
+	case m != nil && m.expired(j, now) && !q.stopped:
 		q.failLocked(j, ErrExpired, now)
-	case m.held || m.follows:
-		q.delayed.Push(j, heap.Key{Priority: int64(clock.Never), Seq: j.seq})
-	case m.due > now:
-		q.delayed.Push(j, heap.Key{Priority: int64(m.due), Seq: j.seq})
+	case m != nil && (m.held || m.follows):
+		q.delayed.Push(j, heap.Key{Priority: int64(clock.Never), Seq: j.number()})
+	case m != nil && m.due > now:
+		q.delayed.Push(j, heap.Key{Priority: int64(m.due), Seq: j.number()})
 		q.setDueTimerLocked(now)
-	case m.group != nil:
-		q.pushGroupLocked(m.group, j, now)
+	case g != nil:
+		q.pushGroupLocked(g, j, now)
 	default:
 		q.pending.Push(j, q.keyLocked(j))
 	}
@@ -625,7 +655,7 @@ func (q *ResizableDispatchQueue[A, R]) requeueLocked(j *Job[A, R], now instant) 
 
 // keyLocked returns the key by which jobs that are due are ordered.
 func (q *ResizableDispatchQueue[A, R]) keyLocked(j *Job[A, R]) heap.Key {
-	return heap.Key{Priority: q.rankLocked(j), Seq: j.seq}
+	return heap.Key{Priority: q.rankLocked(j), Seq: j.number()}
 }
 
 // rankLocked returns the first part of the key by which jobs that are due are
@@ -648,8 +678,8 @@ func (q *ResizableDispatchQueue[A, R]) removePendingLocked(j *Job[A, R], now ins
 	case q.delayed.Has(j):
 		q.delayed.Remove(j)
 		q.setDueTimerLocked(now)
-	case j.groupOf() != nil:
-		g := j.groupOf()
+	case j.group() != nil:
+		g := j.group()
 		q.removeFromGroupLocked(g, j)
 		q.updateGroupLocked(g, now)
 	default:
@@ -773,14 +803,13 @@ func (q *ResizableDispatchQueue[A, R]) canBeginLocked(workers int) bool {
 // exceeded, the job ends instead, and popLocked returns nil.
 func (q *ResizableDispatchQueue[A, R]) popLocked(now instant) *Job[A, R] {
 	j := q.pending.Pop().Item
+	if g := j.group(); g != nil {
+		g.head = nil
+	}
 	m := j.extra.Load()
-	if m == nil {
-		return j
-	}
-	if m.group != nil && m.group.head == j {
-		m.group.head = nil
-	}
 	switch {
+	case m == nil:
+		return j
 	case m.deadline != 0 && now >= m.deadline:
 		q.failLocked(j, m.timeoutError(nil), now)
 	case m.expired(j, now):
@@ -839,9 +868,9 @@ func (q *ResizableDispatchQueue[A, R]) beginLocked(j *Job[A, R], now instant) {
 				m.deadline = now.Add(m.timeout)
 			}
 		}
-		if m.group != nil {
-			q.startInGroupLocked(m.group, now)
-		}
+	}
+	if g := j.group(); g != nil {
+		q.startInGroupLocked(g, now)
 	}
 	q.emitLocked(EventStarted, j)
 }
@@ -929,17 +958,17 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 		return nil, nil, false
 	}
 	q.stats.Running.Add(now.Sub(j.started))
-	m := j.extra.Load()
-	if m != nil && m.group != nil {
-		m.group.running--
+	m, g := j.extra.Load(), j.group()
+	if g != nil {
+		g.running--
 	}
 	var fail *settle.Failure
 	timedOut := false
 	switch {
 	case j.state != JobUnderway: // canceled, or timed out
 		fail = m.fail
-		if m.group != nil {
-			q.updateGroupLocked(m.group, now)
+		if g != nil {
+			q.updateGroupLocked(g, now)
 		}
 	case err != nil && m != nil && m.timedOut(err, now):
 		err, timedOut = m.timeoutError(err), true
@@ -1007,13 +1036,11 @@ func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, n
 	j.state, j.ended = state, now
 	if m := j.extra.Load(); m != nil {
 		q.releaseKeyLocked(j, now)
-		if m.id != "" && q.restoredIDs[m.id] == j {
-			delete(q.restoredIDs, m.id)
-		}
-		if m.group != nil {
-			m.group.jobs--
-			q.updateGroupLocked(m.group, now)
-		}
+		q.forgetIDLocked(j)
+	}
+	if g := j.group(); g != nil {
+		g.jobs--
+		q.updateGroupLocked(g, now)
 	}
 	q.stats.over(state, now)
 	q.emitLocked(EventEnded, j)

@@ -97,7 +97,7 @@ func (q *ResizableDispatchQueue[A, R]) resume(change func()) error {
 // priority the job has the place that it would have if it had been put with
 // that priority. Reprioritize returns [ErrNotPending] if j is not pending in q.
 func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
-	if j == nil || j.q != q {
+	if j == nil || j.queue() != q {
 		return ErrNotPending
 	}
 	now := q.lock()
@@ -110,7 +110,7 @@ func (q *ResizableDispatchQueue[A, R]) Reprioritize(j *Job[A, R], priority int) 
 }
 
 func (q *ResizableDispatchQueue[A, R]) reprioritizeLocked(j *Job[A, R], priority int, now instant) {
-	g := j.groupOf()
+	g := j.group()
 	switch {
 	case q.delayed.Has(j):
 		j.priority = priority

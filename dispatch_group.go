@@ -4,6 +4,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"github.com/twillgo/twill/internal/clock"
@@ -82,8 +83,8 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimit(group string, limit GroupLi
 		return ErrStopped
 	}
 	g := q.groupLocked(group)
-	g.own = true
-	q.setGroupLimitLocked(g, limit, now)
+	g.limit = &limit
+	q.limitChangedLocked(g, now)
 	q.emitLocked(EventGroup, nil)
 	return nil
 }
@@ -103,8 +104,8 @@ func (q *ResizableDispatchQueue[A, R]) SetGroupLimits(limit GroupLimit) error {
 	}
 	q.groups.limit = limit
 	for _, g := range q.groups.byName {
-		if !g.own {
-			q.setGroupLimitLocked(g, limit, now)
+		if !g.own() {
+			q.limitChangedLocked(g, now)
 		}
 	}
 	q.emitLocked(EventGroup, nil)
@@ -120,9 +121,9 @@ func (q *ResizableDispatchQueue[A, R]) ResetGroupLimit(group string) error {
 	if q.stopped {
 		return ErrStopped
 	}
-	if g := q.groups.byName[group]; g != nil && g.own && group != "" {
-		g.own = false
-		q.setGroupLimitLocked(g, q.groups.limit, now)
+	if g := q.groups.byName[group]; g != nil && g.own() && group != "" {
+		g.limit = &q.groups.limit
+		q.limitChangedLocked(g, now)
 		q.emitLocked(EventGroup, nil)
 	}
 	return nil
@@ -182,7 +183,7 @@ func (q *ResizableDispatchQueue[A, R]) Groups() iter.Seq2[string, GroupStats] {
 				}
 				now = q.lock()
 			}
-			if name != "" && (g.jobs > 0 || g.running > 0 || g.own) {
+			if name != "" && (g.jobs > 0 || g.running > 0 || g.own()) {
 				part = append(part, group{name, q.groupStatsLocked(g, now)})
 			}
 		}
@@ -195,7 +196,7 @@ func (q *ResizableDispatchQueue[A, R]) Groups() iter.Seq2[string, GroupStats] {
 const maxGroups = 1000
 
 func (q *ResizableDispatchQueue[A, R]) groupStatsLocked(g *jobGroup[A, R], now instant) GroupStats {
-	s := GroupStats{Limit: g.limit, Own: g.own, Jobs: g.jobs, Underway: g.running, Due: g.heap.Len()}
+	s := GroupStats{Limit: *g.limit, Own: g.own(), Jobs: g.jobs, Underway: g.running, Due: g.heap.Len()}
 	next := g.head
 	switch {
 	case next != nil:
@@ -218,8 +219,10 @@ func (q *ResizableDispatchQueue[A, R]) groupStatsLocked(g *jobGroup[A, R], now i
 // The next job to start is therefore always the first of pending, whatever the
 // number of groups.
 type groupTable[A, R any] struct {
-	limit   GroupLimit // of groups without their own limit
+	none    jobGroup[A, R] // of the jobs without a group; only its q is used
+	limit   GroupLimit     // of groups without their own limit
 	byName  map[string]*jobGroup[A, R]
+	last    *jobGroup[A, R]                                  // found last, and still in byName
 	waiting int                                              // jobs in the groups' heaps
 	behind  list.By[*jobGroup[A, R], groupLinks[A, R]]       // groups with jobs in their heaps
 	timed   heap.By[*jobGroup[A, R], groupTimedPlaces[A, R]] // groups to update later, by that time
@@ -230,10 +233,8 @@ type groupTable[A, R any] struct {
 
 // jobGroup is one group.
 type jobGroup[A, R any] struct {
-	name     string
-	seq      uint64
-	limit    GroupLimit
-	own      bool                                          // the limit was set for this group
+	q        *ResizableDispatchQueue[A, R]
+	limit    *GroupLimit                                   // the groupTable's, or its own
 	jobs     int                                           // number of jobs that have not ended
 	running  int                                           // number of calls that have not returned
 	reserved int                                           // number of PutWaits that were admitted to use a free slot, and have not put their jobs yet
@@ -243,6 +244,8 @@ type jobGroup[A, R any] struct {
 	turn     uint64                                        // the turn since which it waits for a start, if groups take turns
 	since    instant                                       // the time since which at least one job has been due
 	next     instant                                       // with a rate: the time at which the next job would start without a burst
+	name     string
+	seq      uint64 // its number
 
 	behindLinks list.Links[*jobGroup[A, R]]
 	timedPlace  heap.Place
@@ -263,17 +266,33 @@ func (groupTimedPlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.t
 
 func (groupLinePlaces[A, R]) Place(g *jobGroup[A, R]) *heap.Place { return &g.linePlace }
 
+// find returns the group with the given name, or nil.
+func (t *groupTable[A, R]) find(name string) *jobGroup[A, R] {
+	if t.last == nil || t.last.name != name {
+		t.last = t.byName[name]
+	}
+	return t.last
+}
+
 // usable returns how many more jobs of a group the group itself allows to start
 // now.
 func (t *groupTable[A, R]) usable(name string, now instant) int {
-	g := t.byName[name]
+	g := t.find(name)
 	switch {
 	case g != nil:
 	case name == "":
 		return math.MaxInt
 	default:
-		g = &jobGroup[A, R]{limit: t.limit}
+		g = &jobGroup[A, R]{limit: &t.limit}
 	}
+	return g.usable(now)
+}
+
+// own reports whether the limit of g was set for g alone.
+func (g *jobGroup[A, R]) own() bool { return g.limit != &g.q.groups.limit }
+
+// usable returns how many more jobs of g may start now, as far as g allows it.
+func (g *jobGroup[A, R]) usable(now instant) int {
 	if g.heap.Len() > 0 || g.limit.Paused {
 		return 0
 	}
@@ -307,17 +326,18 @@ func (g *jobGroup[A, R]) opens() instant {
 // groupLocked returns the group with the given name.
 func (q *ResizableDispatchQueue[A, R]) groupLocked(name string) *jobGroup[A, R] {
 	t := &q.groups
-	g := t.byName[name]
+	g := t.find(name)
 	if g == nil {
 		t.seq++
-		g = &jobGroup[A, R]{name: name, seq: t.seq, limit: t.limit}
+		g = &jobGroup[A, R]{q: q, name: name, seq: t.seq, limit: &t.limit}
 		if name == "" { // jobs without a group, if groups take turns
-			g.limit, g.own = GroupLimit{}, true
+			g.limit = new(GroupLimit)
 		}
 		if t.byName == nil {
 			t.byName = make(map[string]*jobGroup[A, R])
 		}
 		t.byName[name] = g
+		t.last = g
 	}
 	return g
 }
@@ -326,13 +346,13 @@ func (q *ResizableDispatchQueue[A, R]) groupLocked(name string) *jobGroup[A, R] 
 func (q *ResizableDispatchQueue[A, R]) joinGroupLocked(j *Job[A, R], name string) {
 	g := q.groupLocked(name)
 	g.jobs++
-	j.extra.Load().group = g
+	j.home = g
 }
 
-func (q *ResizableDispatchQueue[A, R]) setGroupLimitLocked(g *jobGroup[A, R], limit GroupLimit, now instant) {
-	g.limit = limit
-	if limit.Rate > 0 { // what a slower rate has counted must not outlast it
-		g.next = min(g.next, now.Add(limit.span()))
+// limitChangedLocked is called after a change of the limit of g.
+func (q *ResizableDispatchQueue[A, R]) limitChangedLocked(g *jobGroup[A, R], now instant) {
+	if g.limit.Rate > 0 { // what a slower rate has counted must not outlast it
+		g.next = min(g.next, now.Add(g.limit.span()))
 	}
 	q.updateGroupLocked(g, now)
 }
@@ -350,12 +370,29 @@ func (q *ResizableDispatchQueue[A, R]) pushGroupLocked(g *jobGroup[A, R], j *Job
 // pushAgainLocked is pushGroupLocked for a job that has waited here before: its
 // group keeps its turn.
 func (q *ResizableDispatchQueue[A, R]) pushAgainLocked(g *jobGroup[A, R], j *Job[A, R], now instant) {
-	if g.head != nil && q.keyLocked(j).Before(q.keyLocked(g.head)) {
-		q.putBackLocked(g)
+	key := q.keyLocked(j)
+	switch {
+	case g.head != nil:
+		if key.Before(q.keyLocked(g.head)) {
+			q.putBackLocked(g)
+		}
+	case g.heap.Len() == 0 && g.open(now):
+		q.setHeadLocked(g, heap.Entry[*Job[A, R]]{Key: key, Item: j})
+		q.updateGroupLocked(g, now)
+		return
 	}
-	g.heap.Push(j, q.keyLocked(j))
+	g.heap.Push(j, key)
 	q.groups.waiting++
 	q.updateGroupLocked(g, now)
+}
+
+// setHeadLocked makes a job the head of g, which has none.
+func (q *ResizableDispatchQueue[A, R]) setHeadLocked(g *jobGroup[A, R], e heap.Entry[*Job[A, R]]) {
+	g.head = e.Item
+	if q.opts.TakeTurns && q.opts.Ageing == 0 {
+		e.Seq = g.turn
+	}
+	q.pending.Push(e.Item, e.Key)
 }
 
 // putBackLocked moves the head of g back to the other jobs.
@@ -399,13 +436,8 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 	case !open && g.head != nil:
 		q.putBackLocked(g)
 	case open && g.head == nil && g.heap.Len() > 0:
-		g.head = g.heap.Pop().Item
 		t.waiting--
-		key := q.keyLocked(g.head)
-		if q.opts.TakeTurns && q.opts.Ageing == 0 {
-			key.Seq = g.turn
-		}
-		q.pending.Push(g.head, key)
+		q.setHeadLocked(g, g.heap.Pop())
 	}
 
 	if g.heap.Len() == 0 {
@@ -418,7 +450,7 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 	if t.lines.Has(g) {
 		t.lines.Remove(g)
 	}
-	if waits && t.usable(g.name, now) > 0 {
+	if waits && g.usable(now) > 0 {
 		t.lines.Push(g, g.waiters.Peek().Key)
 	}
 
@@ -428,12 +460,13 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 		if opens := g.opens(); opens > now {
 			at = opens
 		}
-	case g.jobs == 0 && g.running == 0 && g.reserved == 0 && !waits && !g.own:
+	case g.jobs == 0 && g.running == 0 && g.reserved == 0 && !waits && !g.own():
 		if g.next > now {
 			at = g.next
 			break
 		}
 		delete(t.byName, g.name)
+		t.last = nil
 		if len(t.byName) == 0 {
 			t.byName = nil // a map keeps the memory that it once had
 		}
@@ -465,7 +498,19 @@ type putLine[A, R any] struct {
 }
 
 // keyLine has the PutWaits of one key.
-type keyLine[A, R any] = list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
+type keyLine[A, R any] struct {
+	all list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
+	due map[string]*dueLine[A, R] // those that are due, by group
+}
+
+// dueLine has the PutWaits of one key and one group that are due. If no job has
+// the key, the first of them may use a free slot, and the others will join its
+// job. While a job has the key, none may: a job that has to run after that job
+// needs room like any pending job.
+type dueLine[A, R any] struct {
+	first  *putWaiter[A, R] // it may use a free slot; nil if there is none
+	parked heap.By[*putWaiter[A, R], waiterPlaces[A, R]]
+}
 
 // putWaiter is one waiting PutWait.
 //
@@ -477,12 +522,14 @@ type putWaiter[A, R any] struct {
 	job    *Job[A, R] // the job to be put, or the job that stands for the put
 	opts   *JobOptions
 	err    error
-	number uint64 // its place in line
-	group  *jobGroup[A, R]
-	parked bool          // due, but must not use a free slot, as another job has its key
-	seq    uint64        // the number reserved for the job; 0 before it was admitted
-	put    bool          // job or err is the result
-	done   chan struct{} // closed when it is admitted or put
+	number uint64          // its place in line
+	group  *jobGroup[A, R] // its group, while it may use a free slot
+
+	// Set when it is admitted.
+	reserves *jobGroup[A, R] // the group of the slot that is reserved for it, if that is in a group
+	seq      uint64          // the number reserved for the job; 0 before it was admitted
+	put      bool            // job or err is the result
+	done     chan struct{}   // closed when it is admitted or put
 
 	links    list.Links[*putWaiter[A, R]]
 	keyLinks list.Links[*putWaiter[A, R]]
@@ -495,13 +542,30 @@ type (
 	waiterPlaces[A, R any]   struct{}
 )
 
-func (waiterLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] { return &w.links }
+func (waiterLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] {
+	waiterVisited()
+	return &w.links
+}
 
 func (waiterKeyLinks[A, R]) Links(w *putWaiter[A, R]) *list.Links[*putWaiter[A, R]] {
+	waiterVisited()
 	return &w.keyLinks
 }
 
-func (waiterPlaces[A, R]) Place(w *putWaiter[A, R]) *heap.Place { return &w.place }
+func (waiterPlaces[A, R]) Place(w *putWaiter[A, R]) *heap.Place {
+	waiterVisited()
+	return &w.place
+}
+
+// waiterVisits, if not nil, counts the steps from one PutWait in a line to
+// another. It is for tests.
+var waiterVisits atomic.Pointer[atomic.Int64]
+
+func waiterVisited() {
+	if n := waiterVisits.Load(); n != nil {
+		n.Add(1)
+	}
+}
 
 // joinLineLocked adds w, whose job found no room, to the end of the line.
 func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now instant) {
@@ -509,14 +573,14 @@ func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now in
 	l.number++
 	w.number = l.number
 	l.all.PushBack(w)
-	if o := w.opts; o != nil && o.Key != "" {
+	if key := w.opts.key(); key != "" {
 		if l.keys == nil {
 			l.keys = make(map[string]*keyLine[A, R])
 		}
-		if l.keys[o.Key] == nil {
-			l.keys[o.Key] = new(keyLine[A, R])
+		if l.keys[key] == nil {
+			l.keys[key] = new(keyLine[A, R])
 		}
-		l.keys[o.Key].PushBack(w)
+		l.keys[key].all.PushBack(w)
 	}
 	m := w.job.extra.Load()
 	switch {
@@ -531,13 +595,71 @@ func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now in
 
 // mayUseSlotLocked records that the job of w is due.
 func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now instant) {
-	if w.opts == nil || w.opts.Group == "" && !q.opts.TakeTurns {
+	name := w.opts.groupName()
+	if key := w.opts.key(); key != "" {
+		line := q.line.keys[key].dueIn(name)
+		switch first := line.first; {
+		case q.keys[key] != nil || first != nil && first.number < w.number:
+			line.parked.Push(w, heap.Key{Seq: w.number})
+			return
+		case first != nil:
+			q.parkLocked(line, now)
+		}
+		line.first = w
+	}
+	if !q.isGroup(name) {
 		q.line.slot.Push(w, heap.Key{Seq: w.number})
 		return
 	}
-	w.group = q.groupLocked(w.opts.Group)
+	w.group = q.groupLocked(name)
 	w.group.waiters.Push(w, heap.Key{Seq: w.number})
 	q.updateGroupLocked(w.group, now)
+}
+
+// leaveSlotLocked removes w, which may not be due, from where PutWaits wait for
+// their due time or a free slot.
+func (q *ResizableDispatchQueue[A, R]) leaveSlotLocked(w *putWaiter[A, R], now instant) {
+	l := &q.line
+	switch {
+	case w.group != nil:
+		g := w.group
+		w.group = nil
+		g.waiters.Remove(w)
+		q.updateGroupLocked(g, now)
+	case l.notDue.Has(w):
+		l.notDue.Remove(w)
+	case l.slot.Has(w):
+		l.slot.Remove(w)
+	}
+}
+
+// dueIn returns the line of the PutWaits in a group that are due.
+func (l *keyLine[A, R]) dueIn(group string) *dueLine[A, R] {
+	if l.due[group] == nil {
+		if l.due == nil {
+			l.due = make(map[string]*dueLine[A, R])
+		}
+		l.due[group] = new(dueLine[A, R])
+	}
+	return l.due[group]
+}
+
+// parkLocked keeps the first PutWait in line from using a free slot, if there
+// is one.
+func (q *ResizableDispatchQueue[A, R]) parkLocked(line *dueLine[A, R], now instant) {
+	if w := line.first; w != nil {
+		line.first = nil
+		q.leaveSlotLocked(w, now)
+		line.parked.Push(w, heap.Key{Seq: w.number})
+	}
+}
+
+// unparkLocked lets the first PutWait in line use a free slot, if no job has
+// its key.
+func (q *ResizableDispatchQueue[A, R]) unparkLocked(line *dueLine[A, R], now instant) {
+	if line.first == nil && line.parked.Len() > 0 && q.keys[line.parked.Peek().Item.opts.Key] == nil {
+		q.mayUseSlotLocked(line.parked.Pop().Item, now)
+	}
 }
 
 // leaveLine is called when the wait of w has ended, and puts its job if it was
@@ -553,9 +675,9 @@ func (q *ResizableDispatchQueue[A, R]) leaveLine(w *putWaiter[A, R], ended bool)
 		q.removeWaiterLocked(w, now)
 	default:
 		q.line.reserved--
-		if w.group != nil {
-			w.group.reserved--
-			q.updateGroupLocked(w.group, now)
+		if g := w.reserves; g != nil {
+			g.reserved--
+			q.updateGroupLocked(g, now)
 		}
 	}
 	if ended {
@@ -573,8 +695,8 @@ func (q *ResizableDispatchQueue[A, R]) putAdmittedLocked(w *putWaiter[A, R], now
 		q.stats.Refused++
 		return nil, ErrStopped
 	}
-	if o != nil && o.Key != "" {
-		if old := q.keys[o.Key]; old != nil {
+	if key := o.key(); key != "" {
+		if old := q.keys[key]; old != nil {
 			if q.needsRunLocked(old, o) && !o.Refuse {
 				q.followLocked(old, j, o, w.seq, now)
 				return j, nil
@@ -597,47 +719,31 @@ func (q *ResizableDispatchQueue[A, R]) putAdmittedLocked(w *putWaiter[A, R], now
 func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], now instant) {
 	l := &q.line
 	l.all.Remove(w)
-	if o := w.opts; o != nil && o.Key != "" {
-		if line := l.keys[o.Key]; line.Remove(w) && line.Len() == 0 {
-			delete(l.keys, o.Key)
+	key, group := w.opts.key(), w.opts.groupName()
+	line := l.keys[key]
+	if line == nil {
+		q.leaveSlotLocked(w, now)
+		return
+	}
+	line.all.Remove(w)
+	if line.all.Len() == 0 {
+		delete(l.keys, key)
+	}
+	due := line.due[group]
+	switch {
+	case due == nil: // it is not due
+		q.leaveSlotLocked(w, now)
+	case due.parked.Has(w):
+		due.parked.Remove(w)
+	default:
+		q.leaveSlotLocked(w, now)
+		if due.first == w {
+			due.first = nil
+			q.unparkLocked(due, now)
 		}
 	}
-	switch {
-	case l.notDue.Has(w):
-		l.notDue.Remove(w)
-	case l.slot.Has(w):
-		l.slot.Remove(w)
-	case w.group != nil && w.group.waiters.Has(w):
-		w.group.waiters.Remove(w)
-		q.updateGroupLocked(w.group, now)
-	}
-	if o := w.opts; o != nil && o.Key != "" {
-		q.unparkLocked(o.Key, now)
-	}
-}
-
-// parkLocked keeps w from using a free slot: its job would have to run after
-// the job that has its key, and needs room like any pending job.
-func (q *ResizableDispatchQueue[A, R]) parkLocked(w *putWaiter[A, R], now instant) {
-	w.parked = true
-	if w.group == nil {
-		q.line.slot.Remove(w)
-		return
-	}
-	w.group.waiters.Remove(w)
-	q.updateGroupLocked(w.group, now)
-}
-
-// unparkLocked lets the first PutWait with that key use a free slot, if no job
-// has the key. The PutWaits behind it then join its job.
-func (q *ResizableDispatchQueue[A, R]) unparkLocked(key string, now instant) {
-	line := q.line.keys[key]
-	if line == nil || q.keys[key] != nil {
-		return
-	}
-	if w, ok := line.Front(); ok && w.parked {
-		w.parked = false
-		q.mayUseSlotLocked(w, now)
+	if due != nil && due.first == nil && due.parked.Len() == 0 {
+		delete(line.due, group)
 	}
 }
 
@@ -648,9 +754,9 @@ func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 	if q.line.reserved > 0 {
 		return
 	}
-	if w := q.nextWaiterLocked(now); w != nil {
-		if w.group != nil {
-			w.group.reserved++
+	if w := q.nextWaiterLocked(); w != nil {
+		if w.reserves = w.group; w.reserves != nil {
+			w.reserves.reserved++
 		}
 		q.removeWaiterLocked(w, now)
 		q.seq++
@@ -663,7 +769,7 @@ func (q *ResizableDispatchQueue[A, R]) admitWaitersLocked(now instant) {
 // nextWaiterLocked returns the first PutWait for which there is room, if there
 // is one. A PutWait that may use a free slot does not wait for one that may
 // not.
-func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked(now instant) *putWaiter[A, R] {
+func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked() *putWaiter[A, R] {
 	first, ok := q.line.all.Front()
 	if !ok || q.roomLocked(0) > 0 {
 		return first
@@ -671,13 +777,7 @@ func (q *ResizableDispatchQueue[A, R]) nextWaiterLocked(now instant) *putWaiter[
 	if q.roomLocked(1) == 0 {
 		return nil
 	}
-	for {
-		w := q.nextForSlotLocked()
-		if w == nil || w.opts == nil || w.opts.Key == "" || q.keys[w.opts.Key] == nil {
-			return w
-		}
-		q.parkLocked(w, now)
-	}
+	return q.nextForSlotLocked()
 }
 
 // nextForSlotLocked returns the first PutWait that may use a free slot, if
@@ -700,9 +800,9 @@ func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
 	claimed := q.line.claimed
 	q.line.claimed = nil
 	for _, key := range claimed {
-		for line := q.line.keys[key]; line != nil && line.Len() > 0; {
+		for line := q.line.keys[key]; line != nil && line.all.Len() > 0; {
 			old := q.keys[key]
-			w, _ := line.Front()
+			w, _ := line.all.Front()
 			if old == nil || q.needsRunLocked(old, w.opts) && !w.opts.Refuse && q.roomLocked(0) == 0 {
 				break
 			}

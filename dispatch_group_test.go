@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -351,6 +352,59 @@ func TestPutWaitInLineJoinsItsKey(t *testing.T) {
 	})
 }
 
+// While a job has a key, a PutWait that would run after it must not use a free
+// slot. When the key is free, the first one that is due may, also behind one
+// that is not.
+func TestPutWaitUsesASlotWhenItsKeyIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 2, Size: -1})
+		key := twill.JobOptions{Key: "k", Again: true}
+		kit.PutOpts(t, q, "has the key", 0, key)
+		later := key
+		later.After = time.Hour
+		for arg, o := range map[string]twill.JobOptions{"later": later} {
+			go func() { _, _ = q.PutWait(t.Context(), arg, 0, o) }()
+			synctest.Wait()
+		}
+		for _, arg := range []string{"due", "joins"} {
+			go func() { _, _ = q.PutWait(t.Context(), arg, 0, key) }()
+			synctest.Wait()
+		}
+		require.Equal(t, 3, twill.InLine(q))
+		time.Sleep(2500 * time.Millisecond)
+		require.Equal(t, []time.Duration{time.Second}, c.at("due"))
+		require.LessOrEqual(t, twill.InLine(q), 1)
+		q.StopNow()
+	})
+}
+
+// The group of a PutWait in line may be forgotten, and then be there again.
+func TestPutWaitInLineOutlivesItsGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &groupCalls{start: time.Now()}
+		q := twill.NewResizableDispatchQueue(c.fn, &twill.DispatchOptions{Width: 5, Size: 1, GroupLimit: twill.GroupLimit{Width: 1}})
+		fill := kit.PutOpts(t, q, "fill", 0, twill.JobOptions{Held: true})
+		kit.PutOpts(t, q, "has the key", 0, twill.JobOptions{Key: "k"})
+		go func() { _, _ = q.PutWait(t.Context(), "waits", 0, twill.JobOptions{Key: "k", Again: true, Group: "g"}) }()
+		synctest.Wait()
+		require.Equal(t, 1, twill.InLine(q))
+		kit.PutOpts(t, q, "a", 0, inGroup("g"))
+		fill.Cancel(nil)
+		synctest.Wait()
+		require.Zero(t, twill.InLine(q))
+		require.Equal(t, 1, twill.Groups(q))
+		q.Pause()
+		require.NoError(t, q.Resume())
+		require.Equal(t, 2, maps.Collect(q.Groups())["g"].Jobs)
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []time.Duration{0}, c.at("a"))
+		require.Equal(t, []time.Duration{time.Second}, c.at("waits"))
+		require.Zero(t, twill.Groups(q))
+	})
+}
+
 // A PutWait whose context has ended puts nothing, whichever is noticed first.
 func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -378,34 +432,127 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 	})
 }
 
-// Ten thousand PutWaits with a delay do not make a put and its run slower: no
-// operation walks the line.
-func TestPutWaitsWithADelayAreNotWalked(t *testing.T) {
-	least := func(waiters int) time.Duration {
-		q := twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Size: 1})
-		kit.PutOpts(t, q, 0, 0, twill.JobOptions{After: time.Hour})
-		ctx, cancel := context.WithCancel(t.Context())
-		var wg sync.WaitGroup
-		for i := range waiters {
-			wg.Go(func() { _, _ = q.PutWait(ctx, i, 0, twill.JobOptions{After: time.Hour}) })
-		}
-		require.Eventually(t, func() bool { return twill.InLine(q) == waiters }, time.Minute, time.Millisecond)
-		best := time.Hour
-		for i := range 2000 {
-			start := time.Now()
-			_, err := kit.PutJob(t, q, i, 0).Await(t.Context())
-			require.NoError(t, err)
-			_, err = q.NoneUnderway().Await(t.Context()) // the slot is free
-			require.NoError(t, err)
-			best = min(best, time.Since(start))
-		}
-		cancel()
-		wg.Wait()
-		q.Stop()
-		return best
+// No step of a queue walks a line of PutWaits: with 16 times as many in line, no
+// step visits more than a few more of them. Only a stop visits all.
+func TestNoStepWalksALineOfPutWaits(t *testing.T) {
+	few, many := 1000, 16_000
+	if kit.RaceEnabled { // which allows 8128 goroutines
+		few, many = 250, 4000
 	}
-	without, with := least(0), least(10_000)
-	require.Less(t, with, 20*without, "without a line it takes %v", without)
+	for kind, options := range lineOptions {
+		t.Run(kind, func(t *testing.T) {
+			least, most := visitsOfSteps(t, few, options), visitsOfSteps(t, many, options)
+			for step, visits := range most {
+				require.LessOrEqual(t, visits, least[step]+60, "%s: visits of %d and %d in line", step, few, many)
+				require.Less(t, visits, int64(few)/2, step)
+			}
+		})
+	}
+}
+
+// lineOptions are the options of the i-th PutWait in a line.
+var lineOptions = map[string]func(i int) twill.JobOptions{
+	"plain":     func(int) twill.JobOptions { return twill.JobOptions{} },
+	"delayed":   func(int) twill.JobOptions { return twill.JobOptions{After: time.Hour} },
+	"due later": func(i int) twill.JobOptions { return twill.JobOptions{After: time.Duration(i) * time.Second} },
+	"held":      func(int) twill.JobOptions { return twill.JobOptions{Held: true} },
+	"one group": func(int) twill.JobOptions { return inGroup("g") },
+	"groups":    func(i int) twill.JobOptions { return inGroup(fmt.Sprint("g", i%100)) },
+	"one key":   func(int) twill.JobOptions { return twill.JobOptions{Key: "k", Again: true} },
+	"keys":      func(i int) twill.JobOptions { return twill.JobOptions{Key: fmt.Sprint("k", i%100), Again: true} },
+	"all kinds": func(i int) twill.JobOptions {
+		return twill.JobOptions{
+			Group: []string{"", "g", "h"}[i%3], Key: []string{"", "", fmt.Sprint("k", i%50)}[i%5%3], Again: i%2 == 0,
+			After: time.Duration(i%7/3*i) * time.Second, Held: i%11 == 0,
+		}
+	},
+}
+
+// visitsOfSteps returns the largest number of visits of any step of each kind
+// beside a line of n PutWaits.
+func visitsOfSteps(t *testing.T, n int, options func(i int) twill.JobOptions) map[string]int64 {
+	visits := map[string]int64{}
+	synctest.Test(t, func(t *testing.T) {
+		var counter atomic.Int64
+		twill.CountWaiterVisits(&counter)
+		defer twill.CountWaiterVisits(nil)
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Width: 2, Size: 8, GroupLimit: twill.GroupLimit{Width: 1}})
+		for _, o := range []twill.JobOptions{{}, {Key: "k"}, {Held: true}, inGroup("g"), inGroup("g"), {After: 24 * time.Hour}} {
+			kit.PutOpts(t, q, 24*time.Hour, 1, o)
+		}
+		var fill []*twill.Job[time.Duration, time.Duration]
+		for {
+			j, err := q.Put(24*time.Hour, 1)
+			if err != nil {
+				break
+			}
+			fill = append(fill, j)
+		}
+		var leaves []context.CancelFunc
+		var wg sync.WaitGroup
+		for i := range n {
+			ctx, leave := context.WithCancel(t.Context())
+			leaves = append(leaves, leave)
+			wg.Go(func() { _, _ = q.PutWait(ctx, 24*time.Hour, 1, options(i)) })
+		}
+		synctest.Wait()
+		require.Equal(t, n, twill.InLine(q))
+
+		// A step is what a call causes, until nothing is left to do. One that admits
+		// some PutWaits counts for each of them.
+		step := func(name string, do func()) {
+			before := twill.InLine(q)
+			counter.Store(0)
+			do()
+			synctest.Wait()
+			left := int64(1 + max(before-twill.InLine(q), 0))
+			visits[name] = max(visits[name], counter.Load()/left)
+		}
+		for i := range 20 {
+			step("Put that is refused", func() {
+				_, err := q.Put(time.Second, 1)
+				require.ErrorIs(t, err, twill.ErrQueueFull)
+			})
+			step("Pause", func() { q.Pause() })
+			step("Resume", func() { require.NoError(t, q.Resume()) })
+			step("width 0", func() { require.NoError(t, q.SetWidth(0)) })
+			step("width 2", func() { require.NoError(t, q.SetWidth(2)) })
+			step("group limit", func() { require.NoError(t, q.SetGroupLimit("g", twill.GroupLimit{Width: 1, Paused: i%2 == 0})) })
+			step("rate", func() { q.SetRate(nil) })
+			step("Reprioritize", func() { _ = q.Reprioritize(fill[i%len(fill)], i) })
+			step("Why", func() { q.Why(fill[i%len(fill)]) })
+			step("Stats", func() { q.Stats() })
+			step("PendingBelow", func() { q.PendingBelow(1).Cancel(nil) })
+			step("time", func() { time.Sleep(time.Second) })
+			step("PutWait and leave", func() {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				defer cancel()
+				_, _ = q.PutWait(ctx, time.Second, 1, options(i))
+			})
+			step("leave the front", leaves[i])
+			step("leave the middle", leaves[n/2+i])
+			step("leave the end", leaves[n-1-i])
+		}
+		for range 5 { // these let some in
+			step("Cancel", func() { q.Pending()[0].Cancel(nil) })
+			step("Cancel underway", func() {
+				if jobs := q.Underway(); len(jobs) > 0 {
+					jobs[0].Cancel(nil)
+				}
+			})
+			step("width 3", func() { require.NoError(t, q.SetWidth(3)) })
+			step("width 2", func() { require.NoError(t, q.SetWidth(2)) })
+			step("Restore", func() {
+				_, err := q.Restore([]twill.JobRecord[time.Duration]{{Arg: time.Second}})
+				require.NoError(t, err)
+			})
+			step("run", func() { time.Sleep(2 * time.Second) })
+		}
+		q.StopNow()
+		wg.Wait()
+		q.Clear()
+	})
+	return visits
 }
 
 func TestGroupsAreListed(t *testing.T) {

@@ -100,7 +100,7 @@ func (w *pendingSnapshot[A, R]) sources() []heap.Snapshot[*Job[A, R]] {
 	if w.turns {
 		entries := make([]heap.Entry[*Job[A, R]], 0, due.Len())
 		for e := range due.All() {
-			e.Seq = e.Item.seq // in place of the turn
+			e.Seq = e.Item.number() // in place of the turn
 			entries = append(entries, e)
 		}
 		due = heap.SnapshotOf(entries)
@@ -206,7 +206,7 @@ func (q *ResizableDispatchQueue[A, R]) FindID(id string) (*Job[A, R], bool) {
 	number, err := strconv.ParseInt(id, 10, 64)
 	seq := firstSeq + uint64(number)
 	q.mu.Lock()
-	if j := q.restoredIDs[id]; j != nil || err != nil {
+	if j := q.byID[id]; j != nil || err != nil {
 		q.mu.Unlock()
 		return j, j != nil
 	}
@@ -220,8 +220,8 @@ func (q *ResizableDispatchQueue[A, R]) FindID(id string) (*Job[A, R], bool) {
 	q.mu.Unlock()
 	for _, s := range append(w.sources(), w.delayed) {
 		for e := range s.All() {
-			if e.Seq == seq {
-				return e.Item, e.Item.ID() == id // "017" and "+17" are other ids than "17"
+			if e.Seq == seq && e.Item.ID() == id { // "017" and "+17" are other ids than "17"
+				return e.Item, true
 			}
 		}
 	}
@@ -273,13 +273,13 @@ func (r *WaitReason) UnmarshalText(text []byte) error {
 // the job's group, until is the time at which that wait ends; otherwise until
 // is zero.
 func (q *ResizableDispatchQueue[A, R]) Why(j *Job[A, R]) (reason WaitReason, until time.Time) {
-	if j == nil || j.q != q {
+	if j == nil || j.queue() != q {
 		return WaitNone, time.Time{}
 	}
 	now := q.lock()
 	defer q.commit(now)
 	q.moveDueLocked(now)
-	m := j.extra.Load()
+	m, g := j.extra.Load(), j.group()
 	switch {
 	case j.state != JobPending:
 		return WaitNone, time.Time{}
@@ -293,8 +293,8 @@ func (q *ResizableDispatchQueue[A, R]) Why(j *Job[A, R]) (reason WaitReason, unt
 		return WaitDue, q.clock.Time(m.due)
 	case q.paused:
 		return WaitPause, time.Time{}
-	case m != nil && m.group != nil && !m.group.open(now):
-		if at := m.group.opens(); at > now && !m.group.limit.Paused {
+	case g != nil && !g.open(now):
+		if at := g.opens(); at > now && !g.limit.Paused {
 			until = q.clock.Time(at)
 		}
 		return WaitGroup, until

@@ -2,6 +2,7 @@ package twill
 
 import (
 	"os"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 )
@@ -44,6 +45,10 @@ func Groups[A, R any](q *ResizableDispatchQueue[A, R]) int {
 	}
 	return n
 }
+
+// CountWaiterVisits makes visits count the steps of all queues from one PutWait
+// in a line to another; nil ends that.
+func CountWaiterVisits(visits *atomic.Int64) { waiterVisits.Store(visits) }
 
 // InLine returns the number of PutWaits in q's line.
 func InLine[A, R any](q *ResizableDispatchQueue[A, R]) int {

@@ -17,6 +17,7 @@ import (
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/list"
+	"github.com/twillgo/twill/internal/sched"
 	"github.com/twillgo/twill/internal/settle"
 )
 
@@ -36,23 +37,23 @@ import (
 type Job[A, R any] struct {
 	Future[R]
 
-	link settle.Link // leads a cancel to jobHook
-	q    *ResizableDispatchQueue[A, R]
+	link settle.Link     // leads a cancel to jobHook
+	home *jobGroup[A, R] // its group, or the queue's groupTable.none; set before Put returns
 
-	arg A // guarded by q.mu if there are extra settings, otherwise never changed
+	arg A // guarded by the queue's lock if there are extra settings, otherwise never changed
 
-	// Guarded by q.mu.
+	// Guarded by the queue's lock.
 	priority int
-	seq      uint64 // the number of the job: its place among equals, and its ID
+	seq      uint64 // the number of the job: its place among equals, and its ID; never changed after Put has returned
 	queued   instant
 	started  instant
 	ended    instant
-	links    list.Links[*Job[A, R]] // in q.underway
-	place    heap.Place             // in q.pending, q.delayed or the heap of its group
+	links    list.Links[*Job[A, R]] // in underway
+	place    heap.Place             // in pending, delayed or the heap of its group
 	state    JobState
 
 	ctx   lazyctx.State
-	extra atomic.Pointer[jobExtra[A, R]] // settings that few jobs have; set with q.mu held, removed by Release
+	extra atomic.Pointer[jobExtra[A, R]] // settings that few jobs have; set with the lock held, removed by Release
 }
 
 // ID returns a name of j that is unique in its queue: a number or, for a
@@ -68,23 +69,23 @@ func (j *Job[A, R]) ID() string {
 // and Again or Debounce replaces it. A job that has ended keeps its argument.
 func (j *Job[A, R]) Arg() A {
 	if j.extra.Load() != nil {
-		j.q.mu.Lock()
-		defer j.q.mu.Unlock()
+		j.lock()
+		defer j.unlock()
 	}
 	return j.arg
 }
 
 // Priority returns the priority of j. After j was started it no longer changes.
 func (j *Job[A, R]) Priority() int {
-	j.q.mu.Lock()
-	defer j.q.mu.Unlock()
+	j.lock()
+	defer j.unlock()
 	return j.priority
 }
 
 // State returns the state of j.
 func (j *Job[A, R]) State() JobState {
-	j.q.mu.Lock()
-	defer j.q.mu.Unlock()
+	j.lock()
+	defer j.unlock()
 	return j.state
 }
 
@@ -98,17 +99,14 @@ func (j *Job[A, R]) Key() string {
 
 // Group returns the group that j was put with.
 func (j *Job[A, R]) Group() string {
-	if g := j.groupOf(); g != nil {
-		return g.name
-	}
-	return ""
+	return j.home.name
 }
 
 // Attempts returns how many calls of j were started, without calls that
 // returned [Snooze].
 func (j *Job[A, R]) Attempts() int {
-	j.q.mu.Lock()
-	defer j.q.mu.Unlock()
+	j.lock()
+	defer j.unlock()
 	return j.attempts()
 }
 
@@ -119,9 +117,9 @@ func (j *Job[A, R]) QueuedAt() time.Time { return j.time(&j.queued) }
 // its first call, of the pause before its latest call. It is zero if j may
 // start at any time.
 func (j *Job[A, R]) DueAt() time.Time {
-	j.q.mu.Lock()
-	defer j.q.mu.Unlock()
-	return j.q.clock.Time(j.due())
+	j.lock()
+	defer j.unlock()
+	return j.queue().clock.Time(j.due())
 }
 
 // StartedAt returns when j's latest call was started, or zero if no call was.
@@ -134,7 +132,7 @@ func (j *Job[A, R]) EndedAt() time.Time { return j.time(&j.ended) }
 // Release lets a job start that was put with Held, and reports whether the job
 // was held until now.
 func (j *Job[A, R]) Release() bool {
-	q := j.q
+	q := j.queue()
 	now := q.lock()
 	defer q.commit(now)
 	m := j.extra.Load()
@@ -151,7 +149,7 @@ func (j *Job[A, R]) Release() bool {
 
 // Record returns the record of j from which it can be restored.
 func (j *Job[A, R]) Record() JobRecord[A] {
-	q := j.q
+	q := j.queue()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	r := JobRecord[A]{
@@ -277,14 +275,30 @@ type JobOptions struct {
 // isPlain reports whether a job with options o needs no extra settings.
 func (o *JobOptions) isPlain() bool {
 	return o.Timeout <= 0 && o.Retry == nil && o.Key == "" && o.At.IsZero() && o.After <= 0 && o.Expires.IsZero() &&
-		o.Group == "" && o.Context == nil && !o.Held
+		o.Context == nil && !o.Held
 }
 
-// mergeJobOptions merges opts into one: the fields that are set in later
-// options replace those of earlier options.
-func mergeJobOptions(opts []JobOptions) *JobOptions {
-	var all JobOptions
-	for _, o := range opts {
+// key returns the Key in o, which may be nil.
+func (o *JobOptions) key() string {
+	if o == nil {
+		return ""
+	}
+	return o.Key
+}
+
+// groupName returns the name of the group in o, which may be nil.
+func (o *JobOptions) groupName() string {
+	if o == nil {
+		return ""
+	}
+	return o.Group
+}
+
+// merge merges opts into all: the fields that are set in later options replace
+// those of earlier options.
+func (all *JobOptions) merge(opts []JobOptions) {
+	for i := range opts {
+		o := &opts[i]
 		if !o.At.IsZero() && o.After != 0 {
 			panic("twill: JobOptions with both At and After")
 		}
@@ -314,15 +328,16 @@ func mergeJobOptions(opts []JobOptions) *JobOptions {
 		all.Debounce = all.Debounce || o.Debounce
 		all.Held = all.Held || o.Held
 	}
-	return &all
 }
 
 // Snooze returns an error with which the function of a job postpones the job:
-// the job is pending again, holds no slot, and is due after d, or at once if d
-// is not positive. Among equals it then has the place that it had at first. The
-// call does not count as an attempt, the time of the snooze does not count for
-// MaxElapsed, and the hooks and the failure tester of Retry are not called. A
-// Timeout continues. Returned by other functions, it is an ordinary error.
+// the job is pending again, holds no slot, and is due after d. Among equals it
+// then has the place that it had at first. If d is not positive, the job is due
+// at once, behind its equals, as if it were put again: it lets the jobs that
+// wait start first. The call does not count as an attempt, the time of the
+// snooze does not count for MaxElapsed, and the hooks and the failure tester of
+// Retry are not called. A Timeout continues. Returned by other functions, it is
+// an ordinary error.
 func Snooze(d time.Duration) error { return &snoozeError{max(d, 0)} }
 
 type snoozeError struct{ d time.Duration }
@@ -442,7 +457,7 @@ const firstSeq = 1 << 63
 // by a Put.
 func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A, R], error) {
 	jobs := make([]*Job[A, R], len(records))
-	opts := make([]*JobOptions, len(records))
+	opts := make([]JobOptions, len(records))
 	last := make(map[string]int) // the last record of each key
 	follows := make([]bool, len(records))
 	records = slices.Clone(records)
@@ -468,14 +483,16 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 			}
 			last[r.Key] = i
 		}
-		o := JobOptions{
+		o := &opts[i]
+		*o = JobOptions{
 			At: r.Due, Key: r.Key, Group: r.Group, Expires: r.Expires,
 			Timeout: r.Options.Timeout, Retry: r.Options.Retry, Context: r.Options.Context, Held: r.Options.Held,
 		}
 		if r.Attempts > 0 || !r.Started.IsZero() {
 			o.Expires = time.Time{} // it was started in time
 		}
-		jobs[i], opts[i] = q.newJob(r.Arg, r.Priority, []JobOptions{o})
+		q.setDefaults(o)
+		jobs[i] = q.newJob(r.Arg, r.Priority, o)
 		jobs[i].queued = q.clock.At(r.Queued)
 		m := jobs[i].extra.Load()
 		if m == nil {
@@ -506,12 +523,9 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 			j.extra.Load().follows = true
 			current.extra.Load().next = j
 		}
-		q.acceptLocked(j, opts[i], q.restored+uint64(i), now)
+		q.acceptLocked(j, &opts[i], q.restored+uint64(i), now)
 		if id := records[i].ID; id != "" {
-			if q.restoredIDs == nil {
-				q.restoredIDs = make(map[string]*Job[A, R])
-			}
-			q.restoredIDs[id] = j
+			q.keepIDLocked(id, j)
 		}
 	}
 	q.restoreAgesLocked(jobs, now)
@@ -526,6 +540,25 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 func (q *ResizableDispatchQueue[A, R]) skipIDLocked(id string) {
 	if n, err := strconv.ParseInt(id, 10, 64); err == nil && n > 0 && n < math.MaxInt64/2 {
 		q.seq = max(q.seq, firstSeq+uint64(n))
+	}
+}
+
+// keepIDLocked lets FindID find j, whose ID is not its place.
+func (q *ResizableDispatchQueue[A, R]) keepIDLocked(id string, j *Job[A, R]) {
+	if q.byID == nil {
+		q.byID = make(map[string]*Job[A, R])
+	}
+	q.byID[id] = j
+}
+
+// forgetIDLocked undoes keepIDLocked for j, which has ended.
+func (q *ResizableDispatchQueue[A, R]) forgetIDLocked(j *Job[A, R]) {
+	m := j.extra.Load()
+	if m.id == "" && m.place.Load() == 0 {
+		return
+	}
+	if id := j.ID(); q.byID[id] == j {
+		delete(q.byID, id)
 	}
 }
 
@@ -551,7 +584,7 @@ func (q *ResizableDispatchQueue[A, R]) restoreAgesLocked(jobs []*Job[A, R], now 
 }
 
 func newJob[A, R any](q *ResizableDispatchQueue[A, R], arg A, priority int) *Job[A, R] {
-	j := &Job[A, R]{q: q, arg: arg, priority: priority}
+	j := &Job[A, R]{home: &q.groups.none, arg: arg, priority: priority}
 	j.link.Do = jobHook[A, R]{j}
 	j.core.SetUp(&j.link)
 	settle.Made(&j.core)
@@ -571,10 +604,15 @@ func (jobPlaces[A, R]) Place(j *Job[A, R]) *heap.Place { return &j.place }
 // jobHeap is a heap of jobs.
 type jobHeap[A, R any] = heap.By[*Job[A, R], jobPlaces[A, R]]
 
+func (j *Job[A, R]) queue() *ResizableDispatchQueue[A, R] { return j.home.q }
+
+func (j *Job[A, R]) lock()   { j.queue().mu.Lock() }
+func (j *Job[A, R]) unlock() { j.queue().mu.Unlock() }
+
 func (j *Job[A, R]) time(at *instant) time.Time {
-	j.q.mu.Lock()
-	defer j.q.mu.Unlock()
-	return j.q.clock.Time(*at)
+	j.lock()
+	defer j.unlock()
+	return j.queue().clock.Time(*at)
 }
 
 func (j *Job[A, R]) attempts() int {
@@ -588,11 +626,12 @@ func (j *Job[A, R]) attempts() int {
 	return 0
 }
 
-func (j *Job[A, R]) groupOf() *jobGroup[A, R] {
-	if m := j.extra.Load(); m != nil {
-		return m.group
+// group returns the group of j, or nil.
+func (j *Job[A, R]) group() *jobGroup[A, R] {
+	if j.home == &j.home.q.groups.none {
+		return nil
 	}
-	return nil
+	return j.home
 }
 
 func (j *Job[A, R]) due() instant {
@@ -600,6 +639,16 @@ func (j *Job[A, R]) due() instant {
 		return m.due
 	}
 	return 0
+}
+
+// number returns the place of j among equals.
+func (j *Job[A, R]) number() uint64 {
+	if m := j.extra.Load(); m != nil {
+		if place := m.place.Load(); place != 0 {
+			return place
+		}
+	}
+	return j.seq
 }
 
 // since returns the time from which j could have been started.
@@ -646,7 +695,7 @@ func (h jobHook[A, R]) Owner() *settle.Core { return &h.j.core }
 // Fire is called when the job is canceled. The lock of the queue, under which
 // jobs are started and ended, determines whether the cancel is in time.
 func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	j, q := h.j, h.j.q
+	j, q := h.j, h.j.queue()
 	now := q.lock()
 	pending := j.state == JobPending
 	switch j.state {
@@ -721,20 +770,22 @@ func endCause(fail *settle.Failure) error {
 // nothing.
 type jobContext[A, R any] struct{ j *Job[A, R] }
 
+func (c jobContext[A, R]) base() context.Context { return c.j.queue().opts.Context }
+
 // Deadline returns the deadline of the queue's context.
-func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.j.q.opts.Context.Deadline() }
+func (c jobContext[A, R]) Deadline() (time.Time, bool) { return c.base().Deadline() }
 
 // Done returns a channel that is closed when the job is canceled, and when its
 // call has returned.
 func (c jobContext[A, R]) Done() <-chan struct{} {
-	return c.j.ctx.Under(c.j.q.opts.Context).Done()
+	return c.j.ctx.Under(c.base()).Done()
 }
 
 // Err is not nil after Done is closed.
-func (c jobContext[A, R]) Err() error { return c.j.ctx.Err(c.j.q.opts.Context) }
+func (c jobContext[A, R]) Err() error { return c.j.ctx.Err(c.base()) }
 
 // Value returns the value of the queue's context.
-func (c jobContext[A, R]) Value(key any) any { return c.j.ctx.Value(c.j.q.opts.Context, key) }
+func (c jobContext[A, R]) Value(key any) any { return c.j.ctx.Value(c.base(), key) }
 
 // String keeps fmt from reading the fields.
 func (c jobContext[A, R]) String() string { return "twill.Job context" }
@@ -782,17 +833,17 @@ func (c *valuesContext) String() string { return "twill.Job context" }
 // jobExtra has the settings that few jobs have.
 type jobExtra[A, R any] struct {
 	// Guarded by the queue's lock.
-	due      instant // the job must not start earlier; 0 means at any time
-	since    instant // the time from which the job could have been started
-	expires  instant // the first call must start earlier; 0 means never
-	deadline instant // the end of the Timeout, set by the first call
+	place    atomic.Uint64 // its place among equals, if it has lost that of its number
+	due      instant       // the job must not start earlier; 0 means at any time
+	since    instant       // the time from which the job could have been started
+	expires  instant       // the first call must start earlier; 0 means never
+	deadline instant       // the end of the Timeout, set by the first call
 	attempts int
 	soFar    *RetryError     // the failed attempts, if there may be another attempt
 	fail     *settle.Failure // the failure by which the job was ended while underway
-	group    *jobGroup[A, R]
-	next     *Job[A, R] // the job that runs after this one, with the same key
-	follows  bool       // waits for an earlier run of its key
-	held     bool       // waits for Release
+	next     *Job[A, R]      // the job that runs after this one, with the same key
+	follows  bool            // waits for an earlier run of its key
+	held     bool            // waits for Release
 
 	id      string
 	key     string
@@ -811,7 +862,7 @@ type jobExtra[A, R any] struct {
 // isPlain reports whether m, the settings of a job that was never called, is
 // equal to having none.
 func (m *jobExtra[A, R]) isPlain() bool {
-	return m.due == 0 && m.expires == 0 && m.attempts == 0 && m.group == nil && m.next == nil && !m.follows && !m.held &&
+	return m.due == 0 && m.expires == 0 && m.attempts == 0 && m.next == nil && !m.follows && !m.held &&
 		m.id == "" && m.key == "" && m.timeout <= 0 && m.retry == nil && m.values == nil
 }
 
@@ -884,7 +935,7 @@ func (m *jobExtra[A, R]) dropContext() {
 func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra[A, R]) (v R, err error) {
 	ctx := q.contextOf(j, m)
 	if m.timeout > 0 && m.timer == nil {
-		m.timer = time.AfterFunc(m.timeout, func() { q.timeOut(j) })
+		m.timer = sched.AfterFunc(m.timeout, func() { q.timeOut(j) })
 	}
 	r := m.retry
 	if r == nil {
@@ -934,22 +985,29 @@ func (q *ResizableDispatchQueue[A, R]) retryLocked(j *Job[A, R], now instant) {
 	q.stats.Retries++
 	q.emitLocked(EventRetry, j)
 	q.enqueueLocked(j, now)
-	if m.group != nil {
-		q.updateGroupLocked(m.group, now)
+	if g := j.group(); g != nil {
+		q.updateGroupLocked(g, now)
 	}
 }
 
-// snoozeLocked makes j, which was underway, pending for d.
+// snoozeLocked makes j, which was underway, pending for d. With no d it loses
+// its place: it would start before its equals again.
 func (q *ResizableDispatchQueue[A, R]) snoozeLocked(j *Job[A, R], d time.Duration, now instant) {
 	m := j.extraLocked()
 	m.due = now.Add(d)
+	if d == 0 {
+		q.seq++
+		m.place.Store(q.seq)
+		m.since = now
+		q.keepIDLocked(j.ID(), j)
+	}
 	m.attempts--
 	j.state = JobPending
 	q.stats.Snoozed++
 	q.emitLocked(EventSnoozed, j)
 	q.enqueueLocked(j, now)
-	if m.group != nil {
-		q.updateGroupLocked(m.group, now)
+	if g := j.group(); g != nil {
+		q.updateGroupLocked(g, now)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -1092,6 +1093,69 @@ func TestSnooze(t *testing.T) {
 		require.Equal(t, 1, v)
 		require.Error(t, twill.Snooze(time.Second))
 	})
+}
+
+// A job that snoozes for no time, again and again, does not keep jobs of its
+// priority from starting.
+func TestSnoozeForNoTimeGoesBehindItsEquals(t *testing.T) {
+	for name, o := range map[string]twill.DispatchOptions{
+		"plain": {}, "ageing": {Ageing: time.Hour}, "groups": {GroupLimit: twill.GroupLimit{Width: 1}}, "turns": {TakeTurns: true},
+		"rate": {Rate: kit.LimiterFunc(func(context.Context) error { return nil })},
+	} {
+		for i, each := range []twill.JobOptions{{}, {Group: "g"}, {Retry: &twill.RetryOptions{}}, {Timeout: time.Hour}} {
+			t.Run(fmt.Sprint(name, i), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { snoozeForNoTime(t, o, each) })
+			})
+		}
+	}
+}
+
+func snoozeForNoTime(t *testing.T, o twill.DispatchOptions, each twill.JobOptions) {
+	var calls []string
+	var q *twill.ResizableDispatchQueue[string, string]
+	var polls *twill.Job[string, string]
+	q = twill.NewResizableDispatchQueue(func(_ context.Context, arg string) (string, error) {
+		calls = append(calls, arg)
+		time.Sleep(time.Second)
+		switch found, ok := q.FindID(polls.ID()); {
+		case arg == "low" || arg == "next":
+			require.False(t, ok, "it has ended")
+		case found != polls:
+			t.Error("its ID is another one")
+		case arg == "polls" && len(calls) < 7:
+			return "", fmt.Errorf("not yet: %w", twill.Snooze(-1))
+		case arg == "b":
+			require.Equal(t, []string{"c", "polls", "low"}, kit.Args(q.Pending()))
+			require.Equal(t, []string{"polls", "low"}, kit.Args(q.PendingPage(1, 9)))
+		}
+		return arg, nil
+	}, &o)
+	q.Pause()
+	var jobs []*twill.Job[string, string]
+	for i, arg := range []string{"polls", "b", "c", "low"} {
+		jobs = append(jobs, kit.PutOpts(t, q, arg, i/3, each))
+	}
+	polls = jobs[0]
+	id := polls.ID()
+	require.NoError(t, q.Resume())
+	for _, j := range jobs {
+		v, err := j.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, j.Arg(), v)
+	}
+	require.Equal(t, "polls b c polls polls polls polls low", strings.Join(calls, " "))
+	require.Equal(t, 1, polls.Attempts())
+	require.Equal(t, id, polls.ID())
+	_, ok := q.FindID(id)
+	require.False(t, ok, "it has ended")
+	next := kit.PutJob(t, q, "next", 0)
+	ids := map[string]bool{next.ID(): true}
+	for _, j := range jobs {
+		ids[j.ID()] = true
+	}
+	require.Len(t, ids, 5, "no two jobs have one ID")
+	_, err := next.Await(t.Context())
+	require.NoError(t, err)
 }
 
 func TestExpires(t *testing.T) {

@@ -529,7 +529,7 @@ func (s *scheduler) call(_ context.Context, job *rootJob, _ func(context.Context
 		if !s.handOutLocked(e) {
 			s.fitWidthLocked()
 			s.mu.Unlock()
-			return struct{}{}, twill.Snooze(0)
+			return struct{}{}, twill.Snooze(inPlace)
 		}
 	}
 	release := make(chan time.Duration, 1)
@@ -638,6 +638,10 @@ func (s *scheduler) changeWorkerLocked(w *workerState, fn func()) {
 	s.queueLocked(w)
 	s.fitWidthLocked()
 }
+
+// inPlace is the pause of a job that is pending again at once. With it the job
+// keeps its place among equals, which a Snooze for no time gives up.
+const inPlace = time.Nanosecond
 
 // endAttemptLocked ends the attempt of e that t names: its slot is free, and
 // the job is pending again after a pause unless that is negative. It does
@@ -758,7 +762,11 @@ func (s *scheduler) doneLocked(d *doneReport) bool {
 		if d.After > 0 {
 			e.rec.Due = s.now() + int64(d.After)
 		}
-		s.endAttemptLocked(e, d.Token, max(d.After, 0))
+		least := inPlace
+		if !d.Back && !d.Counts { // a Snooze of the function
+			least = 0
+		}
+		s.endAttemptLocked(e, d.Token, max(d.After, least))
 		switch {
 		case d.Back:
 		case d.Counts:
@@ -903,7 +911,7 @@ func (s *scheduler) recoverLocked(e *entry, t token, o *outcome) bool {
 		}()
 		return false
 	}
-	s.endAttemptLocked(e, t, 0)
+	s.endAttemptLocked(e, t, inPlace)
 	s.changedLocked(e, false, nil)
 	return true
 }

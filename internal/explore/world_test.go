@@ -53,7 +53,7 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	t.Cleanup(func() {
 		settle.Hooks.Lock, settle.Hooks.Unlock, settle.Hooks.Look = nil, nil, nil
 		settle.Hooks.Swap, settle.Hooks.Cycle, settle.Hooks.Park = nil, nil, nil
-		sched.Hooks.Before, sched.Hooks.After, sched.Hooks.Go = nil, nil, nil
+		sched.Hooks.Before, sched.Hooks.After, sched.Hooks.Go, sched.Hooks.AfterFunc = nil, nil, nil, nil
 	})
 	if p.large && p.Preemptions == 0 {
 		p.Limit = *tried

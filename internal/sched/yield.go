@@ -5,6 +5,7 @@ package sched
 import (
 	"math/rand/v2"
 	"runtime"
+	"time"
 )
 
 // before now and then lets another goroutine run.
@@ -18,3 +19,6 @@ func after(lock any) { before(lock, false) }
 
 // Go calls fn on a new goroutine.
 func Go(fn func()) { go fn() }
+
+// AfterFunc is [time.AfterFunc].
+func AfterFunc(d time.Duration, fn func()) *time.Timer { return time.AfterFunc(d, fn) }

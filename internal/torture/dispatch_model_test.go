@@ -542,6 +542,10 @@ func (m *dispatchModel) finish(j *modelJob, how string, d time.Duration) {
 		j.state = twill.JobPending
 		j.attempts--
 		j.due = m.now + d
+		if d == 0 { // it goes behind its equals
+			m.seq++
+			j.seq, j.since = m.seq, m.now
+		}
 		m.enqueue(j)
 	case how == "error" && j.attempts <= len(j.pauses) && (j.failing == 0 || m.now+j.pauses[j.attempts-1] < j.failing):
 		m.stats.Retries++

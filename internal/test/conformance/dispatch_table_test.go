@@ -408,6 +408,10 @@ var dispatchCells = map[string]func(t *testing.T){
 	"A duplicate key/Debounce":          duplicateDebounce,
 	"A duplicate key/Expires":           duplicateExpires,
 	"A duplicate key/Held":              duplicateHeld,
+	"Order among equals/Snooze":         equalsSnooze,
+	"Order among equals/Again":          equalsAgain,
+	"Order among equals/Debounce":       equalsDebounce,
+	"Order among equals/Held":           equalsHeld,
 	"Ageing/groups":                     ageingGroups,
 	"Ageing/Snooze":                     ageingSnooze,
 	"Ageing/Again":                      ageingAgain,
@@ -1100,6 +1104,66 @@ func ageingSnooze(t *testing.T) {
 	c.put("b")
 	c.after(2 * time.Minute)
 	c.ages("a", "b") // its age is that of its Put, not of its snooze
+
+	c = newCombo(t, twill.DispatchOptions{Ageing: time.Hour})
+	c.does["a"] = []error{twill.Snooze(0)}
+	c.q.Pause()
+	for i, arg := range []string{"a", "b", "c"} {
+		c.after(time.Duration(i+1) * time.Second)
+		c.put(arg)
+	}
+	require.NoError(t, c.q.Resume())
+	c.ends()
+	c.called("a@3s", "b@3s", "c@4s", "a@5s")
+}
+
+func equalsSnooze(t *testing.T) {
+	c := newCombo(t, twill.DispatchOptions{})
+	c.does["a"] = []error{twill.Snooze(0)}
+	c.does["s"] = []error{twill.Snooze(time.Second)}
+	c.q.Pause()
+	for _, arg := range []string{"a", "s", "b", "c"} {
+		c.put(arg)
+	}
+	require.NoError(t, c.q.Resume())
+	c.after(500 * time.Millisecond)
+	require.Equal(t, []string{"c", "a", "s"}, kit.Args(c.q.Pending())) // s is not due
+	c.ends()
+	c.called("a@0s", "s@0s", "b@0s", "s@1s", "c@2s", "a@3s")
+}
+
+func equalsAgain(t *testing.T) {
+	c := newCombo(t, twill.DispatchOptions{})
+	c.put("r", again)
+	c.put("x")
+	c.put("a", again)
+	c.put("b")
+	c.put("c", again) // in place of a
+	c.ends()
+	c.called("r@0s", "x@1s", "c@2s", "b@3s")
+}
+
+func equalsDebounce(t *testing.T) {
+	c := newCombo(t, twill.DispatchOptions{})
+	c.q.Pause()
+	c.put("a", quiet)
+	c.put("b")
+	c.put("c", quiet)
+	c.after(2 * time.Minute)
+	require.NoError(t, c.q.Resume())
+	c.ends()
+	c.called("c@2m0s", "b@2m1s")
+}
+
+func equalsHeld(t *testing.T) {
+	c := newCombo(t, twill.DispatchOptions{})
+	c.q.Pause()
+	a := c.put("a", held)
+	c.put("b")
+	require.True(t, a.Release())
+	require.NoError(t, c.q.Resume())
+	c.ends()
+	c.called("a@0s", "b@1s")
 }
 
 func ageingAgain(t *testing.T) {
