@@ -19,7 +19,8 @@ type upstream struct {
 	*world
 	root     source
 	stages   []*stage
-	f        *twill.Future[int] // the chain
+	others   []*twill.Promise[int] // further roots, which end last
+	f        *twill.Future[int]    // the chain
 	bounds   []*twill.Future[int]
 	shielded bool // the work is shielded from cancels
 	recovers bool // the work is started in answer to a cancel
@@ -86,6 +87,12 @@ var upstreamKinds = map[string]func(x *upstream, f *twill.Future[int]) *twill.Fu
 	"a list of two": func(x *upstream, f *twill.Future[int]) *twill.Future[int] {
 		all := twill.All(x.pass(f), x.then(f))
 		return x.then(twill.Then(all, func([]int) (int, error) { return 1, nil }))
+	},
+	"a recovering list beside the root": func(x *upstream, f *twill.Future[int]) *twill.Future[int] {
+		p := new(twill.Promise[int])
+		x.others = append(x.others, p)
+		all := twill.All(x.pass(f), x.recover(twill.Any(x.pass(p.Future()))))
+		return twill.Then(all, func([]int) (int, error) { return 1, nil })
 	},
 	"a list at the end": func(x *upstream, f *twill.Future[int]) *twill.Future[int] {
 		return twill.Any(x.then(x.pass(f)))
@@ -154,6 +161,8 @@ func (x *upstream) check(doing []string) {
 			x.require(s.ended == 0, "a shield was not left alone")
 		case x.answered && x.pooled:
 			// The pooler waits for it, so that the key is free when it has ended.
+		case len(x.others) > 0 && slices.Contains(doing, "reject"):
+			// The list may have left the other branch by itself, which is a plain cancel.
 		case s.begun && !over && !slices.Contains(doing, "cancel"):
 			x.require(false, "work %d runs on, and nothing waits for it", i)
 		case once && (x.answered || x.recovers && x.root.settled == 0):
@@ -163,6 +172,9 @@ func (x *upstream) check(doing []string) {
 		}
 	}
 	x.root.p.Resolve(1)
+	for _, p := range x.others {
+		p.Resolve(3)
+	}
 	for _, s := range x.stages {
 		s.p.Resolve(2)
 	}
