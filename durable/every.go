@@ -561,7 +561,7 @@ func (p *periodic[A, R]) leaveOut(now time.Time, busy bool) {
 
 var (
 	errRunIsLive = errors.New("durable: an earlier run has not ended")
-	errReplaced  = errors.New("durable: periodic job is not as it was")
+	errReplaced  = errors.New("durable: periodic job was changed")
 )
 
 // putRun puts the run that is due, within the transaction that writes that its

@@ -33,7 +33,7 @@ func (s Schedule) String() string { return s.text }
 // Err returns why the line of [Cron] cannot be used, and nil if it can.
 func (s Schedule) Err() error {
 	if s.err == nil && s.after == nil {
-		return fmt.Errorf("%w: it has no times", ErrSchedule)
+		return fmt.Errorf("%w: no times", ErrSchedule)
 	}
 	return s.err
 }
@@ -149,7 +149,7 @@ func parseCron(line string) (s Schedule, err error) {
 	if strings.HasPrefix(line, "CRON_TZ=") || strings.HasPrefix(line, "TZ=") {
 		name, rest, found := strings.Cut(line, " ")
 		if !found {
-			return s, errors.New("nothing after the time zone")
+			return s, errors.New("missing fields after the time zone")
 		}
 		_, name, _ = strings.Cut(name, "=")
 		if zone, err = time.LoadLocation(name); err != nil {
@@ -160,7 +160,7 @@ func parseCron(line string) (s Schedule, err error) {
 	if text, ok := strings.CutPrefix(line, "@every "); ok {
 		d, err := time.ParseDuration(text)
 		if err == nil && (d < time.Second || d%time.Second != 0) {
-			err = errors.New("not a number of whole seconds")
+			err = errors.New("interval is not a number of whole seconds")
 		}
 		return interval(d, zone), err
 	}
@@ -173,12 +173,12 @@ func parseCron(line string) (s Schedule, err error) {
 	}
 	spec, ok := parsed.(*cron.SpecSchedule)
 	if !ok {
-		return s, fmt.Errorf("a %T", parsed) // no other one is known
+		return s, fmt.Errorf("unsupported %T", parsed) // none is known
 	}
 	c := cronLine{zone: zone, spec: *spec, hourly: spec.Hour&allHours == allHours}
 	c.spec.Location = time.UTC
 	if c.nextWall(time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
-		return s, errors.New("there is no such date")
+		return s, errors.New("no such date")
 	}
 	return Schedule{after: c.after, skip: c.skip}, nil
 }
