@@ -460,32 +460,32 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	opts := make([]JobOptions, len(records))
 	last := make(map[string]int) // the last record of each key
 	follows := make([]bool, len(records))
-	records = slices.Clone(records)
 	for i := range records {
 		r := &records[i]
+		key, group := r.Key, r.Group
 		if r.KeyBytes != nil {
-			r.Key = string(r.KeyBytes)
+			key = string(r.KeyBytes)
 		}
 		if r.GroupBytes != nil {
-			r.Group = string(r.GroupBytes)
+			group = string(r.GroupBytes)
 		}
 		if r.Attempts < 0 {
 			return nil, fmt.Errorf("twill: restoring record %d: %d attempts", i, r.Attempts)
 		}
-		if r.Key != "" {
-			if first, used := last[r.Key]; used {
+		if key != "" {
+			if first, used := last[key]; used {
 				// A job that was put to run after another with the same key is saved with
 				// that job.
 				if follows[first] || !r.Again && records[first].State == JobPending {
-					return nil, fmt.Errorf("twill: restoring record %d: key %q of record %d: %w", i, r.Key, first, ErrDuplicateJob)
+					return nil, fmt.Errorf("twill: restoring record %d: key %q of record %d: %w", i, key, first, ErrDuplicateJob)
 				}
 				follows[i] = true
 			}
-			last[r.Key] = i
+			last[key] = i
 		}
 		o := &opts[i]
 		*o = JobOptions{
-			At: r.Due, Key: r.Key, Group: r.Group, Expires: r.Expires,
+			At: r.Due, Key: key, Group: group, Expires: r.Expires,
 			Timeout: r.Options.Timeout, Retry: r.Options.Retry, Context: r.Options.Context, Held: r.Options.Held,
 		}
 		if r.Attempts > 0 || !r.Started.IsZero() {
@@ -510,18 +510,20 @@ func (q *ResizableDispatchQueue[A, R]) Restore(records []JobRecord[A]) ([]*Job[A
 	if q.stopped || q.closing {
 		return nil, ErrStopped
 	}
-	for i, r := range records {
-		if r.Key != "" && q.keys[r.Key] != nil {
-			return nil, fmt.Errorf("twill: restoring record %d: %w: %q", i, ErrDuplicateJob, r.Key)
+	for i, j := range jobs {
+		if m := j.extra.Load(); m != nil && m.key != "" && q.keys[m.key] != nil {
+			return nil, fmt.Errorf("twill: restoring record %d: %w: %q", i, ErrDuplicateJob, m.key)
 		}
 	}
 	q.restored -= uint64(len(jobs))
 	for i, j := range jobs {
 		q.skipIDLocked(records[i].ID)
-		j.queued = min(j.queued, now)                                        // a time in the future would put the job behind all others
-		if current := q.keys[records[i].Key]; follows[i] && current != nil { // else that has expired
-			j.extra.Load().follows = true
-			current.extra.Load().next = j
+		j.queued = min(j.queued, now) // a time in the future would put the job behind all others
+		if follows[i] {
+			if current := q.keys[j.extra.Load().key]; current != nil { // else that has expired
+				j.extra.Load().follows = true
+				current.extra.Load().next = j
+			}
 		}
 		q.acceptLocked(j, &opts[i], q.restored+uint64(i), now)
 		if id := records[i].ID; id != "" {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -151,6 +152,83 @@ func TestFailedSync(t *testing.T) {
 	until(t, "the queue is stopped", q.Stopped)
 	require.False(t, pending.Cancel(nil) && pending.State() != twill.JobCanceled)
 	require.ErrorIs(t, q.Close(within(t)), durable.ErrBroken)
+}
+
+// After the disk has failed, what ends settles at once, with the failure: it is
+// not on disk. Pending jobs that nothing ends settle when the queue is closed.
+func TestEndsAfterTheDiskHasFailed(t *testing.T) {
+	disk := faultfs.New()
+	block, retrying := make(chan struct{}), make(chan struct{})
+	q := open(t, tempFile(t), func(ctx context.Context, n int) (int, error) {
+		switch n {
+		case 1:
+			<-block
+		case 2:
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		case 3:
+			close(retrying)
+			return 0, errors.New("again")
+		}
+		return n, nil
+	}, durable.WithVFS(&durable.Options{Dispatch: twill.DispatchOptions{
+		Width: 3, Retry: &twill.RetryOptions{Backoff: twill.ConstantBackoff(time.Hour)},
+	}}, disk.Name))
+	put := func(n int, o twill.JobOptions) *durable.Job[int, int] {
+		j, err := q.Put(n, 0, o)
+		require.NoError(t, err)
+		return j
+	}
+	returns := put(1, twill.JobOptions{})
+	canceled := put(2, twill.JobOptions{})
+	pausing := put(3, twill.JobOptions{})
+	<-retrying
+	until(t, "all were started", func() bool {
+		return returns.State() == twill.JobUnderway && canceled.State() == twill.JobUnderway && pausing.State() == twill.JobPending
+	})
+	held := twill.JobOptions{Held: true}
+	byJob, byChain, byClear, left := put(4, held), put(5, held), put(6, held), put(7, held)
+	chain := twill.Then(byChain.Future, func(n int) (int, error) { return n, nil })
+	require.NoError(t, q.Flush())
+
+	disk.Decide(func(call faultfs.Call, _ string, _ int) faultfs.Fault {
+		if call == faultfs.Sync {
+			return faultfs.EIO
+		}
+		return faultfs.None
+	})
+	_, err := q.Put(8, 0)
+	require.ErrorIs(t, err, durable.ErrBroken)
+	until(t, "the queue is stopped", q.Stopped)
+
+	broken := func(what string, f interface {
+		Await(context.Context) (int, error)
+	}) {
+		t.Helper()
+		_, err := f.Await(within(t))
+		require.ErrorIs(t, err, durable.ErrBroken, what)
+	}
+	require.False(t, byJob.Cancel(nil), "a cancel that is not on disk")
+	broken("canceled", byJob)
+	require.False(t, pausing.Cancel(nil))
+	broken("canceled between two calls", pausing)
+	require.False(t, canceled.Cancel(nil))
+	broken("canceled while underway", canceled)
+	close(block)
+	broken("returned", returns)
+	chain.Cancel(nil)
+	_, err = chain.Await(within(t))
+	require.ErrorIs(t, err, twill.ErrCanceled)
+	_, err = byChain.Await(within(t))
+	require.Error(t, err, "canceled by a chain")
+	select {
+	case <-left.Done():
+		t.Fatal("it has not ended")
+	default:
+	}
+	q.Clear()
+	broken("cleared", byClear)
+	broken("cleared", left)
 }
 
 // A file that cannot be written is refused.

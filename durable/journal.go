@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -328,8 +329,9 @@ func (q *Queue[A, R]) tidy(tx *store.Tx) error {
 	return err
 }
 
-// restorePortion is how many jobs are restored at a time.
-const restorePortion = 4096
+// restorePortion is how many jobs are restored at a time. With more, what
+// Restore allocates for a portion is large, and takes longer.
+const restorePortion = 128
 
 // restore puts the jobs of the file into the queue in memory.
 func (q *Queue[A, R]) restore() error {
@@ -379,7 +381,8 @@ func (q *Queue[A, R]) damaged(damaged []store.Damage) {
 
 // restoring is the work of restore. Portions of jobs go from the latest to the
 // first, as each is put before those that are restored already. Jobs of one key
-// are in one portion.
+// are in one portion. While a portion is put into the queue in memory, the next
+// one is read.
 type restoring[A, R any] struct {
 	q       *Queue[A, R]
 	rows    []store.Job    // of the portion, descending
@@ -388,7 +391,7 @@ type restoring[A, R any] struct {
 	opened  int            // keys of which some are in the portion and some are to be read
 	crashed []store.Job
 	dead    []store.Job
-	err     error
+	records []twill.JobRecord[*Job[A, R]] // of flush
 }
 
 func (r *restoring[A, R]) load() (damaged []store.Damage, err error) {
@@ -396,21 +399,35 @@ func (r *restoring[A, R]) load() (damaged []store.Damage, err error) {
 		return nil, err
 	}
 	r.left = make(map[string]int)
-	damaged, err = r.q.store.Load(func(row store.Job) {
-		if r.err != nil {
-			return
+	portions := make(chan []store.Job, 4)
+	used := make(chan []store.Job, 6) // to be filled again
+	flushed := make(chan error, 1)
+	go func() {
+		var err error
+		for rows := range portions {
+			if err == nil {
+				err = r.flush(rows)
+			}
+			select {
+			case used <- rows[:0]:
+			default:
+			}
 		}
+		flushed <- err
+	}()
+	damaged, err = r.q.store.Load(func(row store.Job) {
 		if r.add(row); len(r.rows) >= restorePortion && r.opened == 0 {
-			r.err = r.flush()
+			portions <- r.rows
+			select {
+			case r.rows = <-used:
+			default:
+				r.rows = nil
+			}
 		}
 	})
-	if err == nil {
-		err = r.err
-	}
-	if err == nil {
-		err = r.flush()
-	}
-	return damaged, err
+	portions <- r.rows
+	close(portions)
+	return damaged, cmp.Or(err, <-flushed)
 }
 
 // add takes a row of the file.
@@ -446,13 +463,14 @@ func (r *restoring[A, R]) add(row store.Job) {
 }
 
 // flush restores a portion.
-func (r *restoring[A, R]) flush() error {
+func (r *restoring[A, R]) flush(rows []store.Job) error {
 	q := r.q
-	slices.Reverse(r.rows)
-	records := make([]twill.JobRecord[*Job[A, R]], 0, len(r.rows))
-	kept := r.rows[:0]
+	slices.Reverse(rows)
+	records := r.records[:0]
+	kept := rows[:0]
 	ofKey := make(map[string]int)
-	for _, row := range r.rows {
+	for i := range rows {
+		row := &rows[i]
 		if row.Key != "" {
 			if ofKey[row.Key]++; ofKey[row.Key] > 2 {
 				err := fmt.Errorf("%w: job %d: its key is that of two others", ErrDamaged, row.ID)
@@ -460,13 +478,14 @@ func (r *restoring[A, R]) flush() error {
 				continue
 			}
 		}
-		_, record := q.restored(&row)
+		_, record := q.restored(row)
 		if row.Key != "" && ofKey[row.Key] == 2 { // the other one has to end first
 			record.Again = true
 		}
 		records = append(records, record)
-		kept = append(kept, row)
+		kept = append(kept, *row)
 	}
+	r.records = records
 	jobs, err := q.inner.Restore(records)
 	if err != nil {
 		return fmt.Errorf("durable: %w", err)
@@ -482,7 +501,6 @@ func (r *restoring[A, R]) flush() error {
 		}
 	}
 	q.found.Restored += len(jobs)
-	r.rows = r.rows[:0]
 	return nil
 }
 

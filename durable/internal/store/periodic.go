@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql/driver"
 	"encoding/binary"
 	"fmt"
 )
@@ -24,16 +23,16 @@ func (p *Periodic) sum() int64 {
 	return dataSum(0, p.Name, append(b, p.Text...))
 }
 
-func scanPeriodic(row []driver.Value) (p Periodic, err error) {
-	name, isName := toText(row[0])
-	text, isText := toText(row[1])
+func scanPeriodic(r row) (p Periodic, err error) {
+	name, isName := r.text(0)
+	text, isText := r.text(1)
 	p = Periodic{Name: name, Text: text}
 	good := isName && isText
 	for i, n := range []*int64{&p.Seq, &p.Last, &p.Job} {
-		v, ok := toInt(row[2+i])
+		v, ok := r.int(2 + i)
 		*n, good = v, good && ok
 	}
-	if sum, ok := toInt(row[5]); !good || !ok || sum != p.sum() {
+	if sum, ok := r.int(5); !good || !ok || sum != p.sum() {
 		return p, fmt.Errorf("%w: periodic job %q", ErrDamaged, name)
 	}
 	return p, nil
@@ -42,10 +41,10 @@ func scanPeriodic(row []driver.Value) (p Periodic, err error) {
 // Periodic returns a periodic job. The error is ErrNoJob if there is none.
 func (tx *Tx) Periodic(name string) (p Periodic, err error) {
 	damage := fmt.Errorf("%w: periodic job %q", ErrNoJob, name)
-	err = tx.s.db.each(stmtPeriodic, func(row []driver.Value) bool {
-		p, damage = scanPeriodic(row)
+	err = tx.s.db.each(stmtPeriodic, func(r row) bool {
+		p, damage = scanPeriodic(r)
 		return false
-	}, []byte(name))
+	}, data([]byte(name)))
 	if err == nil {
 		err = damage
 	}
@@ -56,13 +55,13 @@ func (tx *Tx) Periodic(name string) (p Periodic, err error) {
 func (tx *Tx) SetPeriodic(p *Periodic) error {
 	tx.meta.seq++
 	p.Seq = tx.meta.seq
-	_, err := tx.change(stmtSetPeriodic, []byte(p.Name), blob(p.Text), p.Seq, p.Last, p.Job, p.sum())
+	_, err := tx.change(stmtSetPeriodic, data([]byte(p.Name)), blob(p.Text), num(p.Seq), num(p.Last), num(p.Job), num(p.sum()))
 	return err
 }
 
 // UnsetPeriodic deletes a periodic job, and reports whether there was one.
 func (tx *Tx) UnsetPeriodic(name string) (found bool, err error) {
-	n, err := tx.change(stmtUnsetPeriodic, []byte(name))
+	n, err := tx.change(stmtUnsetPeriodic, data([]byte(name)))
 	return n > 0, err
 }
 
@@ -72,8 +71,8 @@ func (tx *Tx) Periodics() ([]Periodic, []Damage, error) { return tx.s.Periodics(
 
 // Periodics is that of a transaction. It must be called before Start.
 func (s *Store) Periodics() (all []Periodic, damaged []Damage, err error) {
-	err = s.db.each(stmtPeriodics, func(row []driver.Value) bool {
-		if p, err := scanPeriodic(row); err != nil {
+	err = s.db.each(stmtPeriodics, func(r row) bool {
+		if p, err := scanPeriodic(r); err != nil {
 			damaged = append(damaged, Damage{0, err})
 		} else {
 			all = append(all, p)

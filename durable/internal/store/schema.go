@@ -1,7 +1,6 @@
 package store
 
 import (
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"os"
@@ -185,7 +184,7 @@ var pragmas = []struct{ name, value, want string }{
 // for a name that is misspelled or a mode that the file system does not allow.
 func (c *conn) setPragmas(about *About) error {
 	about.Pragmas = make(map[string]string)
-	rows, err := c.query("SELECT sqlite_version()", nil)
+	rows, err := c.query("SELECT sqlite_version()")
 	if err != nil {
 		return err
 	}
@@ -199,7 +198,7 @@ func (c *conn) setPragmas(about *About) error {
 		if err := c.exec("PRAGMA " + p.name + " = " + p.value); err != nil {
 			return err
 		}
-		rows, err := c.query("PRAGMA "+p.name, nil)
+		rows, err := c.query("PRAGMA " + p.name)
 		if err != nil {
 			return err
 		}
@@ -217,7 +216,7 @@ func (c *conn) setPragmas(about *About) error {
 
 // number is the value of a pragma.
 func (c *conn) number(pragma string) (int64, error) {
-	rows, err := c.query("PRAGMA "+pragma, nil)
+	rows, err := c.query("PRAGMA " + pragma)
 	if err != nil {
 		return 0, err
 	}
@@ -235,7 +234,7 @@ func (s *Store) migrate() error {
 	if err != nil {
 		return err
 	}
-	tables, err := s.db.query("SELECT count(*) FROM sqlite_schema", nil)
+	tables, err := s.db.query("SELECT count(*) FROM sqlite_schema")
 	if err != nil {
 		return err
 	}
@@ -270,7 +269,7 @@ func (s *Store) migrate() error {
 // checkSchema fails if the tables are not those that the program knows: a bit
 // may have flipped in their definitions.
 func (s *Store) checkSchema() error {
-	rows, err := s.db.query("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL", nil)
+	rows, err := s.db.query("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL")
 	if err != nil {
 		return err
 	}
@@ -297,17 +296,6 @@ func (s *Store) checkSchema() error {
 	return nil
 }
 
-func (c *conn) prepareAll() error {
-	for i, q := range queries {
-		st, err := c.Conn.Prepare(q)
-		if err != nil {
-			return err
-		}
-		c.stmts[i] = st
-	}
-	return nil
-}
-
 // meta is the row of table meta.
 type meta struct{ seq, last, live, ids int64 }
 
@@ -318,7 +306,7 @@ func (m meta) sum() int64 {
 // readMeta reads what is known of the file as a whole. If that row is damaged,
 // it is made anew from the others: nothing depends on it but the report.
 func (s *Store) readMeta() error {
-	rows, err := s.db.query("SELECT seq, last, live, ids, sum FROM meta", nil)
+	rows, err := s.db.query("SELECT seq, last, live, ids, sum FROM meta")
 	if err != nil && code(err) != codeCorrupt {
 		return err
 	}
@@ -333,7 +321,7 @@ func (s *Store) readMeta() error {
 		good = sum == s.meta.sum() || s.meta == meta{} && sum == 0
 	}
 	for _, table := range []string{"jobs", "args", "ended"} {
-		rows, err := s.db.query("SELECT max(id) FROM "+table, nil)
+		rows, err := s.db.query("SELECT max(id) FROM " + table)
 		if err != nil {
 			if code(err) == codeCorrupt {
 				continue
@@ -349,10 +337,10 @@ func (s *Store) readMeta() error {
 	}
 	s.about.Live = s.meta.live
 	for dead := range s.ended {
-		err := s.db.each(stmtEndedCount, func(row []driver.Value) bool {
-			s.ended[dead], _ = toInt(row[0])
+		err := s.db.each(stmtEndedCount, func(r row) bool {
+			s.ended[dead], _ = r.int(0)
 			return true
-		}, int64(dead))
+		}, num(int64(dead)))
 		if err != nil && code(err) != codeCorrupt {
 			return err
 		}
@@ -371,17 +359,13 @@ type Damage struct {
 func (s *Store) Load(fn func(Job)) (damaged []Damage, err error) {
 	var live, ids, maxSeq int64
 	var buf []byte
-	err = s.scan(0, s.meta.last, func(row []driver.Value, id int64) {
-		j, ok := scanJob(row)
+	err = s.scan(0, s.meta.last, func(r row, id int64) {
+		var j Job
+		var ok bool
+		j, ok, buf = checkJob(r, buf)
 		live++
 		ids += id
-		if ok {
-			var sum int64
-			sum, buf = j.sum(buf)
-			want, isInt := toInt(row[18])
-			ok = isInt && sum == want && j.State <= Parked
-		}
-		if !ok {
+		if !ok || j.State > Parked {
 			damaged = append(damaged, Damage{id, fmt.Errorf("%w: checksum of job %d", ErrDamaged, id)})
 			return
 		}
@@ -407,7 +391,7 @@ func (s *Store) Load(fn func(Job)) (damaged []Damage, err error) {
 // scan reads the rows with ids from lo to hi, descending. Where SQLite cannot
 // read a page, it goes on with what it can reach around it: bad is called for
 // an id of which not even that is known whether it exists.
-func (s *Store) scan(lo, hi int64, fn func(row []driver.Value, id int64), bad func(int64, error)) error {
+func (s *Store) scan(lo, hi int64, fn func(r row, id int64), bad func(int64, error)) error {
 	type span struct{ lo, hi int64 }
 	spans := []span{{lo, hi}}
 	for len(spans) > 0 {
@@ -417,15 +401,15 @@ func (s *Store) scan(lo, hi int64, fn func(row []driver.Value, id int64), bad fu
 			continue
 		}
 		next := p.hi
-		err := s.db.each(stmtJobs, func(row []driver.Value) bool {
-			id, ok := toInt(row[0])
+		err := s.db.each(stmtJobs, func(r row) bool {
+			id, ok := r.int(0)
 			if !ok {
 				return false
 			}
 			next = id - 1
-			fn(row, id)
+			fn(r, id)
 			return true
-		}, p.lo, p.hi)
+		}, num(p.lo), num(p.hi))
 		switch {
 		case err == nil:
 		case code(err) != codeCorrupt:
@@ -441,19 +425,16 @@ func (s *Store) scan(lo, hi int64, fn func(row []driver.Value, id int64), bad fu
 }
 
 // scanJob reads the columns of a job, without looking at the checksum.
-func scanJob(row []driver.Value) (j Job, ok bool) {
+func scanJob(r row) (j Job, ok bool) {
 	var n [13]int64
 	for i := range n {
-		if n[i], ok = toInt(row[i]); !ok {
+		if n[i], ok = r.int(i); !ok {
 			return j, false
 		}
 	}
 	var text [5]string
 	for i := range text {
-		if row[13+i] == nil {
-			continue
-		}
-		if text[i], ok = toText(row[13+i]); !ok {
+		if text[i], ok = r.text(13 + i); !ok {
 			return j, false
 		}
 	}
@@ -467,20 +448,29 @@ func scanJob(row []driver.Value) (j Job, ok bool) {
 	}, true
 }
 
-// scanEnded reads the columns of an ended job and checks the checksum.
-func scanEnded(row []driver.Value) (Job, error) {
-	j, ok := scanJob(row)
-	id, _ := toInt(row[0])
-	if ok {
-		j.Ended, ok = toInt(row[20])
+// checkJob reads the columns of a job that has not ended, and reports whether
+// its checksum is right.
+func checkJob(r row, buf []byte) (j Job, ok bool, _ []byte) {
+	if j, ok = scanJob(r); !ok {
+		return j, false, buf
 	}
-	if ok && row[21] != nil {
-		var text string
-		text, ok = toText(row[21])
-		j.Result = []byte(text)
+	sum, buf := j.sum(buf)
+	want, ok := r.int(18)
+	return j, ok && want == sum, buf
+}
+
+// scanEnded reads the columns of an ended job and checks the checksum.
+func scanEnded(r row) (Job, error) {
+	j, ok := scanJob(r)
+	id, _ := r.int(0)
+	if ok {
+		j.Ended, ok = r.int(20)
+	}
+	if ok {
+		j.Result, ok = r.bytes(21)
 	}
 	sum, _ := j.sum(nil)
-	if want, isInt := toInt(row[18]); !ok || !isInt || want != sum {
+	if want, isInt := r.int(18); !ok || !isInt || want != sum {
 		return Job{ID: id}, fmt.Errorf("%w: checksum of ended job %d", ErrDamaged, id)
 	}
 	return j, nil
@@ -491,10 +481,10 @@ func scanEnded(row []driver.Value) (Job, error) {
 func (s *Store) Settings() (map[string]string, []Damage, error) {
 	settings := make(map[string]string)
 	var damaged []Damage
-	err := s.db.each(stmtSettings, func(row []driver.Value) bool {
-		name, _ := toText(row[0])
-		value, _ := toText(row[1])
-		if sum, ok := toInt(row[2]); !ok || sum != dataSum(0, name, []byte(value)) {
+	err := s.db.each(stmtSettings, func(r row) bool {
+		name, _ := r.text(0)
+		value, _ := r.text(1)
+		if sum, ok := r.int(2); !ok || sum != dataSum(0, name, []byte(value)) {
 			damaged = append(damaged, Damage{0, fmt.Errorf("%w: setting %q", ErrDamaged, name)})
 			return true
 		}
@@ -528,7 +518,7 @@ func (s *Store) LastID() int64 { return s.meta.last }
 // It must be called before Start.
 func (s *Store) SharedKeys() (map[string]int, error) {
 	keys := make(map[string]int)
-	rows, err := s.db.query("SELECT key, count(*) FROM jobs WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1", nil)
+	rows, err := s.db.query("SELECT key, count(*) FROM jobs WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1")
 	if code(err) == codeCorrupt {
 		err = nil // those that cannot be read are found by Load
 	}

@@ -5,18 +5,13 @@
 package store
 
 import (
-	"context"
-	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
-
-	"modernc.org/sqlite"
 )
 
 // Why a file is refused, or an operation fails.
@@ -522,13 +517,13 @@ func (s *Store) fail(err error) {
 // transact runs a batch in a transaction. ofOp is whether an operation has
 // failed, not the commit.
 func (s *Store) transact(batch []Op) (err error, ofOp bool) {
-	if err := s.db.execStmt(stmtBegin); err != nil {
+	if err := s.db.run(stmtBegin); err != nil {
 		return err, false
 	}
 	tx := Tx{s: s, meta: s.meta, ended: s.ended}
 	defer func() {
 		if err != nil {
-			_ = s.db.execStmt(stmtRollback) // SQLite may have done it
+			_ = s.db.run(stmtRollback) // SQLite may have done it
 		}
 	}()
 	for i := range batch {
@@ -541,7 +536,7 @@ func (s *Store) transact(batch []Op) (err error, ofOp bool) {
 			return err, false
 		}
 	}
-	if err := s.db.execStmt(stmtCommit); err != nil {
+	if err := s.db.run(stmtCommit); err != nil {
 		return err, false
 	}
 	s.meta, s.ended = tx.meta, tx.ended
@@ -567,174 +562,8 @@ func (s *Store) tidy() {
 	}
 }
 
-// conn is the connection.
-type conn struct {
-	driver.Conn
-	stmts [stmtCount]driver.Stmt
-}
-
-func openConn(path string, o Options) (*conn, error) {
-	// The path is escaped: SQLite would read ?, # and % as parts of an address.
-	name := "file:" + escapePath(path) + "?mode=rw&_pragma=busy_timeout(" + fmt.Sprint(o.Wait.Milliseconds()) + ")"
-	if o.VFS != "" {
-		name += "&vfs=" + o.VFS
-	}
-	c, err := new(sqlite.Driver).Open(name)
-	if err != nil {
-		return nil, openError(path, err)
-	}
-	return &conn{Conn: c}, nil
-}
-
-func escapePath(path string) string {
-	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./~:\\"
-	var b []byte
-	for i := range len(path) {
-		c := path[i]
-		if indexByte(plain, c) {
-			b = append(b, c)
-		} else {
-			b = fmt.Appendf(b, "%%%02X", c)
-		}
-	}
-	return string(b)
-}
-
-func indexByte(s string, c byte) bool {
-	for i := range len(s) {
-		if s[i] == c {
-			return true
-		}
-	}
-	return false
-}
-
-func (c *conn) close() error {
-	for i, st := range c.stmts {
-		if st != nil {
-			_ = st.Close()
-			c.stmts[i] = nil
-		}
-	}
-	return c.Conn.Close()
-}
-
-// exec runs a statement, and drops the rows that it may return.
-func (c *conn) exec(query string) error {
-	_, err := c.query(query, nil)
-	return err
-}
-
-// query returns all rows of a query.
-func (c *conn) query(query string, args []driver.Value) (rows [][]driver.Value, err error) {
-	st, err := c.Conn.Prepare(query)
-	if err != nil {
-		return nil, err
-	}
-	defer st.Close()
-	err = queryStmt(st, args, func(row []driver.Value) bool {
-		rows = append(rows, append([]driver.Value(nil), row...))
-		return true
-	})
-	return rows, err
-}
-
-// execStmt runs a prepared statement.
-func (c *conn) execStmt(which stmt, args ...driver.Value) error {
-	_, err := c.change(which, args)
-	return err
-}
-
-// change runs a prepared statement and returns how many rows it has changed.
-func (c *conn) change(which stmt, args []driver.Value) (int64, error) {
-	named := make([]driver.NamedValue, len(args))
-	for i, v := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	r, err := c.stmts[which].(driver.StmtExecContext).ExecContext(context.Background(), named)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
-// each calls fn with the rows of a prepared query, until it returns false. The
-// row and its bytes are only valid in the call.
-func (c *conn) each(which stmt, fn func(row []driver.Value) bool, args ...driver.Value) error {
-	return queryStmt(c.stmts[which], args, fn)
-}
-
-func queryStmt(st driver.Stmt, args []driver.Value, fn func(row []driver.Value) bool) (err error) {
-	named := make([]driver.NamedValue, len(args))
-	for i, v := range args {
-		named[i] = driver.NamedValue{Ordinal: i + 1, Value: v}
-	}
-	rows, err := st.(driver.StmtQueryContext).QueryContext(context.Background(), named)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if e := rows.Close(); err == nil {
-			err = e
-		}
-	}()
-	row := make([]driver.Value, len(rows.Columns()))
-	for {
-		switch err := rows.Next(row); {
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return err
-		case !fn(row):
-			return nil
-		}
-	}
-}
-
-// The primary result codes of SQLite.
-const (
-	codeBusy     = 5
-	codeLocked   = 6
-	codeNoMem    = 7
-	codeReadOnly = 8
-	codeIOErr    = 10
-	codeCorrupt  = 11
-	codeFull     = 13
-	codeCantOpen = 14
-	codeProtocol = 15
-	codeMisuse   = 21
-	codeNotADB   = 26
-)
-
-// code is the primary result code in err, 0 if there is none.
-func code(err error) int {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Code() & 0xff
-	}
-	return 0
-}
-
 // now is the time as rows have it.
 func now() int64 { return time.Now().UnixMilli() }
-
-// toInt is v as a number.
-func toInt(v driver.Value) (int64, bool) {
-	n, ok := v.(int64)
-	return n, ok
-}
-
-// toText is v as bytes, whatever SQLite made of them.
-func toText(v driver.Value) (string, bool) {
-	switch v := v.(type) {
-	case nil:
-		return "", true
-	case string:
-		return v, true
-	case []byte:
-		return string(v), true
-	}
-	return "", false
-}
 
 // forever is a bound for ids.
 const forever = math.MaxInt64

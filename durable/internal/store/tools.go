@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"modernc.org/sqlite"
 )
 
 // What twill-jobs needs of the store, beside what a queue does.
@@ -85,7 +83,7 @@ func (s *Store) Compact() (before, after Sizes, err error) {
 // operations wait for it.
 func (s *Store) Integrity() (problems []string, err error) {
 	err = s.alone(func() error {
-		rows, err := s.db.query("PRAGMA integrity_check(100)", nil)
+		rows, err := s.db.query("PRAGMA integrity_check(100)")
 		for _, row := range rows {
 			if text, _ := toText(row[0]); text != "ok" {
 				problems = append(problems, strings.Split(text, "\n")...)
@@ -103,7 +101,7 @@ func (s *Store) Integrity() (problems []string, err error) {
 type Backup struct {
 	s    *Store
 	path string
-	b    *sqlite.Backup
+	b    *backup
 }
 
 // StartBackup begins to copy the file to a new one at path. The copy is as the
@@ -126,13 +124,7 @@ func (s *Store) StartBackup(path string) (*Backup, error) {
 	}
 	b := &Backup{s: s, path: real}
 	err = s.alone(func() (err error) {
-		c, ok := s.db.Conn.(interface {
-			NewBackup(string) (*sqlite.Backup, error)
-		})
-		if !ok {
-			return errors.ErrUnsupported
-		}
-		b.b, err = c.NewBackup("file:" + escapePath(real) + "?mode=rw&_pragma=synchronous(FULL)")
+		b.b, err = s.db.newBackup(real)
 		return err
 	})
 	if err != nil {
@@ -145,12 +137,8 @@ func (s *Store) StartBackup(path string) (*Backup, error) {
 // Step copies up to n pages, and returns how many there are and are left. Other
 // operations run between steps.
 func (b *Backup) Step(n int) (left, all int, err error) {
-	err = b.s.alone(func() error {
-		more, err := b.b.Step(int32(n))
-		left, all = b.b.Remaining(), b.b.PageCount()
-		if more {
-			left = max(left, 1)
-		}
+	err = b.s.alone(func() (err error) {
+		left, all, err = b.b.step(n)
 		return err
 	})
 	if err != nil {
@@ -163,7 +151,7 @@ func (b *Backup) Step(n int) (left, all int, err error) {
 func (b *Backup) Finish(whole bool) error {
 	var err error
 	for range 2 { // it may be dropped once, with what waits when the disk fails
-		if err = b.s.alone(b.b.Finish); !errors.Is(err, ErrBroken) {
+		if err = b.s.alone(b.b.finish); !errors.Is(err, ErrBroken) {
 			break
 		}
 	}
@@ -250,28 +238,18 @@ func (tx *Tx) page(ended bool, lo, hi int64, n int, fn func(Job, error) bool) er
 	if ended {
 		q = "SELECT " + jobColumns + ", dead, ended, result FROM ended WHERE id >= ? AND id <= ? ORDER BY id LIMIT ?"
 	}
-	st, err := tx.s.db.Conn.Prepare(q)
-	if err != nil {
-		return err
-	}
-	defer st.Close()
-	return queryStmt(st, []driver.Value{lo, hi, int64(n)}, func(row []driver.Value) bool {
+	return tx.s.db.eachOf(q, func(r row) bool {
 		if ended {
-			j, err := scanEnded(row)
+			j, err := scanEnded(r)
 			return fn(j, err)
 		}
-		j, ok := scanJob(row)
-		if ok {
-			sum, _ := j.sum(nil)
-			want, isInt := toInt(row[18])
-			ok = isInt && want == sum && j.State <= Parked
-		}
-		if !ok {
-			id, _ := toInt(row[0])
+		j, ok, _ := checkJob(r, nil)
+		if !ok || j.State > Parked {
+			id, _ := r.int(0)
 			return fn(Job{ID: id}, fmt.Errorf("%w: checksum of job %d", ErrDamaged, id))
 		}
 		return fn(j, nil)
-	})
+	}, num(lo), num(hi), num(int64(n)))
 }
 
 // LastID is the highest id that was ever used.
@@ -280,7 +258,7 @@ func (tx *Tx) LastID() int64 { return tx.meta.last }
 // Counts returns how many jobs are in each state.
 func (tx *Tx) Counts() (counts [Dead + 1]int64, err error) {
 	for _, table := range []string{"jobs", "ended"} {
-		rows, err := tx.s.db.query("SELECT state, count(*) FROM "+table+" GROUP BY state", nil)
+		rows, err := tx.s.db.query("SELECT state, count(*) FROM " + table + " GROUP BY state")
 		if err != nil {
 			return counts, err
 		}
@@ -303,7 +281,7 @@ type KeyUse struct {
 
 // LiveKeys returns the keys of the jobs that have not ended.
 func (tx *Tx) LiveKeys() (map[string]KeyUse, error) {
-	rows, err := tx.s.db.query("SELECT key, max(id), count(*) FROM jobs WHERE key IS NOT NULL GROUP BY key", nil)
+	rows, err := tx.s.db.query("SELECT key, max(id), count(*) FROM jobs WHERE key IS NOT NULL GROUP BY key")
 	keys := make(map[string]KeyUse, len(rows))
 	for _, row := range rows {
 		key, _ := toText(row[0])
@@ -331,7 +309,7 @@ func (tx *Tx) Verify() (damage []error, err error) {
 		damage = append(damage, fmt.Errorf("%w: "+format, append([]any{ErrDamaged}, args...)...))
 	}
 	query := func(what, q string) []driver.Value {
-		rows, e := tx.s.db.query(q, nil)
+		rows, e := tx.s.db.query(q)
 		if code(e) == codeCorrupt {
 			wrong("%s: %w", what, e)
 			return nil

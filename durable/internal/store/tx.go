@@ -13,7 +13,7 @@ type Tx struct {
 	ended [2]int64 // rows in table ended: jobs that are not dead, and dead jobs
 	dirty bool
 	buf   []byte
-	args  [24]driver.Value
+	args  [24]value
 }
 
 // NextID returns an id that no job has had.
@@ -26,33 +26,27 @@ func (tx *Tx) NextID() int64 {
 // writeMeta ends the transaction's changes.
 func (tx *Tx) writeMeta() error {
 	m := tx.meta
-	n, err := tx.change(stmtMeta, m.seq, m.last, m.live, m.ids, m.sum())
+	n, err := tx.change(stmtMeta, num(m.seq), num(m.last), num(m.live), num(m.ids), num(m.sum()))
 	if err == nil && n == 0 {
 		err = fmt.Errorf("%w: table meta", ErrDamaged)
 	}
 	return err
 }
 
-func (tx *Tx) change(which stmt, args ...driver.Value) (int64, error) {
+func (tx *Tx) change(which stmt, args ...value) (int64, error) {
 	tx.dirty = true
-	return tx.s.db.change(which, args)
+	return tx.s.db.change(which, args...)
 }
 
 // columns numbers the change and returns the columns of j.
-func (tx *Tx) columns(j *Job) []driver.Value {
+func (tx *Tx) columns(j *Job) []value {
 	tx.meta.seq++
 	j.Seq = tx.meta.seq
 	var sum int64
 	sum, tx.buf = j.sum(tx.buf)
-	return append(tx.args[:0], j.ID, j.Seq, int64(j.State), j.Priority, j.Queued, j.Due, j.Started, j.Expires,
-		j.Attempts, j.Crashes, j.Retries, j.Timeout, j.flags(), blob(j.Key), blob(j.Group), blob(j.Policy), blob(j.Error), blob(j.Kind), sum)
-}
-
-func blob(s string) driver.Value {
-	if s == "" {
-		return nil
-	}
-	return []byte(s)
+	return append(tx.args[:0], num(j.ID), num(j.Seq), num(int64(j.State)), num(j.Priority), num(j.Queued), num(j.Due), num(j.Started),
+		num(j.Expires), num(j.Attempts), num(j.Crashes), num(j.Retries), num(j.Timeout), num(j.flags()), blob(j.Key), blob(j.Group),
+		blob(j.Policy), blob(j.Error), blob(j.Kind), num(sum))
 }
 
 // Insert adds a job with its argument.
@@ -71,7 +65,7 @@ func (tx *Tx) SetArg(id int64, arg []byte) error {
 	if arg == nil {
 		arg = []byte{}
 	}
-	_, err := tx.change(stmtSetArg, id, arg, dataSum(id, "", arg))
+	_, err := tx.change(stmtSetArg, num(id), data(arg), num(dataSum(id, "", arg)))
 	return err
 }
 
@@ -86,15 +80,15 @@ func (tx *Tx) Update(j Job) (found bool, err error) {
 func (tx *Tx) Arg(id int64) (arg []byte, err error) {
 	found := false
 	var damage error
-	err = tx.s.db.each(stmtArg, func(row []driver.Value) bool {
+	err = tx.s.db.each(stmtArg, func(r row) bool {
 		found = true
-		data, ok := toText(row[0])
-		arg = []byte(data)
-		if sum, isInt := toInt(row[1]); !ok || !isInt || sum != dataSum(id, "", arg) {
+		var ok bool
+		arg, ok = r.bytes(0)
+		if sum, isInt := r.int(1); !ok || !isInt || sum != dataSum(id, "", arg) {
 			damage = fmt.Errorf("%w: checksum of the argument of job %d", ErrDamaged, id)
 		}
 		return false
-	}, id)
+	}, num(id))
 	switch {
 	case code(err) == codeCorrupt:
 		return nil, fmt.Errorf("%w: argument of job %d: %w", ErrDamaged, id, err)
@@ -111,14 +105,14 @@ func (tx *Tx) Arg(id int64) (arg []byte, err error) {
 // End moves a job to the ended ones, or deletes it if it is not to be kept, and
 // reports whether it was live.
 func (tx *Tx) End(j Job, keep bool) (found bool, err error) {
-	n, err := tx.change(stmtDeleteJob, j.ID)
+	n, err := tx.change(stmtDeleteJob, num(j.ID))
 	if err != nil || n == 0 {
 		return false, err
 	}
 	tx.meta.live--
 	tx.meta.ids -= j.ID
 	if !keep {
-		_, err = tx.change(stmtDeleteArg, j.ID)
+		_, err = tx.change(stmtDeleteArg, num(j.ID))
 		return true, err
 	}
 	return true, tx.insertEnded(j)
@@ -129,7 +123,7 @@ func (tx *Tx) insertEnded(j Job) error {
 	if j.State == Dead {
 		dead = 1
 	}
-	if _, err := tx.change(stmtInsertEnded, append(tx.columns(&j), dead, j.Ended, j.Result)...); err != nil {
+	if _, err := tx.change(stmtInsertEnded, append(tx.columns(&j), num(dead), num(j.Ended), data(j.Result))...); err != nil {
 		return err
 	}
 	tx.ended[dead]++
@@ -139,15 +133,11 @@ func (tx *Tx) insertEnded(j Job) error {
 // Job returns a job that has not ended.
 func (tx *Tx) Job(id int64) (j Job, err error) {
 	found, ok := false, false
-	err = tx.s.db.each(stmtJob, func(row []driver.Value) bool {
+	err = tx.s.db.each(stmtJob, func(r row) bool {
 		found = true
-		if j, ok = scanJob(row); ok {
-			sum, _ := j.sum(nil)
-			want, isInt := toInt(row[18])
-			ok = isInt && want == sum
-		}
+		j, ok, _ = checkJob(r, nil)
 		return false
-	}, id)
+	}, num(id))
 	switch {
 	case err != nil:
 		return Job{}, err
@@ -162,30 +152,27 @@ func (tx *Tx) Job(id int64) (j Job, err error) {
 // Jobs calls fn with the jobs that have not ended, the latest id first, until
 // it returns false. A job that is damaged has an error.
 func (tx *Tx) Jobs(from, to int64, fn func(Job, error) bool) error {
-	return tx.s.db.each(stmtJobs, func(row []driver.Value) bool {
-		j, ok := scanJob(row)
-		if ok {
-			sum, _ := j.sum(nil)
-			want, isInt := toInt(row[18])
-			ok = isInt && want == sum
-		}
-		if !ok {
-			id, _ := toInt(row[0])
+	var buf []byte
+	return tx.s.db.each(stmtJobs, func(r row) bool {
+		var j Job
+		var ok bool
+		if j, ok, buf = checkJob(r, buf); !ok {
+			id, _ := r.int(0)
 			return fn(Job{ID: id}, fmt.Errorf("%w: checksum of job %d", ErrDamaged, id))
 		}
 		return fn(j, nil)
-	}, from, to)
+	}, num(from), num(to))
 }
 
 // Ended returns a job that has ended and is kept.
 func (tx *Tx) Ended(id int64) (j Job, err error) {
 	found := false
 	var damage error
-	err = tx.s.db.each(stmtEnded, func(row []driver.Value) bool {
+	err = tx.s.db.each(stmtEnded, func(r row) bool {
 		found = true
-		j, damage = scanEnded(row)
+		j, damage = scanEnded(r)
 		return false
-	}, id)
+	}, num(id))
 	switch {
 	case err != nil:
 		return Job{}, err
@@ -209,15 +196,15 @@ func (tx *Tx) EndedPage(dead bool, before Job, n int) ([]Job, error) {
 	var jobs []Job
 	for {
 		rows := 0
-		err := tx.s.db.each(stmtEndedPage, func(row []driver.Value) bool {
+		err := tx.s.db.each(stmtEndedPage, func(r row) bool {
 			rows++
-			if j, err := scanEnded(row); err == nil {
+			if j, err := scanEnded(r); err == nil {
 				jobs = append(jobs, j)
 			}
-			before.ID, _ = toInt(row[0])
-			before.Ended, _ = toInt(row[20])
+			before.ID, _ = r.int(0)
+			before.Ended, _ = r.int(20)
 			return true
-		}, class, before.Ended, before.ID, int64(n))
+		}, num(class), num(before.Ended), num(before.ID), num(int64(n)))
 		if err != nil || len(jobs) > 0 || rows < n {
 			return jobs, err
 		}
@@ -236,7 +223,7 @@ func (tx *Tx) Revive(j Job) error {
 	} else if old.State == Dead {
 		dead = 1
 	}
-	if _, err := tx.change(stmtDeleteEnded, j.ID); err != nil {
+	if _, err := tx.change(stmtDeleteEnded, num(j.ID)); err != nil {
 		return err
 	}
 	tx.ended[dead]--
@@ -254,7 +241,7 @@ func (tx *Tx) Forget(id int64) error {
 	if err != nil {
 		return err
 	}
-	if _, err := tx.change(stmtDeleteEnded, id); err != nil {
+	if _, err := tx.change(stmtDeleteEnded, num(id)); err != nil {
 		return err
 	}
 	dead := 0
@@ -262,7 +249,7 @@ func (tx *Tx) Forget(id int64) error {
 		dead = 1
 	}
 	tx.ended[dead]--
-	_, err = tx.change(stmtDeleteArg, id)
+	_, err = tx.change(stmtDeleteArg, num(id))
 	return err
 }
 
@@ -277,25 +264,24 @@ type Retention struct {
 // and 0 for the others.
 func (tx *Tx) Prune(class int, keep Retention, n int64) (deleted int64, err error) {
 	over := max(tx.ended[class]-keep.Count, 0)
-	type row struct{ id, ended int64 }
-	var rows []row
-	err = tx.s.db.each(stmtEndedOldest, func(r []driver.Value) bool {
-		id, _ := toInt(r[0])
-		ended, _ := toInt(r[1])
-		if int64(len(rows)) >= over && ended >= keep.After {
+	var old []int64
+	err = tx.s.db.each(stmtEndedOldest, func(r row) bool {
+		id, _ := r.int(0)
+		ended, _ := r.int(1)
+		if int64(len(old)) >= over && ended >= keep.After {
 			return false
 		}
-		rows = append(rows, row{id, ended})
+		old = append(old, id)
 		return true
-	}, int64(class), n)
+	}, num(int64(class)), num(n))
 	if err != nil {
 		return 0, err
 	}
-	for _, r := range rows {
-		if _, err := tx.change(stmtDeleteEnded, r.id); err != nil {
+	for _, id := range old {
+		if _, err := tx.change(stmtDeleteEnded, num(id)); err != nil {
 			return deleted, err
 		}
-		if _, err := tx.change(stmtDeleteArg, r.id); err != nil {
+		if _, err := tx.change(stmtDeleteArg, num(id)); err != nil {
 			return deleted, err
 		}
 		tx.ended[class]--
@@ -309,17 +295,17 @@ func (tx *Tx) Set(name string, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
-	_, err := tx.change(stmtSet, name, value, dataSum(0, name, value))
+	_, err := tx.change(stmtSet, text(name), data(value), num(dataSum(0, name, value)))
 	return err
 }
 
 // Unset deletes a setting.
 func (tx *Tx) Unset(name string) error {
-	_, err := tx.change(stmtUnset, name)
+	_, err := tx.change(stmtUnset, text(name))
 	return err
 }
 
 // Query returns the rows of any query, for tools.
 func (tx *Tx) Query(query string, args ...driver.Value) ([][]driver.Value, error) {
-	return tx.s.db.query(query, args)
+	return tx.s.db.query(query, args...)
 }
