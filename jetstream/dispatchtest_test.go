@@ -2,8 +2,10 @@ package jetstream_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -27,6 +29,10 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	twill.OnUnhandled(nil) // many jobs fail on purpose
+	flag.Parse()
+	if runtime.GOMAXPROCS(0) < 4 { // the tests wait for servers and leases more than they compute
+		_ = flag.Set("test.parallel", "4")
+	}
 	os.Exit(m.Run())
 }
 

@@ -186,7 +186,7 @@ func (n *node) takeOver(ctx context.Context) (*scheduler, error) {
 		return nil, err
 	}
 	s := newScheduler(n, term{incarnation, epochSeq}, nonce)
-	if err := s.replay(ctx, epochSeq); err != nil {
+	if err := s.replay(ctx, max(info.State.First, 1), epochSeq); err != nil {
 		s.close(err)
 		return nil, err
 	}
@@ -235,9 +235,10 @@ func (s *streams) appendTo(ctx context.Context, b *batch, last uint64) (uint64, 
 	return 0, errors.Join(failed, context.Cause(ctx))
 }
 
-// replay reads the journal up to the term's own epoch record. While it does, it
-// announces the term, so that no other candidate takes over.
-func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
+// replay reads the journal from its first message up to the term's own epoch
+// record. While it does, it announces the term, so that no other candidate
+// takes over.
+func (s *scheduler) replay(ctx context.Context, first, epochSeq uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var j journal
@@ -246,7 +247,7 @@ func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
 	s.seq = epochSeq
 	s.journalSeq.Store(epochSeq)
 	s.announce(false)
-	err := s.n.st.follow(ctx, s.n.st.journal(), 0, func(seq uint64, at time.Time, data []byte) bool {
+	err := s.n.st.follow(ctx, s.n.st.journal(), first, func(seq uint64, at time.Time, data []byte) bool {
 		var b batch
 		if failed = json.Unmarshal(data, &b); failed != nil {
 			failed = fmt.Errorf("%w: message %d: %w", ErrJournal, seq, failed)
@@ -269,6 +270,9 @@ func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
 	case failed != nil:
 		return failed
 	case errors.Is(err, errGap):
+		if info, err := s.n.st.info(ctx, s.n.st.journal()); err != nil || info.State.First > first {
+			return errPurged
+		}
 		return fmt.Errorf("%w: %w", ErrJournal, err)
 	case !reached && err != nil:
 		return err
@@ -296,6 +300,10 @@ func (s *scheduler) replay(ctx context.Context, epochSeq uint64) error {
 	}
 	return context.Cause(s.ctx)
 }
+
+// errPurged ends a replay of messages that the last scheduler has purged since,
+// behind a snapshot. The next replay begins with that.
+var errPurged = errors.New("jetstream: the journal was purged during a replay")
 
 // reconcile ends the job of o, or keeps o until the put of that job is taken.
 func (s *scheduler) reconcile(o *outcome) {

@@ -19,6 +19,87 @@ import (
 	"github.com/twillgo/twill/jetstream/internal/natstest"
 )
 
+// Each process has a link that delays and loses messages both ways: requests,
+// acknowledgments, jobs, outcomes and announcements. Now and then a link is cut
+// off for longer than a lease. Every job has its own outcome all the same.
+func TestLinksDelayAndLoseMessages(t *testing.T) {
+	t.Parallel()
+	servers, name := natstest.Start(t, nil), newName()
+	var mu sync.Mutex
+	calls := map[string]int{}
+	work := func(_ context.Context, arg string) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		calls[arg]++
+		return "did " + arg, nil
+	}
+	var ps []*process
+	var links []*natstest.Proxy
+	for i := range 4 {
+		link := natstest.StartProxy(t, servers.Nodes[0])
+		fn := work
+		if i == 3 {
+			fn = nil
+		}
+		links = append(links, link)
+		ps = append(ps, join(t, link.URL(), name, fmt.Sprint("p", i), fn, func(o *jetstream.Options) { o.Wait = patience }))
+	}
+	for _, link := range links {
+		link.Delay(2 * time.Millisecond)
+		link.Lose(0.03)
+	}
+	const n = 300
+	all := make([]*jetstream.Job[string, string], n)
+	var puts sync.WaitGroup
+	for first := range 10 {
+		puts.Go(func() {
+			for i := first; i < n; i += 10 {
+				if i == n/3 || i == 2*n/3 { // two processes that schedule, one after the other
+					link := links[scheduling(ps[:3])]
+					link.Block()
+					time.AfterFunc(3*lease/2, link.Unblock)
+				}
+				var err error
+				if all[i], err = ps[3].Put(fmt.Sprint(i), 0); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	puts.Wait()
+	for _, j := range all {
+		v, err := await(t, j)
+		require.NoError(t, err)
+		require.Equal(t, "did "+j.Arg(), v)
+	}
+	lost := 0
+	for _, link := range links {
+		lost += link.Lost()
+		link.Lose(0)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	twice := 0
+	for _, n := range calls {
+		twice += n - 1
+	}
+	require.Len(t, calls, n)
+	require.Greater(t, lost, n/20)
+	// A worker that cannot report in time is taken for lost, with its four jobs.
+	require.Less(t, twice, n/4)
+	t.Logf("%d messages lost, %d calls too many", lost, twice)
+}
+
+// scheduling is the index of the process that schedules, as far as they know.
+func scheduling(ps []*process) int {
+	for i, p := range ps {
+		if len(p.saw(jetstream.SchedulerStarted)) > len(p.saw(jetstream.SchedulerEnded)) {
+			return i
+		}
+	}
+	return 0
+}
+
 // A process that does not read what it is sent is cut off by the server. It
 // comes back, and learns the outcomes that it has missed.
 func TestAProcessIsASlowConsumer(t *testing.T) {

@@ -311,6 +311,7 @@ func newStreams(conn *nats.Conn, o *Options, name string) (*streams, error) {
 	return &streams{
 		conn: conn, js: api, api: o.API,
 		subject: o.Prefix + "." + name, name: strings.ToUpper(o.Prefix) + "-" + name,
+		try: min(max(o.Lease/6, 250*time.Millisecond), 3*time.Second),
 	}, nil
 }
 

@@ -22,9 +22,10 @@ import (
 type streams struct {
 	conn    *nats.Conn
 	js      js.JetStream
-	api     string // the prefix of the subjects of the server's API
-	subject string // the prefix of the queue's own subjects
-	name    string // the prefix of the names of streams
+	api     string        // the prefix of the subjects of the server's API
+	subject string        // the prefix of the queue's own subjects
+	name    string        // the prefix of the names of streams
+	try     time.Duration // how long a request may take: a lost answer must not cost a lease
 }
 
 func (s *streams) inbox() string    { return s.name + "-in" }
@@ -166,9 +167,6 @@ func isCode(err error, codes ...int) bool {
 // errReply is the error of an answer that is not the server's.
 var errReply = errors.New("jetstream: unexpected answer")
 
-// try is how long one request to the server may take.
-const try = 3 * time.Second
-
 // request makes a request, and returns when ctx ends. The client itself does
 // not while it connects again: it holds its lock then.
 func (s *streams) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
@@ -197,7 +195,7 @@ func (s *streams) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 // publish stores data in the stream. An error other than an apiError leaves
 // open whether it is stored.
 func (s *streams) publish(ctx context.Context, stream, subject string, data []byte, header nats.Header) (seq uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, try)
+	ctx, cancel := context.WithTimeout(ctx, s.try)
 	defer cancel()
 	m, err := s.request(ctx, &nats.Msg{Subject: subject, Data: data, Header: header})
 	if err != nil {
@@ -221,7 +219,7 @@ func (s *streams) publish(ctx context.Context, stream, subject string, data []by
 
 // call makes a request to the server's API.
 func (s *streams) call(ctx context.Context, op, stream string, request, result any) error {
-	ctx, cancel := context.WithTimeout(ctx, try)
+	ctx, cancel := context.WithTimeout(ctx, s.try)
 	defer cancel()
 	var data []byte
 	if request != nil {
@@ -465,11 +463,14 @@ func (s *streams) follow(ctx context.Context, stream string, from uint64, each f
 // errGap is the error of a stream that has lost messages.
 var errGap = errors.New("jetstream: messages are missing")
 
+// createTime is how long the servers may take to make a consumer.
+const createTime = 3 * time.Second
+
 // fetchWait is how long a request for messages waits for one.
 const fetchWait = 2 * time.Second
 
 func (s *streams) followOnce(ctx context.Context, stream string, next *uint64, each func(uint64, time.Time, []byte) bool) (done bool, err error) {
-	makeCtx, cancel := context.WithTimeout(ctx, try)
+	makeCtx, cancel := context.WithTimeout(ctx, createTime)
 	consumer, err := s.js.CreateConsumer(makeCtx, stream, js.ConsumerConfig{
 		AckPolicy: js.AckNonePolicy, DeliverPolicy: js.DeliverByStartSequencePolicy, OptStartSeq: max(*next, 1),
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: 30 * time.Second,
@@ -577,7 +578,7 @@ func (s *streams) outcomesSinceOnce(ctx context.Context, since time.Time, each f
 	if !since.IsZero() {
 		config.DeliverPolicy, config.OptStartTime = js.DeliverByStartTimePolicy, &since
 	}
-	makeCtx, cancel := context.WithTimeout(ctx, try)
+	makeCtx, cancel := context.WithTimeout(ctx, createTime)
 	consumer, err := s.js.CreateConsumer(makeCtx, s.outcomes(), config)
 	cancel()
 	if err != nil {

@@ -111,7 +111,10 @@ func (w *worker) run(ctx context.Context, at *attempt) {
 	w.mu.Lock()
 	lost := at.lost
 	w.mu.Unlock()
-	if o := report.outcome; o != nil && !lost {
+	switch o := report.outcome; {
+	case lost: // it is the scheduler's, if that does not know it yet
+		report = callReport{done: doneReport{Back: true}}
+	case o != nil:
 		if o.State == outFailed && cause == twill.ErrStopped {
 			// StopNow has ended the call: the job is handed back.
 			report = callReport{done: doneReport{Back: true}}
@@ -123,9 +126,6 @@ func (w *worker) run(ctx context.Context, at *attempt) {
 	d := &report.done
 	d.Token = a.Token
 	at.over, at.report = true, d
-	if at.lost {
-		w.forgetLocked(a.Token)
-	}
 	w.checkIdleLocked()
 	w.mu.Unlock()
 	w.tell(d)
