@@ -231,25 +231,27 @@ type groupTable[A, R any] struct {
 	turns   uint64                                           // number of the last turn
 }
 
-// jobGroup is one group.
+// jobGroup is one group. The fields that most changes read are in its first two
+// cache lines.
 type jobGroup[A, R any] struct {
 	q        *ResizableDispatchQueue[A, R]
-	limit    *GroupLimit                                   // the groupTable's, or its own
-	jobs     int                                           // number of jobs that have not ended
-	running  int                                           // number of calls that have not returned
-	reserved int                                           // number of PutWaits that were admitted to use a free slot, and have not put their jobs yet
-	head     *Job[A, R]                                    // the job in q.pending
-	heap     jobHeap[A, R]                                 // other jobs that are due
-	waiters  heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits that are due
-	turn     uint64                                        // the turn since which it waits for a start, if groups take turns
-	since    instant                                       // the time since which at least one job has been due
-	next     instant                                       // with a rate: the time at which the next job would start without a burst
-	name     string
-	seq      uint64 // its number
+	limit    *GroupLimit                                    // the groupTable's, or its own
+	jobs     int                                            // number of jobs that have not ended
+	running  int                                            // number of calls that have not returned
+	reserved int                                            // number of PutWaits that were admitted to use a free slot, and have not put their jobs yet
+	head     *Job[A, R]                                     // the job in q.pending
+	waiters  *heap.By[*putWaiter[A, R], waiterPlaces[A, R]] // PutWaits that are due; nil if there are none
+	turn     uint64                                         // the turn since which it waits for a start, if groups take turns
 
+	heap        jobHeap[A, R] // other jobs that are due
 	behindLinks list.Links[*jobGroup[A, R]]
 	timedPlace  heap.Place
 	linePlace   heap.Place
+	next        instant // with a rate: the time at which the next job would start without a burst
+
+	since instant // the time since which at least one job has been due
+	name  string
+	seq   uint64 // its number
 }
 
 type (
@@ -446,7 +448,7 @@ func (q *ResizableDispatchQueue[A, R]) updateGroupLocked(g *jobGroup[A, R], now 
 		t.behind.PushBack(g)
 	}
 
-	waits := g.waiters.Len() > 0
+	waits := g.waiters != nil
 	if t.lines.Has(g) {
 		t.lines.Remove(g)
 	}
@@ -612,6 +614,9 @@ func (q *ResizableDispatchQueue[A, R]) mayUseSlotLocked(w *putWaiter[A, R], now 
 		return
 	}
 	w.group = q.groupLocked(name)
+	if w.group.waiters == nil {
+		w.group.waiters = new(heap.By[*putWaiter[A, R], waiterPlaces[A, R]])
+	}
 	w.group.waiters.Push(w, heap.Key{Seq: w.number})
 	q.updateGroupLocked(w.group, now)
 }
@@ -624,7 +629,9 @@ func (q *ResizableDispatchQueue[A, R]) leaveSlotLocked(w *putWaiter[A, R], now i
 	case w.group != nil:
 		g := w.group
 		w.group = nil
-		g.waiters.Remove(w)
+		if g.waiters.Remove(w); g.waiters.Len() == 0 {
+			g.waiters = nil
+		}
 		q.updateGroupLocked(g, now)
 	case l.notDue.Has(w):
 		l.notDue.Remove(w)

@@ -432,8 +432,8 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 	})
 }
 
-// No step of a queue walks a line of PutWaits: with 16 times as many in line, no
-// step visits more than a few more of them. Only a stop visits all.
+// No step of a queue walks a line of PutWaits: with 16 times as many in line,
+// no step visits more than a few more of them. Only a stop visits all.
 func TestNoStepWalksALineOfPutWaits(t *testing.T) {
 	few, many := 1000, 16_000
 	if kit.RaceEnabled { // which allows 8128 goroutines

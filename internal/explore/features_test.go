@@ -229,7 +229,7 @@ func (d *featured) limit(l twill.GroupLimit) {
 
 // Two jobs of a group of width 1 and another job share a queue of width 2, and
 // the place in the group passes from one to the next, whatever two goroutines
-// do meanwhile.
+// do at the same time.
 func TestDispatchGroups(t *testing.T) {
 	for name, kind := range map[string]struct {
 		turns, paused, snoozes bool

@@ -86,7 +86,11 @@ func (s *slots[T]) grow() {
 		}
 		s.table = append(s.table, chunk[T]{slots: make([]siblings[T], size)})
 	case s.n%chunkSize == len(s.table[c].slots)*arity:
-		s.table[c].resize(2 * len(s.table[c].slots))
+		size := 2 * len(s.table[c].slots)
+		if c == 0 && size < minCap/arity/4 {
+			size *= 2 // the first few slots grow in fewer steps
+		}
+		s.table[c].resize(size)
 	}
 	s.n++
 }
