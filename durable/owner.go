@@ -195,6 +195,11 @@ func (im *importing[A, R]) put(dry bool) (wait func() error) {
 	}
 	im.refuseLocked()
 	if dry {
+		for i := range im.jobs {
+			if im.outcomes[i].Outcome == "" && im.jobs[i].Row.ID <= q.lastID {
+				im.outcomes[i].New = steer.NewID
+			}
+		}
 		im.endRest(steer.Done, "")
 		return nil
 	}

@@ -41,7 +41,8 @@
 //
 // import puts jobs with their priority, key, group, times, attempts, crashes,
 // timeout, retry policy, and with their id if that is above all ids that the
-// queue has used; the others get new ids. Jobs that were underway or parked are
+// queue has used; the others get new ids. A job that is in the queue, with the
+// same id and argument, is skipped, so that an import can be repeated. Jobs that were underway or parked are
 // pending. Those that have ended are skipped, or put as new ones with -again. A
 // job is refused if the queue would refuse it: its key is taken, the queue is
 // full, its argument or its retry policy is not known to the program. Without a
@@ -219,7 +220,7 @@ func parse(args []string) (*command, error) {
 		if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return nil, err
 		} else if err != nil {
-			return nil, wrong("%s: %v", c.name, err)
+			return nil, wrong("%s: %v; twill-jobs help lists the flags", c.name, err)
 		}
 		rest := flags.Args()
 		if len(rest) == 0 {
@@ -393,6 +394,7 @@ func (c *command) run(ctx context.Context, p *printer, stdin io.Reader) (err err
 		return err
 	}
 	defer func() { err = errors.Join(err, q.Close()) }()
+	p.owner = q.Owner
 	for _, err := range q.Found {
 		p.damage(err.Error())
 	}

@@ -381,7 +381,11 @@ func TestExportAndImport(t *testing.T) {
 			require.Zero(t, r.status, r.out+r.err)
 			require.Contains(t, r.out, "5 jobs imported, 0 skipped, 0 failed")
 			again := twillJobsWith(t, t.Context(), export, other, "import", "-dry-run")
-			require.Contains(t, again.out, "3 jobs would be imported, 2 skipped", "the others have a key that is taken")
+			require.Contains(t, again.out, "0 jobs would be imported, 5 skipped", "they are there")
+			require.Contains(t, again.out, "job 4: skipped: is in the queue (pending)")
+			other1 := strings.ReplaceAll(export, "dan", "dun")
+			again = twillJobsWith(t, t.Context(), other1, other, "import", "-dry-run")
+			require.Contains(t, again.out, "job 4: would be imported with a new id")
 			if !owned {
 				q = openQueue(t, other)
 			}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -19,6 +20,8 @@ import (
 type printer struct {
 	c    *command
 	quit chan struct{}
+
+	owner int // the process that has the queue open, 0 if this one has
 
 	// mu guards what follows, as the reports on progress come from a goroutine.
 	mu       sync.Mutex
@@ -92,7 +95,7 @@ func (p *printer) flushLocked() {
 func (p *printer) note(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(p.err, "twill-jobs: %s\n", steer.Clean(text))
+	fmt.Fprintf(p.err, "twill-jobs: %s\n", steer.Clean(strings.TrimPrefix(text, "durable: ")))
 }
 
 // fail prints an error.
@@ -206,6 +209,8 @@ func (p *printer) rowLocked(j *steer.Job) {
 func (p *printer) notes(j *steer.Job) string {
 	text := ""
 	switch d := j.Due.Sub(p.now); {
+	case j.State == "underway" && p.owner == 0:
+		text = "interrupted; runs when the program starts"
 	case j.State == "underway" && !j.Started.IsZero():
 		text = "since " + short(p.now.Sub(j.Started))
 	case j.State == "pending" && j.Held:
@@ -315,7 +320,10 @@ func (p *printer) outcome(o *steer.Outcome) {
 	if o.ID == "" {
 		name = fmt.Sprintf("line %d", o.Line)
 	}
-	if o.New != "" && o.New != o.ID {
+	switch {
+	case o.New == steer.NewID:
+		text += " with a new id"
+	case o.New != "" && o.New != o.ID:
 		text += " as " + o.New
 	}
 	if o.Reason != "" {
@@ -364,14 +372,24 @@ func (p *printer) summary() {
 			fmt.Fprintln(p.out, jobs(l.Matched))
 		}
 	case "retry", "cancel", "import":
-		fmt.Fprintf(p.out, "%s %s, %s skipped, %s failed\n", jobs(p.done), p.verb(), group(p.skipped), group(p.failed))
+		fmt.Fprintf(p.out, "%s %s, %s skipped, %s failed%s\n", jobs(p.done), p.verb(), group(p.skipped), group(p.failed), p.meant())
 	case "backup":
-		fmt.Fprintf(p.out, "copied %s pages to %s\n", group(int64(l.Pages)), steer.Clean(p.c.req.Path))
+		fmt.Fprintf(p.out, "copied %s pages, %s, to %s\n", group(int64(l.Pages)), bytesText(l.Before.File), steer.Clean(p.c.req.Path))
 	case "compact":
 		p.compacted(l)
 	case "check":
 		fmt.Fprintf(p.out, "%s, %s problems\n", jobs(l.Matched), group(p.damages))
 	}
+}
+
+// meant says, where no job was, which ones a filter without a state means.
+func (p *printer) meant() string {
+	if len(p.c.req.IDs) > 0 || len(p.c.req.Filter.States) > 0 || p.done+p.skipped+p.failed > 0 {
+		return ""
+	}
+	return map[string]string{
+		"retry": "; without -state, failed and dead jobs are meant", "cancel": "; without -state, pending and parked jobs are meant",
+	}[p.c.name]
 }
 
 func (p *printer) compacted(l *steer.End) {

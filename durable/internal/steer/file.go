@@ -104,6 +104,9 @@ func (q *fileQueue) Import(jobs []Imported, dry bool) []Outcome {
 		}
 		j.Again = j.Again && use.N == 1
 		if dry {
+			if j.ID <= tx.LastID() {
+				o.New = NewID
+			}
 			if j.Key != "" {
 				q.keys[j.Key] = store.KeyUse{Last: j.ID, N: use.N + 1}
 			}

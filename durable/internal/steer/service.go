@@ -1,6 +1,7 @@
 package steer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -432,14 +433,55 @@ func (w *work) importJobs() error {
 			return err
 		}
 	}
-	if len(jobs) == 0 {
-		return nil
+	jobs, lines, err := w.withoutPresent(jobs, lines)
+	if err != nil || len(jobs) == 0 {
+		return err
 	}
 	outcomes := w.Queue.Import(jobs, w.req.Dry)
 	for i := range outcomes {
 		outcomes[i].Line = lines[i]
 	}
 	return w.outcomes(outcomes)
+}
+
+// withoutPresent skips jobs that the file has, with the same id and argument. If
+// jobs that have ended are to be put once more, it does not skip those.
+func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, restLines []int, err error) {
+	states := make([]string, len(jobs))
+	err = w.Store.Run(func(tx *store.Tx) error {
+		for i := range jobs {
+			states[i] = ""
+			id := jobs[i].Row.ID
+			if id == 0 || id > tx.LastID() {
+				continue
+			}
+			j, err := tx.Job(id)
+			if errors.Is(err, store.ErrNoJob) && !w.req.Again {
+				j, err = tx.Ended(id)
+			}
+			if err == nil {
+				var arg []byte
+				if arg, err = tx.Arg(id); err == nil && bytes.Equal(arg, jobs[i].Data) {
+					states[i] = j.State.String()
+				}
+			}
+			if err != nil && !errors.Is(err, store.ErrNoJob) && !errors.Is(err, store.ErrDamaged) {
+				return err
+			}
+		}
+		return nil
+	})
+	for i := range jobs {
+		if states[i] == "" {
+			rest, restLines = append(rest, jobs[i]), append(restLines, lines[i])
+			continue
+		}
+		o := Outcome{ID: strconv.FormatInt(jobs[i].Row.ID, 10), Line: lines[i], Outcome: Skipped, Reason: "is in the queue (" + states[i] + ")"}
+		if err := w.outcome(o); err != nil {
+			return nil, nil, err
+		}
+	}
+	return rest, restLines, err
 }
 
 var errLarge = errors.New("a backup is being made, or the file is compacted")
@@ -466,7 +508,9 @@ func (w *work) backup() (err error) {
 		}
 		w.end.Pages = all
 		if whole = left == 0; whole {
-			return nil
+			z, err := w.Store.Sizes()
+			w.end.Before = &z
+			return err
 		}
 		if err := w.progress("pages", int64(all-left), int64(all)); err != nil {
 			return err

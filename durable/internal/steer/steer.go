@@ -87,6 +87,9 @@ type Outcome struct {
 	New     string `json:"new,omitempty"` // the id of the job that was put for it
 }
 
+// NewID is the New of a dry run that would not keep the id.
+const NewID = "new"
+
 // Progress is how much of the work is done.
 type Progress struct {
 	Done int64  `json:"done"`
