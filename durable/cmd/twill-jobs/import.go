@@ -57,6 +57,7 @@ func (c *command) importJobs(ctx context.Context, q steer.Doer, p *printer, stdi
 		req := c.req
 		req.Jobs = jobs
 		err := q.Do(ctx, &req, p.reply)
+		p.reached(fmt.Sprintf("line %s", group(int64(jobs[len(jobs)-1].Line))))
 		jobs, size = nil, 0
 		return err
 	}

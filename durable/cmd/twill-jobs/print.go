@@ -29,7 +29,7 @@ type printer struct {
 	err      io.Writer
 	table    *tabwriter.Writer // of list; nil before the first row
 	rows     int               // in table, since it was flushed
-	progress string            // the last one, "" if it was reported
+	progress string            // how far the work is, "" if that is not known
 	printed  time.Time         // the last output
 	now      time.Time
 
@@ -131,16 +131,22 @@ func (p *printer) reply(r *steer.Reply) error {
 	case r.Damage != "":
 		p.damage(r.Damage)
 	case r.Progress != nil:
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.progress = r.Progress.What
+		text := r.Progress.What
 		if r.Progress.Of > 0 {
-			p.progress = fmt.Sprintf("%s of %s %s", group(r.Progress.Done), group(r.Progress.Of), r.Progress.What)
+			text = fmt.Sprintf("%s of %s %s", group(r.Progress.Done), group(r.Progress.Of), text)
 		}
+		p.reached(text)
 	case r.End != nil:
 		p.last = *r.End
 	}
 	return nil
+}
+
+// reached notes how far the work is.
+func (p *printer) reached(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.progress = text
 }
 
 func (p *printer) job(j *steer.Job) error {
@@ -374,7 +380,7 @@ func (p *printer) summary() {
 	case "retry", "cancel", "import":
 		fmt.Fprintf(p.out, "%s %s, %s skipped, %s failed%s\n", jobs(p.done), p.verb(), group(p.skipped), group(p.failed), p.meant())
 	case "backup":
-		fmt.Fprintf(p.out, "copied %s pages, %s, to %s\n", group(int64(l.Pages)), bytesText(l.Before.File), steer.Clean(p.c.req.Path))
+		fmt.Fprintf(p.out, "copied %s pages to %s\n", group(int64(l.Pages)), steer.Clean(p.c.req.Path))
 	case "compact":
 		p.compacted(l)
 	case "check":

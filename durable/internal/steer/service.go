@@ -508,9 +508,7 @@ func (w *work) backup() (err error) {
 		}
 		w.end.Pages = all
 		if whole = left == 0; whole {
-			z, err := w.Store.Sizes()
-			w.end.Before = &z
-			return err
+			return nil
 		}
 		if err := w.progress("pages", int64(all-left), int64(all)); err != nil {
 			return err
