@@ -42,13 +42,13 @@
 // import puts jobs with their priority, key, group, times, attempts, crashes,
 // timeout, retry policy, and with their id if that is above all ids that the
 // queue has used; the others get new ids. A job that is in the queue, with the
-// same id and argument, is skipped, so that an import can be repeated. Jobs that were underway or parked are
-// pending. Those that have ended are skipped, or put as new ones with -again. A
-// job is refused if the queue would refuse it: its key is taken, the queue is
-// full, its argument or its retry policy is not known to the program. Without a
-// process that has the queue open the last two are not checked: a job whose
-// argument cannot be read is parked when it starts. What import has reported as
-// done is on disk.
+// same id and argument, is skipped, so that an import can be repeated. Jobs
+// that were underway or parked are pending. Those that have ended are skipped,
+// or put as new ones with -again. A job is refused if the queue would refuse
+// it: its key is taken, the queue is full, its argument or its retry policy is
+// not known to the program. Without a process that has the queue open the last
+// two are not checked: a job whose argument cannot be read is parked when it
+// starts. What import has reported as done is on disk.
 //
 // check reads all of the queue while it goes on. SQLite's own check of the file
 // is made if no process has the queue open, or with -deep; the queue waits for

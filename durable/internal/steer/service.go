@@ -444,8 +444,8 @@ func (w *work) importJobs() error {
 	return w.outcomes(outcomes)
 }
 
-// withoutPresent skips jobs that the file has, with the same id and argument. If
-// jobs that have ended are to be put once more, it does not skip those.
+// withoutPresent skips jobs that the file has, with the same id and argument.
+// If ended jobs are to be put once more, it does not look for them.
 func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, restLines []int, err error) {
 	states := make([]string, len(jobs))
 	err = w.Store.Run(func(tx *store.Tx) error {
