@@ -49,8 +49,8 @@ func TestValues(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A prepared statement runs again and again, also after it was left before its
-// end, and after it has failed.
+// A prepared statement runs again, even if it has failed or was left before its
+// end.
 func TestStatementsRunAgain(t *testing.T) {
 	s, err := Open(filepath.Join(t.TempDir(), "jobs.db"), Options{})
 	require.NoError(t, err)
