@@ -212,11 +212,11 @@ func reportTimes(b *testing.B, times []time.Duration, what string) {
 	b.ReportMetric(at(0.99), what+"p99-ms")
 }
 
-// load keeps 32 jobs under way until the function that it returns is called,
-// which returns how many have ended.
-func load(b *testing.B, q *benchQueue) (stop func() int64) {
+// load keeps 32 jobs under way until stop is called; ended returns how many have
+// ended. It returns when they end at their pace.
+func load(b *testing.B, q *benchQueue) (ended func() int64, stop func()) {
 	ctx, cancel := context.WithCancel(b.Context())
-	var ended atomic.Int64
+	var count atomic.Int64
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
@@ -226,15 +226,15 @@ func load(b *testing.B, q *benchQueue) (stop func() int64) {
 					continue
 				}
 				if _, err := job.Await(ctx); err == nil {
-					ended.Add(1)
+					count.Add(1)
 				}
 			}
 		})
 	}
-	return func() int64 {
+	eventually(b, func() bool { return count.Load() > 500 }, "jobs end")
+	return count.Load, func() {
 		cancel()
 		wg.Wait()
-		return ended.Load()
 	}
 }
 
@@ -247,8 +247,10 @@ func (s *benchServers) widthChange(b *testing.B) {
 	}
 	putter := s.join(b, name, 0)
 	require.NoError(b, putter.SetWidth(20))
-	stop := load(b, putter)
+	ended, stop := load(b, putter)
+	defer stop()
 	times := make([]time.Duration, b.N)
+	before := ended()
 	b.ResetTimer()
 	for i := range times {
 		began := time.Now()
@@ -256,7 +258,7 @@ func (s *benchServers) widthChange(b *testing.B) {
 		times[i] = time.Since(began)
 	}
 	b.StopTimer()
-	b.ReportMetric(float64(stop())/b.Elapsed().Seconds(), "jobs/s")
+	b.ReportMetric(float64(ended()-before)/b.Elapsed().Seconds(), "jobs/s")
 	reportTimes(b, times, "")
 }
 
@@ -274,7 +276,8 @@ func (s *benchServers) handOver(b *testing.B, end func(*benchQueue)) {
 		require.NoError(b, err)
 	}
 	once()
-	stop := load(b, putter)
+	_, stop := load(b, putter)
+	defer stop()
 	times := make([]time.Duration, b.N)
 	b.ResetTimer()
 	for i := range times {
@@ -293,6 +296,5 @@ func (s *benchServers) handOver(b *testing.B, end func(*benchQueue)) {
 		b.StartTimer()
 	}
 	b.StopTimer()
-	stop()
 	reportTimes(b, times, "")
 }
