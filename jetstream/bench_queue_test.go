@@ -212,8 +212,8 @@ func reportTimes(b *testing.B, times []time.Duration, what string) {
 	b.ReportMetric(at(0.99), what+"p99-ms")
 }
 
-// load keeps 32 jobs under way until stop is called; ended returns how many have
-// ended. It returns when they end at their pace.
+// load keeps 32 jobs under way until stop is called; ended returns how many
+// have ended. It returns when they end at their pace.
 func load(b *testing.B, q *benchQueue) (ended func() int64, stop func()) {
 	ctx, cancel := context.WithCancel(b.Context())
 	var count atomic.Int64
