@@ -379,3 +379,34 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// A page of the file that cannot be read is skipped and named, and the rest is
+// shown.
+func TestUnreadablePages(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "jobs.db")
+	q := openQueue(t, file)
+	q.Pause()
+	_, err := q.PutAll(make([]task, 2000), 0)
+	require.NoError(t, err)
+	closeQueue(t, q)
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	named := 0
+	for page := 20; page < len(data)/4096; page += 9 {
+		damaged := bytes.Clone(data)
+		copy(damaged[page*4096:], bytes.Repeat([]byte{0xff}, 4096))
+		copied := filepath.Join(t.TempDir(), "copy.db")
+		require.NoError(t, os.WriteFile(copied, damaged, 0o600))
+		r := twillJobs(t, copied, "check")
+		require.Equal(t, 1, r.status, "page %d: %s%s", page, r.out, r.err)
+		r = twillJobs(t, copied, "list", "-limit", "0")
+		if strings.Contains(r.err, "cannot be read") {
+			named++
+			shown := strings.Count(r.out, "pending")
+			require.Greater(t, shown, 1500, "page %d: the rest is shown", page)
+			require.Less(t, shown, 2000)
+		}
+		require.NotContains(t, r.err, "panic")
+	}
+	require.Positive(t, named)
+}

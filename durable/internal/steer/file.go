@@ -48,7 +48,7 @@ func (q *fileQueue) loadKeysLocked() error {
 // Cancel is part of [Queue].
 func (q *fileQueue) Cancel(_ context.Context, ids []int64, cause error) []Outcome {
 	end := &twill.CanceledError{Cause: cause}
-	return q.change(len(ids), func(tx *store.Tx, i int) (o Outcome, err error) {
+	return q.change(len(ids), false, func(tx *store.Tx, i int) (o Outcome, err error) {
 		o.ID = strconv.FormatInt(ids[i], 10)
 		j, err := tx.Job(ids[i])
 		if err != nil {
@@ -62,7 +62,7 @@ func (q *fileQueue) Cancel(_ context.Context, ids []int64, cause error) []Outcom
 
 // Retry is part of [Queue].
 func (q *fileQueue) Retry(jobs []store.Job) []Outcome {
-	return q.change(len(jobs), func(tx *store.Tx, i int) (o Outcome, err error) {
+	return q.change(len(jobs), true, func(tx *store.Tx, i int) (o Outcome, err error) {
 		old := jobs[i]
 		o.ID = strconv.FormatInt(old.ID, 10)
 		if use := q.keys[old.Key]; old.Key != "" && use.N > 0 {
@@ -89,7 +89,7 @@ func (q *fileQueue) Retry(jobs []store.Job) []Outcome {
 
 // Import is part of [Queue].
 func (q *fileQueue) Import(jobs []Imported, dry bool) []Outcome {
-	return q.change(len(jobs), func(tx *store.Tx, i int) (o Outcome, err error) {
+	return q.change(len(jobs), true, func(tx *store.Tx, i int) (o Outcome, err error) {
 		j := jobs[i].Row
 		if j.ID != 0 {
 			o.ID = strconv.FormatInt(j.ID, 10)
@@ -132,12 +132,15 @@ func (q *fileQueue) insert(tx *store.Tx, j store.Job, arg []byte) error {
 }
 
 // change calls one for each of n jobs, in one transaction. If that fails, each
-// has one of its own.
-func (q *fileQueue) change(n int, one func(tx *store.Tx, i int) (Outcome, error)) []Outcome {
+// has one of its own. keys is whether the keys of live jobs are needed.
+func (q *fileQueue) change(n int, keys bool, one func(tx *store.Tx, i int) (Outcome, error)) []Outcome {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	outcomes := make([]Outcome, n)
-	loaded := q.loadKeysLocked()
+	var loaded error
+	if keys {
+		loaded = q.loadKeysLocked()
+	}
 	run := func(from, to int) error {
 		if loaded != nil {
 			return loaded
@@ -161,7 +164,9 @@ func (q *fileQueue) change(n int, one func(tx *store.Tx, i int) (Outcome, error)
 	}
 	for i := range n {
 		q.keys = nil // those of what was not written
-		loaded = q.loadKeysLocked()
+		if keys {
+			loaded = q.loadKeysLocked()
+		}
 		if err := run(i, i+1); err != nil {
 			outcomes[i] = failed(outcomes[i].ID, err)
 		}

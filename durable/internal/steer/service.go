@@ -106,7 +106,7 @@ func (w *work) each(args bool, do func([]found) error) error {
 		return w.eachID(args, do)
 	}
 	var last int64
-	err := w.Store.Run(func(tx *store.Tx) error {
+	err := w.Store.View(func(tx *store.Tx) error {
 		last = tx.LastID()
 		counts, err := tx.Counts()
 		live, ended := w.req.Filter.tables()
@@ -162,7 +162,7 @@ func (w *work) page(lo, hi int64, args bool) (page []found, damage []error, next
 	f := &w.req.Filter
 	live, ended := f.tables()
 	var seen int64
-	err = w.Store.Run(func(tx *store.Tx) (err error) {
+	err = w.Store.View(func(tx *store.Tx) (err error) {
 		page, damage, next, seen = nil, nil, hi+1, 0 // it may be called again
 		var rows []row
 		read := func(j store.Job, err error) bool {
@@ -226,7 +226,7 @@ func (w *work) eachID(args bool, do func([]found) error) error {
 		var page []found
 		var missing []Outcome
 		var damage []error
-		err := w.Store.Run(func(tx *store.Tx) error {
+		err := w.Store.View(func(tx *store.Tx) error {
 			page, missing, damage = nil, nil, nil
 			for _, id := range ids {
 				j, err := tx.Job(id)
@@ -448,7 +448,7 @@ func (w *work) importJobs() error {
 // If ended jobs are to be put once more, it does not look for them.
 func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, restLines []int, err error) {
 	states := make([]string, len(jobs))
-	err = w.Store.Run(func(tx *store.Tx) error {
+	err = w.Store.View(func(tx *store.Tx) error {
 		for i := range jobs {
 			states[i] = ""
 			id := jobs[i].Row.ID
@@ -544,7 +544,7 @@ func (w *work) info() error {
 	if about.Sizes, err = w.Store.Sizes(); err != nil {
 		return err
 	}
-	return w.Store.Run(func(tx *store.Tx) error {
+	return w.Store.View(func(tx *store.Tx) error {
 		counts, err := tx.Counts()
 		if err != nil {
 			return err
@@ -553,9 +553,11 @@ func (w *work) info() error {
 			about.Jobs[store.State(s).String()] = n
 		}
 		about.LastID = tx.LastID()
-		if about.Oldest, err = oldest(tx); err != nil {
+		queued, err := tx.Oldest()
+		if err != nil {
 			return err
 		}
+		about.Oldest = toTime(queued)
 		periodics, _, err := tx.Periodics()
 		if err != nil {
 			return err
@@ -574,15 +576,6 @@ func (w *work) info() error {
 		}
 		return err
 	})
-}
-
-func oldest(tx *store.Tx) (time.Time, error) {
-	rows, err := tx.Query("SELECT min(queued) FROM jobs")
-	if err != nil || len(rows) == 0 {
-		return time.Time{}, err
-	}
-	ms, _ := rows[0][0].(int64)
-	return toTime(ms), nil
 }
 
 // check is the request Check.
@@ -605,7 +598,7 @@ func (w *work) check() error {
 		return err
 	}
 	var damage []error
-	if err := w.Store.Run(func(tx *store.Tx) (err error) {
+	if err := w.Store.View(func(tx *store.Tx) (err error) {
 		if _, damage, err = tx.Settings(); err != nil {
 			return err
 		}
@@ -647,7 +640,7 @@ func (w *work) checkMemory(j *found) error {
 	if isEnded(j.State) || w.Queue.Live() == nil || w.Queue.Has(j.ID) {
 		return nil
 	}
-	err := w.Store.Run(func(tx *store.Tx) error {
+	err := w.Store.View(func(tx *store.Tx) error {
 		_, err := tx.Job(j.ID) // it may have ended since it was read
 		return err
 	})

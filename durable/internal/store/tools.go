@@ -23,6 +23,13 @@ func (s *Store) alone(fn func() error) error {
 	return <-done
 }
 
+// View calls fn, which must not change anything, in order with the operations
+// that are submitted. There is no transaction that a page which SQLite cannot
+// read would make fail, and none is needed: nothing else runs at that time.
+func (s *Store) View(fn func(tx *Tx) error) error {
+	return s.alone(func() error { return fn(&Tx{s: s, meta: s.meta, ended: s.ended}) })
+}
+
 // Sizes are numbers of bytes.
 type Sizes struct {
 	File int64 `json:"file"` // of the database
@@ -259,7 +266,7 @@ func (tx *Tx) LastID() int64 { return tx.meta.last }
 func (tx *Tx) Counts() (counts [Dead + 1]int64, err error) {
 	for _, table := range []string{"jobs", "ended"} {
 		rows, err := tx.s.db.query("SELECT state, count(*) FROM " + table + " GROUP BY state")
-		if err != nil {
+		if err != nil && code(err) != codeCorrupt { // what can be read is counted
 			return counts, err
 		}
 		for _, row := range rows {
@@ -271,6 +278,20 @@ func (tx *Tx) Counts() (counts [Dead + 1]int64, err error) {
 		}
 	}
 	return counts, nil
+}
+
+// Oldest returns when the oldest of the live jobs was queued, 0 if there is
+// none or it cannot be read.
+func (tx *Tx) Oldest() (int64, error) {
+	rows, err := tx.s.db.query("SELECT min(queued) FROM jobs")
+	if code(err) == codeCorrupt || err == nil && len(rows) == 0 {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	queued, _ := toInt(rows[0][0])
+	return queued, nil
 }
 
 // KeyUse is which jobs that have not ended have a key.
