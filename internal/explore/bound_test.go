@@ -162,7 +162,7 @@ func (x *upstream) check(doing []string) {
 		case x.answered && x.pooled:
 			// The pooler waits for it, so that the key is free when it has ended.
 		case len(x.others) > 0 && slices.Contains(doing, "reject"):
-			// The list may have left the other branch by itself, which is a plain cancel.
+			// The list may have left the other branch by itself, with a plain cancel.
 		case s.begun && !over && !slices.Contains(doing, "cancel"):
 			x.require(false, "work %d runs on, and nothing waits for it", i)
 		case once && (x.answered || x.recovers && x.root.settled == 0):
