@@ -23,7 +23,7 @@ import (
 // BenchmarkQueue measures the full cycle of a job, from the call of Put until
 // its result is there, beside the raw engine: a work-queue stream whose results
 // are kept in a stream, too, with the same replicas and the same sync setting.
-// An operation is a job. 64 jobs are under way at a time; in "one at a time" it
+// An operation is a job. 64 jobs are underway at a time; in "one at a time" it
 // is one. Servers and clients share the machine: read the figures as
 // proportions. JETSTREAM_SYNC=always makes the servers write each message to
 // the disk before they acknowledge it.
@@ -178,7 +178,7 @@ func (s *benchServers) raw(b *testing.B, workers, submitters int) {
 	})
 }
 
-// measure makes b.N cycles, of which some are under way at a time.
+// measure makes b.N cycles, of which some are underway at a time.
 func measure(b *testing.B, submitters int, cycle func(i int) error) {
 	times := make([]time.Duration, b.N)
 	var next atomic.Int64
@@ -212,7 +212,7 @@ func reportTimes(b *testing.B, times []time.Duration, what string) {
 	b.ReportMetric(at(0.99), what+"p99-ms")
 }
 
-// load keeps 32 jobs under way until stop is called; ended returns how many
+// load keeps 32 jobs underway until stop is called; ended returns how many
 // have ended. It returns when they end at their pace.
 func load(b *testing.B, q *benchQueue) (ended func() int64, stop func()) {
 	ctx, cancel := context.WithCancel(b.Context())
