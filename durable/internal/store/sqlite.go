@@ -30,6 +30,7 @@ type conn struct {
 // openConn opens the file at path, which must exist.
 func openConn(path string, o Options) (*conn, error) {
 	c := &conn{tls: libc.NewTLS()}
+	useDatasync(c.tls)
 	if err := c.open(path, o); err != nil {
 		c.close()
 		return nil, openError(path, err)
