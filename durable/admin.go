@@ -77,7 +77,7 @@ func withText(r twill.JobRecord[struct{}], text string) twill.JobRecord[string] 
 func (q *Queue[A, R]) shown(ids []int64) []string {
 	texts := make([]string, len(ids))
 	data := make([][]byte, len(ids))
-	err := q.store.Run(func(tx *store.Tx) error {
+	err := q.store.View(func(tx *store.Tx) error {
 		for i, id := range ids {
 			var err error
 			if data[i], err = tx.Arg(id); err != nil {
@@ -129,7 +129,7 @@ func (q *Queue[A, R]) endedJobs(dead bool) iter.Seq2[string, twill.JobRecord[str
 		var last store.Job
 		for {
 			var page []store.Job
-			err := q.store.Run(func(tx *store.Tx) (err error) {
+			err := q.store.View(func(tx *store.Tx) (err error) {
 				page, err = tx.EndedPage(dead, last, shownAtOnce)
 				return err
 			})
@@ -236,7 +236,7 @@ func (q *Queue[A, R]) RunAgain(id string) (newID string, err error) {
 		return "", err
 	}
 	var old store.Job
-	if err := q.store.Run(func(tx *store.Tx) (err error) {
+	if err := q.store.View(func(tx *store.Tx) (err error) {
 		old, err = tx.Ended(n)
 		return err
 	}); err != nil {
