@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -170,4 +171,50 @@ func TestDamage(t *testing.T) {
 		looks += 2
 	}
 	t.Logf("%d damaged files of %d and %d bytes in %v", looks, len(db), len(log), time.Since(began))
+}
+
+// An argument on a page that SQLite cannot read makes its job dead, and ends
+// neither the queue nor another job, though they share transactions.
+func TestArgumentsOnUnreadablePages(t *testing.T) {
+	const size = 4096
+	old, _ := filled(t, false)
+	pages := 0
+	for at := size; at+size <= len(old); at += size {
+		if !strings.Contains(string(old[at:at+size]), "aaaaaaaaaa") && !strings.Contains(string(old[at:at+size]), "jjjjjjjjjj") {
+			continue // it has no argument
+		}
+		pages++
+		file := tempFile(t)
+		db := slices.Clone(old)
+		clear(db[at : at+size])
+		require.NoError(t, os.WriteFile(file, db, 0o600))
+		q := open(t, file, length, nil)
+		require.NoError(t, q.Resume())
+		_, err := q.Empty().Await(within(t))
+		require.NoError(t, err)
+		dead := 0
+		for id := 1; id <= damagedJobs; id++ {
+			j, err := q.Find(fmt.Sprint(id))
+			require.NoError(t, err)
+			v, err := j.Await(within(t))
+			if err != nil {
+				require.ErrorIs(t, err, durable.ErrDamaged, "page %d, job %d", at/size, id)
+				dead++
+				continue
+			}
+			require.Equal(t, len(damagedArg(id-1)), v)
+		}
+		require.Positive(t, dead)
+		require.Less(t, dead, damagedJobs)
+		if j, err := q.Put("later", 0); err == nil {
+			v, err := j.Await(within(t))
+			require.NoError(t, err)
+			require.Equal(t, 5, v)
+		} else { // the new row belongs on that page
+			require.ErrorIs(t, err, durable.ErrDamaged)
+			require.NotErrorIs(t, err, durable.ErrBroken)
+		}
+		shut(t, q)
+	}
+	require.Positive(t, pages)
 }

@@ -21,7 +21,9 @@ import (
 // error of the last call, a [*twill.RetryError], a [*twill.TimeoutError],
 // [twill.ErrExpired] or a [*twill.CanceledError]. That of a job that has ended
 // in an earlier process fails with an [*EndError]. If the end cannot be
-// written, the future is canceled with an error that is [ErrBroken].
+// written, the future is canceled with an error that is [ErrBroken]; after the
+// disk has failed, so are those of all pending jobs, which run when the file is
+// opened again.
 //
 // Canceling a chain that starts at the job cancels the job too if it has no
 // other dependents. While the end of the job is written, such a cancel ends the

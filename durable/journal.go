@@ -102,25 +102,20 @@ func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], data []byte, err error)
 	}
 	row := h.rowLocked()
 	row.State = store.Underway
-	var damage error
 	wait := q.submitLocked(true, 0, func(tx *store.Tx) (err error) {
 		found, err := tx.Update(row)
 		if err != nil {
 			return err
 		}
-		if data, damage = tx.Arg(row.ID); damage != nil && !errors.Is(damage, ErrDamaged) {
-			return damage
+		// If the argument cannot be read, nothing is written, because a transaction
+		// that has met a page that cannot be read may not be committed.
+		if data, err = tx.Arg(row.ID); err == nil && !found {
+			err = fmt.Errorf("%w: no row of job %d", ErrDamaged, row.ID)
 		}
-		if !found && damage == nil {
-			damage = fmt.Errorf("%w: no row of job %d", ErrDamaged, row.ID)
-		}
-		return nil
+		return err
 	})
 	q.mu.Unlock()
-	if err := wait(); err != nil {
-		return h, nil, err
-	}
-	return h, data, damage
+	return h, data, wait()
 }
 
 // requeueLocked writes that h, whose call has returned, is pending for d.
@@ -361,7 +356,10 @@ func (q *Queue[A, R]) restore() error {
 	}
 	q.store.Start(q.tidy, func(err error) {
 		q.opts.Logger.Error("durable: the disk has failed, and nothing more is acknowledged", "file", q.store.Path(), "error", err)
-		go q.inner.Stop() // no job may start whose start cannot be written
+		go func() {
+			q.inner.Stop()  // no job may start whose start cannot be written
+			q.inner.Clear() // the futures fail with err: their ends cannot be written either
+		}()
 	})
 	if err := q.writeCrashes(r.crashed, r.dead); err != nil {
 		return err
