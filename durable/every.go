@@ -175,8 +175,8 @@ type periodic[A, R any] struct {
 	// Of the goroutine.
 	looked  bool
 	next    time.Time   // the first time that was not looked at
-	upTo    time.Time   // times up to this one were looked at
-	passed  time.Time   // the latest of them, zero if there was none
+	from    time.Time   // the time of the schedule before next, or that from which it was begun
+	passed  time.Time   // the latest time that was looked at, zero if there was none
 	waiting []time.Time // those that are to have a run yet
 }
 
@@ -241,9 +241,20 @@ func (q *Queue[A, R]) Every(name string, schedule Schedule, arg A, opts ...Every
 		return err
 	}
 	p := &periodic[A, R]{schedule: schedule, data: data, opts: o, active: true}
+	now := q.now().UnixMilli()
+	q.mu.Lock()
+	last := now
+	if old := q.every.byName[name]; old != nil && old.row.Text == schedule.text {
+		last = old.row.Last
+	}
+	q.mu.Unlock()
+	// This may run user code: under no lock, and before anything is written.
+	times, next := schedule.due(toTime(last), time.UnixMilli(now), 1)
+	if p.listed = next; len(times) > 0 {
+		p.listed = times[0]
+	}
 	q.every.setting.Lock()
 	defer q.every.setting.Unlock()
-	now := q.now().UnixMilli()
 	err = q.setPeriodic(func(tx *store.Tx) error {
 		row, err := tx.Periodic(name)
 		if err != nil && !errors.Is(err, ErrNoJob) && !errors.Is(err, ErrDamaged) {
@@ -260,10 +271,6 @@ func (q *Queue[A, R]) Every(name string, schedule Schedule, arg A, opts ...Every
 	})
 	if err != nil {
 		return err
-	}
-	times, next := schedule.due(toTime(p.row.Last), time.UnixMilli(now), 1)
-	if p.listed = next; len(times) > 0 {
-		p.listed = times[0]
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -515,10 +522,9 @@ func (q *Queue[A, R]) step(p *periodic[A, R]) (time.Duration, error) {
 // look finds the times that have become due, and reports whether p is active
 // still: the schedule may panic.
 func (q *Queue[A, R]) look(p *periodic[A, R], now time.Time) (ok bool) {
-	from := p.upTo
 	switch {
 	case !p.looked:
-		from = toTime(p.row.Last)
+		p.from = toTime(p.row.Last)
 	case p.next.IsZero() || p.next.After(now):
 		return true
 	}
@@ -527,13 +533,11 @@ func (q *Queue[A, R]) look(p *periodic[A, R], now time.Time) (ok bool) {
 			q.endPeriodic(p, fmt.Sprintf("the schedule has panicked: %v", e))
 		}
 	}()
-	times, next := p.schedule.due(from, now, p.most())
+	times, next := p.schedule.due(p.from, now, p.most())
 	p.looked = true
-	if p.upTo = now; from.After(now) {
-		p.upTo = from
-	}
 	if len(times) > 0 {
 		p.passed = times[len(times)-1]
+		p.from = p.passed // from which "@every" counts
 	}
 	p.waiting, p.next = append(p.waiting, times...), next
 	return true

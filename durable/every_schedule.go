@@ -11,7 +11,7 @@ import (
 )
 
 // ErrSchedule is returned by [Queue.Every] for a schedule that [Cron] could not
-// parse, or that has no times.
+// parse, and for the zero value of Schedule.
 var ErrSchedule = errors.New("durable: invalid schedule")
 
 // Schedule is the times at which a periodic job is due. It is made by [Cron] or
@@ -83,8 +83,8 @@ func (s Schedule) due(t, now time.Time, n int) (times []time.Time, next time.Tim
 //
 // The sequence is iterated from its beginning by [Queue.Every], by the
 // goroutine of the periodic jobs after each run, and by [Schedule.After]. It
-// must yield the same times each time, and may be iterated by several
-// goroutines at once. If it panics on the goroutine of the periodic jobs, that
+// must yield the same times each time, quickly, and may be iterated by several
+// goroutines at once. An empty sequence has no runs. If it panics on the goroutine of the periodic jobs, that
 // is logged, and the job has no more runs in this process. Times panics if
 // times is nil.
 func Times(text string, times iter.Seq[time.Time]) Schedule {
@@ -94,11 +94,12 @@ func Times(text string, times iter.Seq[time.Time]) Schedule {
 	return Schedule{text: text, after: func(t time.Time) iter.Seq[time.Time] {
 		return func(yield func(time.Time) bool) {
 			var last time.Time
+			first := true
 			for u := range times {
-				if !u.After(last) {
+				if !first && !u.After(last) {
 					return
 				}
-				if last = u; u.After(t) && !yield(u) {
+				if last, first = u, false; u.After(t) && !yield(u) {
 					return
 				}
 			}

@@ -979,3 +979,59 @@ func periodicChild(file string) int {
 	time.Sleep(time.Minute)
 	return 1
 }
+
+// An interval counts from one of its times to the next, though the goroutine
+// wakes up a little later than that, as on a real clock.
+func TestEveryIntervalOnARealClock(t *testing.T) {
+	var mu sync.Mutex
+	var due []time.Time
+	q := open(t, tempFile(t), func(ctx context.Context, _ int) (int, error) {
+		run, _ := durable.JobRun(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		due = append(due, run.Due)
+		return 0, nil
+	}, nil)
+	require.NoError(t, q.Every("second", durable.Cron("@every 1s"), 1, durable.EveryOptions{CatchUp: 100}))
+	until(t, "three runs", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(due) >= 3
+	})
+	shut(t, q)
+	for i := range due[1:] {
+		require.Equal(t, time.Second, due[i+1].Sub(due[i]))
+	}
+}
+
+// The sequence of a schedule runs under no lock, and before anything is written.
+func TestSequencesThatMisbehave(t *testing.T) {
+	file := tempFile(t)
+	q := open(t, file, double, nil)
+	far := time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)
+	nested := durable.Times("nested", func(yield func(time.Time) bool) {
+		require.NoError(t, q.Every("inner", durable.Times("inner", slices.Values([]time.Time{far})), 1))
+		yield(far)
+	})
+	require.NoError(t, q.Every("outer", nested, 1))
+	require.Len(t, q.Periodics(), 2)
+
+	require.Panics(t, func() {
+		_ = q.Every("panics", durable.Times("panics", func(func(time.Time) bool) { panic("boom") }), 1)
+	})
+	require.Len(t, q.Periodics(), 2)
+
+	fromZero := durable.Times("from zero", slices.Values([]time.Time{{}, far}))
+	require.NoError(t, q.Every("zero", fromZero, 1))
+	for _, p := range q.Periodics() {
+		require.True(t, p.Next.Equal(far), p.Name)
+	}
+	shut(t, q)
+	q = open(t, file, double, nil)
+	names := []string{}
+	for _, p := range q.Periodics() {
+		names = append(names, p.Name)
+	}
+	require.Equal(t, []string{"inner", "outer", "zero"}, names)
+	shut(t, q)
+}
