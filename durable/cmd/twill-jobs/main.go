@@ -75,7 +75,8 @@
 //	-dry-run          say what would be done, and change nothing (retry, cancel, import, compact)
 //	-json             lines of JSON, the last one a summary
 //	-quiet            print no line for a job that went well (retry, cancel, import)
-//	-wait DURATION    how long to wait for the process that has the queue open to be ready; 10s
+//	-wait DURATION    how long the process that has the queue open may take to be ready, and later
+//	                  give no sign of life (then 2s at least), as one that is stopped; 10s
 //	-limit N, -latest, -args   of list: how many, in which order, with arguments
 //	-reason TEXT      of cancel
 //	-again            of import

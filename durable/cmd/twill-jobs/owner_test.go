@@ -22,6 +22,7 @@ import (
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable"
 	"github.com/twillgo/twill/durable/internal/steer"
+	"github.com/twillgo/twill/durable/internal/store"
 )
 
 // ownerChild has a queue with ten jobs open until its input ends.
@@ -163,6 +164,27 @@ func TestWrongToken(t *testing.T) {
 	}
 	_, pending := q.Size()
 	require.Equal(t, 1, pending)
+}
+
+// slow is an owner whose work takes longer than it may be silent.
+type slow struct{}
+
+func (slow) Do(_ context.Context, _ *steer.Request, emit func(*steer.Reply) error) error {
+	time.Sleep(3 * time.Second)
+	return emit(&steer.Reply{End: new(steer.End)})
+}
+
+// An owner that works is waited for, although it has nothing to report.
+func TestSlowOwner(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "jobs.db")
+	s, err := store.Open(file, store.Options{})
+	require.NoError(t, err)
+	defer s.Close()
+	server, err := steer.Serve(s, slow{})
+	require.NoError(t, err)
+	defer server.Close()
+	r := twillJobs(t, file, "compact", "-wait", "1ms")
+	require.Zero(t, r.status, r.err)
 }
 
 func TestNoListener(t *testing.T) {

@@ -34,7 +34,8 @@ func (o *Opened) Close() error {
 // Open returns what carries out requests to the queue whose file is at path:
 // its owner if a process has the file open, else a service on the file, which
 // this process then owns. It waits for an owner that is yet to listen, or for
-// another command, at most that long. It does not make a file.
+// another command, at most that long. So long may an owner give no sign of life
+// later on, but at least two seconds. It does not make a file.
 func Open(ctx context.Context, path string, wait time.Duration, waiting func(owner int)) (*Opened, error) {
 	began := time.Now()
 	for first := true; ; first = false {
@@ -52,7 +53,7 @@ func Open(ctx context.Context, path string, wait time.Duration, waiting func(own
 		case owner.Address == store.Off:
 			return nil, fmt.Errorf("%w, which does not listen, as its Options.NoListener says so", err)
 		case owner.Address != "" && owner.Address != store.Tool:
-			c := &client{owner}
+			c := &client{owner, max(wait, minSilence)}
 			conn, dialErr := c.dial(ctx)
 			if dialErr == nil {
 				conn.Close()

@@ -68,6 +68,7 @@ type Reply struct {
 	Damage   string    `json:"damage,omitempty"`
 	Progress *Progress `json:"progress,omitempty"`
 	Error    string    `json:"error,omitempty"` // the last one, if the work failed
+	Alive    bool      `json:"alive,omitempty"` // the owner works; nothing else is known
 	End      *End      `json:"end,omitempty"`   // the last one, if it did not
 }
 

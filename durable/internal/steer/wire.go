@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -20,7 +21,9 @@ import (
 // A connection is for one request. The client sends the token and a request,
 // each a line, and gets replies, each a line of JSON. The last one has an Error
 // or an End: without it, the owner has ended. A client that closes the
-// connection ends the work.
+// connection ends the work. While it goes on, the owner sends replies that are
+// Alive, so that one that is frozen is noticed: its connections are accepted by
+// the system.
 
 // Server accepts requests of other processes.
 type Server struct {
@@ -37,6 +40,13 @@ var errClosing = errors.New("the owner of the queue closes it")
 
 // handshake is how long a client may take to send the token and the request.
 const handshake = 10 * time.Second
+
+// beat is how often an owner gives a sign of life, and minSilence for how long
+// at least it may give none.
+const (
+	beat       = 250 * time.Millisecond
+	minSilence = 2 * time.Second
+)
 
 // Serve listens on this machine's own network, and writes where into the file
 // of the store's owner.
@@ -100,7 +110,10 @@ func (srv *Server) serve(c net.Conn) {
 	out := bufio.NewWriterSize(c, 64<<10)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
+	var mu sync.Mutex // held while a reply is sent
 	emit := func(r *Reply) error {
+		mu.Lock()
+		defer mu.Unlock()
 		err := enc.Encode(r)
 		if err == nil && (r.Job == nil && r.Outcome == nil || out.Available() < 4<<10) {
 			err = out.Flush()
@@ -130,12 +143,40 @@ func (srv *Server) serve(c net.Conn) {
 		_, _ = io.Copy(io.Discard, in)
 		cancel(errors.New("the client has gone"))
 	}()
-	if err := srv.do(ctx, &req, emit); err != nil {
+	stopBeats := beats(emit)
+	err := srv.do(ctx, &req, emit)
+	stopBeats()
+	if err != nil {
 		_ = emit(&Reply{Error: err.Error()})
 	}
 	_ = out.Flush()
 	_ = c.SetReadDeadline(time.Now())
 	<-gone
+}
+
+// beats gives signs of life until the function that it returns is called, which
+// returns when there will be no more.
+func beats(emit func(*Reply) error) (stop func()) {
+	quit := make(chan struct{})
+	var running sync.WaitGroup
+	running.Go(func() {
+		ticker := time.NewTicker(beat)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-quit:
+				return
+			case <-ticker.C:
+				if emit(&Reply{Alive: true}) != nil {
+					return
+				}
+			}
+		}
+	})
+	return func() {
+		close(quit)
+		running.Wait()
+	}
 }
 
 // do contains a panic, as of the queue's own functions.
@@ -153,7 +194,24 @@ var errToken = errors.New("the token is wrong")
 
 // client is a Doer in another process.
 type client struct {
-	owner store.Owner
+	owner   store.Owner
+	silence time.Duration // how long the owner may give no sign of life
+}
+
+// patient is a connection whose reads and writes fail if each takes too long.
+type patient struct {
+	net.Conn
+	silence time.Duration
+}
+
+func (p patient) Read(b []byte) (int, error) {
+	_ = p.SetReadDeadline(time.Now().Add(p.silence))
+	return p.Conn.Read(b)
+}
+
+func (p patient) Write(b []byte) (int, error) {
+	_ = p.SetWriteDeadline(time.Now().Add(p.silence))
+	return p.Conn.Write(b)
 }
 
 // Do is part of [Doer].
@@ -168,6 +226,9 @@ func (c *client) Do(ctx context.Context, req *Request, emit func(*Reply) error) 
 	lost := func(err error) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return fmt.Errorf("the owner of the queue, process %d, has given no sign of life for %v: is it stopped?", c.owner.Process, c.silence)
 		}
 		return fmt.Errorf("the owner of the queue, process %d, has gone: %w", c.owner.Process, err)
 	}
@@ -190,6 +251,8 @@ func (c *client) Do(ctx context.Context, req *Request, emit func(*Reply) error) 
 			return fmt.Errorf("the owner of the queue, process %d: %w", c.owner.Process, errToken)
 		case r.Error != "":
 			return errors.New(r.Error)
+		case r.Alive:
+			continue
 		}
 		if err := emit(&r); err != nil {
 			return err
@@ -204,5 +267,9 @@ func (c *client) dial(ctx context.Context) (net.Conn, error) {
 	if !strings.HasPrefix(c.owner.Address, "127.0.0.1:") {
 		return nil, fmt.Errorf("not an address of the owner: %q", c.owner.Address)
 	}
-	return new(net.Dialer).DialContext(ctx, "tcp", c.owner.Address)
+	conn, err := (&net.Dialer{Timeout: c.silence}).DialContext(ctx, "tcp", c.owner.Address)
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", c.owner.Process, err)
+	}
+	return patient{conn, c.silence}, nil
 }
