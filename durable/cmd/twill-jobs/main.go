@@ -67,7 +67,12 @@
 //	-newer DURATION   not that long ago
 //	-error TEXT       the error has TEXT in it
 //	-cause NAMES      the error is a known one: canceled, expired, goexit, retries, timeout, dead, damaged, not-kept
-//	-arg TEXT         the argument has TEXT in it
+//	-arg TEXT         the argument has TEXT in it; JSON is searched as it is written
+//
+// -arg looks into the bytes of an argument. The usual codec writes JSON, where
+// Go has \u003c, \u003e and \u0026 for <, > and &, and \" for a quotation mark:
+// TEXT is looked for as it is given, and as it is in a string of JSON. -kind
+// reads the JSON.
 //
 // # Other flags
 //

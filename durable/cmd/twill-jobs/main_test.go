@@ -622,3 +622,33 @@ func TestCompact(t *testing.T) {
 		require.Contains(t, f.ok(t, "check"), "0 problems")
 	})
 }
+
+// Long names are cut for the terminal.
+func TestInfoOfLongNames(t *testing.T) {
+	both(t, func(t *testing.T, f *queueFile) {
+		name := strings.Repeat("n", 1<<16)
+		require.NoError(t, f.queue(t).Every(name, durable.Cron("0 6 * * *"), task{}))
+		if !strings.Contains(t.Name(), "owner") {
+			closeQueue(t, f.q)
+			f.q = nil
+		}
+		out := f.ok(t)
+		require.Contains(t, out, "periodic "+name[:197]+"..., schedule \"")
+		require.Less(t, len(out), 4000)
+		require.Contains(t, f.ok(t, "info", "-json"), name)
+	})
+}
+
+// A text is found in an argument as it is in a string of JSON, too.
+func TestFilterByTextThatJSONEscapes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "jobs.db")
+	q := openQueue(t, file)
+	q.Pause()
+	put(t, q, task{"mail", `<b>"quoted"</b> \ & more`}, 0)
+	put(t, q, task{"mail", "ann"}, 0)
+	for _, text := range []string{"<b>", `\u003cb\u003e`, `"quoted"`, `\ &`, `{"Kind":"mail","To":"\u003c`} {
+		r := twillJobs(t, file, "list", "-arg", text)
+		require.Zero(t, r.status, r.err)
+		require.Equal(t, "1", ids(r.out), text)
+	}
+}

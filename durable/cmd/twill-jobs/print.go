@@ -38,6 +38,10 @@ type printer struct {
 	broken                         bool // an error was printed
 }
 
+// maxText is how much of a text that can have any size is printed where it is
+// only one of several things.
+const maxText = 200
+
 // reportEvery is how often progress is reported while nothing is printed.
 const reportEvery = 2 * time.Second
 
@@ -333,7 +337,7 @@ func (p *printer) outcome(o *steer.Outcome) {
 		text += " as " + o.New
 	}
 	if o.Reason != "" {
-		text += ": " + o.Reason
+		text += ": " + cut(o.Reason, maxText)
 	}
 	fmt.Fprintf(p.out, "%s: %s\n", steer.Clean(name), steer.Clean(text))
 }
@@ -444,7 +448,7 @@ func (p *printer) about() {
 		line("oldest", "put %s ago, of the jobs that have not ended", short(p.now.Sub(a.Oldest)))
 	}
 	for _, periodic := range a.Periodics {
-		text := fmt.Sprintf("%s, schedule %q", periodic.Name, periodic.Schedule)
+		text := fmt.Sprintf("%s, schedule %s", cut(string(periodic.Name), maxText), cut(fmt.Sprintf("%q", periodic.Schedule), maxText))
 		if periodic.Job != "" {
 			text += ", latest run: job " + periodic.Job
 		}
@@ -499,7 +503,7 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f TB", f)
 }
 
-// cut is text of a job for a list: without what could control a terminal, and
+// cut is text of a job for a list or a line: without what could control a terminal, and
 // not longer than n characters.
 func cut(s string, n int) string {
 	if len(s) > 8*n {

@@ -1,10 +1,12 @@
 package steer
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/twillgo/twill/durable/internal/store"
 )
@@ -25,7 +27,7 @@ type Filter struct {
 	Newer time.Duration `json:"newer,omitempty"`
 
 	Error Text `json:"error,omitempty"` // is in the error
-	Arg   Text `json:"arg,omitempty"`   // is in the argument
+	Arg   Text `json:"arg,omitempty"`   // is in the argument, as it is or as in a string of JSON
 	Kind  Text `json:"kind,omitempty"`  // is the member "kind" or "type" of the argument
 }
 
@@ -79,7 +81,7 @@ func (f *Filter) matches(j *store.Job, now time.Time) bool {
 
 // matchesArg reports whether the filter wants a job with that argument.
 func (f *Filter) matchesArg(arg []byte) bool {
-	if !strings.Contains(string(arg), string(f.Arg)) {
+	if !containsText(arg, string(f.Arg)) {
 		return false
 	}
 	if f.Kind == "" {
@@ -92,6 +94,24 @@ func (f *Filter) matchesArg(arg []byte) bool {
 	for name, value := range members {
 		var text string
 		if (strings.EqualFold(name, "kind") || strings.EqualFold(name, "type")) && json.Unmarshal(value, &text) == nil && text == string(f.Kind) {
+			return true
+		}
+	}
+	return false
+}
+
+// containsText reports whether s is in an argument: as it is, or as it is in a
+// string of JSON, with the escapes for HTML or without.
+func containsText(arg []byte, s string) bool {
+	if bytes.Contains(arg, []byte(s)) {
+		return true
+	}
+	if !utf8.ValidString(s) {
+		return false
+	}
+	for _, encode := range []func(any) ([]byte, error){json.Marshal, marshal} {
+		quoted, err := encode(s)
+		if err == nil && bytes.Contains(arg, quoted[1:len(quoted)-1]) {
 			return true
 		}
 	}
