@@ -357,9 +357,12 @@ func (q *Queue[A, R]) newPutData(data []byte, opts []twill.JobOptions) (*put[A, 
 	}
 	p.opts = append(opts[:len(opts):len(opts)], last)
 	q.mu.Lock()
-	q.lastID++
-	p.job.id = q.lastID
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	id, err := store.NextID(q.lastID)
+	if err != nil {
+		return nil, err
+	}
+	q.lastID, p.job.id = id, id
 	return p, nil
 }
 

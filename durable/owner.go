@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -177,8 +178,8 @@ func (im *importing[A, R]) end(i int, outcome, reason string) {
 // endRest ends the jobs that have no outcome yet.
 func (im *importing[A, R]) endRest(outcome, reason string) {
 	for i := range im.outcomes {
-		if im.outcomes[i].Outcome == "" {
-			im.end(i, outcome, reason)
+		if o := &im.outcomes[i]; o.Outcome == "" {
+			im.end(i, outcome, cmp.Or(reason, o.Reason))
 		}
 	}
 }
@@ -196,8 +197,9 @@ func (im *importing[A, R]) put(dry bool) (wait func() error) {
 	im.refuseLocked()
 	if dry {
 		for i := range im.jobs {
-			if im.outcomes[i].Outcome == "" && im.jobs[i].Row.ID <= q.lastID {
+			if im.outcomes[i].Outcome == "" && !im.jobs[i].Keeps(q.lastID) {
 				im.outcomes[i].New = steer.NewID
+				im.outcomes[i].Reason = im.jobs[i].NotKept()
 			}
 		}
 		im.endRest(steer.Done, "")
@@ -210,8 +212,14 @@ func (im *importing[A, R]) put(dry bool) (wait func() error) {
 			continue
 		}
 		row := &im.jobs[i].Row
-		if row.ID <= q.lastID {
-			row.ID = q.lastID + 1
+		if !im.jobs[i].Keeps(q.lastID) {
+			id, err := store.NextID(q.lastID)
+			if err != nil {
+				im.end(i, steer.Failed, err.Error())
+				continue
+			}
+			im.outcomes[i].Reason = im.jobs[i].NotKept()
+			row.ID = id
 		}
 		q.lastID = row.ID
 		im.outcomes[i].New = strconv.FormatInt(row.ID, 10)

@@ -61,13 +61,14 @@ func (c *command) importJobs(ctx context.Context, q steer.Doer, p *printer, stdi
 		jobs, size = nil, 0
 		return err
 	}
-	begun, ended, count := false, false, int64(0)
+	begun, ended, count, empty := false, false, int64(0), true
 	for n := 1; ; n++ {
 		text, err := readLine(ctx, in)
 		if err != nil && err != io.EOF {
 			return err
 		}
 		if len(bytes.TrimSpace(text)) > 0 {
+			empty = false
 			line, bad := parseLine(text)
 			switch {
 			case bad != nil:
@@ -94,6 +95,9 @@ func (c *command) importJobs(ctx context.Context, q steer.Doer, p *printer, stdi
 		if err == io.EOF {
 			break
 		}
+	}
+	if empty {
+		return errors.New("nothing to import: the input is empty")
 	}
 	if begun && !ended {
 		p.fail(errors.New("the export is not whole: it has no line for its end"))

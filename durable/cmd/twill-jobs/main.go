@@ -40,15 +40,20 @@
 // While the queue goes on, it is not a picture of one moment; backup is.
 //
 // import puts jobs with their priority, key, group, times, attempts, crashes,
-// timeout, retry policy, and with their id if that is above all ids that the
-// queue has used; the others get new ids. A job that is in the queue, with the
-// same id and argument, is skipped, so that an import can be repeated. Jobs
-// that were underway or parked are pending. Those that have ended are skipped,
-// or put as new ones with -again. A job is refused if the queue would refuse
-// it: its key is taken, the queue is full, its argument or its retry policy is
-// not known to the program. Without a process that has the queue open the last
-// two are not checked: a job whose argument cannot be read is parked when it
-// starts. What import has reported as done is on disk.
+// timeout and retry policy. import keeps an id only if it is above all ids used
+// (by the queue or earlier in the import) and not above 1<<53; the other jobs
+// get new ids, and the output names them. A job that is in the queue, or in a
+// line not far before, with the same id and argument, is skipped, so that an
+// import can be repeated if the ids were kept and the queue still has the jobs
+// or keeps them as ended ones. Where an id could not be kept, nothing tells
+// that the job was imported before: a second import puts it again, unless it
+// has a key that is taken. Jobs that were underway or parked are pending. Those
+// that have ended are skipped, or put as new ones with -again. A job is refused
+// if the queue would refuse it: its key is taken, the queue is full, its
+// argument or its retry policy is not known to the program. Without a process
+// that has the queue open the last two are not checked: a job whose argument
+// cannot be read is parked when it starts. What import has reported as done is
+// on disk.
 //
 // check reads all of the queue while it goes on. SQLite's own check of the file
 // is made if no process has the queue open, or with -deep; the queue waits for

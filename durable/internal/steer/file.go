@@ -73,8 +73,12 @@ func (q *fileQueue) Retry(jobs []store.Job) []Outcome {
 		if err != nil {
 			return o, err
 		}
+		id, err := tx.NextID()
+		if err != nil {
+			return o, err
+		}
 		j := store.Job{
-			ID: tx.NextID(), Priority: old.Priority, Key: old.Key, Group: old.Group, Timeout: old.Timeout, Policy: old.Policy,
+			ID: id, Priority: old.Priority, Key: old.Key, Group: old.Group, Timeout: old.Timeout, Policy: old.Policy,
 			Queued: time.Now().UnixMilli(),
 		}
 		if old.State != store.Finished {
@@ -103,8 +107,12 @@ func (q *fileQueue) Import(jobs []Imported, dry bool) []Outcome {
 			return o, nil
 		}
 		j.Again = j.Again && use.N == 1
+		keeps := jobs[i].Keeps(tx.LastID())
+		if !keeps {
+			o.Reason = jobs[i].NotKept()
+		}
 		if dry {
-			if j.ID <= tx.LastID() {
+			if !keeps {
 				o.New = NewID
 			}
 			if j.Key != "" {
@@ -112,8 +120,10 @@ func (q *fileQueue) Import(jobs []Imported, dry bool) []Outcome {
 			}
 			return o, nil
 		}
-		if j.ID <= tx.LastID() {
-			j.ID = tx.NextID()
+		if !keeps {
+			if j.ID, err = tx.NextID(); err != nil {
+				return o, err
+			}
 		}
 		o.New = strconv.FormatInt(j.ID, 10)
 		return o, q.insert(tx, j, jobs[i].Data)

@@ -121,15 +121,15 @@ func (w *work) each(args bool, do func([]found) error) error {
 	if err != nil {
 		return err
 	}
-	for next := int64(0); next <= last; {
+	for next, more := int64(0), true; more; {
 		if w.ctx.Err() != nil {
 			return context.Cause(w.ctx)
 		}
-		page, damage, after, err := w.page(next, last, args)
-		if err != nil {
+		var page []found
+		var damage []error
+		if page, damage, next, more, err = w.page(next, last, args); err != nil {
 			return err
 		}
-		next = after
 		for _, err := range damage {
 			if err := w.damage(err); err != nil {
 				return err
@@ -156,14 +156,14 @@ type row struct {
 }
 
 // page reads the jobs with ids from lo on that the filter wants, and returns
-// where to go on.
-func (w *work) page(lo, hi int64, args bool) (page []found, damage []error, next int64, err error) {
+// where to go on if there is more up to hi.
+func (w *work) page(lo, hi int64, args bool) (page []found, damage []error, next int64, more bool, err error) {
 	now := time.Now()
 	f := &w.req.Filter
 	live, ended := f.tables()
 	var seen int64
 	err = w.Store.View(func(tx *store.Tx) (err error) {
-		page, damage, next, seen = nil, nil, hi+1, 0 // it may be called again
+		page, damage, next, more, seen = nil, nil, 0, false, 0 // it may be called again
 		var rows []row
 		read := func(j store.Job, err error) bool {
 			rows = append(rows, row{j.ID, j, err})
@@ -173,23 +173,31 @@ func (w *work) page(lo, hi int64, args bool) (page []found, damage []error, next
 			rows = append(rows, row{id: from, err: fmt.Errorf("%w: jobs %d to %d cannot be read: %w", store.ErrDamaged, from, to, err)})
 		}
 		if live {
-			if next, err = tx.Page(false, lo, hi, pageRows, read, lost); err != nil {
+			if next, more, err = tx.Page(false, lo, hi, pageRows, read, lost); err != nil {
 				return err
 			}
 		}
 		if ended { // not beyond the others, which are read again if there is more before them
-			if next, err = tx.Page(true, lo, next-1, pageRows, read, lost); err != nil {
+			to := hi
+			if more {
+				to = next - 1
+			}
+			after, rest, err := tx.Page(true, lo, to, pageRows, read, lost)
+			if err != nil {
 				return err
+			}
+			if rest {
+				next, more = after, true
 			}
 		}
 		slices.SortStableFunc(rows, func(a, b row) int { return cmp.Compare(a.id, b.id) })
 		size := 0
 		for _, r := range rows {
-			if r.id >= next {
+			if more && r.id >= next {
 				break
 			}
 			if size > pageBytes {
-				next = r.id
+				next, more = r.id, true
 				break
 			}
 			seen++
@@ -214,7 +222,7 @@ func (w *work) page(lo, hi int64, args bool) (page []found, damage []error, next
 		return nil
 	})
 	w.seen += seen
-	return page, damage, next, err
+	return page, damage, next, more, err
 }
 
 // eachID is each for jobs by their ids. A job that there is not is skipped.
@@ -444,13 +452,14 @@ func (w *work) importJobs() error {
 	return w.outcomes(outcomes)
 }
 
-// withoutPresent skips jobs that the file has, with the same id and argument.
-// If ended jobs are to be put once more, it does not look for them.
+// withoutPresent skips jobs that the file has, or an earlier line, with the same
+// id and argument. If ended jobs are to be put once more, it does not look for
+// them in the file.
 func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, restLines []int, err error) {
-	states := make([]string, len(jobs))
+	reasons := make([]string, len(jobs))
 	err = w.Store.View(func(tx *store.Tx) error {
 		for i := range jobs {
-			states[i] = ""
+			reasons[i] = ""
 			id := jobs[i].Row.ID
 			if id == 0 || id > tx.LastID() {
 				continue
@@ -462,7 +471,7 @@ func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, re
 			if err == nil {
 				var arg []byte
 				if arg, err = tx.Arg(id); err == nil && bytes.Equal(arg, jobs[i].Data) {
-					states[i] = j.State.String()
+					reasons[i] = "is in the queue (" + j.State.String() + ")"
 				}
 			}
 			if err != nil && !errors.Is(err, store.ErrNoJob) && !errors.Is(err, store.ErrDamaged) {
@@ -471,12 +480,20 @@ func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, re
 		}
 		return nil
 	})
+	earlier := make(map[int64]int) // jobs by their ids
 	for i := range jobs {
-		if states[i] == "" {
+		if id := jobs[i].Row.ID; id != 0 && reasons[i] == "" {
+			if first, ok := earlier[id]; !ok {
+				earlier[id] = i
+			} else if bytes.Equal(jobs[first].Data, jobs[i].Data) {
+				reasons[i] = fmt.Sprintf("is in line %d as well", lines[first])
+			}
+		}
+		if reasons[i] == "" {
 			rest, restLines = append(rest, jobs[i]), append(restLines, lines[i])
 			continue
 		}
-		o := Outcome{ID: strconv.FormatInt(jobs[i].Row.ID, 10), Line: lines[i], Outcome: Skipped, Reason: "is in the queue (" + states[i] + ")"}
+		o := Outcome{ID: strconv.FormatInt(jobs[i].Row.ID, 10), Line: lines[i], Outcome: Skipped, Reason: reasons[i]}
 		if err := w.outcome(o); err != nil {
 			return nil, nil, err
 		}

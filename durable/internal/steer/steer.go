@@ -9,6 +9,7 @@ package steer
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/twillgo/twill/durable/internal/store"
@@ -67,8 +68,8 @@ type Reply struct {
 	Outcome  *Outcome  `json:"outcome,omitempty"`
 	Damage   string    `json:"damage,omitempty"`
 	Progress *Progress `json:"progress,omitempty"`
-	Error    string    `json:"error,omitempty"` // the last one, if the work failed
 	Alive    bool      `json:"alive,omitempty"` // the owner works; nothing else is known
+	Error    string    `json:"error,omitempty"` // the last one, if the work failed
 	End      *End      `json:"end,omitempty"`   // the last one, if it did not
 }
 
@@ -162,7 +163,7 @@ type Queue interface {
 	Retry(jobs []store.Job) []Outcome
 
 	// Import puts jobs as they are, with the same id if that is above all that
-	// were used, and returns an outcome for each. If dry, it returns what it would
+	// were used and [Imported.Keeps], and returns an outcome for each. If dry, it returns what it would
 	// do.
 	Import(jobs []Imported, dry bool) []Outcome
 
@@ -180,4 +181,21 @@ type Queue interface {
 type Imported struct {
 	Row  store.Job
 	Data []byte
+}
+
+// maxImportID is the highest id that an import keeps. With a much higher one,
+// no ids would be left for the jobs to come.
+const maxImportID = 1 << 53
+
+// Keeps reports whether the job is imported with its id into a queue that has
+// used the ids up to last.
+func (in *Imported) Keeps(last int64) bool { return in.Row.ID > last && in.Row.ID <= maxImportID }
+
+// NotKept is why the id of a job is not kept, "" if it has none or the reason
+// is that the id was used.
+func (in *Imported) NotKept() string {
+	if in.Row.ID <= maxImportID {
+		return ""
+	}
+	return fmt.Sprintf("no id above %d is kept", int64(maxImportID))
 }

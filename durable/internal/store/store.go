@@ -42,6 +42,9 @@ var (
 
 	// ErrNoJob is returned if there is no job with an id.
 	ErrNoJob = errors.New("durable: no such job")
+
+	// ErrNoID is returned if there is no id above those that were used.
+	ErrNoID = errors.New("durable: there is no id for another job: the highest one there can be was used")
 )
 
 // Options are the settings of Open.
@@ -565,5 +568,5 @@ func (s *Store) tidy() {
 // now is the time as rows have it.
 func now() int64 { return time.Now().UnixMilli() }
 
-// forever is a bound for ids.
+// forever is a bound for ids, and the highest one.
 const forever = math.MaxInt64

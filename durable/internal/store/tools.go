@@ -186,58 +186,69 @@ func removeBackupFile(path string) { _, _ = os.Remove(path), os.Remove(path+"-jo
 
 // Page calls fn with the jobs with ids from lo to hi, in the order of their
 // ids, until it returns false or was called n times, and returns the id to go
-// on with, which is hi+1 after the last one. ended is whether ended jobs are
-// wanted, or live ones. A damaged job has an error. What SQLite cannot read is
-// skipped: bad is called with the ids that are lost then.
-func (tx *Tx) Page(ended bool, lo, hi int64, n int, fn func(Job, error) bool, bad func(from, to int64, err error)) (next int64, err error) {
+// on with, if there is more up to hi. (There is no id above the highest one, so
+// that this cannot be told by the id.) ended is whether ended jobs are wanted,
+// or live ones. A damaged job has an error. What SQLite cannot read is skipped:
+// bad is called with the ids that are lost then.
+func (tx *Tx) Page(ended bool, lo, hi int64, n int, fn func(Job, error) bool, bad func(from, to int64, err error)) (next int64, more bool, err error) {
 	for calls := 0; lo <= hi; {
-		stopped, read := false, 0
+		stopped, last, read := false, false, 0
 		err := tx.page(ended, lo, hi, n-calls, func(j Job, damage error) bool {
-			lo = j.ID + 1
+			if last = j.ID >= hi; !last {
+				lo = j.ID + 1
+			}
 			calls++
 			read++
 			stopped = !fn(j, damage)
 			return !stopped
 		})
 		switch {
-		case err == nil && !stopped && calls < n:
-			return hi + 1, nil
+		case err != nil && code(err) != codeCorrupt:
+			return 0, false, err
+		case last, err == nil && !stopped && calls < n:
+			return 0, false, nil
 		case err == nil:
-			return lo, nil
-		case code(err) != codeCorrupt:
-			return lo, err
+			return lo, true, nil
 		case read == 0:
-			from := lo
-			if lo, err = tx.readable(ended, lo, hi, err); err != nil {
-				bad(from, lo-1, err)
+			next, more := tx.readable(ended, lo, hi)
+			if !more {
+				bad(lo, hi, err)
+				return 0, false, nil
 			}
+			bad(lo, next-1, err)
+			lo = next
 		}
 	}
-	return hi + 1, nil
+	return 0, false, nil
 }
 
-// readable returns the first id above lo from which on SQLite can read. why is
-// the error with which it cannot read from lo on, and is returned as well.
-func (tx *Tx) readable(ended bool, lo, hi int64, why error) (int64, error) {
+// readable returns the first id above lo from which on SQLite can read, if
+// there is one. From lo on it cannot.
+func (tx *Tx) readable(ended bool, lo, hi int64) (next int64, found bool) {
 	good := func(id int64) bool {
 		return tx.page(ended, id, hi, 1, func(Job, error) bool { return true }) == nil
 	}
-	bad, next := lo, hi+1
-	for step := int64(1); step > 0 && bad+step <= hi; step *= 2 {
-		if good(bad + step) {
-			next = bad + step
+	bad := lo
+	for step := int64(1); step > 0 && step <= hi-bad; step *= 2 {
+		if next = bad + step; good(next) {
+			found = true
 			break
 		}
-		bad += step
+		bad = next
 	}
-	for bad+1 < next {
+	if !found {
+		if next = hi; bad == hi || !good(hi) {
+			return 0, false
+		}
+	}
+	for next-bad > 1 {
 		if middle := bad + (next-bad)/2; good(middle) {
 			next = middle
 		} else {
 			bad = middle
 		}
 	}
-	return next, why
+	return next, true
 }
 
 func (tx *Tx) page(ended bool, lo, hi int64, n int, fn func(Job, error) bool) error {
@@ -351,9 +362,12 @@ func (tx *Tx) Verify() (damage []error, err error) {
 			wrong("checksum of table meta")
 		}
 	}
-	if row := query("the count of jobs", "SELECT count(*), sum(id) FROM jobs"); row != nil {
+	// Halves of ids are added, as SQLite fails where a sum is too large.
+	if row := query("the count of jobs", "SELECT count(*), sum(id & 0xffffffff), sum(id >> 32) FROM jobs"); row != nil {
 		live, _ := toInt(row[0])
-		ids, _ := toInt(row[1])
+		low, _ := toInt(row[1])
+		high, _ := toInt(row[2])
+		ids := high<<32 + low
 		if live != tx.meta.live || ids != tx.meta.ids {
 			wrong("%d jobs that have not ended, and there should be %d", live, tx.meta.live)
 		}

@@ -17,10 +17,21 @@ type Tx struct {
 }
 
 // NextID returns an id that no job has had.
-func (tx *Tx) NextID() int64 {
-	tx.meta.last++
-	tx.dirty = true
-	return tx.meta.last
+func (tx *Tx) NextID() (int64, error) {
+	id, err := NextID(tx.meta.last)
+	if err == nil {
+		tx.meta.last = id
+		tx.dirty = true
+	}
+	return id, err
+}
+
+// NextID returns the id of the job after the one with id last.
+func NextID(last int64) (int64, error) {
+	if last == forever {
+		return 0, ErrNoID
+	}
+	return last + 1, nil
 }
 
 // writeMeta ends the transaction's changes.
