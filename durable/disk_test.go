@@ -155,8 +155,9 @@ func TestFailedSync(t *testing.T) {
 	require.ErrorIs(t, q.Close(within(t)), durable.ErrBroken)
 }
 
-// After the disk has failed, the futures of all jobs fail: those of pending jobs
-// at once, as no job starts any longer, and the others when their calls return.
+// After the disk has failed, the futures of all jobs fail: those of pending
+// jobs at once, as no job starts any longer, and the others when their calls
+// return.
 func TestEndsAfterTheDiskHasFailed(t *testing.T) {
 	disk := faultfs.New()
 	block, retrying := make(chan struct{}), make(chan struct{})

@@ -84,9 +84,9 @@ func (s Schedule) due(t, now time.Time, n int) (times []time.Time, next time.Tim
 // The sequence is iterated from its beginning by [Queue.Every], by the
 // goroutine of the periodic jobs after each run, and by [Schedule.After]. It
 // must yield the same times each time, quickly, and may be iterated by several
-// goroutines at once. An empty sequence has no runs. If it panics on the goroutine of the periodic jobs, that
-// is logged, and the job has no more runs in this process. Times panics if
-// times is nil.
+// goroutines at once. An empty sequence has no runs. If it panics on the
+// goroutine of the periodic jobs, that is logged, and the job has no more runs
+// in this process. Times panics if times is nil.
 func Times(text string, times iter.Seq[time.Time]) Schedule {
 	if times == nil {
 		panic("durable: Times with a nil sequence")

@@ -1003,7 +1003,8 @@ func TestEveryIntervalCountsFromItsTimes(t *testing.T) {
 	})
 }
 
-// The sequence of a schedule runs under no lock, and before anything is written.
+// The sequence of a schedule runs under no lock, and before anything is
+// written.
 func TestSequencesThatMisbehave(t *testing.T) {
 	file := tempFile(t)
 	q := open(t, file, double, nil)

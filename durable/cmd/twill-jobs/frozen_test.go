@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A command does not wait for ever for an owner that is stopped, although its
+// A command does not wait forever for an owner that is stopped, although its
 // connections are accepted, and names the process.
 func TestFrozenOwner(t *testing.T) {
 	f, owner := childOwner(t)

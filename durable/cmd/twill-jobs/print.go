@@ -503,8 +503,8 @@ func bytesText(n int64) string {
 	return fmt.Sprintf("%.1f TB", f)
 }
 
-// cut is text of a job for a list or a line: without what could control a terminal, and
-// not longer than n characters.
+// cut returns a text of a job for a list or a line: without what could control
+// a terminal, and not longer than n characters.
 func cut(s string, n int) string {
 	if len(s) > 8*n {
 		s = s[:8*n] // cheap, for long ones

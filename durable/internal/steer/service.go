@@ -452,9 +452,9 @@ func (w *work) importJobs() error {
 	return w.outcomes(outcomes)
 }
 
-// withoutPresent skips jobs that the file has, or an earlier line, with the same
-// id and argument. If ended jobs are to be put once more, it does not look for
-// them in the file.
+// withoutPresent skips jobs that the file has, or an earlier line, with the
+// same id and argument. If ended jobs are to be put once more, it does not look
+// for them in the file.
 func (w *work) withoutPresent(jobs []Imported, lines []int) (rest []Imported, restLines []int, err error) {
 	reasons := make([]string, len(jobs))
 	err = w.Store.View(func(tx *store.Tx) error {

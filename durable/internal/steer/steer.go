@@ -163,8 +163,8 @@ type Queue interface {
 	Retry(jobs []store.Job) []Outcome
 
 	// Import puts jobs as they are, with the same id if that is above all that
-	// were used and [Imported.Keeps], and returns an outcome for each. If dry, it returns what it would
-	// do.
+	// were used and [Imported.Keeps], and returns an outcome for each. If dry, it
+	// returns what it would do.
 	Import(jobs []Imported, dry bool) []Outcome
 
 	// KeyTaken returns the job that has a key, 0 if there is none.

@@ -187,7 +187,7 @@ func removeBackupFile(path string) { _, _ = os.Remove(path), os.Remove(path+"-jo
 // Page calls fn with the jobs with ids from lo to hi, in the order of their
 // ids, until it returns false or was called n times, and returns the id to go
 // on with, if there is more up to hi. (There is no id above the highest one, so
-// that this cannot be told by the id.) ended is whether ended jobs are wanted,
+// that the id does not say it.) ended is whether ended jobs are wanted,
 // or live ones. A damaged job has an error. What SQLite cannot read is skipped:
 // bad is called with the ids that are lost then.
 func (tx *Tx) Page(ended bool, lo, hi int64, n int, fn func(Job, error) bool, bad func(from, to int64, err error)) (next int64, more bool, err error) {
