@@ -77,16 +77,23 @@ func openDurable(_ context.Context, _, dir string, workers int) (*queue, error) 
 		return nil, err
 	}
 	return &queue{
-		cycle: func(ctx context.Context, payload string) error {
-			job, err := q.Put(payload, 0)
-			if err != nil {
-				return err
-			}
-			n, err := job.Await(ctx)
-			return check(n, payload, err)
-		},
+		cycle: cycleOf(func(payload string) (*durable.Job[string, int], error) { return q.Put(payload, 0) }),
 		close: func() error { return q.Close(context.Background()) },
 	}, nil
+}
+
+// cycleOf returns the full cycle of a queue of this library.
+func cycleOf[J interface {
+	Await(ctx context.Context) (int, error)
+}](put func(payload string) (J, error)) func(context.Context, string) error {
+	return func(ctx context.Context, payload string) error {
+		job, err := put(payload)
+		if err != nil {
+			return err
+		}
+		n, err := job.Await(ctx)
+		return check(n, payload, err)
+	}
 }
 
 func check(n int, payload string, err error) error {
@@ -183,7 +190,7 @@ func (w *waiters[K]) wait(ctx context.Context, job K) error {
 	}
 }
 
-// message is the argument where a job has to say who waits for it.
+// message is the argument where a job has to name the caller that waits for it.
 type message struct {
 	N    int64  `json:"n"`
 	Text string `json:"text"`
@@ -343,14 +350,7 @@ func openJetstream(ctx context.Context, address, _ string, workers int) (*queue,
 		return nil, err
 	}
 	return &queue{
-		cycle: func(ctx context.Context, payload string) error {
-			job, err := q.Put(payload, 0)
-			if err != nil {
-				return err
-			}
-			n, err := job.Await(ctx)
-			return check(n, payload, err)
-		},
+		cycle: cycleOf(func(payload string) (*jetstream.Job[string, int], error) { return q.Put(payload, 0) }),
 		close: func() error {
 			q.Close()
 			conn.Close()
