@@ -94,7 +94,7 @@ var (
 )
 
 // hook makes the locks of the cores and others, and the reads of cores, choice
-// points of this run.
+// points of this run, and the goroutines that the library starts threads of it.
 func (w *world) hook() {
 	settle.Hooks.Lock = func(c *settle.Core) {
 		w.free()
@@ -132,6 +132,11 @@ func (w *world) hook() {
 		if again {
 			w.Block("a cycle of others", c, func() bool { return others() > last })
 		}
+	}
+	started := 0
+	sched.Hooks.Go = func(fn func()) {
+		started++
+		w.Go(fmt.Sprint("goroutine ", started), fn)
 	}
 	settle.Hooks.Park = func(c *settle.Core, woken <-chan struct{}, ctx context.Context) bool {
 		w.free()
