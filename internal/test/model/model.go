@@ -11,6 +11,7 @@ package model
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/twillgo/twill"
 )
@@ -200,17 +201,20 @@ func result(v int, err error) (int, *failure) {
 func isCancel(fail *failure) bool { return fail != nil && errors.Is(fail.err, twill.ErrCanceled) }
 
 // isCanceled reports whether a cancel made this failure. A timeout is a failure
-// of its own, which a cancel upstream has led to.
+// of its own, which a cancel upstream has led to. A list whose members have all
+// failed was canceled if all of them were.
 func isCanceled(fail *failure) bool {
 	if !isCancel(fail) || fail.canceled {
 		return isCancel(fail)
 	}
 	for err := fail.err; err != nil; err = errors.Unwrap(err) {
-		switch err.(type) {
+		switch e := err.(type) {
 		case *twill.CanceledError:
 			return true
 		case *twill.TimeoutError:
 			return false
+		case *twill.AllFailedError:
+			return !slices.ContainsFunc(e.Errs, func(err error) bool { return !isCanceled(&failure{err: err}) })
 		}
 	}
 	return true
