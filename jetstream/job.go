@@ -37,9 +37,9 @@ type Job[A, R any] struct {
 	priority int
 	key      string
 	group    string
-	put      *putMessage // until it was taken
-	inbox    uint64      // its message, 0 if that is not known
-	missed   int         // how often nothing knew it
+	put      *wirePut // until it was taken
+	inbox    uint64   // its message, 0 if that is not known
+	missed   int      // how often nothing knew it
 	outcome  *outcome
 	other    *Job[A, R] // the job that it has joined, or that has its key
 	refused  error

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strconv"
 	"sync"
 	"time"
@@ -342,6 +343,7 @@ func (s *scheduler) serve() error {
 	for {
 		select {
 		case <-s.kick:
+			runtime.Gosched() // more may just be coming
 		case <-tick.C:
 			s.tick()
 		case <-s.ctx.Done():
@@ -422,6 +424,7 @@ func (s *scheduler) commit() (more bool, err error) {
 	s.mu.Lock()
 	items := s.items
 	s.items = nil
+	mergeChanges(items)
 	var parts []*part
 	if s.snapshot == nil && s.since > snapshotAfter+2*len(s.jobs) {
 		parts = s.snapshotLocked()
@@ -433,14 +436,15 @@ func (s *scheduler) commit() (more bool, err error) {
 		n, size := 0, 0
 		b := &batch{Inbox: s.committed}
 		for _, it := range left {
-			if size > 0 && size+len(it.data) > s.n.maxBatch {
-				break
+			if it.effect != nil {
+				data := encode(it.effect)
+				if size > 0 && size+len(data) > s.n.maxBatch {
+					break
+				}
+				size += len(data)
+				b.Effects = append(b.Effects, data)
 			}
 			n++
-			size += len(it.data)
-			if it.data != nil {
-				b.Effects = append(b.Effects, it.data)
-			}
 			b.Inbox = max(b.Inbox, it.inbox)
 		}
 		if len(b.Effects) > 0 || b.Inbox > s.committed {
@@ -454,6 +458,7 @@ func (s *scheduler) commit() (more bool, err error) {
 				it.after()
 			}
 		}
+		s.sendPosted()
 		left = left[n:]
 	}
 	if parts != nil {
@@ -475,6 +480,33 @@ func (s *scheduler) commit() (more bool, err error) {
 		s.purgeInbox()
 	}
 	return len(items) > 0, nil
+}
+
+// mergeChanges leaves one record of each job that was put or has changed, the
+// last, in the place of its first. That says no more than the journal may: a
+// worker gets its jobs after the batch.
+func mergeChanges(items []item) {
+	last := map[string]*record{}
+	for i := range items {
+		switch e := items[i].effect; {
+		case e == nil:
+		case e.Put != nil:
+			last[e.Put.ID] = e.Put
+		case e.Change != nil:
+			first := last[e.Change.ID]
+			if first == nil {
+				last[e.Change.ID] = e.Change
+				continue
+			}
+			if e.Change.Arg == nil {
+				e.Change.Arg = first.Arg
+			}
+			*first = *e.Change
+			items[i].effect = nil
+		case e.End != nil:
+			delete(last, e.End.ID)
+		}
+	}
 }
 
 // append appends b. The term ends if that does not succeed within two thirds of

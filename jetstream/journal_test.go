@@ -56,7 +56,7 @@ func TestNothingIsStoredByAnEarlierScheduler(t *testing.T) {
 	put := func(s *scheduler, id string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.putLocked(&putMessage{Jobs: []putJob{{id, json.RawMessage(`1`)}}}, s.now())
+		s.putLocked("", &wirePut{Jobs: []putJob{{id, json.RawMessage(`1`)}}}, s.now())
 	}
 	put(first, "one")
 	_, err = first.commit()
@@ -160,7 +160,7 @@ func TestTheJournalAddsUpToTheState(t *testing.T) {
 		e := some()
 		switch k := rnd.IntN(12); {
 		case k < 4 || e == nil:
-			s.putLocked(&putMessage{From: "p", Jobs: []putJob{{"j" + strconv.Itoa(i), json.RawMessage(strconv.Itoa(i))}}, Options: putFlags{
+			s.putLocked("p", &wirePut{Jobs: []putJob{{"j" + strconv.Itoa(i), json.RawMessage(strconv.Itoa(i))}}, Options: putFlags{
 				Priority: rnd.IntN(3), After: time.Duration(rnd.IntN(2)) * time.Hour, Held: rnd.IntN(8) == 0,
 				Key: []string{"", "", "a", "b"}[rnd.IntN(4)], Again: rnd.IntN(2) == 0, Group: []string{"", "g"}[rnd.IntN(2)],
 			}}, s.now())
@@ -244,7 +244,7 @@ func TestADamagedJournalIsRefused(t *testing.T) {
 			require.NoError(t, err)
 			for i := range 5 {
 				s.mu.Lock()
-				s.putLocked(&putMessage{Jobs: []putJob{{fmt.Sprint("j", i), json.RawMessage(`1`)}}}, s.now())
+				s.putLocked("", &wirePut{Jobs: []putJob{{fmt.Sprint("j", i), json.RawMessage(`1`)}}}, s.now())
 				s.mu.Unlock()
 				_, err = s.commit()
 				require.NoError(t, err)

@@ -24,6 +24,7 @@ type node struct {
 	maxBatch int // bytes of the effects of one batch
 	maxArg   int // bytes of an argument
 	worker   *worker
+	putter   *putter
 	receive  func(*message) // what is about jobs that this process waits for
 	lost     func(error)    // fails the jobs that this process waits for: streams are gone
 	wake     chan struct{}  // a candidate should look now
@@ -52,6 +53,7 @@ func newNode(conn *nats.Conn, st *streams, o *Options) *node {
 	n.ctx, n.end = context.WithCancelCause(context.Background())
 	n.maxBatch = n.maxPayload() / 2
 	n.maxArg = n.maxPayload()/2 - 8<<10
+	n.putter = &putter{n: n}
 	return n
 }
 
@@ -96,6 +98,7 @@ func (n *node) start(ctx context.Context) error {
 	if n.worker != nil {
 		n.running.Go(n.worker.beats)
 		n.running.Go(n.worker.watch)
+		n.running.Go(n.worker.tell)
 	}
 	return nil
 }
@@ -111,6 +114,7 @@ func (n *node) close(cause error) {
 		_ = sub.Unsubscribe()
 	}
 	n.running.Wait()
+	n.st.calls.close()
 }
 
 // event gives e to the program.
@@ -271,13 +275,18 @@ func (n *node) onMessage(m *nats.Msg) {
 	n.mu.Lock()
 	stale := msg.Term.before(n.term)
 	n.mu.Unlock()
-	if msg.Job != nil && !stale && n.worker != nil {
-		n.worker.assign(msg.Job)
+	if w := n.worker; w != nil {
+		w.confirmed(msg.Known)
+		for _, a := range msg.Jobs {
+			if a != nil && !stale {
+				w.assign(a)
+			}
+		}
+		for _, t := range msg.Cancel {
+			w.cancel(t)
+		}
 	}
-	if msg.Cancel != nil && n.worker != nil {
-		n.worker.cancel(*msg.Cancel)
-	}
-	if msg.Outcome != nil || msg.Ended != "" || msg.Taken != nil {
+	if msg.Outcomes != nil || msg.Ended != nil || msg.Taken != nil {
 		n.receive(&msg)
 	}
 }

@@ -74,11 +74,12 @@ func (s *scheduler) requestLocked(m *nats.Msg, r *request) {
 		lost, known := s.beatLocked(r.From, r.Worker)
 		committed(reply{Lost: lost, Known: known})
 	case opDone:
-		if r.Done == nil {
+		known := s.allDoneLocked(r.Done)
+		if m.Reply != "" {
+			committed(reply{Known: known})
 			return
 		}
-		s.doneLocked(r.Done)
-		committed(reply{Known: []token{r.Done.Token}})
+		s.afterLocked(func() { s.post(r.From, message{Known: known}) })
 	case opEnded:
 		if e := s.jobs[r.ID]; e != nil {
 			s.endLocked(e, &outcome{ID: r.ID, State: r.State}, false, false)

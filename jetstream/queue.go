@@ -311,7 +311,7 @@ func newStreams(conn *nats.Conn, o *Options, name string) (*streams, error) {
 	return &streams{
 		conn: conn, js: api, api: o.API,
 		subject: o.Prefix + "." + name, name: strings.ToUpper(o.Prefix) + "-" + name,
-		try: min(max(o.Lease/6, 250*time.Millisecond), 3*time.Second),
+		try: min(max(o.Lease/6, 250*time.Millisecond), 3*time.Second), calls: newGoroutines(),
 	}, nil
 }
 
@@ -427,7 +427,7 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 	if err != nil {
 		return nil, err
 	}
-	m := &putMessage{Version: wireVersion, Options: flags, From: q.n.id}
+	p := &wirePut{Options: flags}
 	jobs := make([]*Job[A, R], len(args))
 	size := 0
 	for i, arg := range args {
@@ -437,7 +437,7 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 		}
 		size += len(data)
 		id := q.n.id + "-" + strconv.FormatUint(q.ids.Add(1), 36)
-		m.Jobs = append(m.Jobs, putJob{id, data})
+		p.Jobs = append(p.Jobs, putJob{id, data})
 		jobs[i] = newJob(q, id, arg)
 		jobs[i].priority, jobs[i].key, jobs[i].group = priority, flags.Key, flags.Group
 	}
@@ -461,11 +461,11 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 		return nil, nats.ErrConnectionClosed
 	}
 	for _, j := range jobs {
-		j.put = m
+		j.put = p
 		q.jobs[j.id] = j
 	}
 	q.mu.Unlock()
-	seq, err := q.n.publishPut(ctx, m, m.Jobs[0].ID)
+	seq, err := q.n.putter.put(ctx, p, false)
 	if err != nil && !errors.Is(err, ErrUnconfirmed) {
 		q.forget(jobs)
 		return nil, err
@@ -479,56 +479,6 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 		return jobs, err
 	}
 	return q.confirmed(ctx, jobs, &flags)
-}
-
-// publishPut publishes m until the stream has it.
-func (n *node) publishPut(ctx context.Context, m *putMessage, id string) (uint64, error) {
-	var failed error
-	unclear := false
-	for pause := range pauses(ctx) {
-		data, header := encode(m), nats.Header{headerMessageID: {id}}
-		seq, err := n.st.publish(ctx, n.st.inbox(), n.st.inboxSubject(), data, header)
-		if err == nil {
-			n.mu.Lock()
-			n.inbox = max(n.inbox, seq)
-			n.mu.Unlock()
-			return seq, nil
-		}
-		failed = err
-		var refused *apiError
-		switch {
-		case isTooLarge(err):
-			return 0, n.st.tooLarge(ctx, n.st.inbox(), "list of jobs", data, header)
-		case isFull(err):
-			if !unclear {
-				return 0, fmt.Errorf("%w: %s: %w", ErrFull, n.st.inbox(), err)
-			}
-		case errors.As(err, &refused):
-			if !unclear && refused.Code < 500 || isCode(err, codeStoreFailed) {
-				return 0, err
-			}
-		case errors.Is(err, nats.ErrConnectionClosed):
-			return 0, err
-		case errors.Is(err, nats.ErrNoResponders): // the stream has no leader, or was deleted
-			n.noAnswer()
-			if _, err := n.st.info(ctx, n.st.inbox()); isCode(err, codeStreamNotFound) {
-				failed = fmt.Errorf("%w: %w", noStreams(n.st.inbox()), failed)
-			}
-		default:
-			unclear, m.Again = true, true
-		}
-		if gone := n.streamsGone(); gone != nil {
-			failed = errors.Join(gone, failed)
-			break
-		}
-		if !pause() {
-			break
-		}
-	}
-	if unclear {
-		return 0, errors.Join(ErrUnconfirmed, failed, context.Cause(ctx))
-	}
-	return 0, errors.Join(failed, context.Cause(ctx))
 }
 
 // confirmed waits until the scheduler has taken the jobs, and returns those
@@ -594,13 +544,20 @@ func (q *Queue[A, R]) receive(m *message) {
 			j.takenLocked()
 		}
 	}
-	ended := q.jobs[m.Ended]
-	q.mu.Unlock()
-	if m.Outcome != nil {
-		q.settle(m.Outcome)
+	var ended []*Job[A, R]
+	for _, id := range m.Ended {
+		if j := q.jobs[id]; j != nil {
+			ended = append(ended, j)
+		}
 	}
-	if ended != nil {
-		go q.fetch(ended)
+	q.mu.Unlock()
+	for _, o := range m.Outcomes {
+		if o != nil {
+			q.settle(o)
+		}
+	}
+	for _, j := range ended {
+		go q.fetch(j)
 	}
 }
 
@@ -763,8 +720,8 @@ func (q *Queue[A, R]) missing(j *Job[A, R], made int64) {
 	inbox := q.n.made()
 	q.mu.Lock()
 	j.missed++
-	m := j.put
-	again := m != nil && time.Since(j.made) < time.Minute && made == inbox
+	p := j.put
+	again := p != nil && time.Since(j.made) < time.Minute && made == inbox
 	missed := j.missed
 	if missed == 2 && again {
 		j.missed = 0
@@ -773,12 +730,11 @@ func (q *Queue[A, R]) missing(j *Job[A, R], made int64) {
 	switch {
 	case missed < 2:
 	case again:
-		m.Again = true
 		ctx, cancel := context.WithTimeout(q.n.ctx, q.n.opts.Lease)
 		defer cancel()
-		one := *m
-		one.Jobs = slices.DeleteFunc(slices.Clone(m.Jobs), func(p putJob) bool { return p.ID != j.id })
-		if seq, err := q.n.publishPut(ctx, &one, j.id+"-again"); err == nil {
+		one := *p
+		one.Jobs = slices.DeleteFunc(slices.Clone(p.Jobs), func(p putJob) bool { return p.ID != j.id })
+		if seq, err := q.n.putter.put(ctx, &one, true); err == nil {
 			q.mu.Lock()
 			j.inbox = seq
 			q.mu.Unlock()

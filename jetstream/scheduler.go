@@ -66,9 +66,10 @@ type scheduler struct {
 	eventsUntil time.Time // when events need not be published any longer
 
 	// Only the goroutine that commits uses these.
-	seq       uint64 // of the last message of the journal
-	number    uint64 // of the last batch
-	committed uint64 // the inbox position that is in the journal
+	out       map[string]*outgoing // by process: what is sent after the batch that is committed now
+	seq       uint64               // of the last message of the journal
+	number    uint64               // of the last batch
+	committed uint64               // the inbox position that is in the journal
 	acked     time.Time
 	announced time.Time
 	since     int     // effects since the last snapshot
@@ -122,16 +123,23 @@ func (w *workerState) slots() int { return max(w.width, w.running) }
 
 // item is an effect to commit, and what is done after that.
 type item struct {
-	data  json.RawMessage // of an effect; nil if it is only something to do
-	inbox uint64          // how far the inbox was taken, 0 if that has not changed
-	event *wireEvent      // to publish then
-	after func()
+	effect *effect    // nil if it is only something to do
+	inbox  uint64     // how far the inbox was taken, 0 if that has not changed
+	event  *wireEvent // to publish then
+	after  func()
+}
+
+// outgoing is what one process is sent after a batch.
+type outgoing struct {
+	message
+	size int // about
 }
 
 func newScheduler(n *node, t term, nonce string) *scheduler {
 	s := &scheduler{
 		n: n, term: t, nonce: nonce, kick: make(chan struct{}, 1),
 		jobs: map[string]*entry{}, byJob: map[*rootJob]*entry{}, attempts: map[token]*entry{}, workers: map[string]*workerState{}, early: map[string]*outcome{},
+		out: map[string]*outgoing{},
 	}
 	s.ctx, s.end = context.WithCancelCause(n.ctx)
 	o := n.opts.DispatchOptions
@@ -326,7 +334,7 @@ func (s *scheduler) setDeadlineLocked(e *entry) {
 
 // emitLocked adds an effect, and what is to be done after it was committed.
 func (s *scheduler) emitLocked(e effect, after func()) {
-	s.addLocked(item{data: encode(e), after: after})
+	s.addLocked(item{effect: &e, after: after})
 }
 
 // afterLocked does something when all effects so far were committed.
@@ -356,21 +364,12 @@ func (s *scheduler) take(seq uint64, at time.Time, data []byte) {
 	err := json.Unmarshal(data, &m)
 	if err != nil || m.Version > wireVersion {
 		s.n.report(&WireError{Subject: s.n.st.inboxSubject(), Version: m.Version, Err: err})
-		m.Jobs = nil
+		m.Puts = nil
 	}
 	if m.Again { // what has an outcome is not run again
-		m.Jobs = slices.DeleteFunc(m.Jobs, func(p putJob) bool {
-			for pause := range pauses(s.ctx) {
-				o, err := s.n.st.outcome(s.ctx, p.ID)
-				if err == nil {
-					return o != nil
-				}
-				if !pause() {
-					break
-				}
-			}
-			return true // the term is over
-		})
+		for i := range m.Puts {
+			m.Puts[i].Jobs = slices.DeleteFunc(m.Puts[i].Jobs, s.hasEnded)
+		}
 		if s.ctx.Err() != nil {
 			return
 		}
@@ -381,17 +380,34 @@ func (s *scheduler) take(seq uint64, at time.Time, data []byte) {
 		return
 	}
 	s.inbox = seq
-	m.Jobs = slices.DeleteFunc(m.Jobs, func(p putJob) bool { return s.jobs[p.ID] != nil })
-	if len(m.Jobs) > 0 {
-		s.putLocked(&m, at.UnixNano())
+	for _, p := range m.Puts {
+		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return s.jobs[j.ID] != nil })
+		if len(p.Jobs) > 0 {
+			s.putLocked(m.From, &p, at.UnixNano())
+		}
 	}
 	s.addLocked(item{inbox: seq})
 	s.runDeferredLocked()
 }
 
-// putLocked puts the jobs of m, all or none.
-func (s *scheduler) putLocked(m *putMessage, at int64) {
-	f := m.Options
+// hasEnded reports whether j has an outcome. It asks until the term is over,
+// and then reports that it has.
+func (s *scheduler) hasEnded(j putJob) bool {
+	for pause := range pauses(s.ctx) {
+		o, err := s.n.st.outcome(s.ctx, j.ID)
+		if err == nil {
+			return o != nil
+		}
+		if !pause() {
+			break
+		}
+	}
+	return true
+}
+
+// putLocked puts the jobs of p, all or none.
+func (s *scheduler) putLocked(from string, p *wirePut, at int64) {
+	f := p.Options
 	o := twill.JobOptions{Key: f.Key, Refuse: f.Refuse, Again: f.Again, Debounce: f.Debounce, Group: f.Group, Held: f.Held}
 	due := int64(0)
 	if f.After > 0 {
@@ -403,37 +419,37 @@ func (s *scheduler) putLocked(m *putMessage, at int64) {
 		expires = at + int64(f.Expires)
 		o.Expires = s.local(expires)
 	}
-	args := make([]json.RawMessage, len(m.Jobs))
-	for i, p := range m.Jobs {
-		args[i] = p.Arg
+	args := make([]json.RawMessage, len(p.Jobs))
+	for i, j := range p.Jobs {
+		args[i] = j.Arg
 	}
 	jobs, err := s.putRootLocked(args, f.Priority, o)
 	if err != nil {
-		s.counters.Refused += uint64(len(m.Jobs))
+		s.counters.Refused += uint64(len(p.Jobs))
 		to := ""
 		if len(jobs) == 1 && s.byJob[jobs[0]] != nil {
 			to = s.byJob[jobs[0]].rec.ID
 		}
 		refused := encodeError(err)
-		s.emitLocked(effect{Refuse: len(m.Jobs)}, func() {
-			for _, p := range m.Jobs {
-				s.answer(m.From, &outcome{ID: p.ID, State: outRefused, To: to, Error: refused})
+		s.emitLocked(effect{Refuse: len(p.Jobs)}, func() {
+			for _, j := range p.Jobs {
+				s.answer(from, &outcome{ID: j.ID, State: outRefused, To: to, Error: refused})
 			}
 		})
 		return
 	}
 	var taken []string
 	for i, job := range jobs {
-		id := m.Jobs[i].ID
+		id := p.Jobs[i].ID
 		if old := s.byJob[job]; old != nil {
-			s.joinLocked(old, id, m.From)
+			s.joinLocked(old, id, from)
 			continue
 		}
 		s.order++
 		s.counters.Put++
 		e := &entry{rec: record{
 			ID: id, Arg: args[i], Priority: f.Priority, Key: f.Key, Group: f.Group, Order: s.order, Queued: at, Due: due, Expires: expires,
-			Timeout: f.Timeout, Held: f.Held, From: m.From,
+			Timeout: f.Timeout, Held: f.Held, From: from,
 		}}
 		if f.Timeout == 0 {
 			e.rec.Timeout = s.n.opts.Timeout
@@ -453,7 +469,7 @@ func (s *scheduler) putLocked(m *putMessage, at int64) {
 		taken = append(taken, id)
 	}
 	if taken != nil {
-		s.afterLocked(func() { s.send(m.From, message{Taken: taken}) })
+		s.afterLocked(func() { s.post(from, message{Taken: taken}) })
 	}
 }
 
@@ -496,7 +512,7 @@ func (s *scheduler) answer(process string, o *outcome) {
 	o.Version, o.By, o.Nonce = wireVersion, s.n.id, s.nonce
 	go func() {
 		if got, err := s.n.st.decide(s.ctx, o); err == nil {
-			s.send(process, message{Outcome: got})
+			s.send(process, message{Outcomes: []*outcome{got}})
 		} else if s.ctx.Err() == nil {
 			s.n.report(err)
 		}
@@ -510,6 +526,34 @@ func (s *scheduler) send(process string, m message) {
 	}
 	m.Version, m.Term = wireVersion, s.term
 	_ = s.n.conn.Publish(s.n.st.toSubject(process), encode(m))
+}
+
+// post is send for what is done after a batch: a process gets one message for
+// all, or several if one would be too large.
+func (s *scheduler) post(process string, m message) {
+	if process == "" {
+		return
+	}
+	size := m.size()
+	o := s.out[process]
+	if o != nil && o.size+size > s.n.maxBatch {
+		s.send(process, o.message)
+		o = nil
+	}
+	if o == nil {
+		o = &outgoing{}
+		s.out[process] = o
+	}
+	o.add(m)
+	o.size += size
+}
+
+// sendPosted sends what was posted.
+func (s *scheduler) sendPosted() {
+	for process, o := range s.out {
+		s.send(process, o.message)
+	}
+	clear(s.out)
 }
 
 // call is the function of the root's queue: it hands the job to a worker and
@@ -570,7 +614,7 @@ func (s *scheduler) handOutLocked(e *entry) bool {
 	}
 	s.attempts[e.rec.token()] = e
 	m, to := s.assignmentLocked(e), w.id
-	s.changedLocked(e, false, func() { s.send(to, m) })
+	s.changedLocked(e, false, func() { s.post(to, m) })
 	s.eventLocked(twill.EventStarted, e, nil)
 	return true
 }
@@ -584,7 +628,7 @@ func (s *scheduler) assignmentLocked(e *entry) message {
 	if e.rec.Deadline != 0 {
 		a.Left = max(time.Duration(e.rec.Deadline-now), 1)
 	}
-	return message{Job: a}
+	return message{Jobs: []*assignment{a}}
 }
 
 // nextWorkerLocked is the next worker with a free slot.
@@ -691,16 +735,16 @@ func (s *scheduler) endLocked(e *entry, o *outcome, notified, returned bool) {
 	id, from, watch := e.rec.ID, e.rec.From, e.rec.Watch
 	s.emitLocked(effect{End: &endEvent{id, state}}, func() {
 		if !notified {
-			s.send(from, message{Ended: id})
+			s.post(from, message{Ended: []string{id}})
 		}
 		for _, process := range watch {
-			s.send(process, message{Ended: id})
+			s.post(process, message{Ended: []string{id}})
 		}
 	})
 	s.eventLocked(twill.EventEnded, e, &wireEvent{State: state, Error: o.Error})
 	if e.w != nil && !returned {
 		t, to := e.rec.token(), e.w.id
-		s.afterLocked(func() { s.send(to, message{Cancel: &t}) })
+		s.afterLocked(func() { s.post(to, message{Cancel: []token{t}}) })
 	}
 	// It frees the key at once. What may settle with it are the root's own
 	// futures, such as that of a pause.
@@ -781,13 +825,19 @@ func (s *scheduler) doneLocked(d *doneReport) bool {
 	return true
 }
 
+// allDoneLocked takes reports, and returns their tokens.
+func (s *scheduler) allDoneLocked(reports []doneReport) (known []token) {
+	for i := range reports {
+		s.doneLocked(&reports[i])
+		known = append(known, reports[i].Token)
+	}
+	return known
+}
+
 // beatLocked takes a worker's beat, and returns the attempts that it must end,
 // and the reports that it need not repeat.
 func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
-	for _, d := range b.Done {
-		s.doneLocked(d)
-		known = append(known, d.Token)
-	}
+	known = s.allDoneLocked(b.Done)
 	if b.Bye {
 		if w := s.workers[id]; w != nil {
 			s.loseLocked(w)
@@ -823,7 +873,7 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 					continue
 				}
 				m := s.assignmentLocked(e)
-				s.afterLocked(func() { s.send(id, m) })
+				s.afterLocked(func() { s.post(id, m) })
 			}
 		}
 	}

@@ -26,6 +26,7 @@ type streams struct {
 	subject string        // the prefix of the queue's own subjects
 	name    string        // the prefix of the names of streams
 	try     time.Duration // how long a request may take: a lost answer must not cost a lease
+	calls   *goroutines
 }
 
 func (s *streams) inbox() string    { return s.name + "-in" }
@@ -175,10 +176,10 @@ func (s *streams) request(ctx context.Context, m *nats.Msg) (*nats.Msg, error) {
 		err error
 	}
 	done := make(chan result, 1)
-	go func() {
+	s.calls.run(func() {
 		m, err := s.conn.RequestMsgWithContext(ctx, m)
 		done <- result{m, err}
-	}()
+	})
 	select {
 	case r := <-done:
 		return r.m, r.err

@@ -32,27 +32,32 @@ func (t term) before(u term) bool {
 	return t.Journal < u.Journal || t.Journal == u.Journal && t.Epoch < u.Epoch
 }
 
-// putMessage is what is published to the inbox stream: jobs that are put
-// together.
+// putMessage is what is published to the inbox stream: the puts that one
+// process has made at about the same time.
 type putMessage struct {
-	Version int      `json:"v"`
-	Jobs    []putJob `json:"jobs"`
-	Options putFlags `json:"options,omitzero"`
-	From    string   `json:"from"` // the process
+	Version int       `json:"v"`
+	From    string    `json:"from"` // the process
+	Puts    []wirePut `json:"puts"`
 
-	// Again is set if the message may have been published before: the scheduler
-	// looks for outcomes of the jobs first.
+	// Again is set if one of the puts may have been published before: the
+	// scheduler looks for outcomes of the jobs first.
 	Again bool `json:"again,omitempty"`
 }
 
-// putJob is one job of a putMessage.
+// wirePut is a call of Put or PutAll: its jobs are put together, all or none.
+type wirePut struct {
+	Jobs    []putJob `json:"jobs"`
+	Options putFlags `json:"options,omitzero"`
+}
+
+// putJob is one job of a wirePut.
 type putJob struct {
 	ID  string          `json:"id"`
 	Arg json.RawMessage `json:"arg"`
 }
 
-// putFlags are the options of a put. Times are durations from when the stream
-// took the message: clocks of machines are not compared.
+// putFlags are the options of a wirePut. Times are durations from when the
+// stream took the message: clocks of machines are not compared.
 type putFlags struct {
 	Priority int           `json:"priority,omitempty"`
 	After    time.Duration `json:"after,omitempty"`
@@ -237,14 +242,14 @@ type request struct {
 	Limit  *twill.GroupLimit `json:"limit,omitempty"`
 	Rate   *rateConfig       `json:"rate,omitempty"`
 	Worker *workerBeat       `json:"worker,omitempty"`
-	Done   *doneReport       `json:"done,omitempty"`
+	Done   []doneReport      `json:"done,omitempty"`
 }
 
 // The operations of a request.
 const (
 	opPing    = "ping"    // reports the term
 	opBeat    = "beat"    // a worker lives
-	opDone    = "done"    // an attempt has ended
+	opDone    = "done"    // attempts have ended
 	opEnded   = "ended"   // an outcome was stored by another than a worker
 	opStatus  = "status"  // which of IDs are not pending or underway
 	opJob     = "job"     // the record of ID, or of the job of Key
@@ -267,13 +272,13 @@ const (
 
 // workerBeat is what a worker says of itself, at least three times in a lease.
 type workerBeat struct {
-	Number  uint64        `json:"number"` // grows
-	Name    string        `json:"name"`
-	Program string        `json:"program,omitempty"` // its version
-	Width   int           `json:"width"`             // how many jobs it runs at once
-	Running []token       `json:"running,omitempty"`
-	Done    []*doneReport `json:"done,omitempty"` // not confirmed yet
-	Bye     bool          `json:"bye,omitempty"`  // it has stopped, and runs no job
+	Number  uint64       `json:"number"` // grows
+	Name    string       `json:"name"`
+	Program string       `json:"program,omitempty"` // its version
+	Width   int          `json:"width"`             // how many jobs it runs at once
+	Running []token      `json:"running,omitempty"`
+	Done    []doneReport `json:"done,omitempty"` // not confirmed yet
+	Bye     bool         `json:"bye,omitempty"`  // it has stopped, and runs no job
 }
 
 // doneReport is the end of one attempt.
@@ -400,12 +405,41 @@ type message struct {
 	Version int  `json:"v"`
 	Term    term `json:"term"`
 
-	Job     *assignment `json:"job,omitempty"`     // run it
-	Cancel  *token      `json:"cancel,omitempty"`  // end its context
-	Outcome *outcome    `json:"outcome,omitempty"` // a job has ended
-	Ended   string      `json:"ended,omitempty"`   // a job has ended: its outcome is in the stream
-	Taken   []string    `json:"taken,omitempty"`   // puts that have become jobs
+	Jobs     []*assignment `json:"jobs,omitempty"`     // run them
+	Cancel   []token       `json:"cancel,omitempty"`   // end their contexts
+	Known    []token       `json:"known,omitempty"`    // reports that need not be repeated
+	Outcomes []*outcome    `json:"outcomes,omitempty"` // jobs have ended
+	Ended    []string      `json:"ended,omitempty"`    // jobs have ended: their outcomes are in the stream
+	Taken    []string      `json:"taken,omitempty"`    // puts that have become jobs
 }
+
+// add adds what o has.
+func (m *message) add(o message) {
+	m.Jobs = append(m.Jobs, o.Jobs...)
+	m.Cancel = append(m.Cancel, o.Cancel...)
+	m.Known = append(m.Known, o.Known...)
+	m.Outcomes = append(m.Outcomes, o.Outcomes...)
+	m.Ended = append(m.Ended, o.Ended...)
+	m.Taken = append(m.Taken, o.Taken...)
+}
+
+// size is at least as many bytes as m has on the wire.
+func (m *message) size() int {
+	n := 128 * (1 + len(m.Cancel) + len(m.Known) + len(m.Ended) + len(m.Taken))
+	for _, a := range m.Jobs {
+		n += len(a.Arg) + 512 + maxFailure*len(a.Errs)
+	}
+	for _, o := range m.Outcomes {
+		n += len(o.Value) + 512
+		if o.Error != nil {
+			n += maxFailure
+		}
+	}
+	return n
+}
+
+// maxFailure is about how many bytes an error has on the wire at most.
+const maxFailure = 64 << 10
 
 // assignment is a job that is handed to a worker.
 type assignment struct {

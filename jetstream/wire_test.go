@@ -26,10 +26,13 @@ func vectors() map[string]any {
 		Due: 1764400000000000002, Expires: 1764400000000000003, Started: 1764400000000000004, Deadline: 1764400000000000005, Timeout: time.Minute,
 		Held: true, Follows: true, Attempts: 1, HandOuts: 2, Lost: 1, Worker: "W1", Errs: []*failure{{Text: "no route"}}, From: "P1", Watch: []string{"P2"},
 	}
-	done := &doneReport{Token: tok, Stored: outFailed, Seq: 9, Error: &failure{Text: "no route"}, Notified: true}
+	done := doneReport{Token: tok, Stored: outFailed, Seq: 9, Error: &failure{Text: "no route"}, Notified: true}
 	return map[string]any{
-		"put": &putMessage{Version: 1, Jobs: []putJob{{"P1-4", json.RawMessage(`{"to":"+31"}`)}}, From: "P1", Again: true, Options: putFlags{
-			Priority: 5, After: time.Second, Expires: time.Hour, Timeout: time.Minute, Key: "k", Group: "g", Refuse: true, Again: true, Debounce: true, Held: true,
+		"put": &putMessage{Version: 1, From: "P1", Again: true, Puts: []wirePut{
+			{Jobs: []putJob{{"P1-4", json.RawMessage(`{"to":"+31"}`)}}, Options: putFlags{
+				Priority: 5, After: time.Second, Expires: time.Hour, Timeout: time.Minute, Key: "k", Group: "g", Refuse: true, Again: true, Debounce: true, Held: true,
+			}},
+			{Jobs: []putJob{{"P1-5", json.RawMessage(`1`)}, {"P1-6", json.RawMessage(`2`)}}},
 		}},
 		"batch":         &batch{Version: 1, Number: 3, Nonce: "N", Time: 1764400000000000006, Inbox: 4, Made: 1764400000000000000, Effects: []json.RawMessage{encode(effect{End: &endEvent{"P1-4", twill.JobFinished}})}},
 		"batch.epoch":   &batch{Version: 1, Number: 2, Nonce: "N", Epoch: &epoch{Process: "W1", Name: "host/1"}},
@@ -41,20 +44,22 @@ func vectors() map[string]any {
 			{Kind: twill.EventStarted, Job: "P1-4", State: twill.JobUnderway, Priority: 5, Worker: "host/1", Width: 8},
 			{Kind: twill.EventRetry, Job: "P1-4", Priority: 5, Width: 8, Error: &failure{Text: "no route"}},
 		}},
-		"outcome.large":  &outcome{Version: 1, ID: "P1-6", State: outFailed, Error: &failure{Kind: "too large", Text: "result", Size: 2000000, Max: 1048576}, By: "W1", Nonce: "N"},
-		"request.rate":   &request{Version: 1, Op: opRate, From: "P1", Rate: &rateConfig{PerSecond: 2.5, Burst: 10}},
-		"outcome":        &outcome{Version: 1, ID: "P1-4", State: outFinished, Value: json.RawMessage(`"sent"`), Attempt: 2, Attempts: 1, By: "W1", Nonce: "N"},
-		"outcome.failed": &outcome{Version: 1, ID: "P1-4", State: outFailed, Error: &failure{Kind: "retry", Attempts: 2, Elapsed: time.Second, Cause: &failure{Kind: "exhausted"}, Errs: []*failure{{Text: "no route"}, {Kind: "is deadline", Text: "slow: context deadline exceeded"}}}, By: "W1", Nonce: "N"},
-		"outcome.joined": &outcome{Version: 1, ID: "P1-5", State: outJoined, To: "P1-4", By: "W1", Nonce: "N"},
-		"request.beat":   &request{Version: 1, Op: opBeat, From: "W1", Worker: &workerBeat{Number: 7, Name: "host/1", Program: "v1", Width: 4, Running: []token{tok}, Done: []*doneReport{done}}},
-		"request.done":   &request{Version: 1, Op: opDone, From: "W1", Done: &doneReport{Token: tok, Again: true, Counts: true, After: time.Second, Error: &failure{Text: "no route"}}},
-		"request.ended":  &request{Version: 1, Op: opEnded, From: "P1", ID: "P1-4", State: outCanceled, Inbox: 4, Made: 1764400000000000000},
-		"reply":          &reply{Version: 1, Term: t, Known: []token{tok}, Lost: []token{tok}},
-		"announcement":   &announcement{Version: 1, Term: t, Name: "host/1", Process: "W1", Journal: 40},
-		"message.job":    &message{Version: 1, Term: t, Job: &assignment{Token: tok, Beat: 7, Arg: json.RawMessage(`{"to":"+31"}`), Attempts: 1, Left: time.Minute, Timeout: time.Minute, From: "P1"}},
-		"message.cancel": &message{Version: 1, Term: t, Cancel: &tok},
-		"message.ended":  &message{Version: 1, Term: t, Ended: "P1-4"},
-		"message.taken":  &message{Version: 1, Term: t, Taken: []string{"P1-4"}},
+		"outcome.large":    &outcome{Version: 1, ID: "P1-6", State: outFailed, Error: &failure{Kind: "too large", Text: "result", Size: 2000000, Max: 1048576}, By: "W1", Nonce: "N"},
+		"request.rate":     &request{Version: 1, Op: opRate, From: "P1", Rate: &rateConfig{PerSecond: 2.5, Burst: 10}},
+		"outcome":          &outcome{Version: 1, ID: "P1-4", State: outFinished, Value: json.RawMessage(`"sent"`), Attempt: 2, Attempts: 1, By: "W1", Nonce: "N"},
+		"outcome.failed":   &outcome{Version: 1, ID: "P1-4", State: outFailed, Error: &failure{Kind: "retry", Attempts: 2, Elapsed: time.Second, Cause: &failure{Kind: "exhausted"}, Errs: []*failure{{Text: "no route"}, {Kind: "is deadline", Text: "slow: context deadline exceeded"}}}, By: "W1", Nonce: "N"},
+		"outcome.joined":   &outcome{Version: 1, ID: "P1-5", State: outJoined, To: "P1-4", By: "W1", Nonce: "N"},
+		"request.beat":     &request{Version: 1, Op: opBeat, From: "W1", Worker: &workerBeat{Number: 7, Name: "host/1", Program: "v1", Width: 4, Running: []token{tok}, Done: []doneReport{done}}},
+		"request.done":     &request{Version: 1, Op: opDone, From: "W1", Done: []doneReport{{Token: tok, Again: true, Counts: true, After: time.Second, Error: &failure{Text: "no route"}}}},
+		"request.ended":    &request{Version: 1, Op: opEnded, From: "P1", ID: "P1-4", State: outCanceled, Inbox: 4, Made: 1764400000000000000},
+		"reply":            &reply{Version: 1, Term: t, Known: []token{tok}, Lost: []token{tok}},
+		"announcement":     &announcement{Version: 1, Term: t, Name: "host/1", Process: "W1", Journal: 40},
+		"message.jobs":     &message{Version: 1, Term: t, Jobs: []*assignment{{Token: tok, Beat: 7, Arg: json.RawMessage(`{"to":"+31"}`), Attempts: 1, Left: time.Minute, Timeout: time.Minute, From: "P1"}}},
+		"message.cancel":   &message{Version: 1, Term: t, Cancel: []token{tok}},
+		"message.known":    &message{Version: 1, Term: t, Known: []token{tok}},
+		"message.outcomes": &message{Version: 1, Outcomes: []*outcome{{Version: 1, ID: "P1-4", State: outFinished, Value: json.RawMessage(`"sent"`), Attempt: 2, Attempts: 1, By: "W1", Nonce: "N"}}},
+		"message.ended":    &message{Version: 1, Term: t, Ended: []string{"P1-4"}},
+		"message.taken":    &message{Version: 1, Term: t, Taken: []string{"P1-4"}},
 	}
 }
 
@@ -139,7 +144,7 @@ func TestAProgramInAnotherLanguage(t *testing.T) {
 		require.NoError(t, err)
 		require.NotContains(t, string(m.Data), "error")
 	}
-	store("twill.other.in", `{"v":1,"from":"LANG","jobs":[{"id":"LANG-1","arg":"hello"}],"options":{"priority":3},"unknown":"is ignored"}`, nil)
+	store("twill.other.in", `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"LANG-1","arg":"hello"}],"options":{"priority":3}}],"unknown":"is ignored"}`, nil)
 	ask(`{"v":1,"op":"beat","from":"LANG","worker":{"number":1,"name":"a script","width":1}}`)
 	next := func(field string) map[string]any {
 		for {
@@ -152,13 +157,13 @@ func TestAProgramInAnotherLanguage(t *testing.T) {
 			}
 		}
 	}
-	job := next("job")["job"].(map[string]any)
+	job := next("jobs")["jobs"].([]any)[0].(map[string]any)
 	require.Equal(t, "hello", job["arg"])
 	require.Equal(t, map[string]any{"id": "LANG-1", "n": 1.0}, job["token"])
 	store("twill.other.out.LANG-1", `{"v":1,"id":"LANG-1","state":"finished","value":"hello you","by":"LANG","nonce":"1"}`,
 		nats.Header{"Nats-Expected-Last-Subject-Sequence": {"0"}})
-	ask(`{"v":1,"op":"done","from":"LANG","done":{"token":{"id":"LANG-1","n":1},"stored":"finished"}}`)
-	require.Equal(t, "LANG-1", next("ended")["ended"])
+	ask(`{"v":1,"op":"done","from":"LANG","done":[{"token":{"id":"LANG-1","n":1},"stored":"finished"}]}`)
+	require.Equal(t, []any{"LANG-1"}, next("ended")["ended"])
 	gone := ask(`{"v":1,"op":"status","from":"LANG","ids":["LANG-1"]}`)
 	require.Equal(t, []any{"LANG-1"}, gone["gone"])
 }
@@ -179,9 +184,9 @@ func TestLaterVersionsAreReported(t *testing.T) {
 	n.opts = o
 	n.candidate = true
 	require.NoError(t, n.start(t.Context()))
-	_, err = n.st.publish(t.Context(), n.st.inbox(), n.st.inboxSubject(), []byte(`{"v":2,"jobs":[{"id":"x","arg":1}]}`), nil)
+	_, err = n.st.publish(t.Context(), n.st.inbox(), n.st.inboxSubject(), []byte(`{"v":2,"puts":[{"jobs":[{"id":"x","arg":1}]}]}`), nil)
 	require.NoError(t, err)
-	seq, err := n.st.publish(t.Context(), n.st.inbox(), n.st.inboxSubject(), []byte(`{"v":1,"jobs":[{"id":"y","arg":1}]}`), nil)
+	seq, err := n.st.publish(t.Context(), n.st.inbox(), n.st.inboxSubject(), []byte(`{"v":1,"puts":[{"jobs":[{"id":"y","arg":1}]}]}`), nil)
 	require.NoError(t, err)
 	n.inbox = seq
 	var wire *WireError

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"iter"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -32,6 +33,8 @@ type worker struct {
 	number   uint64               // of the last beat
 	sent     map[uint64]time.Time // when beats were sent, those of the last lease
 	idle     chan struct{}        // closed when stopped and no attempt runs
+	ended    []ended              // attempts whose ends were not sent yet
+	more     chan struct{}        // there are such
 }
 
 // attempt is one call.
@@ -43,8 +46,15 @@ type attempt struct {
 	report *doneReport // that the scheduler does not know yet
 }
 
+// ended is the end of an attempt.
+type ended struct {
+	report  doneReport
+	from    string   // the process that gets the outcome, "" for none
+	outcome *outcome // of the job
+}
+
 func newWorker(n *node, width int, fn func(context.Context, json.RawMessage) (json.RawMessage, error)) *worker {
-	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), attempts: map[token]*attempt{}, recent: map[token]bool{}, sent: map[uint64]time.Time{}, heard: time.Now(), idle: make(chan struct{})}
+	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), more: make(chan struct{}, 1), attempts: map[token]*attempt{}, recent: map[token]bool{}, sent: map[uint64]time.Time{}, heard: time.Now(), idle: make(chan struct{})}
 }
 
 // assign takes a job. One that it has already is taken once, and one for which
@@ -70,9 +80,8 @@ func (w *worker) assign(a *assignment) {
 		}
 	}
 	if w.stopped || running >= w.width {
+		w.endedLocked(ended{report: doneReport{Token: a.Token, Back: true}})
 		w.mu.Unlock()
-		d := &doneReport{Token: a.Token, Back: true}
-		go w.tell(d)
 		return
 	}
 	parent := w.n.opts.Context
@@ -83,7 +92,7 @@ func (w *worker) assign(a *assignment) {
 	at := &attempt{a: a, cancel: cancel}
 	w.attempts[a.Token] = at
 	w.mu.Unlock()
-	go w.run(ctx, at)
+	w.n.st.calls.run(func() { w.run(ctx, at) })
 }
 
 // cancel ends the context of a call.
@@ -96,7 +105,7 @@ func (w *worker) cancel(t token) {
 	}
 }
 
-// run runs one attempt from its call to the report.
+// run runs one attempt, on a goroutine that the function may end.
 func (w *worker) run(ctx context.Context, at *attempt) {
 	a := at.a
 	if a.Left > 0 {
@@ -105,8 +114,21 @@ func (w *worker) run(ctx context.Context, at *attempt) {
 		defer stop()
 	}
 	ctx = context.WithValue(ctx, attemptKey{}, a)
-	report := w.call(ctx, a)
-	cause := context.Cause(ctx)
+	returned := false
+	defer func() {
+		if !returned {
+			report := reportOf(ctx, nil, twill.ErrGoexit)
+			go w.finish(at, report, context.Cause(ctx))
+		}
+	}()
+	v, err := w.call(ctx, a)
+	returned = true
+	w.finish(at, reportOf(ctx, v, err), context.Cause(ctx))
+}
+
+// finish stores the outcome of an attempt, and reports its end. cause is why
+// its context has ended, nil if it has not.
+func (w *worker) finish(at *attempt, report callReport, cause error) {
 	at.cancel(context.Canceled)
 	w.mu.Lock()
 	lost := at.lost
@@ -124,11 +146,15 @@ func (w *worker) run(ctx context.Context, at *attempt) {
 	}
 	w.mu.Lock()
 	d := &report.done
-	d.Token = a.Token
+	d.Token = at.a.Token
 	at.over, at.report = true, d
+	e := ended{report: *d}
+	if d.Stored != "" {
+		e.from, e.outcome = at.a.From, report.outcome
+	}
+	w.endedLocked(e)
 	w.checkIdleLocked()
 	w.mu.Unlock()
-	w.tell(d)
 }
 
 // callReport is what has become of a call.
@@ -137,9 +163,8 @@ type callReport struct {
 	outcome *outcome // nil if the job is to be called again
 }
 
-// call calls the function, and decides about a retry.
-func (w *worker) call(ctx context.Context, a *assignment) callReport {
-	v, err := w.callFunction(ctx, a)
+// reportOf is what has become of a call that has returned v and err.
+func reportOf(ctx context.Context, v json.RawMessage, err error) callReport {
 	switch again := (*retryLater)(nil); {
 	case err == nil:
 		return callReport{outcome: &outcome{State: outFinished, Value: v}}
@@ -165,26 +190,9 @@ type retryLater struct {
 
 func (e *retryLater) Error() string { return "jetstream: called again later" }
 
-// callFunction calls the function on a goroutine of its own, as it may end
-// that.
-func (w *worker) callFunction(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
-	type result struct {
-		v   json.RawMessage
-		err error
-	}
-	done := make(chan result, 1)
-	go func() {
-		r := result{err: twill.ErrGoexit}
-		defer func() { done <- r }()
-		r.v, r.err = w.callRetried(ctx, a)
-	}()
-	r := <-done
-	return r.v, r.err
-}
-
-// callRetried makes one attempt under the rules of the Retry options: they
-// decide whether there is another, and after which pause.
-func (w *worker) callRetried(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
+// call calls the function, under the rules of the Retry options: they decide
+// whether there is another call, and after which pause.
+func (w *worker) call(ctx context.Context, a *assignment) (v json.RawMessage, err error) {
 	call := func(ctx context.Context) (v json.RawMessage, err error) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -296,27 +304,90 @@ func (w *worker) store(at *attempt, r *callReport) {
 	if got != o && (got.By != w.n.id || got.Attempt != o.Attempt) {
 		w.n.event(Event{Kind: OutcomeExists, Job: o.ID, Process: w.n.id})
 	}
-	r.done.Stored, r.done.Error = got.State, got.Error
-	if at.a.From != "" {
-		// It does not fit into that message if it just fits into its own: then the
-		// scheduler tells the process that the job has ended.
-		err := w.n.conn.Publish(w.n.st.toSubject(at.a.From), encode(message{Version: wireVersion, Outcome: got}))
-		r.done.Notified = err == nil
+	r.outcome, r.done.Stored, r.done.Error = got, got.State, got.Error
+}
+
+// endedLocked has tell report e.
+func (w *worker) endedLocked(e ended) {
+	w.ended = append(w.ended, e)
+	select {
+	case w.more <- struct{}{}:
+	default:
 	}
 }
 
-// tell reports the end of an attempt. If it does not arrive, the next beat has
-// it.
-func (w *worker) tell(d *doneReport) {
-	r := &request{Version: wireVersion, From: w.n.id, Op: opDone, Done: d}
-	rep, err := w.n.askOnce(w.n.ctx, encode(r))
-	if err == nil {
-		w.confirmed(rep.Known)
+// tell reports the ends of attempts, in as few messages as there are, to the
+// processes that have put the jobs and to the scheduler. A report that does not
+// arrive is in the next beat.
+func (w *worker) tell() {
+	for {
+		select {
+		case <-w.more:
+		case <-w.n.ctx.Done():
+			return
+		}
+		runtime.Gosched() // others may just be ending
+		w.mu.Lock()
+		all := w.ended
+		w.ended = nil
+		w.mu.Unlock()
+		w.tellPutters(all)
+		for len(all) > 0 {
+			r := &request{Version: wireVersion, From: w.n.id, Op: opDone}
+			for size := 0; len(all) > 0; all = all[1:] {
+				if size += 256; all[0].report.Error != nil {
+					size += maxFailure
+				}
+				if size > w.n.maxBatch && r.Done != nil {
+					break
+				}
+				r.Done = append(r.Done, all[0].report)
+			}
+			_ = w.n.conn.Publish(w.n.st.askSubject(), encode(r))
+		}
+	}
+}
+
+// tellPutters sends the outcomes to the processes that have put the jobs. Those
+// that do not fit into a message, as they just fit into their own, are not
+// noted as sent: the scheduler tells the processes that the jobs have ended.
+func (w *worker) tellPutters(all []ended) {
+	told, sizes := map[string][]*ended{}, map[string]int{}
+	send := func(process string) {
+		m := message{Version: wireVersion}
+		for _, e := range told[process] {
+			m.Outcomes = append(m.Outcomes, e.outcome)
+		}
+		if w.n.conn.Publish(w.n.st.toSubject(process), encode(m)) == nil {
+			for _, e := range told[process] {
+				e.report.Notified = true
+			}
+		}
+		delete(told, process)
+		delete(sizes, process)
+	}
+	for i := range all {
+		e := &all[i]
+		if e.from == "" {
+			continue
+		}
+		size := (&message{Outcomes: []*outcome{e.outcome}}).size()
+		if sizes[e.from] > 0 && sizes[e.from]+size > w.n.maxBatch {
+			send(e.from)
+		}
+		told[e.from] = append(told[e.from], e)
+		sizes[e.from] += size
+	}
+	for process := range told {
+		send(process)
 	}
 }
 
 // confirmed forgets the attempts whose ends the scheduler knows.
 func (w *worker) confirmed(known []token) {
+	if len(known) == 0 {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, t := range known {
@@ -402,7 +473,7 @@ func (w *worker) beat() bool {
 	}
 	for t, at := range w.attempts {
 		if at.over {
-			b.Done = append(b.Done, at.report)
+			b.Done = append(b.Done, *at.report)
 		} else {
 			b.Running = append(b.Running, t)
 		}
@@ -487,7 +558,7 @@ func (w *worker) bye(ctx context.Context) {
 	w.mu.Lock()
 	for _, at := range w.attempts {
 		if at.report != nil {
-			b.Done = append(b.Done, at.report)
+			b.Done = append(b.Done, *at.report)
 		}
 	}
 	w.mu.Unlock()

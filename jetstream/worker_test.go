@@ -55,7 +55,7 @@ func TestTheEndOfALostAttemptIsReported(t *testing.T) {
 	for range 2 {
 		r := <-requests
 		require.Empty(t, r.Worker.Running)
-		require.Equal(t, []*doneReport{{Token: tok, Back: true}}, r.Worker.Done)
+		require.Equal(t, []doneReport{{Token: tok, Back: true}}, r.Worker.Done)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
