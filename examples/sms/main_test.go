@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +20,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
+
+// asProgram is set in the environment of a test binary that is the program.
+const asProgram = "SMS_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	os.Exit(m.Run())
+}
 
 func TestParseFlags(t *testing.T) {
 	c, err := parseFlags(nil, &bytes.Buffer{})
@@ -96,10 +105,9 @@ func TestProgram(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent an interrupt")
 	}
-	b := build(t)
-	for name, test := range map[string]func(*testing.T, binary){
-		"an interrupt loses nothing and repeats nothing": func(t *testing.T, b binary) { interrupted(t, b, os.Interrupt) },
-		"nor does SIGTERM":                                   func(t *testing.T, b binary) { interrupted(t, b, syscall.SIGTERM) },
+	for name, test := range map[string]func(*testing.T){
+		"an interrupt loses nothing and repeats nothing": func(t *testing.T) { interrupted(t, os.Interrupt) },
+		"nor does SIGTERM":                                   func(t *testing.T) { interrupted(t, syscall.SIGTERM) },
 		"a crash loses nothing":                              crashed,
 		"a second interrupt stops at once":                   interruptedTwice,
 		"it does not start over a file it cannot understand": unreadableState,
@@ -112,14 +120,14 @@ func TestProgram(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, b)
+			test(t)
 		})
 	}
 }
 
-func interrupted(t *testing.T, b binary, signal os.Signal) {
+func interrupted(t *testing.T, signal os.Signal) {
 	state, carrier := stateFile(t), startCounting(t, 7)
-	p := b.serve(t, state, carrier, "3")
+	p := serveProgram(t, state, carrier, "3")
 	ids := p.post(t, 30)
 	carrier.await(t, 10, 7)
 	_, events := stream(t, p.url)
@@ -134,7 +142,7 @@ func interrupted(t *testing.T, b binary, signal os.Signal) {
 	require.Contains(t, p.out.String(), "20 messages wait for the next start")
 	require.ElementsMatch(t, ids[:10], carrier.delivered(), "what was begun was finished, and nothing else begun")
 
-	p = b.serve(t, state, carrier, "1")
+	p = serveProgram(t, state, carrier, "1")
 	require.Contains(t, p.out.String(), "20 messages are back in the queue")
 	carrier.await(t, 30, 30)
 	require.Equal(t, exitOK, p.stop(t, signal))
@@ -144,25 +152,25 @@ func interrupted(t *testing.T, b binary, signal os.Signal) {
 	require.Empty(t, inFile(t, state))
 }
 
-func crashed(t *testing.T, b binary) {
+func crashed(t *testing.T) {
 	state, carrier := stateFile(t), startCounting(t, 7)
-	p := b.serve(t, state, carrier, "3")
+	p := serveProgram(t, state, carrier, "3")
 	ids := p.post(t, 30)
 	carrier.await(t, 10, 7)
 	p.stop(t, os.Kill)
 	require.Len(t, carrier.delivered(), 7)
 	close(carrier.release)
 
-	p = b.serve(t, state, carrier, "3")
+	p = serveProgram(t, state, carrier, "3")
 	carrier.await(t, 33, 30)
 	require.Equal(t, exitOK, p.stop(t, os.Interrupt))
 	require.ElementsMatch(t, ids, carrier.delivered(), "every message arrived once, by its key")
 	require.Empty(t, inFile(t, state))
 }
 
-func interruptedTwice(t *testing.T, b binary) {
+func interruptedTwice(t *testing.T) {
 	state, carrier := stateFile(t), startCounting(t, 0)
-	p := b.serve(t, state, carrier, "2")
+	p := serveProgram(t, state, carrier, "2")
 	p.post(t, 5)
 	carrier.await(t, 2, 0)
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
@@ -179,16 +187,16 @@ func interruptedTwice(t *testing.T, b binary) {
 }
 
 // A pause is a safety switch: a crash or a restart does not release it.
-func pauseSurvives(t *testing.T, b binary) {
+func pauseSurvives(t *testing.T) {
 	state, carrier := stateFile(t), startCounting(t, 1000)
-	p := b.serve(t, state, carrier, "2")
+	p := serveProgram(t, state, carrier, "2")
 	p.set(t, "/pause", "{}")
 	p.set(t, "/width", `{"width": 7}`)
 	p.set(t, "/rate", `{"perSecond": 50}`)
 	ids := p.post(t, 3)
 	p.stop(t, os.Kill)
 
-	p = b.start(t, "-addr", "127.0.0.1:0", "-state", state, "-carrier", carrier.url)
+	p = startProgram(t, "-addr", "127.0.0.1:0", "-state", state, "-carrier", carrier.url)
 	p.await(t, "serving on http")
 	p.url = regexp.MustCompile(`serving on (\S+)`).FindStringSubmatch(p.out.String())[1]
 	require.Contains(t, p.out.String(), "paused, as at the last stop")
@@ -201,9 +209,9 @@ func pauseSurvives(t *testing.T, b binary) {
 }
 
 // A save that failed is repeated: another message is not needed for it.
-func diskFull(t *testing.T, b binary) {
+func diskFull(t *testing.T) {
 	state, carrier := stateFile(t), startCounting(t, 1000)
-	p := b.serve(t, state, carrier, "2")
+	p := serveProgram(t, state, carrier, "2")
 	obstacle := filepath.Join(state+".tmp", "in the way")
 	require.NoError(t, os.MkdirAll(obstacle, 0o700))
 	answer, err := http.Post(p.url+"/messages", typeJSON, strings.NewReader(anyMessage))
@@ -225,10 +233,10 @@ func diskFull(t *testing.T, b binary) {
 	require.Equal(t, exitOK, p.stop(t, os.Interrupt))
 }
 
-func unreadableState(t *testing.T, b binary) {
+func unreadableState(t *testing.T) {
 	state := stateFile(t)
 	require.NoError(t, os.WriteFile(state, []byte("{"), 0o600))
-	out, code := b.run(t, "-addr", "127.0.0.1:0", "-state", state)
+	out, code := runProgram(t, "-addr", "127.0.0.1:0", "-state", state)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, out, "state file "+state)
 	content, err := os.ReadFile(state)
@@ -236,23 +244,23 @@ func unreadableState(t *testing.T, b binary) {
 	require.Equal(t, "{", string(content))
 }
 
-func addressTaken(t *testing.T, b binary) {
+func addressTaken(t *testing.T) {
 	carrier := startCounting(t, 0)
-	out, code := b.run(t, "-addr", strings.TrimPrefix(carrier.url, "http://"), "-state", stateFile(t), "-carrier", carrier.url)
+	out, code := runProgram(t, "-addr", strings.TrimPrefix(carrier.url, "http://"), "-state", stateFile(t), "-carrier", carrier.url)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, out, "the page cannot be served")
 	require.Contains(t, out, "-addr chooses another address")
 }
 
-func demo(t *testing.T, b binary) {
-	p := b.start(t, "-demo", "-addr", "127.0.0.1:0")
+func demo(t *testing.T) {
+	p := startProgram(t, "-demo", "-addr", "127.0.0.1:0")
 	p.await(t, "200 sample messages are in the queue")
 	p.await(t, "serving on")
 	require.Zero(t, p.stop(t, os.Interrupt))
 	p.await(t, "sample messages were not sent")
 }
 
-func sendFile(t *testing.T, b binary) {
+func sendFile(t *testing.T) {
 	carrier := startCounting(t, 1000)
 	var file strings.Builder
 	for i := range 40 {
@@ -261,7 +269,7 @@ func sendFile(t *testing.T, b binary) {
 	name := filepath.Join(t.TempDir(), "people.csv")
 	send := func(line string) (string, int) {
 		require.NoError(t, os.WriteFile(name, []byte(file.String()+line), 0o600))
-		return b.run(t, "-send", name, "-carrier", carrier.url, "-width", "4")
+		return runProgram(t, "-send", name, "-carrier", carrier.url, "-width", "4")
 	}
 	out, code := send("12,too short\n")
 	require.Equal(t, exitSkipped, code)
@@ -280,14 +288,14 @@ func sendFile(t *testing.T, b binary) {
 	require.Equal(t, exitOK, code)
 	require.Contains(t, out, "sent 40, failed 0, skipped 0")
 
-	out, code = b.run(t, "-send", name+".missing", "-carrier", carrier.url)
+	out, code = runProgram(t, "-send", name+".missing", "-carrier", carrier.url)
 	require.Equal(t, exitFailed, code)
 	require.Contains(t, out, "people.csv.missing")
 }
 
-func sendInterrupted(t *testing.T, b binary) {
+func sendInterrupted(t *testing.T) {
 	carrier := startCounting(t, 10)
-	p := b.start(t, "-send", "recipients.csv", "-carrier", carrier.url, "-width", "4")
+	p := startProgram(t, "-send", "recipients.csv", "-carrier", carrier.url, "-width", "4")
 	carrier.await(t, 14, 10)
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	p.await(t, "stopping: the attempts underway are being finished")
@@ -301,26 +309,6 @@ func sendInterrupted(t *testing.T, b binary) {
 
 // patience is how long a test waits for the program.
 const patience = 20 * time.Second
-
-// binary is the file of the program, as go build has made it.
-type binary string
-
-// build builds the program, with the race detector if the tests have it.
-func build(t *testing.T) binary {
-	t.Helper()
-	file := filepath.Join(t.TempDir(), "sms")
-	args := []string{"build", "-o", file}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "-race" && s.Value == "true" {
-				args = append(args, s.Key)
-			}
-		}
-	}
-	out, err := exec.Command("go", append(args, ".")...).CombinedOutput()
-	require.NoError(t, err, string(out))
-	return binary(file)
-}
 
 // process is a run of the program.
 type process struct {
@@ -348,10 +336,13 @@ func (p *printed) String() string {
 	return p.text.String()
 }
 
-// start starts the program.
-func (b binary) start(t *testing.T, args ...string) *process {
+// startProgram starts the program, as the process of another test binary.
+func startProgram(t *testing.T, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(string(b), args...), out: &printed{}, ended: make(chan struct{})}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	p := &process{cmd: exec.Command(self, args...), out: &printed{}, ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), asProgram+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	require.NoError(t, p.cmd.Start())
 	go func() {
@@ -366,20 +357,21 @@ func (b binary) start(t *testing.T, args ...string) *process {
 	return p
 }
 
-// serve starts the program on a free port with a state file and a carrier.
-func (b binary) serve(t *testing.T, state string, c *counting, width string) *process {
+// serveProgram starts the program on a free port with a state file and a
+// carrier.
+func serveProgram(t *testing.T, state string, c *counting, width string) *process {
 	t.Helper()
-	p := b.start(t, "-addr", "127.0.0.1:0", "-state", state, "-carrier", c.url, "-width", width)
+	p := startProgram(t, "-addr", "127.0.0.1:0", "-state", state, "-carrier", c.url, "-width", width)
 	p.await(t, "serving on http")
 	p.url = regexp.MustCompile(`serving on (\S+)`).FindStringSubmatch(p.out.String())[1]
 	return p
 }
 
-// run runs the program to its end, and returns what it printed and its exit
-// code.
-func (b binary) run(t *testing.T, args ...string) (string, int) {
+// runProgram runs the program to its end, and returns what it printed and its
+// exit code.
+func runProgram(t *testing.T, args ...string) (string, int) {
 	t.Helper()
-	p := b.start(t, args...)
+	p := startProgram(t, args...)
 	code := p.end(t)
 	return p.out.String(), code
 }

@@ -1,3 +1,5 @@
+//go:build suites
+
 package conformance_test
 
 import (

@@ -1,3 +1,5 @@
+//go:build suites
+
 package fuzz_test
 
 import (

@@ -1,0 +1,4 @@
+// Package docs checks the documents and godoc:
+//
+//	go test -tags suites ./internal/docs
+package docs
