@@ -298,8 +298,8 @@ func TestSomeOfNoneOrTooMany(t *testing.T) {
 
 // Members of several types, one of them a job.
 func TestJoin(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (string, error) { return fmt.Sprint(n), nil }, nil)
-	job := kit.PutJob(t, q, 5, 0)
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, s string) (string, error) { return s, nil }, nil)
+	job := kit.PutJob(t, q, "5", 0)
 	p, empty := twill.NewPromise[int](), twill.NewPromise[struct{}]()
 	joined := twill.Join(job, p.Future(), empty.Future(), twill.NewDeferredList([]*twill.Future[int]{p.Future()}, 0))
 	kit.AwaitValue(t, &job.Future, "5")
@@ -431,7 +431,7 @@ func TestListCancelGoesToTheMembers(t *testing.T) {
 		"Some":         func(fs []*twill.Future[int]) twill.AnyFuture { return twill.Some(2, fs...) },
 		"Join":         func(fs []*twill.Future[int]) twill.AnyFuture { return twill.Join(fs[0], fs[1], fs[2]) },
 		"AllMap": func(fs []*twill.Future[int]) twill.AnyFuture {
-			return twill.AllMap(map[int]*twill.Future[int]{0: fs[0], 1: fs[1], 2: fs[2]})
+			return twill.AllMap(map[string]*twill.Future[int]{"a": fs[0], "b": fs[1], "c": fs[2]})
 		},
 		"All of All": func(fs []*twill.Future[int]) twill.AnyFuture {
 			return twill.All(twill.All(fs[:2]...), twill.All(fs[2:]...))

@@ -240,13 +240,13 @@ func TestDictGetOrComputeThatFails(t *testing.T) {
 // It was computed again and again, as it was never found.
 func TestDictGetOrComputeForAKeyThatDoesNotEqualItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var d twill.Dict[float64, int32]
+		var d twill.Dict[float64, int]
 		var n atomic.Int32
-		compute := func(context.Context) (int32, error) {
+		compute := func(context.Context) (int, error) {
 			if n.Add(1) == 3 {
 				return 0, kit.ErrBoom
 			}
-			return n.Load(), nil
+			return int(n.Load()), nil
 		}
 		kit.AwaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 1)
 		kit.AwaitValue(t, d.GetOrCompute(t.Context(), math.NaN(), compute), 2)

@@ -25,7 +25,7 @@ func TestDispatchStopFromInsideAJob(t *testing.T) {
 		return n, nil
 	}, nil)
 	q.Pause()
-	kit.PutAll(1, 2)(t, q)
+	kit.PutAll(t, q, 1, 2)
 	first := q.Pending()[0]
 	require.NoError(t, q.Resume())
 	kit.Watchdog(t, func() {
@@ -585,7 +585,7 @@ func TestDispatchStopNow(t *testing.T) {
 			causes <- context.Cause(ctx)
 			return n, nil
 		}, &twill.DispatchOptions{Width: 2})
-		kit.PutAll(0, 1, 2)(t, q)
+		kit.PutAll(t, q, 0, 1, 2)
 		time.Sleep(100 * time.Millisecond)
 		underway := q.Underway()
 		stopped := q.StopNow()
@@ -655,7 +655,7 @@ func TestDispatchStopNowLeavesAloneWhatWasCanceledBefore(t *testing.T) {
 func TestDispatchCanceledStopDoesNothingToTheQueue(t *testing.T) {
 	fn, gate := kit.Gated()
 	q := twill.NewResizableDispatchQueue(fn, nil)
-	kit.PutAll(1, 2)(t, q)
+	kit.PutAll(t, q, 1, 2)
 	only := q.Stop()
 	require.True(t, only.Cancel(kit.ErrFirst))
 	kit.RequireFailure(t, kit.ErrFirst, only)
@@ -667,26 +667,33 @@ func TestDispatchCanceledStopDoesNothingToTheQueue(t *testing.T) {
 	require.Equal(t, []int{2}, kit.Args(left))
 }
 
+// rdqTimed is a queue of calls that take 200 ms.
+type rdqTimed = twill.ResizableDispatchQueue[int, int]
+
 // rdqAt is an action on a queue at a time, in milliseconds.
 type rdqAt struct {
 	at int
-	do func(t *testing.T, q *kit.Timed)
+	do func(t *testing.T, q *rdqTimed)
 }
 
-func rdqWidth(n int) func(*testing.T, *kit.Timed) {
-	return func(t *testing.T, q *kit.Timed) { require.NoError(t, q.SetWidth(n)) }
+func rdqPut(args ...int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { kit.PutAll(t, q, args...) }
 }
 
-func rdqResume(t *testing.T, q *kit.Timed) { require.NoError(t, q.Resume()) }
-
-func rdqPause(_ *testing.T, q *kit.Timed) { q.Pause() }
-
-func rdqSizes(underway, pending int) func(*testing.T, *kit.Timed) {
-	return func(t *testing.T, q *kit.Timed) { kit.RequireSize(t, q, underway, pending) }
+func rdqWidth(n int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { require.NoError(t, q.SetWidth(n)) }
 }
 
-func rdqPending(args ...int) func(*testing.T, *kit.Timed) {
-	return func(t *testing.T, q *kit.Timed) { require.Equal(t, args, kit.Args(q.Pending())) }
+func rdqResume(t *testing.T, q *rdqTimed) { require.NoError(t, q.Resume()) }
+
+func rdqPause(_ *testing.T, q *rdqTimed) { q.Pause() }
+
+func rdqSizes(underway, pending int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { kit.RequireSize(t, q, underway, pending) }
+}
+
+func rdqPending(args ...int) func(*testing.T, *rdqTimed) {
+	return func(t *testing.T, q *rdqTimed) { require.Equal(t, args, kit.Args(q.Pending())) }
 }
 
 // TestDispatchTiming has the cases of TestTiming in txRDQ's test suite: jobs
@@ -710,12 +717,12 @@ func TestDispatchTiming(t *testing.T) {
 		"narrowNarrowWiden":           {3, 11, []rdqAt{{100, rdqWidth(2)}, {300, rdqWidth(1)}, {700, rdqWidth(3)}}, 899, []int{10}},
 		"pause":                       {1, 3, []rdqAt{{100, rdqPause}, {250, rdqPending(1, 2)}}, 300, []int{1, 2}},
 		"pauseStop":                   {1, 3, []rdqAt{{100, rdqPause}}, 150, []int{1, 2}},
-		"pauseAddStop":                {1, 3, []rdqAt{{100, rdqPause}, {120, kit.PutAll(7, 8, 9)}}, 180, []int{1, 2, 7, 8, 9}},
+		"pauseAddStop":                {1, 3, []rdqAt{{100, rdqPause}, {120, rdqPut(7, 8, 9)}}, 180, []int{1, 2, 7, 8, 9}},
 		"pauseResumeStop":             {1, 3, []rdqAt{{100, rdqPause}, {500, rdqResume}}, 600, []int{2}},
 		"pauseWidenResumeStop":        {1, 3, []rdqAt{{100, rdqPause}, {200, rdqWidth(2)}, {500, rdqResume}}, 600, []int{}},
 		"pausePlayAroundResumeStop":   {1, 3, []rdqAt{{100, rdqPause}, {200, rdqWidth(100)}, {220, rdqWidth(0)}, {240, rdqWidth(2)}, {500, rdqResume}}, 600, []int{}},
 		"sizeAfterStarting":           {1, 3, []rdqAt{{40, rdqSizes(1, 2)}}, 100, []int{1, 2}},
-		"setWidthToZero":              {3, 0, []rdqAt{{10, rdqWidth(0)}, {20, kit.PutAll(4, 5)}, {30, rdqSizes(0, 2)}}, 300, []int{4, 5}},
+		"setWidthToZero":              {3, 0, []rdqAt{{10, rdqWidth(0)}, {20, rdqPut(4, 5)}, {30, rdqSizes(0, 2)}}, 300, []int{4, 5}},
 		"puttingMoreThanWidth":        {3, 5, []rdqAt{{0, rdqSizes(3, 2)}}, 1, []int{3, 4}},
 		"pauseTwiceResume":            {2, 4, []rdqAt{{100, rdqPause}, {110, rdqPause}, {300, rdqResume}, {310, rdqSizes(2, 0)}}, 320, []int{}},
 		"resumeWhenNeverPaused":       {1, 2, []rdqAt{{100, rdqResume}, {110, rdqSizes(1, 1)}}, 120, []int{1}},
@@ -732,7 +739,7 @@ func TestDispatchTiming(t *testing.T) {
 					return n, nil
 				}, nil)
 				require.NoError(t, q.SetWidth(c.width))
-				kit.PutAll(kit.UpTo(c.jobs)...)(t, q)
+				kit.PutAll(t, q, kit.UpTo(c.jobs)...)
 				for _, step := range c.script {
 					time.Sleep(time.Until(start.Add(time.Duration(step.at) * time.Millisecond)))
 					synctest.Wait()

@@ -206,7 +206,7 @@ func TestGroupsAtRandom(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			var mu sync.Mutex
 			running := map[string]int{}
-			q := twill.NewResizableDispatchQueue(func(ctx context.Context, g string) (int, error) {
+			q := twill.NewResizableDispatchQueue(func(ctx context.Context, g string) (string, error) {
 				mu.Lock()
 				running[g]++
 				n := running[g]
@@ -217,15 +217,12 @@ func TestGroupsAtRandom(t *testing.T) {
 					mu.Unlock()
 				}()
 				if g != "" && n > 2 {
-					return 0, errors.New("too many of " + g)
+					return "", errors.New("too many of " + g)
 				}
 				time.Sleep(time.Duration(1+len(g)) * time.Second)
-				if ctx.Err() != nil {
-					return 0, ctx.Err()
-				}
-				return n, nil
+				return "", ctx.Err()
 			}, &twill.DispatchOptions{Width: 4, GroupLimit: twill.GroupLimit{Width: 2}, TakeTurns: seed%2 == 0, Ageing: time.Duration(seed%3) * time.Second})
-			var jobs []*twill.Job[string, int]
+			var jobs []*twill.Job[string, string]
 			for range 300 {
 				switch rng.IntN(8) {
 				case 0, 1, 2, 3:

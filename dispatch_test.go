@@ -93,8 +93,8 @@ func TestDispatchLifeOfAJob(t *testing.T) {
 }
 
 func TestDispatchFailedJob(t *testing.T) {
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg string) (int, error) {
-		return 17, kit.ErrFirst
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg string) (string, error) {
+		return "17", kit.ErrFirst
 	}, nil)
 	j := kit.PutJob(t, q, "argument", 0)
 	v, err := j.Await(t.Context())
@@ -182,11 +182,11 @@ func TestDelayedJobsStartWhenTheyAreDue(t *testing.T) {
 		start := time.Now()
 		var order []string
 		var at []time.Duration
-		q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) {
 			order, at = append(order, name), append(at, time.Since(start))
-			return 0, nil
+			return "", nil
 		}, nil)
-		put := func(name string, priority int, o twill.JobOptions) *twill.Job[string, int] {
+		put := func(name string, priority int, o twill.JobOptions) *twill.Job[string, string] {
 			j, err := q.Put(name, priority, o)
 			require.NoError(t, err)
 			return j
@@ -421,9 +421,9 @@ func TestRetriedJobKeepsItsAge(t *testing.T) {
 
 func TestDispatchOrder(t *testing.T) {
 	var order []string
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) {
 		order = append(order, name)
-		return 0, nil
+		return "", nil
 	}, nil)
 	q.Pause()
 	a := kit.PutJob(t, q, "a20", 20)

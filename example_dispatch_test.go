@@ -76,9 +76,9 @@ func ExampleResizableDispatchQueue_Reprioritize() {
 // A stop returns the jobs that were not started, to be put again later.
 func ExampleResizableDispatchQueue_Stop() {
 	sent := make(chan struct{})
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) {
 		<-sent
-		return len(name), nil
+		return name + " sent", nil
 	}, nil)
 	for _, name := range []string{"underway", "second", "third"} {
 		q.Put(name, 0)
@@ -97,20 +97,22 @@ func ExampleResizableDispatchQueue_Stop() {
 // A job has its argument and its state, and is the future of its result.
 func ExampleJob() {
 	ctx := context.Background()
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, word string) (int, error) {
-		return len(word), nil
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, word string) (string, error) {
+		return strings.ToUpper(word), nil
 	}, nil)
 	q.Pause()
 	job, _ := q.Put("twill", 3)
 	fmt.Println(job.Arg(), job.Priority(), job.State())
 
-	length := twill.Then(&job.Future, func(n int) (string, error) { return fmt.Sprint(n, " letters"), nil })
+	length := twill.Then(&job.Future, func(upper string) (int, error) { return len(upper), nil })
 	q.Resume()
+	fmt.Println(job.Await(ctx))
 	fmt.Println(length.Await(ctx))
 	fmt.Println(job.State(), !job.EndedAt().Before(job.StartedAt()))
 	// Output:
 	// twill 3 pending
-	// 5 letters <nil>
+	// TWILL <nil>
+	// 5 <nil>
 	// finished true
 }
 
@@ -133,9 +135,9 @@ func ExampleJobState() {
 
 // A full queue refuses a Put.
 func ExampleDispatchOptions() {
-	q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ string) (int, error) {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, name string) (string, error) {
 		<-ctx.Done()
-		return 0, context.Cause(ctx)
+		return name, context.Cause(ctx)
 	}, &twill.DispatchOptions{Width: 2, Size: 1})
 	for _, name := range []string{"underway", "underway too", "pending", "one too many"} {
 		if _, err := q.Put(name, 0); err != nil {
@@ -156,27 +158,27 @@ func ExampleResizableDispatchQueue_crawl() {
 	defer site.Close()
 
 	var seen sync.Map
-	var q *twill.ResizableDispatchQueue[string, int]
+	var q *twill.ResizableDispatchQueue[string, string]
 	visit := func(path string) {
 		if _, before := seen.LoadOrStore(path, true); !before {
 			q.Put(path, strings.Count(path, "/"))
 		}
 	}
-	q = twill.NewResizableDispatchQueue(func(ctx context.Context, path string) (int, error) {
+	q = twill.NewResizableDispatchQueue(func(ctx context.Context, path string) (string, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, site.URL+path, nil)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			return 0, err
+			return "", err
 		}
 		defer resp.Body.Close()
 		body, err := io.ReadAll(resp.Body)
 		for _, link := range strings.Fields(string(body)) {
 			visit(link)
 		}
-		return len(body), err
+		return fmt.Sprint(len(body), " bytes"), err
 	}, &twill.DispatchOptions{Width: 3})
 
 	ctx := context.Background()
@@ -189,11 +191,11 @@ func ExampleResizableDispatchQueue_crawl() {
 		fmt.Println(job.Arg(), size, err)
 	}
 	// Unordered output:
-	// / 12 <nil>
-	// /about 1 <nil>
-	// /news 17 <nil>
-	// /news/1 5 <nil>
-	// /news/2 0 <nil>
+	// / 12 bytes <nil>
+	// /about 1 bytes <nil>
+	// /news 17 bytes <nil>
+	// /news/1 5 bytes <nil>
+	// /news/2 0 bytes <nil>
 }
 
 // A server that answers at once and works later is shut down: the requests in
@@ -351,7 +353,7 @@ func ExampleEventKind() {
 // The jobs that were left over when a queue was stopped are put into the queue
 // of the next process, through a file.
 func ExampleJobRecord() {
-	send := func(_ context.Context, to string) (int, error) { return len(to), nil }
+	send := func(_ context.Context, to string) (string, error) { return "sent to " + to, nil }
 	q := twill.NewResizableDispatchQueue(send, nil)
 	q.Pause()
 	q.Put("ann", 2)
@@ -408,25 +410,25 @@ func ExampleDispatchStats() {
 // A job whose function returns a future holds its slot until the future has
 // settled.
 func ExampleNewResizableDispatchQueueFuture() {
-	lengths := twill.NewResizableDispatchQueueFuture(func(ctx context.Context, word string) *twill.Future[int] {
+	shouts := twill.NewResizableDispatchQueueFuture(func(ctx context.Context, word string) *twill.Future[string] {
 		upper := twill.Go(ctx, func(context.Context) (string, error) { return strings.ToUpper(word), nil })
-		return twill.Then(upper, func(s string) (int, error) { return len(s), nil })
+		return twill.Then(upper, func(s string) (string, error) { return s + "!", nil })
 	}, &twill.DispatchOptions{Width: 2})
-	job, _ := lengths.Put("twill", 0)
+	job, _ := shouts.Put("twill", 0)
 	fmt.Println(job.Await(context.Background()))
-	// Output: 5 <nil>
+	// Output: TWILL! <nil>
 }
 
 // During an incident the queue is paused: jobs underway end, new jobs wait, and
 // nothing is lost.
 func ExampleResizableDispatchQueue_Pause() {
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (string, error) {
-		return fmt.Sprint("mail ", n, " sent"), nil
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, to string) (string, error) {
+		return "mail to " + to + " sent", nil
 	}, &twill.DispatchOptions{Width: 4})
 
 	drained := q.Pause() // the mail server is down
-	first, _ := q.Put(1, 0)
-	second, _ := q.Put(2, 0)
+	first, _ := q.Put("ann", 0)
+	second, _ := q.Put("ben", 0)
 	drained.Await(context.Background())
 	underway, pending := q.Size()
 	fmt.Println(q.Paused(), underway, pending)
@@ -436,8 +438,8 @@ func ExampleResizableDispatchQueue_Pause() {
 	fmt.Println(second.Await(context.Background()))
 	// Output:
 	// true 0 2
-	// mail 1 sent <nil>
-	// mail 2 sent <nil>
+	// mail to ann sent <nil>
+	// mail to ben sent <nil>
 }
 
 // A producer that is faster than the queue waits for room.
@@ -535,7 +537,7 @@ func ExampleResizableDispatchQueue_Use() {
 
 // The events of a queue, for a reader that may be slow.
 func ExampleResizableDispatchQueue_Events() {
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (int, error) { return len(name), nil }, nil)
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, name string) (string, error) { return name + " done", nil }, nil)
 	events := q.Events(context.Background())
 	q.Put("job", 3)
 	q.Drain(context.Background())
@@ -556,18 +558,18 @@ func ExampleResizableDispatchQueue_Events() {
 // The jobs in the order in which they end.
 func ExampleResizableDispatchQueue_Results() {
 	ctx := context.Background()
-	answer := make([]chan string, 3) // of three servers
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, server int) (string, error) {
+	answer := make([]chan int, 3) // of three servers
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, server int) (int, error) {
 		return <-answer[server], nil
 	}, &twill.DispatchOptions{Width: 3})
 	ended := q.Results(ctx)
-	jobs := make([]*twill.Job[int, string], 3)
+	jobs := make([]*twill.Job[int, int], 3)
 	for server := range jobs {
-		answer[server] = make(chan string)
+		answer[server] = make(chan int)
 		jobs[server], _ = q.Put(server, 0)
 	}
 	for _, server := range []int{2, 0, 1} {
-		answer[server] <- "hello"
+		answer[server] <- 200
 		jobs[server].Await(ctx)
 	}
 	q.Drain(ctx)

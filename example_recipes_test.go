@@ -436,10 +436,10 @@ func ExamplePooler_Call_cancel() {
 func ExamplePooler_Do() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	users := twill.NewPooler(func(_ context.Context, id int) (string, error) {
-		return fmt.Sprint("user ", id), nil // once, for all callers
+	users := twill.NewPooler(func(_ context.Context, id string) (string, error) {
+		return "user " + id, nil // once, for all callers
 	})
-	name, err := users.Do(ctx, 7)
+	name, err := users.Do(ctx, "7")
 	fmt.Println(name, err)
 	// Output: user 7 <nil>
 }

@@ -366,13 +366,8 @@ func ExampleNoValueArg() {
 		fmt.Println("sent to", to)
 		return nil
 	}
-	queue := twill.NewResizableDispatchQueue(twill.NoValueArg(send), nil)
-	job, err := queue.Put("ada", 0)
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	_, err = job.Await(ctx)
+	welcome := twill.NewPooler(twill.NoValueArg(send))
+	_, err := welcome.Do(ctx, "ada")
 	fmt.Println(err)
 	// Output:
 	// sent to ada
@@ -672,9 +667,9 @@ func ExampleFirst() {
 }
 
 func ExampleAllMap() {
-	weather := map[string]*twill.Future[string]{"Oslo": twill.Resolved("snow"), "Rome": twill.Resolved("sun")}
-	fmt.Println(twill.AllMap(weather).Await(context.Background()))
-	// Output: map[Oslo:snow Rome:sun] <nil>
+	degrees := map[string]*twill.Future[int]{"Oslo": twill.Resolved(-4), "Rome": twill.Resolved(19)}
+	fmt.Println(twill.AllMap(degrees).Await(context.Background()))
+	// Output: map[Oslo:-4 Rome:19] <nil>
 }
 
 func ExampleNewDeferredList() {
@@ -734,13 +729,13 @@ func ExampleMapCompleted() {
 }
 
 func ExampleAllSettledMap() {
-	weather := map[string]*twill.Future[string]{
-		"Oslo": twill.Resolved("snow"),
-		"Rome": twill.Rejected[string](errors.New("no signal")),
+	degrees := map[string]*twill.Future[int]{
+		"Oslo": twill.Resolved(-4),
+		"Rome": twill.Rejected[int](errors.New("no signal")),
 	}
-	report, _ := twill.AllSettledMap(weather).Await(context.Background())
+	report, _ := twill.AllSettledMap(degrees).Await(context.Background())
 	fmt.Println(report["Oslo"].Value, report["Rome"].Err)
-	// Output: snow no signal
+	// Output: -4 no signal
 }
 
 // The members tell which of them has won.
@@ -769,7 +764,7 @@ func ExampleSome() {
 // A job and a text: members of different types.
 func ExampleJoin() {
 	ctx := context.Background()
-	resize := func(_ context.Context, width int) (string, error) { return fmt.Sprint("image of ", width), nil }
+	resize := func(_ context.Context, width int) (int, error) { return width * 3 / 4, nil }
 	q := twill.NewResizableDispatchQueue(resize, nil)
 	job, _ := q.Put(640, 0)
 	text := twill.Resolved("a caption")
@@ -780,8 +775,8 @@ func ExampleJoin() {
 	}
 	image, _ := job.Poll()
 	caption, _ := text.Poll()
-	fmt.Println(image.Value, "with", caption.Value)
-	// Output: image of 640 with a caption
+	fmt.Println("an image of height", image.Value, "with", caption.Value)
+	// Output: an image of height 480 with a caption
 }
 
 func ExampleCombine() {
@@ -820,7 +815,7 @@ func ExampleFutureOf() {
 }
 
 func ExampleResult() {
-	results, _ := twill.AllSettled(twill.Resolved("snow"), twill.Rejected[string](errors.New("no signal"))).Await(context.Background())
+	results, _ := twill.AllSettled(twill.Resolved(-4), twill.Rejected[int](errors.New("no signal"))).Await(context.Background())
 	for _, r := range results {
 		if r.Err != nil {
 			fmt.Println("failed:", r.Err)
@@ -829,7 +824,7 @@ func ExampleResult() {
 		fmt.Println(r.Value)
 	}
 	// Output:
-	// snow
+	// -4
 	// failed: no signal
 }
 

@@ -705,8 +705,14 @@ func TestNoValue(t *testing.T) {
 	kit.AwaitValue(t, twill.Go(t.Context(), twill.NoValue(func(context.Context) error { return nil })), struct{}{})
 	_, err := twill.Retry(t.Context(), twill.NoValue(func(context.Context) error { return nil }), nil)
 	require.NoError(t, err)
-	q := twill.NewResizableDispatchQueue(twill.NoValueArg(func(_ context.Context, to string) error { return nil }), nil)
-	kit.AwaitValue(t, &kit.PutJob(t, q, "ann", 0).Future, struct{}{})
+	send := twill.NewPooler(twill.NoValueArg(func(_ context.Context, to string) error {
+		if to == "ann" {
+			return nil
+		}
+		return kit.ErrBoom
+	}))
+	kit.AwaitValue(t, send.Call(t.Context(), "ann"), struct{}{})
+	kit.AwaitError(t, send.Call(t.Context(), "ben"), kit.ErrBoom)
 	require.Panics(t, func() { twill.NoValue(nil) })
 	require.Panics(t, func() { twill.NoValueArg[int](nil) })
 }

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 	"weak"
 
 	"github.com/stretchr/testify/require"
@@ -154,20 +155,20 @@ func TestJobLatePanicIsReported(t *testing.T) {
 
 // TestJobIsReleased: neither the queue nor its heap keeps a job that has ended.
 func TestJobIsReleased(t *testing.T) {
-	type big struct{ _ [1 << 10]byte }
+	big := func() string { return strings.Repeat("x", 1<<10) }
 	block := make(chan struct{})
-	q := twill.NewResizableDispatchQueue(func(_ context.Context, wait *big) (int, error) {
-		if wait == nil {
+	q := twill.NewResizableDispatchQueue(func(_ context.Context, arg string) (string, error) {
+		if arg == "" {
 			<-block
 		}
-		return 0, nil
+		return "", nil
 	}, nil)
-	kit.PutJob(t, q, nil, 0)
-	var args []weak.Pointer[big]
+	kit.PutJob(t, q, "", 0)
+	var args []weak.Pointer[byte] // to the bytes of the arguments
 	func() {
 		for n := range 90 {
-			arg := new(big)
-			args = append(args, weak.Make(arg))
+			arg := big()
+			args = append(args, weak.Make(unsafe.StringData(arg)))
 			j := kit.PutJob(t, q, arg, n%3)
 			if n%3 == 0 {
 				j.Cancel(nil)
@@ -184,12 +185,12 @@ func TestJobIsReleased(t *testing.T) {
 		return n
 	}
 	require.Eventually(t, func() bool { return alive() == 60 }, 10*time.Second, time.Millisecond, "canceled ones")
-	last := kit.PutJob(t, q, new(big), 9)
+	last := kit.PutJob(t, q, big(), 9)
 	close(block)
 	_, err := last.Await(t.Context())
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return alive() == 0 }, 10*time.Second, time.Millisecond, "those that ran")
-	require.NotNil(t, last.Arg(), "a job that is held keeps its argument")
+	require.NotEmpty(t, last.Arg(), "a job that is held keeps its argument")
 	runtime.KeepAlive(q)
 }
 
@@ -211,7 +212,7 @@ func (m *message) UnmarshalJSON(text []byte) error {
 
 func TestJobAsJSON(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		send := func(ctx context.Context, m message) (int, error) { return 0, kit.ErrBoom }
+		send := func(ctx context.Context, m message) (string, error) { return "", kit.ErrBoom }
 		q := twill.NewResizableDispatchQueue(send, &twill.DispatchOptions{Retry: rdqRetry(time.Hour)})
 		j, err := q.Put("hi", 3, twill.JobOptions{Key: "k"})
 		require.NoError(t, err)

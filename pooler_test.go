@@ -1015,9 +1015,9 @@ func TestPoolerStress(t *testing.T) {
 
 type poolerStress struct {
 	seed    uint64
-	pooler  *twill.Pooler[int, uint64]
+	pooler  *twill.Pooler[int, int]
 	running [3]atomic.Int32
-	clock   atomic.Uint64
+	clock   atomic.Int64
 	futures atomic.Int64
 	settled atomic.Int64
 	twice   atomic.Bool
@@ -1028,17 +1028,17 @@ func newPoolerStress(seed uint64) *poolerStress {
 	if seed%2 == 0 {
 		s.pooler = twill.NewPooler(s.call)
 	} else {
-		s.pooler = twill.NewPoolerFuture(func(ctx context.Context, key int) *twill.Future[uint64] {
+		s.pooler = twill.NewPoolerFuture(func(ctx context.Context, key int) *twill.Future[int] {
 			// The work goes on after its cancel: the pooler must see when it has
 			// returned.
-			work := twill.Go(ctx, func(ctx context.Context) (uint64, error) { return s.call(ctx, key) })
-			return work.Shield().CatchFuture(func(error) *twill.Future[uint64] { return work.Shield() })
+			work := twill.Go(ctx, func(ctx context.Context) (int, error) { return s.call(ctx, key) })
+			return work.Shield().CatchFuture(func(error) *twill.Future[int] { return work.Shield() })
 		})
 	}
 	return s
 }
 
-func (s *poolerStress) call(ctx context.Context, key int) (uint64, error) {
+func (s *poolerStress) call(ctx context.Context, key int) (int, error) {
 	if s.running[key].Add(1) > 1 {
 		s.twice.Store(true)
 	}
@@ -1057,7 +1057,7 @@ func (s *poolerStress) call(ctx context.Context, key int) (uint64, error) {
 	case n == 4 && ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	}
-	return s.clock.Add(1), nil
+	return int(s.clock.Add(1)), nil
 }
 
 func (s *poolerStress) run(t *testing.T) {
@@ -1091,7 +1091,7 @@ func (s *poolerStress) step(t *testing.T, rnd *rand.Rand) {
 	}
 	f := s.pooler.Call(ctx, rnd.IntN(len(s.running)))
 	s.futures.Add(1)
-	f.Tap(func(uint64, error) { s.settled.Add(1) })
+	f.Tap(func(int, error) { s.settled.Add(1) })
 	switch rnd.IntN(5) {
 	case 0:
 		f.Cancel(nil)

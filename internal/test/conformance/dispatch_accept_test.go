@@ -156,17 +156,17 @@ func TestAcceptSimple(t *testing.T) {
 			require.Panics(t, func() { twill.NewResizableDispatchQueue(kit.SameArg, &twill.DispatchOptions{Width: -1}) })
 		},
 		"simplePending": func(t *testing.T, q *queue) {
-			kit.PutAll(1, 2, 3)(t, q)
+			kit.PutAll(t, q, 1, 2, 3)
 			kit.RequireSize(t, q, 0, 3)
 		},
 		"setWidthToZeroAfterInitiallyNonZero": func(t *testing.T, q *queue) {
 			require.NoError(t, q.SetWidth(3))
 			require.NoError(t, q.SetWidth(0))
-			kit.PutAll(1, 2)(t, q)
+			kit.PutAll(t, q, 1, 2)
 			kit.RequireSize(t, q, 0, 2)
 		},
 		"setWidthToZeroAfterInitiallyNonZeroThenStop": func(t *testing.T, q *queue) {
-			kit.PutAll(1, 2)(t, q)
+			kit.PutAll(t, q, 1, 2)
 			left, err := kit.AwaitSoon(q.Stop())
 			require.NoError(t, err)
 			require.Equal(t, []int{1, 2}, kit.Args(left))

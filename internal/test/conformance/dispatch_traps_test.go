@@ -689,7 +689,7 @@ func TestTrapDrainThatGaveUpIsNotUnhandled(t *testing.T) {
 	func() {
 		fn, gate := kit.Gated()
 		q := twill.NewResizableDispatchQueue(fn, nil)
-		kit.PutAll(1, 2)(t, q)
+		kit.PutAll(t, q, 1, 2)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		left, err := q.Drain(ctx)

@@ -16,14 +16,10 @@ type LimiterFunc func(context.Context) error
 
 func (fn LimiterFunc) Wait(ctx context.Context) error { return fn(ctx) }
 
-// Timed is a queue of calls that take 200 ms.
-type Timed = twill.ResizableDispatchQueue[int, int]
-
-func PutAll(args ...int) func(*testing.T, *Timed) {
-	return func(t *testing.T, q *Timed) {
-		for _, arg := range args {
-			PutJob(t, q, arg, 0)
-		}
+func PutAll[A, R any](t testing.TB, q *twill.ResizableDispatchQueue[A, R], args ...A) {
+	t.Helper()
+	for _, arg := range args {
+		PutJob(t, q, arg, 0)
 	}
 }
 
