@@ -502,6 +502,7 @@ func (q *ResizableDispatchQueue[A, R]) followLocked(old, j *Job[A, R], o *JobOpt
 	q.acceptLocked(j, o, seq, now)
 	old.extra.Load().next = j
 	q.enqueueLocked(j, now)
+	q.letJoinLocked(old)
 }
 
 // pendingLenLocked returns the number of pending jobs.
@@ -586,10 +587,19 @@ func (q *ResizableDispatchQueue[A, R]) claimKeyLocked(j *Job[A, R], now instant)
 	}
 	q.keys[key] = j
 	if line := q.line.keys[key]; line != nil {
-		q.line.claimed = append(q.line.claimed, key)
+		q.letJoinLocked(j)
 		for _, due := range line.due {
 			q.parkLocked(due, now)
 		}
+	}
+}
+
+// letJoinLocked makes waiting PutWaits with the key of j join j, if they may,
+// when the change ends. It is called when they may begin to: j has got the key,
+// is pending again, or has a job that follows it.
+func (q *ResizableDispatchQueue[A, R]) letJoinLocked(j *Job[A, R]) {
+	if key := j.extra.Load().key; q.line.keys[key] != nil {
+		q.line.claimed = append(q.line.claimed, key)
 	}
 }
 
@@ -1057,6 +1067,7 @@ func (q *ResizableDispatchQueue[A, R]) nextJob() (*Job[A, R], *signals[A, R]) {
 
 func (q *ResizableDispatchQueue[A, R]) nextJobLocked(now instant) (j *Job[A, R], _ *signals[A, R]) {
 	q.moveDueLocked(now)
+	q.joinWaitersLocked(now)
 	for j == nil && q.canBeginLocked(q.workers) && q.rate.open() {
 		j = q.popLocked(now)
 	}

@@ -495,7 +495,7 @@ type putLine[A, R any] struct {
 	keys   map[string]*keyLine[A, R]                     // PutWaits with a key
 	number uint64                                        // number of the last PutWait
 
-	claimed  []string // keys that jobs have taken since the last advanceLocked
+	claimed  []string // keys whose jobs PutWaits may join since the last joinWaitersLocked
 	reserved int      // number of PutWaits that were admitted and have not put their jobs yet, at most one
 }
 
@@ -801,8 +801,8 @@ func (q *ResizableDispatchQueue[A, R]) nextForSlotLocked() (first *putWaiter[A, 
 	return first
 }
 
-// joinWaitersLocked makes the waiting PutWaits whose key a job has taken join
-// that job.
+// joinWaitersLocked makes waiting PutWaits join the jobs with their keys, where
+// letJoinLocked says that they may.
 func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
 	claimed := q.line.claimed
 	q.line.claimed = nil

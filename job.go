@@ -987,6 +987,7 @@ func (q *ResizableDispatchQueue[A, R]) retryLocked(j *Job[A, R], now instant) {
 	q.stats.Retries++
 	q.emitLocked(EventRetry, j)
 	q.enqueueLocked(j, now)
+	q.letJoinLocked(j)
 	if g := j.group(); g != nil {
 		q.updateGroupLocked(g, now)
 	}
@@ -1008,6 +1009,7 @@ func (q *ResizableDispatchQueue[A, R]) snoozeLocked(j *Job[A, R], d time.Duratio
 	q.stats.Snoozed++
 	q.emitLocked(EventSnoozed, j)
 	q.enqueueLocked(j, now)
+	q.letJoinLocked(j)
 	if g := j.group(); g != nil {
 		q.updateGroupLocked(g, now)
 	}

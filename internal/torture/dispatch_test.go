@@ -401,9 +401,10 @@ func (m *dispatchMachine) Finish(rt *rapid.T) {
 		rt.Fatalf("job %d has %v in its context, not %t", j.n, values, j.modelJob.values)
 	}
 	m.mu.Unlock()
+	called := m.jobs[j.arg] // what it was called with has the gate; the model may change its argument
 	m.model.finish(&j.modelJob, how, j.snooze)
-	m.jobs[j.arg].snooze = j.snooze // its argument has the gate
-	m.jobs[j.arg].gate <- how
+	called.snooze = j.snooze
+	called.gate <- how
 }
 
 // Sleep advances the time.
@@ -613,10 +614,9 @@ func (m *dispatchMachine) EndDrain(rt *rapid.T) {
 		rt.Skip("nobody drains")
 	}
 	d := m.drains[i]
-	left := m.model.waiting()
 	d.model.done, d.model.err = true, errGone
-	killed := m.model.stop(true)
-	d.model.left = slices.Concat(killed, left)
+	killed := m.model.stop(true) // what has followed them is due
+	d.model.left = slices.Concat(killed, m.model.waiting())
 	d.leave(errGone)
 }
 

@@ -5,6 +5,7 @@ package conformance_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -1512,6 +1513,42 @@ func putWaitAgain(t *testing.T) {
 	require.Same(t, b, c.put("c", again))
 	c.ends()
 	c.called("a@0s", "c@1s")
+	// When there is room, the first put in line has its run, and the second one
+	// joins that.
+	c = newCombo(t, twill.DispatchOptions{Width: 1, Size: 1})
+	c.put("a", again)
+	blocker := c.put("x", held)
+	first, second := c.putWaits("b", again), c.putWaits("c", again)
+	blocker.Cancel(nil)
+	synctest.Wait()
+	r1, ok1 := first.Poll()
+	r2, ok2 := second.Poll()
+	require.True(t, ok1 && ok2)
+	require.Same(t, r1.Value, r2.Value)
+	c.ends()
+	c.called("a@0s", "c@1s")
+	// A put that waits for room for its run joins the run before it when that is
+	// pending again.
+	for _, end := range []error{twill.Snooze(0), twill.Snooze(time.Minute), errors.New("try again")} {
+		calls := []string{}
+		c.q = twill.NewResizableDispatchQueue(func(_ context.Context, arg string) (string, error) {
+			time.Sleep(time.Second)
+			if calls = append(calls, arg); len(calls) == 1 {
+				return "", end
+			}
+			return arg, nil
+		}, &twill.DispatchOptions{Width: 1, Size: -1, Retry: &twill.RetryOptions{}})
+		a := c.put("a", again)
+		f := c.putWaits("b", again)
+		_, ok := f.Poll()
+		require.False(t, ok)
+		b, err := f.Await(t.Context())
+		require.NoError(t, err)
+		require.Same(t, a, b)
+		_, err = b.Await(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, []string{"a", "b"}, calls, end)
+	}
 }
 
 func putWaitDebounce(t *testing.T) {
