@@ -250,6 +250,38 @@ func TestAPutThatIsNotSentIsNotPut(t *testing.T) {
 	}
 }
 
+// Of jobs that may have been put before, those that have outcomes do not run
+// again.
+func TestRepeatedPutsThatHaveOutcomesDoNotRun(t *testing.T) {
+	t.Parallel()
+	n := candidate(t, natstest.Start(t, nil).Connect(t), "repeated")
+	s, err := n.takeOver(t.Context())
+	require.NoError(t, err)
+	defer s.close(nil)
+	var puts []*waitingPut
+	for first := range 4 {
+		var p wirePut
+		for i := range 50 {
+			id := fmt.Sprint("j", first, "-", i)
+			p.Jobs = append(p.Jobs, putJob{id, json.RawMessage(`1`)})
+			if (first+i)%2 == 0 {
+				_, err := n.st.decide(t.Context(), &outcome{Version: wireVersion, ID: id, State: outFinished, Value: json.RawMessage(`2`)})
+				require.NoError(t, err)
+			}
+		}
+		puts = append(puts, &waitingPut{data: encode(p)})
+	}
+	s.take(1, time.Now(), putData("p", puts, true))
+	require.Len(t, s.jobs, 100)
+	for first := range 4 {
+		for i := range 50 {
+			require.Equal(t, (first+i)%2 == 1, s.jobs[fmt.Sprint("j", first, "-", i)] != nil)
+		}
+	}
+	s.take(2, time.Now(), putData("p", puts, false)) // those that are known are not put twice
+	require.Len(t, s.jobs, 200)
+}
+
 // What is merged says the same as what it was merged from.
 func TestMergedChangesSayTheSame(t *testing.T) {
 	rec := func(id, arg string, n int) *record {

@@ -367,11 +367,12 @@ func (s *scheduler) take(seq uint64, at time.Time, data []byte) {
 		m.Puts = nil
 	}
 	if m.Again { // what has an outcome is not run again
-		for i := range m.Puts {
-			m.Puts[i].Jobs = slices.DeleteFunc(m.Puts[i].Jobs, s.hasEnded)
-		}
+		ended := s.endedOf(m.Puts)
 		if s.ctx.Err() != nil {
 			return
+		}
+		for i, p := range m.Puts {
+			m.Puts[i].Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return ended[j.ID] })
 		}
 	}
 	s.mu.Lock()
@@ -390,19 +391,34 @@ func (s *scheduler) take(seq uint64, at time.Time, data []byte) {
 	s.runDeferredLocked()
 }
 
-// hasEnded reports whether j has an outcome. It asks until the term is over,
-// and then reports that it has.
-func (s *scheduler) hasEnded(j putJob) bool {
-	for pause := range pauses(s.ctx) {
-		o, err := s.n.st.outcome(s.ctx, j.ID)
-		if err == nil {
-			return o != nil
-		}
-		if !pause() {
-			break
+// endedOf returns which jobs of puts have outcomes. It asks until the term is
+// over.
+func (s *scheduler) endedOf(puts []wirePut) map[string]bool {
+	const width = 32 // requests at a time
+	ids := func(yield func(string) bool) {
+		for _, p := range puts {
+			for _, j := range p.Jobs {
+				if !yield(j.ID) {
+					return
+				}
+			}
 		}
 	}
-	return true
+	ended := map[string]bool{}
+	for id := range twill.Map(s.ctx, ids, width, func(ctx context.Context, id string) (string, error) {
+		for pause := range pauses(ctx) {
+			switch o, err := s.n.st.outcome(ctx, id); {
+			case err == nil && o != nil:
+				return id, nil
+			case err == nil || !pause():
+				return "", nil
+			}
+		}
+		return "", nil
+	}) {
+		ended[id] = true
+	}
+	return ended
 }
 
 // putLocked puts the jobs of p, all or none.

@@ -357,6 +357,7 @@ func (m *dispatchModel) settle() {
 		m.hold()
 		for m.letIn() {
 			more = true
+			m.expireAtOnce()
 			m.hold()
 		}
 		if !more {
