@@ -37,6 +37,7 @@ func main() {
 }
 
 func run(ctx context.Context, addr string) error {
+	twill.OnUnhandled(nil) // the page shows the jobs that fail
 	sms := twill.NewResizableDispatchQueue(send, &twill.DispatchOptions{
 		Width:      8,
 		GroupLimit: twill.GroupLimit{Width: 6}, // for each network
