@@ -472,6 +472,31 @@ func TestMaxPayload(t *testing.T) {
 	require.Equal(t, "yyyy", v)
 }
 
+// A handler that waits for another job, and one that blocks for good, keep
+// nothing waiting that this process gets: jobs, cancels and outcomes.
+func TestAHandlerMayBlock(t *testing.T) {
+	t.Parallel()
+	servers, name := natstest.Start(t, nil), newName()
+	done := make(chan struct{})
+	defer close(done)
+	p := join(t, servers.URL(), name, "both", echo, func(o *jetstream.Options) { o.Lease = time.Minute }) // it looks for lost outcomes after half a minute
+	_, err := await(t, put(t, p, "before", 0)) // a scheduler is there
+	require.NoError(t, err)
+	began := time.Now()
+	put(t, p, "blocks", 0).Tap(func(string, error) { <-done })
+	waits := twill.ThenFuture(put(t, p, "first", 0).Future, func(string) *twill.Future[string] {
+		v, err := await(t, put(t, p, "second", 0))
+		if err != nil {
+			return twill.Rejected[string](err)
+		}
+		return twill.Resolved(v)
+	})
+	v, err := waits.Await(withPatience(t))
+	require.NoError(t, err)
+	require.Equal(t, "did second", v)
+	require.Less(t, time.Since(began), 25*time.Second)
+}
+
 // A job is canceled while there is no scheduler: the next one knows.
 func TestACancelWithoutAScheduler(t *testing.T) {
 	t.Parallel()

@@ -552,8 +552,8 @@ func (q *Queue[A, R]) receive(m *message) {
 	}
 	q.mu.Unlock()
 	for _, o := range m.Outcomes {
-		if o != nil {
-			q.settle(o)
+		if o != nil { // on another goroutine, as a handler may block
+			q.n.st.calls.run(func() { q.settle(o) })
 		}
 	}
 	for _, j := range ended {
