@@ -480,7 +480,7 @@ func TestAHandlerMayBlock(t *testing.T) {
 	done := make(chan struct{})
 	defer close(done)
 	p := join(t, servers.URL(), name, "both", echo, func(o *jetstream.Options) { o.Lease = time.Minute }) // it looks for lost outcomes after half a minute
-	_, err := await(t, put(t, p, "before", 0)) // a scheduler is there
+	_, err := await(t, put(t, p, "before", 0))                                                            // a scheduler is there
 	require.NoError(t, err)
 	began := time.Now()
 	put(t, p, "blocks", 0).Tap(func(string, error) { <-done })

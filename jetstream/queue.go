@@ -285,7 +285,7 @@ func (q *Queue[A, R]) watchConnection(gone chan nats.Status) {
 		q.jobs = map[string]*Job[A, R]{}
 		q.mu.Unlock()
 		for _, j := range jobs {
-			j.fail(nats.ErrConnectionClosed)
+			q.later(func() { j.fail(nats.ErrConnectionClosed) })
 		}
 	}
 }
@@ -299,7 +299,7 @@ func (q *Queue[A, R]) lose(err error) {
 	q.mu.Unlock()
 	for _, j := range jobs {
 		j.decided.Store(true)
-		j.p.Reject(err)
+		q.later(func() { j.p.Reject(err) })
 	}
 }
 
@@ -552,14 +552,18 @@ func (q *Queue[A, R]) receive(m *message) {
 	}
 	q.mu.Unlock()
 	for _, o := range m.Outcomes {
-		if o != nil { // on another goroutine, as a handler may block
-			q.n.st.calls.run(func() { q.settle(o) })
+		if o != nil {
+			q.later(func() { q.settle(o) })
 		}
 	}
 	for _, j := range ended {
 		go q.fetch(j)
 	}
 }
+
+// later calls fn, which settles a future, on another goroutine: handlers may
+// block.
+func (q *Queue[A, R]) later(fn func()) { q.n.st.calls.run(fn) }
 
 // fetch reads the outcome of a job that has ended, and reports whether there is
 // one.
@@ -568,7 +572,7 @@ func (q *Queue[A, R]) fetch(j *Job[A, R]) bool {
 	if err != nil || o == nil {
 		return err != nil
 	}
-	q.settle(o)
+	q.later(func() { q.settle(o) })
 	return true
 }
 
@@ -743,7 +747,7 @@ func (q *Queue[A, R]) missing(j *Job[A, R], made int64) {
 		q.mu.Lock()
 		delete(q.jobs, j.id)
 		q.mu.Unlock()
-		j.p.Reject(ErrOutcomeGone)
+		q.later(func() { j.p.Reject(ErrOutcomeGone) })
 	}
 }
 
