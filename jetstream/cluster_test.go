@@ -497,6 +497,36 @@ func TestAHandlerMayBlock(t *testing.T) {
 	require.Less(t, time.Since(began), 25*time.Second)
 }
 
+// A hook of the retries that panics fails the job.
+func TestAPanicOfOnPauseFailsTheJob(t *testing.T) {
+	t.Parallel()
+	servers, name := natstest.Start(t, nil), newName()
+	p := join(t, servers.URL(), name, "worker", func(context.Context, string) (string, error) { return "", errors.New("try again") }, func(o *jetstream.Options) {
+		o.Retry = &twill.RetryOptions{OnPause: func(twill.RetryEvent) { panic("in OnPause") }}
+	})
+	_, err := await(t, put(t, p, "a", 0))
+	var panicked *twill.PanicError
+	require.ErrorAs(t, err, &panicked)
+	require.ErrorContains(t, err, "in OnPause")
+}
+
+// A connection that is closed for good ends what reads through it.
+func TestReadersEndWithTheConnection(t *testing.T) {
+	t.Parallel()
+	servers, name := natstest.Start(t, nil), newName()
+	join(t, servers.URL(), name, "worker", echo, nil)
+	p := join(t, servers.URL(), name, "reader", nil, nil)
+	results, events := p.Results(withPatience(t)), p.Events(withPatience(t))
+	time.AfterFunc(100*time.Millisecond, p.lose)
+	var last error
+	for _, err := range results {
+		last = err
+	}
+	require.ErrorIs(t, last, nats.ErrConnectionClosed)
+	for range events {
+	}
+}
+
 // A job is canceled while there is no scheduler: the next one knows.
 func TestACancelWithoutAScheduler(t *testing.T) {
 	t.Parallel()

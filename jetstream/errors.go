@@ -14,8 +14,9 @@ var (
 	// connected, or the streams have no leader.
 	ErrNoScheduler = errors.New("jetstream: no scheduler")
 
-	// ErrUnconfirmed is returned by Put, with the job, when the stream has the job
-	// and no scheduler has accepted it in time. The job may run later.
+	// ErrUnconfirmed is returned by Put, with the job, when the stream may have
+	// the job, and it is not known in time whether it has, or whether a scheduler
+	// has accepted the job. The job may run later.
 	ErrUnconfirmed = errors.New("jetstream: put not confirmed")
 
 	// ErrTooLarge is returned by Put when an argument does not fit into a message,

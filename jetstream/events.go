@@ -48,10 +48,10 @@ const maxEvents = 1024
 // A slow reader does not block the queue: at most 1024 events are buffered,
 // older events are dropped, and DispatchEvent.Lost counts them. When another
 // process becomes the scheduler, the events of that moment may be missing;
-// Results misses none. When ctx ends, or q is closed, the loop yields the
-// events that are available and ends; check ctx.Err() to distinguish the two.
-// The sequence can be used once. The subscription lasts until the loop has
-// ended or ctx has ended.
+// Results misses none. When ctx ends, q is closed or the connection is closed
+// for good, the loop yields the events that are available and ends; check
+// ctx.Err() to distinguish. The sequence can be used once. The subscription
+// lasts until the loop has ended or ctx has ended.
 func (q *Queue[A, R]) Events(ctx context.Context) iter.Seq[DispatchEvent] {
 	if ctx == nil {
 		panic("jetstream: Events with a nil context")
@@ -67,7 +67,7 @@ func (q *Queue[A, R]) Events(ctx context.Context) iter.Seq[DispatchEvent] {
 	closed := context.AfterFunc(q.n.ctx, leave)
 	go func() {
 		defer closed()
-		for sleep(ctx, q.n.opts.Lease/8) {
+		for sleep(ctx, q.n.opts.Lease/8) && !q.n.conn.IsClosed() {
 			q.wantEvents(ctx)
 		}
 		if sub != nil {

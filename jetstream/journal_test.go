@@ -104,6 +104,51 @@ func TestAnAppendWhoseAnswerIsLostIsReadBack(t *testing.T) {
 	require.ErrorIs(t, err, errOvertaken)
 }
 
+// A worker that leaves hands back its jobs; one that is silent for a lease is
+// lost with them, which counts.
+func TestAWorkerThatLeavesIsNotLost(t *testing.T) {
+	lost := make(chan Event, 10)
+	n := candidate(t, natstest.Start(t, nil).Connect(t), "leaves")
+	n.opts.OnEvent = func(e Event) {
+		if e.Kind == JobLost {
+			lost <- e
+		}
+	}
+	s, err := n.takeOver(t.Context())
+	require.NoError(t, err)
+	defer s.close(nil)
+	locked := func(fn func()) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		fn()
+	}
+	locked(func() {
+		s.putLocked("", &wirePut{Jobs: []putJob{{"j", json.RawMessage(`1`)}}}, s.now())
+		s.beatLocked("a", &workerBeat{Name: "a", Width: 1})
+	})
+	e := s.jobs["j"]
+	has := func(worker string) {
+		require.Eventually(t, func() (yes bool) {
+			locked(func() { yes = e.rec.Worker == worker })
+			return yes
+		}, time.Minute, time.Millisecond)
+	}
+	has("a")
+	locked(func() { s.beatLocked("a", &workerBeat{Bye: true}) })
+	has("")
+	require.Equal(t, 0, e.rec.Lost)
+	require.Equal(t, 0, e.rec.Attempts)
+	require.Empty(t, lost)
+	locked(func() { s.beatLocked("b", &workerBeat{Name: "b", Width: 1}) })
+	has("b")
+	locked(func() { s.workers["b"].beat = time.Now().Add(-time.Hour) })
+	s.tick()
+	has("")
+	require.Equal(t, 1, e.rec.Lost)
+	got := <-lost
+	require.Equal(t, Event{Kind: JobLost, Job: "j", Process: "b", Term: s.term.Epoch}, Event{Kind: got.Kind, Job: got.Job, Process: got.Process, Term: got.Term})
+}
+
 // Many candidates at once: the terms follow each other, and the last one
 // serves.
 func TestCandidatesTakeOverOneAfterTheOther(t *testing.T) {

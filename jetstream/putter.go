@@ -33,6 +33,7 @@ const (
 // waitingPut is a put that is not stored yet.
 type waitingPut struct {
 	data     []byte // the put on the wire
+	jobs     int    // of the put
 	deadline time.Time
 	again    bool           // it may have been published before
 	unclear  bool           // it may have been by this call
@@ -53,7 +54,7 @@ type published struct {
 // deadline and else ends with the node. With [ErrUnconfirmed] p may be stored,
 // with any other error it is not.
 func (p *putter) put(ctx context.Context, put *wirePut, again bool) (uint64, error) {
-	w := &waitingPut{data: encode(put), again: again, done: make(chan published, 1)}
+	w := &waitingPut{data: encode(put), jobs: len(put.Jobs), again: again, done: make(chan published, 1)}
 	w.deadline, _ = ctx.Deadline()
 	for {
 		r := p.once(ctx, w)
@@ -148,6 +149,9 @@ func (p *putter) publish(some []*waitingPut) published {
 	header := nats.Header{headerMessageID: {nuid.Next()}}
 	var r published
 	for pause := range pauses(ctx) {
+		if n.conn.IsClosed() { // else it is not known whether the request has left
+			return published{err: nats.ErrConnectionClosed, unclear: r.unclear}
+		}
 		data := putData(n.id, some, again)
 		seq, err := n.st.publish(ctx, n.st.inbox(), n.st.inboxSubject(), data, header)
 		if err == nil {
@@ -160,7 +164,11 @@ func (p *putter) publish(some []*waitingPut) published {
 		var refused *apiError
 		switch {
 		case isTooLarge(err):
-			return published{err: n.st.tooLarge(ctx, n.st.inbox(), "list of jobs", data, header), refused: true}
+			what := "argument"
+			if len(some) > 1 || some[0].jobs > 1 {
+				what = "list of jobs"
+			}
+			return published{err: n.st.tooLarge(ctx, n.st.inbox(), what, data, header), refused: true}
 		case isFull(err):
 			if !r.unclear {
 				return published{err: fmt.Errorf("%w: %s: %w", ErrFull, n.st.inbox(), err), refused: true}
@@ -169,8 +177,6 @@ func (p *putter) publish(some []*waitingPut) published {
 			if !r.unclear && refused.Code < 500 || isCode(err, codeStoreFailed) {
 				return published{err: err, refused: true, unclear: r.unclear}
 			}
-		case errors.Is(err, nats.ErrConnectionClosed):
-			return published{err: err, unclear: r.unclear}
 		case errors.Is(err, nats.ErrNoResponders): // the stream has no leader, or was deleted
 			n.noAnswer()
 			if _, err := n.st.info(ctx, n.st.inbox()); isCode(err, codeStreamNotFound) {

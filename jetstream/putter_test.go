@@ -227,6 +227,26 @@ func TestAPutWithLessTimeLeavesTheOthers(t *testing.T) {
 	require.True(t, without.Again)
 }
 
+// When the connection is closed while a message is on its way, the put may be
+// stored. Later puts are not.
+func TestAPutWhoseConnectionIsClosedIsUnconfirmed(t *testing.T) {
+	t.Parallel()
+	came := make(chan struct{}, 1)
+	in := newFakeInbox(t, time.Minute, func(int, *fakeMessage) string {
+		came <- struct{}{}
+		return ""
+	})
+	put := in.start("job", time.Minute)
+	<-came
+	in.n.conn.Close()
+	err := (<-put).err
+	require.ErrorIs(t, err, ErrUnconfirmed)
+	require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	err = (<-in.start("later", time.Minute)).err
+	require.ErrorIs(t, err, nats.ErrConnectionClosed)
+	require.NotErrorIs(t, err, ErrUnconfirmed)
+}
+
 // A put whose time is over before its message is sent was not put.
 func TestAPutThatIsNotSentIsNotPut(t *testing.T) {
 	t.Parallel()

@@ -326,12 +326,12 @@ func (q *Queue[A, R]) bounded() (context.Context, context.CancelFunc) {
 //
 // It returns [twill.ErrStopped] after a stop of q, [twill.ErrQueueFull] if Size
 // jobs are pending, [twill.ErrDuplicateJob], with the job that has the key, for
-// one that is refused, a [*TooLargeError] for an argument above about half of
-// the server's max_payload, [ErrFull] if the stream has no room, [ErrNoStream]
-// if it does not exist, and [ErrOption] for options with a Retry, which is a
-// setting of the process that runs the job, or a Key that is not UTF-8. The
-// Context of the options is not sent. With any other error the job was not
-// added, except for [ErrUnconfirmed].
+// one that is refused, a [*TooLargeError] for an argument above half of the
+// server's max_payload less 10 KiB, [ErrFull] if the stream has no room,
+// [ErrNoStream] if it does not exist, and [ErrOption] for options with a Retry,
+// which is a setting of the process that runs the job, or a Key that is not
+// UTF-8. The Context of the options is not sent. With any other error the job
+// was not added, except for [ErrUnconfirmed].
 func (q *Queue[A, R]) Put(arg A, priority int, opts ...twill.JobOptions) (*Job[A, R], error) {
 	ctx, cancel := q.bounded()
 	defer cancel()

@@ -856,7 +856,7 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 	known = s.allDoneLocked(b.Done)
 	if b.Bye {
 		if w := s.workers[id]; w != nil {
-			s.loseLocked(w)
+			s.loseLocked(w, true)
 		}
 		return nil, known
 	}
@@ -911,26 +911,27 @@ func (s *scheduler) tick() {
 	s.ticked = now
 	for _, w := range s.workers {
 		if now.Sub(w.beat) > lease {
-			s.loseLocked(w)
+			s.loseLocked(w, false)
 		}
 	}
 }
 
-// loseLocked gives up w: its attempts are looked after one by one.
-func (s *scheduler) loseLocked(w *workerState) {
+// loseLocked gives up w: its attempts are looked after one by one. left says
+// that w has left by itself.
+func (s *scheduler) loseLocked(w *workerState, left bool) {
 	s.capacity -= w.slots()
 	delete(s.workers, w.id)
 	for t, e := range s.attempts {
 		if e.w == w {
-			go s.recover(e, t)
+			go s.recover(e, t, left)
 		}
 	}
 	s.fitWidthLocked()
 }
 
-// recover ends an attempt whose worker is lost: with its outcome, if one is
-// stored, and else so that the job is handed out again.
-func (s *scheduler) recover(e *entry, t token) {
+// recover ends an attempt whose worker is lost, or has left: with its outcome,
+// if one is stored, and else so that the job is handed out again.
+func (s *scheduler) recover(e *entry, t token, left bool) {
 	var o *outcome
 	for pause := range pauses(s.ctx) {
 		var err error
@@ -946,16 +947,16 @@ func (s *scheduler) recover(e *entry, t token) {
 	}
 	s.mu.Lock()
 	worker := e.rec.Worker
-	lost := s.recoverLocked(e, t, o)
+	again := s.recoverLocked(e, t, o, left)
 	s.mu.Unlock()
-	if lost {
-		s.n.event(Event{Kind: JobLost, Job: t.ID, Process: worker})
+	if again && !left {
+		s.n.event(Event{Kind: JobLost, Job: t.ID, Process: worker, Term: s.term.Epoch})
 	}
 }
 
 // recoverLocked ends the attempt with its outcome o, if that is not nil, and
 // reports whether the job is handed out again.
-func (s *scheduler) recoverLocked(e *entry, t token, o *outcome) bool {
+func (s *scheduler) recoverLocked(e *entry, t token, o *outcome, left bool) bool {
 	if s.attempts[t] != e {
 		return false
 	}
@@ -966,7 +967,9 @@ func (s *scheduler) recoverLocked(e *entry, t token, o *outcome) bool {
 		s.endAttemptLocked(e, t, -1)
 		return false
 	}
-	e.rec.Lost++
+	if !left {
+		e.rec.Lost++
+	}
 	e.rec.Attempts--
 	if s.n.opts.MaxLost >= 0 && e.rec.Lost > s.n.opts.MaxLost {
 		go func() {

@@ -444,8 +444,9 @@ func encode(v any) []byte {
 }
 
 // follow reads the messages of a stream from a sequence on, without a gap, and
-// calls each until it returns false or ctx ends. A consumer that is lost, or
-// that is silent while the stream grows, is made anew.
+// calls each until it returns false, ctx ends or the connection is closed for
+// good. A consumer that is lost, or that is silent while the stream grows, is
+// made anew.
 func (s *streams) follow(ctx context.Context, stream string, from uint64, each func(seq uint64, at time.Time, data []byte) bool) error {
 	next := from
 	for pause := range pauses(ctx) {
@@ -453,6 +454,9 @@ func (s *streams) follow(ctx context.Context, stream string, from uint64, each f
 		done, err := s.followOnce(ctx, stream, &next, each)
 		if done || isCode(err, codeStreamNotFound) || errors.Is(err, errGap) {
 			return err
+		}
+		if s.conn.IsClosed() {
+			return nats.ErrConnectionClosed
 		}
 		if next == began && !pause() {
 			break

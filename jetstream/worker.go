@@ -219,12 +219,13 @@ func (w *worker) call(ctx context.Context, a *assignment) (v json.RawMessage, er
 	defer cancel(nil)
 	var later *retryLater
 	o.OnPause = func(e twill.RetryEvent) {
-		later = &retryLater{after: e.Delay, err: e.Err}
+		again := &retryLater{after: e.Delay, err: e.Err}
 		e.Attempt = a.Attempts
 		e.Elapsed += a.Elapsed
 		if retry.OnPause != nil {
-			retry.OnPause(e)
+			retry.OnPause(e) // its panic fails the job
 		}
+		later = again
 		cancel(errDecided) // the scheduler keeps the pause
 	}
 	var put *retryLater
