@@ -18,8 +18,9 @@ import (
 
 // printer prints what a command finds and does.
 type printer struct {
-	c    *command
-	quit chan struct{}
+	c     *command
+	quit  chan struct{}
+	ended chan struct{} // closed when no report comes any longer
 
 	owner int // the process that has the queue open, 0 if this one has
 
@@ -46,15 +47,19 @@ const maxText = 200
 const reportEvery = 2 * time.Second
 
 func newPrinter(c *command, out *bufio.Writer, err io.Writer) *printer {
-	p := &printer{c: c, out: out, err: err, quit: make(chan struct{}), now: time.Now(), printed: time.Now()}
+	p := &printer{c: c, out: out, err: err, quit: make(chan struct{}), ended: make(chan struct{}), now: time.Now(), printed: time.Now()}
 	go p.report()
 	return p
 }
 
-// stop ends the reports.
-func (p *printer) stop() { close(p.quit) }
+// stop ends the reports: nothing is printed after it.
+func (p *printer) stop() {
+	close(p.quit)
+	<-p.ended
+}
 
 func (p *printer) report() {
+	defer close(p.ended)
 	ticker := time.NewTicker(reportEvery)
 	defer ticker.Stop()
 	for {
