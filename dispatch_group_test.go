@@ -432,9 +432,9 @@ func TestPutWaitAfterTheEndOfItsContext(t *testing.T) {
 // No step of a queue walks a line of PutWaits: with 16 times as many in line,
 // no step visits more than a few more of them. Only a stop visits all.
 func TestNoStepWalksALineOfPutWaits(t *testing.T) {
-	few, many := 1000, 16_000
-	if kit.RaceEnabled { // which allows 8128 goroutines
-		few, many = 250, 4000
+	few, many := 250, 4000
+	if kit.Long() && !kit.RaceEnabled { // which allows 8128 goroutines
+		few, many = 1000, 16_000
 	}
 	for kind, options := range lineOptions {
 		t.Run(kind, func(t *testing.T) {

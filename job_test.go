@@ -235,7 +235,10 @@ func TestJobAsJSON(t *testing.T) {
 }
 
 func TestRestoreKeepsTheOrderOfManyJobs(t *testing.T) {
-	const n = 100_000
+	n := 10_000
+	if kit.Long() {
+		n = 100_000
+	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	old := twill.NewResizableDispatchQueue(kit.SameArg, nil)
 	old.Pause()
