@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -472,8 +473,9 @@ func TestMaxPayload(t *testing.T) {
 	require.Equal(t, "yyyy", v)
 }
 
-// A handler that waits for another job, and one that blocks for good, keep
-// nothing waiting that this process gets: jobs, cancels and outcomes.
+// A handler that waits for another job, one that blocks for good and one that
+// ends its goroutine keep nothing waiting that this process gets: jobs, cancels
+// and outcomes.
 func TestAHandlerMayBlock(t *testing.T) {
 	t.Parallel()
 	servers, name := natstest.Start(t, nil), newName()
@@ -484,6 +486,7 @@ func TestAHandlerMayBlock(t *testing.T) {
 	require.NoError(t, err)
 	began := time.Now()
 	put(t, p, "blocks", 0).Tap(func(string, error) { <-done })
+	put(t, p, "exits", 0).Tap(func(string, error) { runtime.Goexit() })
 	waits := twill.ThenFuture(put(t, p, "first", 0).Future, func(string) *twill.Future[string] {
 		v, err := await(t, put(t, p, "second", 0))
 		if err != nil {
