@@ -34,7 +34,9 @@ func TestManyPending(t *testing.T) {
 	file := tempFile(t)
 	fn := func(_ context.Context, s string) (int, error) { return len(s), nil }
 	opts := &durable.Options{Keep: -1, Dispatch: twill.DispatchOptions{Width: 64}}
-	q := open(t, file, fn, opts)
+	q, err := durable.Open(file, fn, opts)
+	require.NoError(t, err)
+	defer func() { shut(t, q) }() // no cleanup of the test may keep the first queue in memory
 	q.Pause()
 	data := strings.Repeat("x", 4096-2)
 
@@ -73,19 +75,21 @@ func TestManyPending(t *testing.T) {
 		q.Pause()
 		return time.Since(began) / n
 	}
+	best := func() time.Duration { return min(work(), work(), work()) } // the disk is still busy with what was filled in
 	fill(min(few, many))
 	work()
-	withFew := work()
+	withFew := best()
 	filled := fill(many - min(few, many))
-	withMany := work()
+	withMany := best()
 	inMemory := heapInUse()
 	shut(t, q)
 	q = nil
 	before := heapInUse()
 
 	began := time.Now()
-	q = open(t, file, fn, opts)
+	q, err = durable.Open(file, fn, opts)
 	opened := time.Since(began)
+	require.NoError(t, err)
 	after := heapInUse()
 	_, n := q.Size()
 	t.Logf("%d pending: filled in %v, %d bytes a job in memory; opened in %v, %d bytes a job; a job takes %v with %d pending and %v with all",
