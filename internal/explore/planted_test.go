@@ -1,3 +1,5 @@
+//go:build suites || explore
+
 package explore_test
 
 import (
