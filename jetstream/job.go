@@ -17,8 +17,9 @@ import (
 // have changed ask the scheduler, and if none answers return what was known
 // last.
 //
-// Handlers of the future run on a goroutine of their own: one that blocks keeps
-// no other job waiting.
+// When the outcome arrives, the handlers of the future run on a goroutine of
+// their own: one that blocks keeps no other job waiting. A Cancel and a Close
+// run them on the goroutine of the call.
 //
 // Cancel stores the outcome "canceled" for the job, unless it has another. It
 // waits for the cluster, at most for Options.Wait; if that does not answer, the
