@@ -268,7 +268,7 @@ func (n *node) wakeUp() {
 // onMessage takes a message to this process.
 func (n *node) onMessage(m *nats.Msg) {
 	var msg message
-	if err := json.Unmarshal(m.Data, &msg); err != nil || msg.Version > wireVersion {
+	if err := decode(m.Data, &msg); err != nil || msg.Version > wireVersion {
 		n.report(&WireError{Subject: m.Subject, Version: msg.Version, Err: err})
 		return
 	}

@@ -1,7 +1,6 @@
 package jetstream
 
 import (
-	"encoding/json"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +32,7 @@ func (s *scheduler) onRequest(m *nats.Msg) {
 		return
 	}
 	var r request
-	if err := json.Unmarshal(m.Data, &r); err != nil {
+	if err := decode(m.Data, &r); err != nil {
 		return
 	}
 	if r.Version > wireVersion {

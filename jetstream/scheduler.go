@@ -361,7 +361,7 @@ func (s *scheduler) changedLocked(e *entry, arg bool, after func()) {
 // take takes a message of the inbox.
 func (s *scheduler) take(seq uint64, at time.Time, data []byte) {
 	var m putMessage
-	err := json.Unmarshal(data, &m)
+	err := decode(data, &m)
 	if err != nil || m.Version > wireVersion {
 		s.n.report(&WireError{Subject: s.n.st.inboxSubject(), Version: m.Version, Err: err})
 		m.Puts = nil
@@ -541,7 +541,7 @@ func (s *scheduler) send(process string, m message) {
 		return
 	}
 	m.Version, m.Term = wireVersion, s.term
-	_ = s.n.conn.Publish(s.n.st.toSubject(process), encode(m))
+	_ = s.n.conn.Publish(s.n.st.toSubject(process), encode(&m))
 }
 
 // post is send for what is done after a batch: a process gets one message for

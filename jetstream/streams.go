@@ -323,7 +323,7 @@ func (s *streams) outcome(ctx context.Context, id string) (*outcome, error) {
 		return nil, err
 	}
 	var o outcome
-	if err := json.Unmarshal(m.data, &o); err != nil {
+	if err := decode(m.data, &o); err != nil {
 		return nil, fmt.Errorf("jetstream: outcome of job %s: %w", id, err)
 	}
 	return &o, nil
@@ -433,15 +433,6 @@ const (
 	headerExpectedSubjectSeq = "Nats-Expected-Last-Subject-Sequence"
 	headerMessageID          = "Nats-Msg-Id"
 )
-
-// encode is the JSON of a value of this package, which can always be written.
-func encode(v any) []byte {
-	data, err := json.Marshal(v)
-	if err != nil {
-		panic("jetstream: " + err.Error())
-	}
-	return data
-}
 
 // follow reads the messages of a stream from a sequence on, without a gap, and
 // calls each until it returns false, ctx ends or the connection is closed for

@@ -359,7 +359,7 @@ func (w *worker) tellPutters(all []ended) {
 		for _, e := range told[process] {
 			m.Outcomes = append(m.Outcomes, e.outcome)
 		}
-		if w.n.conn.Publish(w.n.st.toSubject(process), encode(m)) == nil {
+		if w.n.conn.Publish(w.n.st.toSubject(process), encode(&m)) == nil {
 			for _, e := range told[process] {
 				e.report.Notified = true
 			}
