@@ -77,7 +77,11 @@ func (n *node) start(ctx context.Context) error {
 		return err
 	}
 	n.inboxMade = made.Created.UnixNano()
-	for subject, handle := range map[string]nats.MsgHandler{n.st.beatSubject(): n.onAnnouncement, n.st.toSubject(n.id): n.onMessage} {
+	handlers := map[string]nats.MsgHandler{n.st.beatSubject(): n.onAnnouncement, n.st.toSubject(n.id): n.onMessage}
+	if n.worker != nil {
+		handlers[n.worker.answers+"*"] = n.worker.onStored
+	}
+	for subject, handle := range handlers {
 		sub, err := n.conn.Subscribe(subject, handle)
 		if err != nil {
 			return err

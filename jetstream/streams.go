@@ -202,12 +202,29 @@ func (s *streams) publish(ctx context.Context, stream, subject string, data []by
 	if err != nil {
 		return 0, err
 	}
+	return ackOf(m.Data, stream)
+}
+
+// ackOf reads the server's answer to a publish to the stream.
+func ackOf(data []byte, stream string) (seq uint64, err error) {
 	var ack struct {
 		Stream string    `json:"stream"`
 		Seq    uint64    `json:"seq"`
 		Error  *apiError `json:"error"`
 	}
-	switch err := json.Unmarshal(m.Data, &ack); {
+	r := reader{data: data} // this is what nearly all are like
+	r.take('{')
+	if r.has(`"stream":`) {
+		ack.Stream = r.text()
+	}
+	if r.has(`"seq":`) {
+		ack.Seq = r.uint()
+	}
+	r.take('}')
+	if r.bad || r.pos != len(data) {
+		err = json.Unmarshal(data, &ack)
+	}
+	switch {
 	case err != nil:
 		return 0, errReply
 	case ack.Error != nil:
@@ -335,17 +352,16 @@ func (s *streams) outcome(ctx context.Context, id string) (*outcome, error) {
 // answer is lost is read back.
 func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
 	data := encode(o)
-	header := nats.Header{headerExpectedSubjectSeq: {"0"}}
 	var last error
 	for pause := range pauses(ctx) {
-		_, err := s.publish(ctx, s.outcomes(), s.outcomeSubject(o.ID), data, header)
+		_, err := s.publish(ctx, s.outcomes(), s.outcomeSubject(o.ID), data, createOnly)
 		if err == nil {
 			return o, nil
 		}
 		last = err
 		switch {
 		case isTooLarge(err):
-			return nil, s.tooLarge(ctx, s.outcomes(), "result", data, header)
+			return nil, s.tooLarge(ctx, s.outcomes(), "result", data, createOnly)
 		case errors.Is(err, nats.ErrConnectionClosed):
 			return nil, err
 		}
@@ -362,6 +378,9 @@ func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
 	}
 	return nil, errors.Join(last, context.Cause(ctx))
 }
+
+// createOnly is the header of a write that succeeds if its subject has none.
+var createOnly = nats.Header{headerExpectedSubjectSeq: {"0"}}
 
 // isTooLarge reports whether err is the refusal of a message for its size, by
 // the client or by the stream.

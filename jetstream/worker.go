@@ -7,8 +7,12 @@ import (
 	"iter"
 	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/twillgo/twill"
 )
@@ -33,8 +37,20 @@ type worker struct {
 	number   uint64               // of the last beat
 	sent     map[uint64]time.Time // when beats were sent, those of the last lease
 	idle     chan struct{}        // closed when stopped and no attempt runs
+	results  []*storing           // to publish
+	storing  map[uint64]*storing  // published and not answered, by their numbers
+	stores   uint64               // the number of the last
 	ended    []ended              // attempts whose ends were not sent yet
-	more     chan struct{}        // there are such
+	more     chan struct{}        // there are results or ends to send
+
+	answers string // the prefix of the subjects of the answers to what is published
+}
+
+// storing is an outcome that is being stored.
+type storing struct {
+	at     *attempt
+	report callReport
+	sent   time.Time
 }
 
 // attempt is one call.
@@ -54,7 +70,7 @@ type ended struct {
 }
 
 func newWorker(n *node, width int, fn func(context.Context, json.RawMessage) (json.RawMessage, error)) *worker {
-	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), more: make(chan struct{}, 1), attempts: map[token]*attempt{}, recent: map[token]bool{}, sent: map[uint64]time.Time{}, heard: time.Now(), idle: make(chan struct{})}
+	return &worker{n: n, fn: fn, width: width, kick: make(chan struct{}, 1), more: make(chan struct{}, 1), storing: map[uint64]*storing{}, answers: n.conn.NewInbox() + ".", attempts: map[token]*attempt{}, recent: map[token]bool{}, sent: map[uint64]time.Time{}, heard: time.Now(), idle: make(chan struct{})}
 }
 
 // assign takes a job. One that it has already is taken once, and one for which
@@ -80,8 +96,9 @@ func (w *worker) assign(a *assignment) {
 		}
 	}
 	if w.stopped || running >= w.width {
-		w.endedLocked(ended{report: doneReport{Token: a.Token, Back: true}})
+		w.ended = append(w.ended, ended{report: doneReport{Token: a.Token, Back: true}})
 		w.mu.Unlock()
+		w.tellSoon()
 		return
 	}
 	parent := w.n.opts.Context
@@ -126,8 +143,8 @@ func (w *worker) run(ctx context.Context, at *attempt) {
 	w.finish(at, reportOf(ctx, v, err), context.Cause(ctx))
 }
 
-// finish stores the outcome of an attempt, and reports its end. cause is why
-// its context has ended, nil if it has not.
+// finish has the outcome of an attempt stored, and its end reported. cause is
+// why its context has ended, nil if it has not.
 func (w *worker) finish(at *attempt, report callReport, cause error) {
 	at.cancel(context.Canceled)
 	w.mu.Lock()
@@ -141,10 +158,92 @@ func (w *worker) finish(at *attempt, report callReport, cause error) {
 			// StopNow has ended the call: the job is handed back.
 			report = callReport{done: doneReport{Back: true}}
 		} else {
-			w.store(at, &report)
+			o.Attempts = at.a.Attempts
+			o.Version, o.ID, o.Attempt, o.By, o.Nonce = wireVersion, at.a.Token.ID, at.a.Token.Number, w.n.id, at.a.Token.ID
+			w.mu.Lock()
+			w.results = append(w.results, &storing{at: at, report: report})
+			w.mu.Unlock()
+			w.tellSoon()
+			return
 		}
 	}
+	w.end(at, report)
+	w.tellSoon()
+}
+
+// publish publishes outcomes. What has become of them is known when the answers
+// arrive.
+func (w *worker) publish(results []*storing) {
+	for _, s := range results {
+		o := s.report.outcome
+		m := &nats.Msg{Subject: w.n.st.outcomeSubject(o.ID), Header: createOnly, Data: encode(o)}
+		w.mu.Lock()
+		w.stores++
+		number := w.stores
+		s.sent = time.Now()
+		w.storing[number] = s
+		w.mu.Unlock()
+		m.Reply = w.answers + strconv.FormatUint(number, 10)
+		if w.n.conn.PublishMsg(m) != nil {
+			w.storeAgain(number)
+		}
+	}
+}
+
+// onStored takes the server's answer to what publish has sent.
+func (w *worker) onStored(m *nats.Msg) {
+	number, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, w.answers), 10, 64)
+	if err != nil {
+		return
+	}
+	if _, err := ackOf(m.Data, w.n.st.outcomes()); err != nil {
+		w.storeAgain(number)
+		return
+	}
 	w.mu.Lock()
+	s := w.storing[number]
+	delete(w.storing, number)
+	w.mu.Unlock()
+	if s != nil {
+		w.stored(s, s.report.outcome)
+	}
+	// The ends of answers that have come together are told together.
+	if left, _, err := m.Sub.Pending(); err != nil || left <= 1 || number%16 == 0 {
+		w.tellSoon()
+	}
+}
+
+// storeAgain finds out what has become of an outcome that was published, and
+// has it stored.
+func (w *worker) storeAgain(number uint64) {
+	w.mu.Lock()
+	s := w.storing[number]
+	delete(w.storing, number)
+	w.mu.Unlock()
+	if s != nil {
+		w.n.st.calls.run(func() { w.store(s) })
+	}
+}
+
+// storeOverdue does that with the outcomes whose answers have not come in time.
+func (w *worker) storeOverdue() {
+	var overdue []uint64
+	w.mu.Lock()
+	for number, s := range w.storing {
+		if time.Since(s.sent) > w.n.st.try {
+			overdue = append(overdue, number)
+		}
+	}
+	w.mu.Unlock()
+	for _, number := range overdue {
+		w.storeAgain(number)
+	}
+}
+
+// end ends an attempt, whose outcome is stored if it has one.
+func (w *worker) end(at *attempt, report callReport) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	d := &report.done
 	d.Token = at.a.Token
 	at.over, at.report = true, d
@@ -152,9 +251,8 @@ func (w *worker) finish(at *attempt, report callReport, cause error) {
 	if d.Stored != "" {
 		e.from, e.outcome = at.a.From, report.outcome
 	}
-	w.endedLocked(e)
+	w.ended = append(w.ended, e)
 	w.checkIdleLocked()
-	w.mu.Unlock()
 }
 
 // callReport is what has become of a call.
@@ -287,10 +385,8 @@ func nth(all iter.Seq[time.Duration], n int) iter.Seq[time.Duration] {
 }
 
 // store stores the outcome of a call, unless the job has one.
-func (w *worker) store(at *attempt, r *callReport) {
-	o := r.outcome
-	o.Attempts = at.a.Attempts
-	o.Version, o.ID, o.Attempt, o.By, o.Nonce = wireVersion, at.a.Token.ID, at.a.Token.Number, w.n.id, at.a.Token.ID
+func (w *worker) store(s *storing) {
+	o := s.report.outcome
 	got, err := w.n.st.decide(w.n.ctx, o)
 	if errors.Is(err, ErrTooLarge) { // it cannot be stored: that can
 		o.State, o.Value, o.Error = outFailed, nil, encodeError(err)
@@ -300,38 +396,51 @@ func (w *worker) store(at *attempt, r *callReport) {
 		if w.n.ctx.Err() == nil {
 			w.n.report(err)
 		}
-		return
+		w.end(s.at, s.report)
+	} else {
+		w.stored(s, got)
 	}
+	w.tellSoon()
+}
+
+// stored ends an attempt whose job has the outcome got.
+func (w *worker) stored(s *storing, got *outcome) {
+	o := s.report.outcome
 	if got != o && (got.By != w.n.id || got.Attempt != o.Attempt) {
 		w.n.event(Event{Kind: OutcomeExists, Job: o.ID, Process: w.n.id})
 	}
-	r.outcome, r.done.Stored, r.done.Error = got, got.State, got.Error
+	s.report.outcome, s.report.done.Stored, s.report.done.Error = got, got.State, got.Error
+	w.end(s.at, s.report)
 }
 
-// endedLocked has tell report e.
-func (w *worker) endedLocked(e ended) {
-	w.ended = append(w.ended, e)
+// tellSoon wakes tell.
+func (w *worker) tellSoon() {
 	select {
 	case w.more <- struct{}{}:
 	default:
 	}
 }
 
-// tell reports the ends of attempts, in as few messages as there are, to the
-// processes that have put the jobs and to the scheduler. A report that does not
-// arrive is in the next beat.
+// tell publishes the outcomes of calls, and reports the ends of attempts, in as
+// few messages as there are, to the processes that have put the jobs and to the
+// scheduler. A report that does not arrive is in the next beat.
 func (w *worker) tell() {
+	overdue := time.NewTicker(w.n.st.try / 2)
+	defer overdue.Stop()
 	for {
 		select {
 		case <-w.more:
+		case <-overdue.C:
+			w.storeOverdue()
 		case <-w.n.ctx.Done():
 			return
 		}
 		runtime.Gosched() // others may just be ending
 		w.mu.Lock()
-		all := w.ended
-		w.ended = nil
+		results, all := w.results, w.ended
+		w.results, w.ended = nil, nil
 		w.mu.Unlock()
+		w.publish(results)
 		w.tellPutters(all)
 		for len(all) > 0 {
 			r := &request{Version: wireVersion, From: w.n.id, Op: opDone}
