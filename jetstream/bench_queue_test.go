@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -183,6 +184,7 @@ func measure(b *testing.B, submitters int, cycle func(i int) error) {
 	times := make([]time.Duration, b.N)
 	var next atomic.Int64
 	var wg sync.WaitGroup
+	before := cpuTime(b)
 	b.ResetTimer()
 	for range min(submitters, b.N) {
 		wg.Go(func() {
@@ -199,7 +201,16 @@ func measure(b *testing.B, submitters int, cycle func(i int) error) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-us/job")
 	reportTimes(b, times, "")
+}
+
+// cpuTime is how long the processors have worked for this process, servers and
+// clients.
+func cpuTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &used))
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // reportTimes reports two quantiles of times.
