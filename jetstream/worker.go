@@ -207,7 +207,7 @@ func (w *worker) onStored(m *nats.Msg) {
 	if s != nil {
 		w.stored(s, s.report.outcome)
 	}
-	// The ends of answers that have come together are told together.
+	// The ends of answers that have come together go in one message.
 	if left, _, err := m.Sub.Pending(); err != nil || left <= 1 || number%16 == 0 {
 		w.tellSoon()
 	}
