@@ -9,137 +9,180 @@ import (
 	"github.com/twillgo/twill/internal/settle"
 )
 
-// waiter is a future that waits in a line until its owner serves it, such as a
-// get of an empty queue.
+// waiter is a place in a line, such as the line of the gets of an empty queue.
+// A future waits there, or a call that blocks.
 //
-// A waiter leaves its line with the lock of the owner held: when it is served,
-// or when its future is canceled. If both happen at the same time, the two race
-// to settle the future, and serve reports whether the owner did.
+// A waiter leaves its line with the lock of the owner held: when it is served
+// or refused, or when it gives up. Therefore only one of these happens, unless
+// one call waits in several lines.
 type waiter[T any] struct {
-	root[T]
 	list.Links[*waiter[T]]
-	owner waiterOwner[T]
+	served[T] // what waits
 }
 
-// waiterOwner is the owner of a line of waiters.
-type waiterOwner[T any] interface {
-	// leave takes w out of its line, and reports whether w was in it. It locks the
+// served is what waits in a line. Its methods may run user code, and are called
+// without any lock, after the waiter was taken out of its line.
+type served[T any] interface {
+	// serve gives it v, and reports whether v was accepted: v is not if the
+	// future was canceled, or if the context of the call has ended. Handlers run
+	// as described at deliveries.run.
+	serve(d *deliveries, v T) bool
+
+	// refuse ends its wait with an error.
+	refuse(err error)
+}
+
+// waitingLine is the owner of a line.
+type waitingLine[T any] interface {
+	// leave takes w out of the line, and reports whether w was in it. It locks the
 	// owner.
 	leave(w *waiter[T]) bool
-
-	// target returns the future to settle when w is served, or nil if w must
-	// not be served because its caller's context has ended. It may run user
-	// code, and is called without any lock.
-	target(w *waiter[T]) *Future[T]
 }
 
-// init prepares w, a new waiter, before it is put into a line.
-func (w *waiter[T]) init(owner waiterOwner[T]) {
-	w.owner = owner
+// futureWaiter is a future that waits in a line. If it is served and canceled
+// at the same time, the two race to settle the future.
+type futureWaiter[T any] struct {
+	root[T]
+	waiter[T]
+	line waitingLine[T]
+}
+
+// init prepares w, which is new, before it is put into the line.
+func (w *futureWaiter[T]) init(line waitingLine[T]) {
+	w.served, w.line = w, line
 	w.link.Do = w
 	w.f.core.SetUp(&w.link)
 	settle.Made(&w.f.core)
 }
 
 // Fire is called when the future is canceled.
-func (w *waiter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
-	if w.owner.leave(w) {
-		w.owner = nil
+func (w *futureWaiter[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
+	if w.line.leave(&w.waiter) {
+		w.line = nil
 	}
 	return w.end(left)
 }
 
-// serve gives v to w, which was taken out of its line, and reports whether w
-// accepted it: w does not if its future was canceled or its caller's context
-// has ended. The handlers run as described at deliveries.run.
-func (w *waiter[T]) serve(d *deliveries, v T) bool {
-	f := w.owner.target(w)
-	if f == nil {
-		return false
-	}
-	word, ok := f.core.Begin()
+func (w *futureWaiter[T]) serve(d *deliveries, v T) bool {
+	word, ok := w.f.core.Begin()
 	if !ok {
 		return false
 	}
-	if f.core.Deserted(word) { // two bounds at once: one cancels w, one has detached
-		f.core.Unlock(word)
+	if w.f.core.Deserted(word) { // two bounds at once: one cancels w, one has detached
+		w.f.core.Unlock(word)
 		return false
 	}
-	f.val = v
+	w.f.val = v
 	w.forget(word)
-	d.run(&f.core, f.core.Publish(word, nil))
+	d.run(&w.f.core, w.f.core.Publish(word, nil))
 	return true
 }
 
-// fail is serve with an error.
-func (w *waiter[T]) fail(err error) {
-	if f := w.owner.target(w); f != nil {
-		fail := settle.NewFailure(err)
-		if word, ok := f.core.Begin(); ok {
-			w.forget(word)
-			if list := f.core.Publish(word, fail); list != nil {
-				settle.Drain(&f.core, list)
-			}
+func (w *futureWaiter[T]) refuse(err error) {
+	fail := settle.NewFailure(err)
+	if word, ok := w.f.core.Begin(); ok {
+		w.forget(word)
+		if list := w.f.core.Publish(word, fail); list != nil {
+			settle.Drain(&w.f.core, list)
 		}
 	}
 }
 
-// forget removes the reference to the owner before the future is settled, as a
+// forget removes the reference to the line before the future is settled, as a
 // settled future keeps only its result. A cancel that has already begun may
-// still need the owner.
-func (w *waiter[T]) forget(word uint32) {
+// still need the line.
+func (w *futureWaiter[T]) forget(word uint32) {
 	if !settle.Underway(word) {
-		w.owner = nil
+		w.line = nil
 	}
 }
 
-// blockedWaiter is the waiter of a call that blocks until its context ends,
-// such as GetWait. It is served only while that context has not ended.
+// blockedWaiter is a call that blocks until its context ends, such as GetWait.
+// It is served only while that context has not ended.
 type blockedWaiter[T any] struct {
 	waiter[T]
-	ctx context.Context
-	at  waiterOwner[T] // the owner of the line
+	ctx    context.Context
+	parker *settle.Parker
+	v      T // the result, after a Wake
+	err    error
+	uses   uint32        // by calls, of a waiter that is kept for the next call
+	ended  atomic.Uint32 // of these
 }
 
-func (b *blockedWaiter[T]) init(ctx context.Context, at waiterOwner[T]) {
-	b.ctx, b.at = ctx, at
-	b.waiter.init(b)
+// blockUntil returns the waiter of a call whose context is ctx.
+func blockUntil[T any](ctx context.Context) *blockedWaiter[T] {
+	b := &blockedWaiter[T]{ctx: ctx, parker: settle.NewParker()}
+	b.served = b
+	return b
 }
 
-func (b *blockedWaiter[T]) leave(w *waiter[T]) bool { return b.at.leave(w) }
-
-// target refuses what arrives after the end of the context. The future then
-// fails with the context's cause.
-func (b *blockedWaiter[T]) target(*waiter[T]) *Future[T] { return targetUntil(b.ctx, &b.f) }
-
-// await blocks until b, which is in its line, is served, and returns the
-// result, or until the context ends, and returns its cause.
-func (b *blockedWaiter[T]) await() (T, error) { return awaitServed(b.ctx, &b.waiter, b.at) }
-
-// targetUntil returns f, which is never canceled, or nil if ctx has ended. In
-// that case f fails with the cause of ctx.
-func targetUntil[T any](ctx context.Context, f *Future[T]) *Future[T] {
-	if ctx.Err() == nil {
-		return f
+func (b *blockedWaiter[T]) serve(_ *deliveries, v T) bool {
+	ended := b.ctx.Err() != nil
+	if ended {
+		b.err = context.Cause(b.ctx)
+	} else {
+		b.v = v
 	}
-	var none T
-	f.settle(none, settle.NewFailure(context.Cause(ctx)))
-	return nil
+	b.parker.Wake() // b belongs to the call from here on
+	return !ended
 }
 
-// awaitServed blocks until w, which is in the line of at, is served or failed,
-// or until ctx ends and w is taken out of the line.
-func awaitServed[T any](ctx context.Context, w *waiter[T], at waiterOwner[T]) (T, error) {
-	if err := w.f.core.Wait(ctx); err != nil {
-		if at.leave(w) {
+func (b *blockedWaiter[T]) refuse(err error) {
+	if b.ctx.Err() != nil {
+		err = context.Cause(b.ctx)
+	}
+	b.err = err
+	b.parker.Wake()
+}
+
+// await blocks until b, which is in line, is served or refused, and returns the
+// result, or until the context ends, and returns its cause.
+func (b *blockedWaiter[T]) await(line waitingLine[T]) (T, error) {
+	if err := b.parker.Park(b.ctx); err != nil {
+		if line.leave(&b.waiter) {
 			var none T
 			return none, err
 		}
-		// Another goroutine has taken w out of the line, and serves or refuses it
+		// Another goroutine has taken b out of the line, and serves or refuses it
 		// now.
-		_ = w.f.core.Wait(context.Background())
+		_ = b.parker.Park(context.Background())
 	}
-	return w.f.result()
+	return b.v, b.err
+}
+
+// end ends the use of b, whose await has returned.
+func (b *blockedWaiter[T]) end() {
+	if b.uses == 0 {
+		b.parker.Keep()
+		return
+	}
+	var none T
+	b.ctx, b.v, b.err = nil, none, nil
+	b.ended.Store(b.uses)
+}
+
+// spare has a waiter for one call at a time, so that a loop of calls that block
+// allocates nothing. The lock of the line guards it.
+type spare[T any] struct{ b *blockedWaiter[T] }
+
+// blockUntilLocked is blockUntil that returns the waiter of an earlier call, if
+// that has ended.
+func (s *spare[T]) blockUntilLocked(ctx context.Context) *blockedWaiter[T] {
+	b := s.b
+	switch {
+	case b == nil:
+		b = blockUntil[T](ctx)
+		s.b = b
+	case b.uses != b.ended.Load():
+		return blockUntil[T](ctx)
+	case b.parker.MayStay():
+		b.ctx = ctx
+	default:
+		b = blockUntil[T](ctx)
+		s.b = b
+	}
+	b.uses++
+	return b
 }
 
 // maxNested bounds how deeply handlers nest when each of them passes its item

@@ -233,7 +233,7 @@ func (s *Semaphore) Resize(n int) {
 	}
 	s.mu.Unlock()
 	defer s.handOver() // runs even if a handler ends the goroutine
-	each(tooMany, func(w *waiter[func()]) { w.fail(ErrTooManyTokens) })
+	each(tooMany, func(w *waiter[func()]) { w.refuse(ErrTooManyTokens) })
 }
 
 // Close closes the semaphore: the acquires in line, and all later ones, fail
@@ -247,7 +247,7 @@ func (s *Semaphore) Close() {
 		waiting = append(waiting, w)
 	}
 	s.mu.Unlock()
-	each(waiting, func(w *waiter[func()]) { w.fail(ErrClosed) })
+	each(waiting, func(w *waiter[func()]) { w.refuse(ErrClosed) })
 }
 
 // String returns the type, and how many tokens are free.
@@ -288,7 +288,10 @@ func (s *Semaphore) acquire(n int) *Future[func()] {
 		}
 		return acquired(s, n)
 	}
-	a := s.waitLocked(n, nil)
+	a := &acquireWaiter{token: token{s: s, n: n}}
+	a.init(a)
+	a.served = a
+	s.waiting.PushBack(&a.waiter)
 	s.mu.Unlock()
 	return &a.f
 }
@@ -307,9 +310,13 @@ func (s *Semaphore) acquireWait(ctx context.Context, n int) (release func(), err
 		}
 		return (&token{s: s, n: n}).release, nil
 	}
-	a := s.waitLocked(n, ctx)
+	a := &blockedAcquire{blockedWaiter: blockUntil[func()](ctx), token: token{s: s, n: n}}
+	a.served = a
+	s.waiting.PushBack(&a.waiter)
 	s.mu.Unlock()
-	return awaitServed(ctx, &a.waiter, a)
+	release, err = a.await(s)
+	a.end()
+	return release, err
 }
 
 // takeLocked takes n tokens if they are free and no acquire is in line. It
@@ -343,45 +350,45 @@ func acquired(s *Semaphore, n int) *Future[func()] {
 	return &a.f
 }
 
-// acquireWaiter is an acquire in line.
-type acquireWaiter struct {
-	waiter[func()]
-	token
-	ctx context.Context // bounds the wait; may be nil
-}
-
-// waitLocked adds an acquire to the line.
-func (s *Semaphore) waitLocked(n int, ctx context.Context) *acquireWaiter {
-	a := &acquireWaiter{token: token{s: s, n: n}, ctx: ctx}
-	a.init(a)
-	s.waiting.PushBack(&a.waiter)
-	return a
-}
-
-// acquireOf returns the acquire that contains w.
-func acquireOf(w *waiter[func()]) *acquireWaiter { return w.owner.(*acquireWaiter) }
-
-// leave is called when the future is canceled. If the acquire was the first in
-// line, the acquires behind it may now get their tokens. They get them on a new
-// goroutine, as that runs handlers.
-func (a *acquireWaiter) leave(w *waiter[func()]) bool {
-	s := a.s
-	waited, more := s.remove(w)
-	if more {
-		sched.Go(s.handOver)
+// acquireWaiter is the future of an acquire in line, and blockedAcquire is a
+// call that waits there.
+type (
+	acquireWaiter struct {
+		futureWaiter[func()]
+		token
 	}
+	blockedAcquire struct {
+		*blockedWaiter[func()]
+		token
+	}
+)
+
+// acquireOf returns the tokens for which w waits.
+func acquireOf(w *waiter[func()]) *token {
+	if a, ok := w.served.(*acquireWaiter); ok {
+		return &a.token
+	}
+	return &w.served.(*blockedAcquire).token
+}
+
+// leave is called when the future is canceled.
+func (a *acquireWaiter) leave(w *waiter[func()]) bool {
+	waited := a.s.leave(w)
 	if waited {
 		a.s = nil
 	}
 	return waited
 }
 
-// target refuses tokens after the end of the context.
-func (a *acquireWaiter) target(*waiter[func()]) *Future[func()] {
-	if a.ctx == nil {
-		return &a.f
+// leave takes w out of the line. If w was the first in line, the acquires
+// behind it may now get their tokens. They get them on a new goroutine, as that
+// runs handlers.
+func (s *Semaphore) leave(w *waiter[func()]) bool {
+	waited, more := s.remove(w)
+	if more {
+		sched.Go(s.handOver)
 	}
-	return targetUntil(a.ctx, &a.f)
+	return waited
 }
 
 // remove takes w out of the line. It reports whether w was in the line, and

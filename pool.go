@@ -122,11 +122,11 @@ func (p *Pool) EmptyWait(ctx context.Context) error {
 		p.mu.Unlock()
 		return context.Cause(ctx)
 	}
-	b := new(blockedWaiter[struct{}])
-	b.init(ctx, p)
+	b := blockUntil[struct{}](ctx)
 	p.waiting.PushBack(&b.waiter)
 	p.mu.Unlock()
-	_, err := b.await()
+	_, err := b.await(p)
+	b.end()
 	return err
 }
 
@@ -186,9 +186,9 @@ func (p *Pool) wait(now bool) *Future[struct{}] {
 	if now && p.order.Len() == 0 {
 		return Resolved(struct{}{})
 	}
-	w := new(waiter[struct{}])
+	w := new(futureWaiter[struct{}])
 	w.init(p)
-	p.waiting.PushBack(w)
+	p.waiting.PushBack(&w.waiter)
 	return &w.f
 }
 
@@ -280,11 +280,9 @@ func (m *poolMember) Source(*settle.Failure) (*settle.Core, bool) { return nil, 
 // Owner is nil for the same reason.
 func (m *poolMember) Owner() *settle.Core { return nil }
 
-// leave takes a future of Empty or NextEmpty out of the line.
+// leave takes a wait for the pool to be empty out of the line.
 func (p *Pool) leave(w *waiter[struct{}]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.waiting.Remove(w)
 }
-
-func (p *Pool) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }

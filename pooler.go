@@ -944,9 +944,9 @@ func (t *poolerTable[A, K, V]) empty() *Future[struct{}] {
 	if t.running.Len() == 0 {
 		return Resolved(struct{}{})
 	}
-	w := new(waiter[struct{}])
+	w := new(futureWaiter[struct{}])
 	w.init(t)
-	t.idle.PushBack(w)
+	t.idle.PushBack(&w.waiter)
 	return &w.f
 }
 
@@ -956,8 +956,6 @@ func (t *poolerTable[A, K, V]) leave(w *waiter[struct{}]) bool {
 	defer t.mu.Unlock()
 	return t.idle.Remove(w)
 }
-
-func (t *poolerTable[A, K, V]) target(w *waiter[struct{}]) *Future[struct{}] { return &w.f }
 
 // poolerCallers is a list of callers. Callers are many and short-lived: this
 // list, which is made for them, takes half the time of a [list.List].

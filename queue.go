@@ -143,7 +143,21 @@ func (q *Queue[T]) GetWait(ctx context.Context) (T, error) {
 	if ctx == nil {
 		panic("twill: GetWait with a nil context")
 	}
-	return getWait(ctx, q)
+	if ctx.Err() != nil {
+		var none T
+		return none, context.Cause(ctx)
+	}
+	q.gets.mu.Lock()
+	switch {
+	case q.putters.Len() > 0: // this case calls user code
+		q.gets.mu.Unlock()
+		return getWait(ctx, q)
+	case q.items.Len() > 0:
+		v := q.items.Pop()
+		q.gets.mu.Unlock()
+		return v, nil
+	}
+	return q.gets.waitAndUnlock(ctx)
 }
 
 // TryGet takes the first item, and returns true. If the queue is empty, it
@@ -732,10 +746,8 @@ func GetAny[T any](ctx context.Context, qs ...AnyQueue[T]) (T, error) {
 var errLookAgain = errors.New("twill: look again")
 
 // getOfSeveral waits in the lines of all queues until one of them serves it.
-// The same future is in all lines, so that it is served only once.
 func getOfSeveral[T any](ctx context.Context, qs []AnyQueue[T]) (v T, err error) {
-	b := new(blockedWaiter[T])
-	b.init(ctx, nil)
+	a := &anyGet[T]{blockedWaiter: blockUntil[T](ctx)}
 	type place struct {
 		line *getters[T]
 		w    *waiter[T]
@@ -746,7 +758,7 @@ func getOfSeveral[T any](ctx context.Context, qs []AnyQueue[T]) (v T, err error)
 		g := q.getters()
 		g.mu.Lock()
 		if ready = q.readyLocked(); !ready && !g.closed {
-			w := &waiter[T]{owner: b}
+			w := &waiter[T]{served: a}
 			g.line.PushBack(w)
 			places = append(places, place{g, w})
 		}
@@ -757,21 +769,52 @@ func getOfSeveral[T any](ctx context.Context, qs []AnyQueue[T]) (v T, err error)
 	}
 	switch {
 	case ready:
-		b.f.settleResult(v, errLookAgain) // unless it was served
+		err = errLookAgain
 	case len(places) == 0:
 		return v, ErrClosed
 	default:
-		if err := b.f.core.Wait(ctx); err != nil {
-			b.f.settleResult(v, err) // unless it was served
-		}
+		err = a.parker.Park(ctx)
+	}
+	if err != nil && !a.end() { // another goroutine serves or refuses it now
+		_ = a.parker.Park(context.Background())
+		err = nil
 	}
 	for _, p := range places {
 		p.line.leave(p.w)
 	}
-	if v, err = b.f.result(); err == ErrClosed {
-		err = errLookAgain // the others may be open
+	a.parker.Keep()
+	if err != nil {
+		return v, err
 	}
-	return v, err
+	if a.err == ErrClosed {
+		return v, errLookAgain // the others may be open
+	}
+	return a.v, a.err
+}
+
+// anyGet is a GetAny that waits in several lines, of which the first one serves
+// or refuses it.
+type anyGet[T any] struct {
+	*blockedWaiter[T]
+	mu    sched.Mutex
+	ended bool
+}
+
+// end ends the wait, and reports whether it had not ended before.
+func (a *anyGet[T]) end() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first := !a.ended
+	a.ended = true
+	return first
+}
+
+func (a *anyGet[T]) serve(d *deliveries, v T) bool { return a.end() && a.blockedWaiter.serve(d, v) }
+
+func (a *anyGet[T]) refuse(err error) {
+	if a.end() {
+		a.blockedWaiter.refuse(err)
+	}
 }
 
 // get implements Get of both kinds of queue.
@@ -788,9 +831,9 @@ func get[T any](q AnyQueue[T], backlog int) *Future[T] {
 	case atLimit(g.futures, backlog):
 		return Rejected[T](ErrTooManyGets)
 	}
-	w := new(waiter[T])
+	w := new(futureWaiter[T])
 	w.init(g)
-	g.line.PushBack(w)
+	g.line.PushBack(&w.waiter)
 	g.futures++
 	return &w.f
 }
@@ -802,19 +845,11 @@ func getWait[T any](ctx context.Context, q AnyQueue[T]) (v T, err error) {
 	}
 	g := q.getters()
 	g.mu.Lock()
-	v, ok := q.takeLocked()
-	if ok || g.closed {
+	if v, ok := q.takeLocked(); ok {
 		g.mu.Unlock()
-		if !ok {
-			err = ErrClosed
-		}
-		return v, err
+		return v, nil
 	}
-	b := new(blockedWaiter[T])
-	b.init(ctx, g)
-	g.line.PushBack(&b.waiter)
-	g.mu.Unlock()
-	return b.await()
+	return g.waitAndUnlock(ctx)
 }
 
 // takeAll implements All of both kinds of queue.
@@ -837,6 +872,7 @@ type getters[T any] struct {
 	closed  bool
 
 	deliveries deliveries
+	spare      spare[T]
 }
 
 // lockToPut gives v to the first get in line that accepts it. If there is none,
@@ -867,9 +903,26 @@ func (g *getters[T]) lockToPut(v T) (locked bool, err error) {
 }
 
 func (g *getters[T]) leftLocked(w *waiter[T]) {
-	if w.owner == waiterOwner[T](g) {
+	if g.futures == 0 {
+		return
+	}
+	if _, ok := w.served.(*futureWaiter[T]); ok {
 		g.futures--
 	}
+}
+
+// waitAndUnlock waits in the line of a queue that has no items.
+func (g *getters[T]) waitAndUnlock(ctx context.Context) (v T, err error) {
+	if g.closed {
+		g.mu.Unlock()
+		return v, ErrClosed
+	}
+	b := g.spare.blockUntilLocked(ctx)
+	g.line.PushBack(&b.waiter)
+	g.mu.Unlock()
+	v, err = b.await(g)
+	b.end()
+	return v, err
 }
 
 // leave removes w from the line.
@@ -882,9 +935,6 @@ func (g *getters[T]) leave(w *waiter[T]) bool {
 	}
 	return waited
 }
-
-// target returns the future of a Get.
-func (g *getters[T]) target(w *waiter[T]) *Future[T] { return &w.f }
 
 func (g *getters[T]) waiting() int {
 	g.mu.Lock()
@@ -901,7 +951,7 @@ func (g *getters[T]) closeAndUnlock() {
 	}
 	g.futures = 0
 	g.mu.Unlock()
-	each(waiting, func(w *waiter[T]) { w.fail(ErrClosed) })
+	each(waiting, func(w *waiter[T]) { w.refuse(ErrClosed) })
 }
 
 // blockedPut is a PutWait that waits.

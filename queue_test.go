@@ -151,6 +151,96 @@ func TestQueuePutWait(t *testing.T) {
 	}
 }
 
+// The waiter of a blocked GetWait is kept for the next one.
+func TestBlockedGetWaitAllocatesNothing(t *testing.T) {
+	var there, back twill.Queue[*string]
+	go func() {
+		for v := range there.All(t.Context()) {
+			_ = back.Put(v)
+		}
+	}()
+	v := new(string)
+	n := testing.AllocsPerRun(1000, func() {
+		_ = there.Put(v)
+		_, _ = back.GetWait(t.Context())
+	})
+	require.Zero(t, n)
+	item := weak.Make(v)
+	v = nil
+	require.Eventually(t, func() bool { runtime.GC(); return item.Value() == nil }, 10*time.Second, time.Millisecond,
+		"a waiter that is kept refers to no item")
+	runtime.KeepAlive(&there)
+	runtime.KeepAlive(&back)
+}
+
+// A queue that is used by several bubbles of testing/synctest and outside of
+// them, as that of a package may be, keeps no waiter from one to the other.
+func TestGetWaitInAndOutOfABubble(t *testing.T) {
+	var q twill.Queue[int]
+	wait := func(t *testing.T, putter func()) {
+		go putter()
+		v, err := q.GetWait(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+	}
+	for range 2 {
+		wait(t, func() {
+			for q.Waiting() == 0 {
+				runtime.Gosched()
+			}
+			require.NoError(t, q.Put(1))
+		})
+		synctest.Test(t, func(t *testing.T) {
+			wait(t, func() {
+				time.Sleep(time.Hour) // ends only if GetWait blocks durably
+				require.NoError(t, q.Put(1))
+			})
+		})
+	}
+}
+
+// Several calls wait at once, so that some of them have the kept waiter and
+// others do not, and give up at any moment: each item is taken once.
+func TestGetWaitOfManyThatGiveUp(t *testing.T) {
+	const getters, items = 8, 5000
+	var q twill.Queue[int]
+	var taken [items]atomic.Int32
+	var wg sync.WaitGroup
+	left := make(chan struct{}) // closed when all items were taken
+	var n atomic.Int32
+	for i := range getters {
+		wg.Go(func() {
+			for {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i)*10*time.Microsecond)
+				v, err := q.GetWait(ctx)
+				cancel()
+				if err == nil {
+					taken[v].Add(1)
+					if n.Add(1) == items {
+						close(left)
+					}
+				}
+				select {
+				case <-left:
+					return
+				default:
+				}
+			}
+		})
+	}
+	for i := range items {
+		require.NoError(t, q.Put(i))
+		if i%50 == 0 {
+			time.Sleep(10 * time.Microsecond)
+		}
+	}
+	wg.Wait()
+	for i := range items {
+		require.EqualValues(t, 1, taken[i].Load(), "item %d", i)
+	}
+	require.Zero(t, q.Waiting())
+}
+
 // The handlers of the get that it serves do not block other puts.
 func TestQueuePutWaitOfAHandler(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

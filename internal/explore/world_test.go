@@ -52,7 +52,7 @@ func search(t *testing.T, p plan, scenario func(*world) func()) explore.Stats {
 	twill.OnUnhandled(nil)
 	t.Cleanup(func() {
 		settle.Hooks.Lock, settle.Hooks.Unlock, settle.Hooks.Look = nil, nil, nil
-		settle.Hooks.Swap, settle.Hooks.Cycle, settle.Hooks.Park = nil, nil, nil
+		settle.Hooks.Swap, settle.Hooks.Cycle, settle.Hooks.Wake, settle.Hooks.Park = nil, nil, nil, nil
 		sched.Hooks.Before, sched.Hooks.After, sched.Hooks.Go, sched.Hooks.AfterFunc = nil, nil, nil, nil
 	})
 	if p.large && p.Preemptions == 0 {
@@ -138,9 +138,13 @@ func (w *world) hook() {
 		started++
 		w.Go(fmt.Sprint("goroutine ", started), fn)
 	}
-	settle.Hooks.Park = func(c *settle.Core, woken <-chan struct{}, ctx context.Context) bool {
+	settle.Hooks.Wake = func(p *settle.Parker) {
 		w.free()
-		w.Block("wait for", c, func() bool { return len(woken) > 0 || ctx.Err() != nil })
+		w.Point("wake", p)
+	}
+	settle.Hooks.Park = func(of any, woken <-chan struct{}, ctx context.Context) bool {
+		w.free()
+		w.Block("wait for", of, func() bool { return len(woken) > 0 || ctx.Err() != nil })
 		if len(woken) > 0 && ctx.Err() != nil {
 			return w.Choose(2) == 1
 		}

@@ -49,12 +49,12 @@ func (c *Core) Wait(ctx context.Context) error {
 		w = newWaiter()
 	}
 	if c.AddPending(&w.link, 1) {
-		done := atPark(c, w.ch, ctx, done)
+		woken, done := atPark(c, w.ch, ctx, done)
 		if done == nil {
-			<-w.ch // half the cost of a select
+			<-woken // half the cost of a select
 		} else {
 			select {
-			case <-w.ch:
+			case <-woken:
 			case <-done:
 				if !c.giveUp(&w.link) {
 					return nil // settled; w now belongs to the settler

@@ -9,15 +9,16 @@ const nearby = 0
 // Hooks are called at the places where the order of goroutines matters, by a
 // test that decides that order. A nil hook is not called.
 var Hooks struct {
-	Lock   func(*Core) // before the lock is acquired
-	Unlock func(*Core) // after it was released
-	Look   func(*Core) // before the word is read without the lock
-	Swap   func(*Core) // before the word is changed without the lock
-	Cycle  func(*Core) // where another goroutine has to continue first
+	Lock   func(*Core)   // before the lock is acquired
+	Unlock func(*Core)   // after it was released
+	Look   func(*Core)   // before the word is read without the lock
+	Swap   func(*Core)   // before the word is changed without the lock
+	Cycle  func(*Core)   // where another goroutine has to continue first
+	Wake   func(*Parker) // before a parked goroutine is woken
 
-	// Park is called before a Wait blocks. It returns when one of the two channels
+	// Park is called before a Wait of a core or a Parker blocks. It returns when one of the two channels
 	// is ready, and reports whether the channel of the context counts.
-	Park func(c *Core, woken <-chan struct{}, ctx context.Context) (ended bool)
+	Park func(of any, woken <-chan struct{}, ctx context.Context) (ended bool)
 }
 
 func atLock(c *Core) { at(Hooks.Lock, c) }
@@ -36,18 +37,20 @@ func at(hook func(*Core), c *Core) {
 	}
 }
 
-// atPark leaves only one channel ready, so that the select that follows has no
-// choice. It returns the channel that ends the wait besides woken.
-func atPark(c *Core, woken <-chan struct{}, ctx context.Context, done <-chan struct{}) <-chan struct{} {
-	if Hooks.Park == nil {
-		return done
+func atWake(p *Parker) {
+	if Hooks.Wake != nil {
+		Hooks.Wake(p)
 	}
-	if !Hooks.Park(c, woken, ctx) {
-		return nil
+}
+
+// atPark returns the channels of the wait that follows. Only one of them is not
+// nil, so that the wait has no choice.
+func atPark(of any, woken <-chan struct{}, ctx context.Context, done <-chan struct{}) (<-chan struct{}, <-chan struct{}) {
+	switch {
+	case Hooks.Park == nil:
+		return woken, done
+	case Hooks.Park(of, woken, ctx):
+		return nil, done
 	}
-	select {
-	case <-woken:
-	default:
-	}
-	return done
+	return woken, nil
 }

@@ -9,7 +9,7 @@ const nearby = 16
 
 // These functions mark the places where another goroutine may interleave:
 // before locking, after unlocking, before a read or swap of the word without
-// the lock, and before a wait. With the build tags "yield" and "explore" they
+// the lock, and before a wait and its end. With the build tags "yield" and "explore" they
 // are not empty.
 func atLock(*Core) {}
 
@@ -21,6 +21,8 @@ func atSwap(*Core) {}
 
 func atCycle(*Core) {}
 
-func atPark(_ *Core, _ <-chan struct{}, _ context.Context, done <-chan struct{}) <-chan struct{} {
-	return done
+func atWake(*Parker) {}
+
+func atPark(_ any, woken <-chan struct{}, _ context.Context, done <-chan struct{}) (<-chan struct{}, <-chan struct{}) {
+	return woken, done
 }

@@ -28,6 +28,8 @@ func atSwap(*Core) { yield() }
 
 func atCycle(*Core) {}
 
-func atPark(_ *Core, _ <-chan struct{}, _ context.Context, done <-chan struct{}) <-chan struct{} {
-	return done
+func atWake(*Parker) { yield() }
+
+func atPark(_ any, woken <-chan struct{}, _ context.Context, done <-chan struct{}) (<-chan struct{}, <-chan struct{}) {
+	return woken, done
 }
