@@ -16,8 +16,9 @@ var Hooks struct {
 	Cycle  func(*Core)   // where another goroutine has to continue first
 	Wake   func(*Parker) // before a parked goroutine is woken
 
-	// Park is called before a Wait of a core or a Parker blocks. It returns when one of the two channels
-	// is ready, and reports whether the channel of the context counts.
+	// Park is called before a wait for a core or for a Wake blocks. It returns
+	// when one of the two channels is ready, and reports whether the channel of
+	// the context counts.
 	Park func(of any, woken <-chan struct{}, ctx context.Context) (ended bool)
 }
 

@@ -9,8 +9,8 @@ const nearby = 16
 
 // These functions mark the places where another goroutine may interleave:
 // before locking, after unlocking, before a read or swap of the word without
-// the lock, and before a wait and its end. With the build tags "yield" and "explore" they
-// are not empty.
+// the lock, and before a wait and its end. With the build tags "yield" and
+// "explore" they are not empty.
 func atLock(*Core) {}
 
 func atUnlock(*Core) {}
