@@ -1,15 +1,14 @@
 package twill
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"iter"
 	"log/slog"
 	"reflect"
-	"slices"
 	"sync/atomic"
 
+	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/keymap"
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/sched"
@@ -43,7 +42,7 @@ type Dict[K comparable, V any] struct {
 	came    uint64          // number of the last waiter
 	closed  error           // the failure of gets that would wait; nil if open
 
-	pooler *Pooler[computation[K, V], computed[V]] // made by the first GetOrCompute
+	pooler *Pooler[computation, any] // made by the first GetOrCompute
 }
 
 // dictSlot is the state of a key: either a value or a line of waiters.
@@ -233,7 +232,10 @@ func (d *Dict[K, V]) GetOrCompute(ctx context.Context, k K, fn func(context.Cont
 	case slot == nil:
 		return f // it was set after the first lookup
 	}
-	call := w.ask(ctx, slot, pooler, computation[K, V]{k, fn, slot, w.came})
+	came := w.came
+	call := w.ask(ctx, slot, pooler, computation{k, func(ctx context.Context) (any, error) {
+		return d.compute(ctx, k, fn, slot, came)
+	}})
 	w.call.Store(call)
 	if w.f.core.Settled() {
 		w.leave() // it was settled before it could leave a call
@@ -419,8 +421,7 @@ func (d *Dict[K, V]) close(err error) []*dictWaiter[K, V] {
 	for _, k := range keys {
 		d.slots.Delete(k)
 	}
-	slices.SortFunc(all, func(a, b *dictWaiter[K, V]) int { return cmp.Compare(a.came, b.came) })
-	return all
+	return heap.Sort(all, func(w *dictWaiter[K, V]) heap.Key { return heap.Key{Seq: w.came} })
 }
 
 // dictWaiter is a get of a missing key. Unlike a [waiter] it receives a value
@@ -547,12 +548,12 @@ func (w *dictWaiter[K, V]) leaveLine() {
 	}
 }
 
-// computation is the argument of the Dict's pooler.
-type computation[K comparable, V any] struct {
-	k    K
-	fn   func(context.Context) (V, error)
-	slot *dictSlot[K, V] // the slot where its callers wait, and the number of the first caller
-	came uint64
+// computation is the argument of the pooler of a Dict. That pooler has the same
+// type for all types of Dicts, since a pooler is much code: its keys are those
+// of the Dict, and its results are of type computed.
+type computation struct {
+	k  any
+	fn func(context.Context) (any, error)
 }
 
 // computed is the result of a computation.
@@ -562,34 +563,38 @@ type computed[V any] struct {
 }
 
 // computing is the pooler that calls the functions of GetOrCompute.
-func (d *Dict[K, V]) computing() (*Pooler[computation[K, V], computed[V]], error) {
+func (d *Dict[K, V]) computing() (*Pooler[computation, any], error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed != nil {
 		return nil, d.closed
 	}
 	if d.pooler == nil {
-		d.pooler = NewPoolerFunc(func(c computation[K, V]) K { return c.k }, d.compute)
+		d.pooler = newComputing()
 	}
 	return d.pooler, nil
 }
 
-// compute is the function of the pooler.
-func (d *Dict[K, V]) compute(ctx context.Context, c computation[K, V]) (computed[V], error) {
-	if v, ok := d.Lookup(c.k); ok {
+func newComputing() *Pooler[computation, any] {
+	return NewPoolerFunc(
+		func(c computation) any { return c.k },
+		func(ctx context.Context, c computation) (any, error) { return c.fn(ctx) },
+	)
+}
+
+// compute calls fn for k. slot is that of the first caller, whose number is
+// came.
+func (d *Dict[K, V]) compute(ctx context.Context, k K, fn func(context.Context) (V, error), slot *dictSlot[K, V], came uint64) (computed[V], error) {
+	if v, ok := d.Lookup(k); ok {
 		return computed[V]{v, true}, nil // set after the get found it missing
 	}
-	if !keymap.Findable(c.k) {
-		v, err := c.fn(ctx)
-		return computed[V]{v: v}, err
-	}
-	v, err := c.fn(ctx)
-	if err != nil || ctx.Err() != nil { // a value that is no longer needed is not stored
+	v, err := fn(ctx)
+	if !keymap.Findable(k) || err != nil || ctx.Err() != nil { // a value that is no longer needed is not stored
 		return computed[V]{v: v}, err
 	}
 	f := Resolved(v)
-	now, waiters, err := d.store(c.k, f, func(now *Future[V]) bool {
-		return now == nil && d.slots.Get(c.k) == c.slot && c.slot.forgotten < c.came
+	now, waiters, err := d.store(k, f, func(now *Future[V]) bool {
+		return now == nil && d.slots.Get(k) == slot && slot.forgotten < came
 	})
 	if err != nil || now == nil {
 		return computed[V]{v: v}, err
@@ -605,7 +610,7 @@ func (d *Dict[K, V]) forgetCall(k K) bool {
 	d.mu.RLock()
 	pooler := d.pooler
 	d.mu.RUnlock()
-	return pooler != nil && pooler.Forget(computation[K, V]{k: k})
+	return pooler != nil && pooler.Forget(computation{k: k})
 }
 
 // forgetLocked prevents the value that is being computed from being stored.
@@ -623,8 +628,9 @@ type computeWaiter[K comparable, V any] struct {
 
 // ask calls the function, or joins the running call. A value that is stored
 // reaches w through the Dict.
-func (w *computeWaiter[K, V]) ask(ctx context.Context, slot *dictSlot[K, V], pooler *Pooler[computation[K, V], computed[V]], c computation[K, V]) *Future[struct{}] {
-	return HandleFuture(pooler.Call(ctx, c), func(got computed[V], err error) *Future[struct{}] {
+func (w *computeWaiter[K, V]) ask(ctx context.Context, slot *dictSlot[K, V], pooler *Pooler[computation, any], c computation) *Future[struct{}] {
+	return HandleFuture(pooler.Call(ctx, c), func(result any, err error) *Future[struct{}] {
+		got, _ := result.(computed[V]) // or zero, after an error
 		switch {
 		case err == nil && got.stored:
 			if slot.has(&w.dictWaiter) {

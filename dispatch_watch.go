@@ -125,7 +125,7 @@ func (w pendingSnapshot[A, R]) inOrder() []*Job[A, R] {
 	for _, s := range w.sources() {
 		due = slices.AppendSeq(due, s.All())
 	}
-	slices.SortFunc(due, func(a, b heap.Entry[*Job[A, R]]) int { return a.Compare(b.Key) })
+	due = heap.Sort(due, func(e heap.Entry[*Job[A, R]]) heap.Key { return e.Key })
 	jobs := make([]*Job[A, R], 0, w.len())
 	for _, e := range append(due, w.delayed.Sorted()...) {
 		jobs = append(jobs, e.Item)

@@ -7,7 +7,6 @@ import (
 	"iter"
 	"log/slog"
 	"reflect"
-	"slices"
 
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
@@ -447,7 +446,7 @@ func (q *PriorityQueue[T]) Snapshot() []T {
 	q.reading = true
 	q.gets.mu.Unlock()
 
-	entries := prioritized(items)
+	values := prioritized(items)
 
 	q.gets.mu.Lock()
 	q.reading = false
@@ -457,7 +456,7 @@ func (q *PriorityQueue[T]) Snapshot() []T {
 	for _, x := range removed {
 		x.forget()
 	}
-	return entries.values()
+	return inOrder(values)
 }
 
 // Clear removes all queued items, and returns their values in the order in
@@ -471,11 +470,11 @@ func (q *PriorityQueue[T]) Clear() []T {
 	q.admitLocked(0)
 	q.gets.mu.Unlock()
 
-	entries := prioritized(items)
+	values := prioritized(items)
 	for e := range items.All() {
 		e.Item.forget()
 	}
-	return entries.values()
+	return inOrder(values)
 }
 
 // Close makes later calls of Put return [ErrClosed]. Waiting gets and calls of
@@ -659,36 +658,27 @@ type priorityPutter[T any] struct {
 	item *PriorityItem[T]
 }
 
-// valuesByKey holds values that are being sorted into the order of a queue.
-type valuesByKey[T any] []struct {
+// prioritized reads the values of items.
+func prioritized[T any](items heap.Snapshot[*PriorityItem[T]]) (values []prioritizedValue[T]) {
+	values = make([]prioritizedValue[T], 0, items.Len())
+	for e := range items.All() {
+		values = append(values, prioritizedValue[T]{e.Key, e.Item.value})
+	}
+	return values
+}
+
+type prioritizedValue[T any] struct {
 	heap.Key
 	value T
 }
 
-// prioritized reads the values of items.
-func prioritized[T any](items heap.Snapshot[*PriorityItem[T]]) valuesByKey[T] {
-	entries := make(valuesByKey[T], items.Len())
-	i := 0
-	for e := range items.All() {
-		entries[i].Key, entries[i].value = e.Key, e.Item.value
-		i++
+// inOrder returns the values in the order of a queue.
+func inOrder[T any](values []prioritizedValue[T]) []T {
+	sorted := make([]T, len(values))
+	for i, v := range heap.Sort(values, func(v prioritizedValue[T]) heap.Key { return v.Key }) {
+		sorted[i] = v.value
 	}
-	return entries
-}
-
-func (s valuesByKey[T]) values() []T {
-	slices.SortFunc(s, func(a, b struct {
-		heap.Key
-		value T
-	},
-	) int {
-		return a.Compare(b.Key)
-	})
-	values := make([]T, len(s))
-	for i, e := range s {
-		values[i] = e.value
-	}
-	return values
+	return sorted
 }
 
 // AnyQueue is a [Queue] or a [PriorityQueue] of T, for [GetAny]. Only these

@@ -3,6 +3,7 @@ package heap
 import (
 	"cmp"
 	"iter"
+	"slices"
 )
 
 // Key is the key by which a heap is ordered.
@@ -20,6 +21,30 @@ func (k Key) Before(l Key) bool {
 // if after it.
 func (k Key) Compare(l Key) int {
 	return cmp.Or(cmp.Compare(k.Priority, l.Priority), cmp.Compare(k.Seq, l.Seq))
+}
+
+// Sort returns a copy of xs in the order of their keys. Only the keys are
+// sorted: a sort of each type would be several kilobytes of code.
+func Sort[T any](xs []T, key func(T) Key) []T {
+	order := make([]numbered, len(xs))
+	for i, x := range xs {
+		order[i] = numbered{key(x), i}
+	}
+	slices.SortFunc(order, func(a, b numbered) int { return a.Compare(b.Key) })
+	sorted := make([]T, len(xs))
+	for i, o := range order {
+		sorted[i] = xs[o.i]
+	}
+	return sorted
+}
+
+type numbered struct {
+	Key
+	i int
+}
+
+func sortEntries[T any](entries []Entry[T]) []Entry[T] {
+	return Sort(entries, func(e Entry[T]) Key { return e.Key })
 }
 
 // least returns the index of the first entry; entries must not be empty.

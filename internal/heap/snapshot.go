@@ -26,10 +26,9 @@ func (h *By[T, F]) Snapshot() Snapshot[T] {
 	return Snapshot[T]{slots[T]{slices.Clone(used), h.n}}
 }
 
-// SnapshotOf sorts entries and returns a snapshot of them.
+// SnapshotOf returns a snapshot of entries, which may be in any order.
 func SnapshotOf[T any](entries []Entry[T]) (s Snapshot[T]) {
-	slices.SortFunc(entries, func(a, b Entry[T]) int { return a.Compare(b.Key) })
-	for i, e := range entries { // in order, so each slot comes after its parent
+	for i, e := range sortEntries(entries) { // in order, so each slot comes after its parent
 		s.grow()
 		*s.at(i) = e
 	}
@@ -38,9 +37,7 @@ func SnapshotOf[T any](entries []Entry[T]) (s Snapshot[T]) {
 
 // Sorted returns the entries in the order in which the heap would pop them.
 func (s Snapshot[T]) Sorted() []Entry[T] {
-	entries := slices.AppendSeq(make([]Entry[T], 0, s.n), s.All())
-	slices.SortFunc(entries, func(a, b Entry[T]) int { return a.Compare(b.Key) })
-	return entries
+	return sortEntries(slices.AppendSeq(make([]Entry[T], 0, s.n), s.All()))
 }
 
 // All yields the entries in no order. A heap must not change during the
