@@ -381,7 +381,7 @@ func (s *scheduler) followInbox() {
 		from := s.inbox + 1
 		s.mu.Unlock()
 		err := s.n.st.follow(s.ctx, s.n.st.inbox(), from, func(seq uint64, at time.Time, data []byte) bool {
-			s.take(seq, at, data)
+			s.takePuts(seq, at, data)
 			return s.ctx.Err() == nil
 		})
 		if s.ctx.Err() != nil {

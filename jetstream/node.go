@@ -276,6 +276,21 @@ func (n *node) onMessage(m *nats.Msg) {
 		n.report(&WireError{Subject: m.Subject, Version: msg.Version, Err: err})
 		return
 	}
+	n.take(&msg)
+}
+
+// send sends a message to a process, which may be this one: then it does not
+// make the way through the server. It may be lost.
+func (n *node) send(process string, m *message) error {
+	if process == n.id {
+		n.take(m)
+		return nil
+	}
+	return n.conn.Publish(n.st.toSubject(process), encode(m))
+}
+
+// take takes a message to this process.
+func (n *node) take(msg *message) {
 	n.mu.Lock()
 	stale := msg.Term.before(n.term)
 	n.mu.Unlock()
@@ -291,8 +306,20 @@ func (n *node) onMessage(m *nats.Msg) {
 		}
 	}
 	if msg.Outcomes != nil || msg.Ended != nil || msg.Taken != nil {
-		n.receive(&msg)
+		n.receive(msg)
 	}
+}
+
+// tell sends a request to the scheduler that needs no answer. It may be lost.
+func (n *node) tell(r *request) {
+	n.mu.Lock()
+	s := n.sched
+	n.mu.Unlock()
+	if s != nil && !s.closed.Load() {
+		s.take(&nats.Msg{}, r)
+		return
+	}
+	_ = n.conn.Publish(n.st.askSubject(), encode(r))
 }
 
 // ask asks the scheduler, until ctx ends, streams are missing or the connection

@@ -39,13 +39,21 @@ func (s *scheduler) onRequest(m *nats.Msg) {
 		s.respond(m, reply{Error: codeVersion})
 		return
 	}
+	s.take(m, &r)
+}
+
+// take takes the request r, whose message is m.
+func (s *scheduler) take(m *nats.Msg, r *request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.Inbox > s.inbox && r.Made == s.inboxMade {
-		s.deferred = append(s.deferred, deferredRequest{r.Inbox, func() { s.requestLocked(m, &r) }})
+	if s.closed.Load() {
 		return
 	}
-	s.requestLocked(m, &r)
+	if r.Inbox > s.inbox && r.Made == s.inboxMade {
+		s.deferred = append(s.deferred, deferredRequest{r.Inbox, func() { s.requestLocked(m, r) }})
+		return
+	}
+	s.requestLocked(m, r)
 }
 
 func (s *scheduler) respond(m *nats.Msg, r reply) {

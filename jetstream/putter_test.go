@@ -291,14 +291,14 @@ func TestRepeatedPutsThatHaveOutcomesDoNotRun(t *testing.T) {
 		}
 		puts = append(puts, &waitingPut{data: encode(p)})
 	}
-	s.take(1, time.Now(), putData("p", puts, true))
+	s.takePuts(1, time.Now(), putData("p", puts, true))
 	require.Len(t, s.jobs, 100)
 	for first := range 4 {
 		for i := range 50 {
 			require.Equal(t, (first+i)%2 == 1, s.jobs[fmt.Sprint("j", first, "-", i)] != nil)
 		}
 	}
-	s.take(2, time.Now(), putData("p", puts, false)) // those that are known are not put twice
+	s.takePuts(2, time.Now(), putData("p", puts, false)) // those that are known are not put twice
 	require.Len(t, s.jobs, 200)
 }
 

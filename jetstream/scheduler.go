@@ -358,8 +358,8 @@ func (s *scheduler) changedLocked(e *entry, arg bool, after func()) {
 	s.emitLocked(effect{Change: &rec}, after)
 }
 
-// take takes a message of the inbox.
-func (s *scheduler) take(seq uint64, at time.Time, data []byte) {
+// takePuts takes a message of the inbox.
+func (s *scheduler) takePuts(seq uint64, at time.Time, data []byte) {
 	var m putMessage
 	err := decode(data, &m)
 	if err != nil || m.Version > wireVersion {
@@ -541,7 +541,7 @@ func (s *scheduler) send(process string, m message) {
 		return
 	}
 	m.Version, m.Term = wireVersion, s.term
-	_ = s.n.conn.Publish(s.n.st.toSubject(process), encode(&m))
+	_ = s.n.send(process, &m)
 }
 
 // post is send for what is done after a batch: a process gets one message for

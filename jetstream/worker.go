@@ -453,7 +453,7 @@ func (w *worker) tell() {
 				}
 				r.Done = append(r.Done, all[0].report)
 			}
-			_ = w.n.conn.Publish(w.n.st.askSubject(), encode(r))
+			w.n.tell(r)
 		}
 	}
 }
@@ -468,7 +468,7 @@ func (w *worker) tellPutters(all []ended) {
 		for _, e := range told[process] {
 			m.Outcomes = append(m.Outcomes, e.outcome)
 		}
-		if w.n.conn.Publish(w.n.st.toSubject(process), encode(&m)) == nil {
+		if w.n.send(process, &m) == nil {
 			for _, e := range told[process] {
 				e.report.Notified = true
 			}
