@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/twillgo/twill/internal/dispatch"
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/list"
@@ -152,18 +153,41 @@ func (j *Job[A, R]) Record() JobRecord[A] {
 	q := j.queue()
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	wall := q.clock.Wall()
 	r := JobRecord[A]{
 		ID: j.ID(), Arg: j.arg, Priority: j.priority, State: j.state, Key: j.Key(), Group: j.Group(), Attempts: j.attempts(),
-		Queued: q.clock.Time(j.queued), Due: q.clock.Time(j.due()), Started: q.clock.Time(j.started), Stopped: q.clock.Time(j.ended),
+		Queued: wall.Time(j.queued), Due: wall.Time(j.due()), Started: wall.Time(j.started), Stopped: wall.Time(j.ended),
 	}
 	if m := j.extra.Load(); m != nil {
-		r.Expires, r.Again = q.clock.Time(m.expires), m.follows
+		r.Expires, r.Again = wall.Time(m.expires), m.follows
 	}
 	if !utf8.ValidString(r.Key) {
 		r.KeyBytes = []byte(r.Key)
 	}
 	if !utf8.ValidString(r.Group) {
 		r.GroupBytes = []byte(r.Group)
+	}
+	return r
+}
+
+// row returns the record of j for a journal.
+func (j *Job[A, R]) row() dispatch.Row {
+	q := j.queue()
+	wall := q.clock.Wall()
+	millis := func(t instant) int64 {
+		if t.IsZero() {
+			return 0
+		}
+		return wall.Time(t).Add(time.Millisecond - 1).UnixMilli()
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r := dispatch.Row{
+		Priority: j.priority, State: uint8(j.state), Attempts: j.attempts(),
+		Queued: millis(j.queued), Due: millis(j.due()), Started: millis(j.started), Ended: millis(j.ended),
+	}
+	if m := j.extra.Load(); m != nil {
+		r.Expires, r.Again = millis(m.expires), m.follows
 	}
 	return r
 }

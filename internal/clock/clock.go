@@ -69,7 +69,22 @@ func (c *Clock) Time(t Instant) time.Time {
 	if t.IsZero() {
 		return time.Time{}
 	}
-	return c.current().Add(time.Duration(t - 1))
+	return c.Wall().Time(t)
+}
+
+// Wall is the wall clock as it was at one moment. Several instants are
+// converted by it with one look at the wall clock.
+type Wall struct{ start time.Time } // instant 1
+
+// Wall returns the present wall clock.
+func (c *Clock) Wall() Wall { return Wall{c.current()} }
+
+// Time returns what Time of the clock returned at that moment.
+func (w Wall) Time(t Instant) time.Time {
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return w.start.Add(time.Duration(t - 1))
 }
 
 // current returns instant 1 by the present wall clock.
@@ -92,7 +107,7 @@ func (c *Clock) current() time.Time {
 // near reports whether the difference between t and u is too small to be a
 // step.
 func near(t, u time.Time) bool {
-	return t.Round(0).Sub(u.Round(0)).Abs() < time.Millisecond
+	return time.Duration(t.UnixNano()-u.UnixNano()).Abs() < time.Millisecond
 }
 
 // read returns instant 1 by the wall clock as it reads now.

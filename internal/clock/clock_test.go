@@ -57,6 +57,8 @@ func TestSteps(t *testing.T) {
 			clock.Step.Store(int64(step))
 			time.Sleep(time.Second)
 			require.True(t, wall().Add(59*time.Second).Equal(c.Time(before)))
+			require.Equal(t, c.Time(before), c.Wall().Time(before))
+			require.True(t, c.Wall().Time(0).IsZero())
 			require.Equal(t, c.Now().Add(time.Minute), c.At(wall().Add(time.Minute)))
 			require.Equal(t, c.Now().Add(time.Minute), c.At(c.Time(c.Now().Add(time.Minute))))
 		})
