@@ -107,7 +107,7 @@ func (q *Queue[A, R]) show(data []byte) (text string) {
 			text = fmt.Sprintf("(Show panicked with a %T)", p)
 		}
 	}()
-	arg, err := decode[A](q.opts.Codec, data)
+	arg, err := q.args.decode(data)
 	if err != nil {
 		return "(cannot be decoded)"
 	}

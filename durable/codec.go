@@ -20,14 +20,41 @@ type Codec struct {
 // JSON is the codec of a queue that has no other.
 var JSON = Codec{Marshal: json.Marshal, Unmarshal: json.Unmarshal}
 
+// coder encodes and decodes values of one type.
+type coder[T any] struct {
+	Codec
+	known bool       // check is all that encode has to look at
+	check *jsonCheck // of the values, if known
+}
+
+func newCoder[T any](c Codec) coder[T] {
+	own := coder[T]{Codec: c}
+	if reflect.ValueOf(c.Marshal).Pointer() == reflect.ValueOf(json.Marshal).Pointer() &&
+		reflect.ValueOf(c.Unmarshal).Pointer() == reflect.ValueOf(json.Unmarshal).Pointer() {
+		own.check, own.known = jsonCheckOf(reflect.TypeFor[T]())
+	}
+	return own
+}
+
 // encode returns v as bytes, and an error that is ErrNotKept if what they are
 // decoded to would not be v.
-func encode[T any](c Codec, v *T) (data []byte, err error) {
+func (c *coder[T]) encode(v *T) (data []byte, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			data, err = nil, fmt.Errorf("%w: panic while it is written: %v", ErrNotKept, p)
 		}
 	}()
+	if c.known && c.check.passes(reflect.ValueOf(v).Elem()) {
+		if data, err = c.Marshal(v); err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrNotKept, err)
+		}
+		return data, nil
+	}
+	return c.encodeAndRead(v)
+}
+
+// encodeAndRead is encode that reads what was written.
+func (c *coder[T]) encodeAndRead(v *T) (data []byte, err error) {
 	if data, err = c.Marshal(*v); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNotKept, err)
 	}
@@ -42,7 +69,7 @@ func encode[T any](c Codec, v *T) (data []byte, err error) {
 }
 
 // decode reads what encode has written.
-func decode[T any](c Codec, data []byte) (v T, err error) {
+func (c *coder[T]) decode(data []byte) (v T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("durable: panic while a value is read: %v", p)

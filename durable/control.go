@@ -217,7 +217,7 @@ func (q *Queue[A, R]) Reprioritize(j *Job[A, R], priority int) error {
 	}
 	var wait func() error
 	if in := j.insertLocked(); in != nil {
-		wait = func() error { <-in.done; return in.err }
+		wait = in.wait
 	} else {
 		wait = q.updateLocked(j)
 	}

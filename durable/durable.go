@@ -7,11 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable/internal/steer"
 	"github.com/twillgo/twill/durable/internal/store"
+	"github.com/twillgo/twill/internal/dispatch"
 )
 
 // Queue is a [twill.ResizableDispatchQueue] whose jobs survive the process:
@@ -27,12 +29,17 @@ import (
 // ended, what decides when it starts, about 400 bytes; arguments are on disk
 // until the job starts, and results when it has ended.
 type Queue[A, R any] struct {
-	fn    func(context.Context, A) (R, error)
-	opts  Options
-	inner *twill.ResizableDispatchQueue[*Job[A, R], R]
-	store *store.Store
-	found Report
-	owner *steer.Server // nil if nothing listens
+	fn      func(context.Context, A) (R, error)
+	opts    Options
+	args    coder[A]
+	results coder[R]
+	inner   *twill.ResizableDispatchQueue[*Job[A, R], R]
+	store   *store.Store
+	found   Report
+	owner   *steer.Server // nil if nothing listens
+	kept    *goroutines   // run jobs, and the handlers of their futures
+
+	puts, starts, endings sync.Pool // of *put, *start and *ending
 
 	// mu puts changes of the queue in memory and their way to the disk in one
 	// order. Operations are submitted under it, and never waited for; no user
@@ -93,10 +100,15 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 	if o.Dispatch.Size < 0 {
 		panic("durable: Open: Size must not be negative")
 	}
-	q := &Queue[A, R]{fn: fn, opts: o, keys: make(map[string][]*Job[A, R]), limiter: o.Dispatch.Rate, every: newPeriodics[A, R]()}
-	dispatch := o.Dispatch
-	dispatch.Retry = nil // each job has its own, which tells the journal
-	q.inner = twill.NewResizableDispatchQueue(q.run, &dispatch)
+	q := &Queue[A, R]{fn: fn, opts: o, keys: make(map[string][]*Job[A, R]), limiter: o.Dispatch.Rate,
+		args: newCoder[A](o.Codec), results: newCoder[R](o.Codec), every: newPeriodics[A, R](), kept: new(goroutines)}
+	q.puts.New = func() any { return new(put[A, R]) }
+	q.starts.New = func() any { return newStart() }
+	q.endings.New = func() any { return newEnding[A, R]() }
+	inMemory := o.Dispatch
+	inMemory.Retry = nil // each job has its own, which tells the journal
+	q.inner = twill.NewResizableDispatchQueue(q.run, &inMemory)
+	dispatch.SetSpawn(q.inner, q.kept.run)
 	s, err := store.Open(path, store.Options{Wait: o.Wait, AnyFileSystem: o.AnyFileSystem, VFS: o.vfs})
 	if err != nil {
 		return nil, err
@@ -104,6 +116,7 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 	q.store = s
 	if err := q.restore(); err != nil {
 		q.inner.Stop()
+		q.kept.close()
 		return nil, errors.Join(err, s.Close())
 	}
 	q.listen()
@@ -120,18 +133,9 @@ type put[A, R any] struct {
 	opts []twill.JobOptions
 	key  string
 	held bool
-}
 
-// insert is a job on its way to the disk.
-type insert struct {
-	data   []byte
-	from   int64 // the job whose argument it has, if there is no data
-	forget bool  // that job, which is dead
-	err    error
-	done   chan struct{}
-
-	readyLocked func() error             // nil or whether it may be put
-	also        func(tx *store.Tx) error // nil or what the transaction does besides
+	last [1]twill.JobOptions // room for opts
+	in   insert              // of a new job
 }
 
 // Put adds a job for arg and returns when it is on disk. Otherwise it is Put of
@@ -148,7 +152,12 @@ func (q *Queue[A, R]) Put(arg A, priority int, opts ...twill.JobOptions) (*Job[A
 	if err != nil {
 		return nil, err
 	}
-	return q.put(p, priority, nil)
+	job, err := q.put(p, priority, nil)
+	if err == nil && p.key == "" { // nothing has p any longer
+		p.clear()
+		q.puts.Put(p)
+	}
+	return job, err
 }
 
 // put adds a job, with the row that in is or, if that is nil, a new one.
@@ -158,7 +167,7 @@ func (q *Queue[A, R]) put(p *put[A, R], priority int, in *insert) (*Job[A, R], e
 }
 
 // beginPut is the part of put before the wait for the disk, for written.
-func (q *Queue[A, R]) beginPut(p *put[A, R], priority int, in *insert) (wait func() error, job *Job[A, R], err error) {
+func (q *Queue[A, R]) beginPut(p *put[A, R], priority int, in *insert) (wait waiter, job *Job[A, R], err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if err := q.endedLocked(); err != nil {
@@ -247,17 +256,16 @@ func (q *Queue[A, R]) PutAll(args []A, priority int, opts ...twill.JobOptions) (
 		q.mu.Unlock()
 		return nil, err
 	}
-	rows := make([]store.Job, len(jobs))
 	size := 0
 	for i, j := range inner {
 		q.adoptLocked(puts[i], j)
-		rows[i] = jobs[i].rowLocked()
+		puts[i].in.row = jobs[i].rowLocked()
 		size += len(puts[i].data) + 100
 	}
 	done := make(chan error, 1)
 	q.store.Submit(store.Op{Size: size, Do: func(tx *store.Tx) error {
-		for i := range rows {
-			if err := tx.Insert(rows[i], puts[i].data); err != nil {
+		for _, p := range puts {
+			if err := tx.Insert(p.in.row, p.data); err != nil {
 				return err
 			}
 		}
@@ -281,7 +289,7 @@ func (q *Queue[A, R]) PutAll(args []A, priority int, opts ...twill.JobOptions) (
 // putAllOfKey is PutAll for jobs that are one.
 func (q *Queue[A, R]) putAllOfKey(puts []*put[A, R], jobs []*Job[A, R], priority int) ([]*Job[A, R], error) {
 	first := puts[0]
-	wait, job, err := func() (func() error, *Job[A, R], error) {
+	wait, job, err := func() (waiter, *Job[A, R], error) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if err := q.endedLocked(); err != nil {
@@ -321,7 +329,7 @@ func (q *Queue[A, R]) putAllOfKey(puts []*put[A, R], jobs []*Job[A, R], priority
 
 // newPut makes what Put needs, and refuses what cannot be kept.
 func (q *Queue[A, R]) newPut(arg *A, opts []twill.JobOptions) (*put[A, R], error) {
-	data, err := encode(q.opts.Codec, arg)
+	data, err := q.args.encode(arg)
 	if err != nil {
 		return nil, err
 	}
@@ -329,7 +337,8 @@ func (q *Queue[A, R]) newPut(arg *A, opts []twill.JobOptions) (*put[A, R], error
 }
 
 func (q *Queue[A, R]) newPutData(data []byte, opts []twill.JobOptions) (*put[A, R], error) {
-	p := &put[A, R]{job: &Job[A, R]{q: q}, data: data}
+	p := q.puts.Get().(*put[A, R])
+	p.job, p.data = &Job[A, R]{q: q}, data
 	last := twill.JobOptions{Held: true}
 	retry := q.opts.Dispatch.Retry
 	var m more
@@ -355,7 +364,11 @@ func (q *Queue[A, R]) newPutData(data []byte, opts []twill.JobOptions) (*put[A, 
 	if retry != nil {
 		last.Retry = p.job.retry(retry, 0)
 	}
-	p.opts = append(opts[:len(opts):len(opts)], last)
+	if p.last[0] = last; len(opts) == 0 {
+		p.opts = p.last[:]
+	} else {
+		p.opts = append(opts[:len(opts):len(opts)], last)
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	id, err := store.NextID(q.lastID)
@@ -364,6 +377,13 @@ func (q *Queue[A, R]) newPutData(data []byte, opts []twill.JobOptions) (*put[A, 
 	}
 	q.lastID, p.job.id = id, id
 	return p, nil
+}
+
+// clear makes p as good as new.
+func (p *put[A, R]) clear() {
+	in := p.in
+	*p = put[A, R]{}
+	p.in.reuse(&in)
 }
 
 // policyOf is the name of the settings of a retry, "" if they have none.
@@ -376,10 +396,18 @@ func (q *Queue[A, R]) policyOf(o *twill.RetryOptions) string {
 	return ""
 }
 
+// waiter waits until something is on disk.
+type waiter interface{ wait() error }
+
+// waitFunc is a waiter.
+type waitFunc func() error
+
+func (f waitFunc) wait() error { return f() }
+
 // acceptLocked takes the result of a put into the queue in memory: a new job,
-// one that the put was merged into, or an error. The function that it returns
-// waits until the put is on disk.
-func (q *Queue[A, R]) acceptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R], err error, in *insert) (func() error, *Job[A, R], error) {
+// one that the put was merged into, or an error. What it returns waits until
+// the put is on disk.
+func (q *Queue[A, R]) acceptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R], err error, in *insert) (waiter, *Job[A, R], error) {
 	if err != nil {
 		if j != nil {
 			return nil, q.ofKeyLocked(p.key, j), err // a duplicate
@@ -388,20 +416,21 @@ func (q *Queue[A, R]) acceptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R], er
 	}
 	if p.key != "" {
 		if h := q.ofKeyLocked(p.key, j); h != nil {
-			return q.mergeLocked(p, h), h, nil
+			return waitFunc(q.mergeLocked(p, h)), h, nil
 		}
 	}
 	h := p.job
 	q.adoptLocked(p, j)
 	if in == nil {
-		in = &insert{data: p.data}
+		in = &p.in
+		in.data = p.data
 	}
-	in.done = make(chan struct{})
+	in.setUp()
 	if earlier := q.endingLocked(h, p.key); earlier != nil {
 		// The end of an earlier job of the key is not on its way to the disk
 		// yet, where it must come first.
 		h.more.insert = in
-		return func() error {
+		return waitFunc(func() error {
 			for _, e := range earlier {
 				for !e.has(bitSubmitted) {
 					time.Sleep(20 * time.Microsecond)
@@ -411,12 +440,11 @@ func (q *Queue[A, R]) acceptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R], er
 			h.more.insert = nil
 			q.insertLocked(h, in)
 			q.mu.Unlock()
-			<-in.done
-			return in.err
-		}, h, nil
+			return in.wait()
+		}), h, nil
 	}
 	q.insertLocked(h, in)
-	return func() error { <-in.done; return in.err }, h, nil
+	return in, h, nil
 }
 
 // errNotWritten is what a put fails with that was merged into one that has
@@ -439,33 +467,74 @@ func (q *Queue[A, R]) adoptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R]) {
 
 // insertLocked sends a new job to the disk.
 func (q *Queue[A, R]) insertLocked(h *Job[A, R], in *insert) {
-	row := h.rowLocked()
-	q.store.Submit(store.Op{Size: len(in.data) + 100, Do: func(tx *store.Tx) error {
-		data := in.data
-		if in.from != 0 {
-			var err error
-			if data, err = tx.Arg(in.from); err != nil {
+	in.row = h.rowLocked()
+	in.bits = &h.bits
+	q.store.Submit(store.Op{Size: len(in.data) + 100, Do: in.do, Done: in.report})
+}
+
+// insert is a job on its way to the disk. It is used again when it is there.
+type insert struct {
+	data   []byte
+	from   int64 // the job whose argument it has, if there is no data
+	forget bool  // that job, which is dead
+
+	readyLocked func() error             // nil or whether it may be put
+	also        func(tx *store.Tx) error // nil or what the transaction does besides
+
+	row    store.Job
+	bits   *atomic.Uint32 // of the job
+	done   chan error     // has the outcome
+	do     func(tx *store.Tx) error
+	report func(err error)
+}
+
+// setUp makes what is used again.
+func (in *insert) setUp() {
+	if in.done == nil {
+		in.done, in.do, in.report = make(chan error, 1), in.write, in.written
+	}
+}
+
+// reuse takes that from old, whose waiters have returned.
+func (in *insert) reuse(old *insert) {
+	if in.done, in.do, in.report = old.done, old.do, old.report; in.done != nil {
+		<-in.done
+	}
+}
+
+func (in *insert) write(tx *store.Tx) error {
+	data := in.data
+	if in.from != 0 {
+		var err error
+		if data, err = tx.Arg(in.from); err != nil {
+			return err
+		}
+		if in.forget {
+			if err := tx.Forget(in.from); err != nil {
 				return err
 			}
-			if in.forget {
-				if err := tx.Forget(in.from); err != nil {
-					return err
-				}
-			}
 		}
-		if in.also != nil {
-			if err := in.also(tx); err != nil {
-				return err
-			}
+	}
+	if in.also != nil {
+		if err := in.also(tx); err != nil {
+			return err
 		}
-		return tx.Insert(row, data)
-	}, Done: func(err error) {
-		if err != nil {
-			h.set(bitRefused)
-		}
-		in.err = err
-		close(in.done)
-	}})
+	}
+	return tx.Insert(in.row, data)
+}
+
+func (in *insert) written(err error) {
+	if err != nil {
+		in.bits.Or(bitRefused)
+	}
+	in.done <- err
+}
+
+// wait returns the outcome. It may be called more than once.
+func (in *insert) wait() error {
+	err := <-in.done
+	in.done <- err
+	return err
 }
 
 // mergeLocked writes what a put that was merged into h has changed.
@@ -479,7 +548,7 @@ func (q *Queue[A, R]) mergeLocked(p *put[A, R], h *Job[A, R]) func() error {
 		if data != nil {
 			in.data, in.from = data, 0
 		}
-		return func() error { <-in.done; return in.err }
+		return in.wait
 	}
 	if h.inner.State() != twill.JobPending {
 		return func() error { return q.store.Run(func(*store.Tx) error { return nil }) } // it is written before this returns
@@ -541,11 +610,11 @@ func (q *Queue[A, R]) endingLocked(h *Job[A, R], key string) (ending []*Job[A, R
 func isFinal(s twill.JobState) bool { return s >= twill.JobFinished }
 
 // written ends a put: it waits for the disk and lets the job start.
-func (q *Queue[A, R]) written(p *put[A, R], wait func() error, h *Job[A, R], err error) (*Job[A, R], error) {
+func (q *Queue[A, R]) written(p *put[A, R], wait waiter, h *Job[A, R], err error) (*Job[A, R], error) {
 	if err != nil {
 		return h, err
 	}
-	if err := wait(); err != nil {
+	if err := wait.wait(); err != nil {
 		if h == p.job {
 			h.inner.Cancel(err)
 		}
@@ -592,7 +661,7 @@ func (q *Queue[A, R]) pastJob(p store.Job) *Job[A, R] {
 	h := &Job[A, R]{q: q, id: p.ID, more: &more{past: &p}}
 	if p.State != store.Finished {
 		h.Future = twill.Rejected[R](endError(&p))
-	} else if v, err := decode[R](q.opts.Codec, p.Result); err != nil {
+	} else if v, err := q.results.decode(p.Result); err != nil {
 		h.Future = twill.Rejected[R](fmt.Errorf("durable: reading the result of job %d: %w", p.ID, err))
 	} else {
 		h.Future = twill.Resolved(v)
@@ -607,7 +676,7 @@ func (q *Queue[A, R]) arg(id int64) (arg A, err error) {
 	if err != nil {
 		return arg, err
 	}
-	return decode[A](q.opts.Codec, data)
+	return q.args.decode(data)
 }
 
 func (q *Queue[A, R]) data(id int64) (data []byte, err error) {
@@ -654,6 +723,7 @@ func (q *Queue[A, R]) Close(ctx context.Context) error {
 	for _, h := range left {
 		h.inner.Cancel(twill.ErrStopped)
 	}
+	q.kept.close()
 	if err == nil {
 		err = q.store.Broken()
 	}

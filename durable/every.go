@@ -104,8 +104,10 @@ type PeriodicRun struct {
 // reports whether it is one. It is the same in all calls of the job, and no
 // other run of the periodic job has this time, unless the clock was set back.
 func JobRun(ctx context.Context) (PeriodicRun, bool) {
-	info, _ := ctx.Value(jobKey{}).(jobInfo)
-	return runOfKey(info.key)
+	if c := callOf(ctx); c != nil {
+		return runOfKey(c.key)
+	}
+	return PeriodicRun{}, false
 }
 
 // runKey is the key of the jobs of periodic jobs, before the name, an @ and the
@@ -236,7 +238,7 @@ func (q *Queue[A, R]) Every(name string, schedule Schedule, arg A, opts ...Every
 	if o.Retry != nil && o.Retry != q.opts.Dispatch.Retry && q.policyOf(o.Retry) == "" {
 		return fmt.Errorf("%w: EveryOptions.Retry is not one of Options.Retries", ErrNotKept)
 	}
-	data, err := encode(q.opts.Codec, &arg)
+	data, err := q.args.encode(&arg)
 	if err != nil {
 		return err
 	}

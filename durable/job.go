@@ -10,6 +10,7 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable/internal/store"
+	"github.com/twillgo/twill/internal/dispatch"
 )
 
 // Job is one job of a [Queue] and the future of its result. It is made by Put,
@@ -252,14 +253,11 @@ func toTime(ms int64) time.Time {
 
 // rowLocked is what the file is to have of a live job.
 func (h *Job[A, R]) rowLocked() store.Job {
-	r := h.inner.Record()
-	row := store.Job{
-		ID: h.id, Priority: int64(r.Priority), Queued: toMillis(r.Queued), Due: toMillis(r.Due), Started: toMillis(r.Started),
-		Expires: toMillis(r.Expires), Attempts: int64(r.Attempts), Crashes: int64(h.crashes), Again: r.Again || h.has(bitAgain),
-		Key: h.inner.Key(), Group: h.inner.Group(),
-	}
+	r := dispatch.RowOf(h.inner)
+	row := h.baseRow(&r)
+	row.Again = r.Again || h.has(bitAgain)
 	switch {
-	case r.State == twill.JobUnderway:
+	case twill.JobState(r.State) == twill.JobUnderway:
 		row.State = store.Underway
 	case h.has(bitParked):
 		row.State = store.Parked
@@ -268,6 +266,14 @@ func (h *Job[A, R]) rowLocked() store.Job {
 		row.Timeout, row.Policy, row.Retries, row.Held, row.Error = int64(m.timeout), m.policy, m.retries, m.held, m.lastErr
 	}
 	return row
+}
+
+// baseRow is what the queue in memory knows of a job, as the file has it.
+func (h *Job[A, R]) baseRow(r *dispatch.Row) store.Job {
+	return store.Job{
+		ID: h.id, Priority: int64(r.Priority), Queued: r.Queued, Due: r.Due, Started: r.Started, Expires: r.Expires,
+		Attempts: int64(r.Attempts), Crashes: int64(h.crashes), Key: h.inner.Key(), Group: h.inner.Group(),
+	}
 }
 
 // EndError is the failure of a job that has ended in an earlier process: what

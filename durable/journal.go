@@ -12,6 +12,7 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable/internal/store"
+	"github.com/twillgo/twill/internal/dispatch"
 )
 
 // What happens to a job in memory, and what is written of it:
@@ -26,28 +27,49 @@ import (
 // A row that says underway when the file is opened is that of a call that has
 // ended with the process.
 
-// jobKey is the key of a jobInfo in the context of a call.
+// jobKey is the key of a callContext in the context of a call.
 type jobKey struct{}
 
-type jobInfo struct {
-	id       string
+// callContext is the context of a call.
+type callContext struct {
+	context.Context
+	id       int64
 	key      string
 	attempts int
 	crashes  int
 }
 
+// Value returns the values of the queue's context, and c itself.
+func (c *callContext) Value(key any) any {
+	if key == (jobKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+// callOf returns what is known of the call in whose context ctx is, nil if that
+// is none.
+func callOf(ctx context.Context) *callContext {
+	c, _ := ctx.Value(jobKey{}).(*callContext)
+	return c
+}
+
 // JobID returns the id of the job in whose call ctx is, "" in none. It is the
 // same in all calls of the job, those of other processes among them.
 func JobID(ctx context.Context) string {
-	info, _ := ctx.Value(jobKey{}).(jobInfo)
-	return info.id
+	if c := callOf(ctx); c != nil {
+		return strconv.FormatInt(c.id, 10)
+	}
+	return ""
 }
 
 // JobAttempt returns the number of the call in which ctx is, from 1, and how
 // many calls of the job have ended with the process.
 func JobAttempt(ctx context.Context) (attempt, crashes int) {
-	info, _ := ctx.Value(jobKey{}).(jobInfo)
-	return info.attempts, info.crashes
+	if c := callOf(ctx); c != nil {
+		return c.attempts, c.crashes
+	}
+	return 0, 0
 }
 
 // forever is how long a parked job waits.
@@ -55,7 +77,7 @@ const forever = 100 * 365 * 24 * time.Hour
 
 // run is the function of the queue in memory: a call of one job.
 func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error) {
-	h, data, err := q.start(h)
+	h, attempts, data, err := q.start(h)
 	switch {
 	case errors.Is(err, ErrDamaged):
 		h.set(bitDead)
@@ -66,14 +88,13 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 	case h.inner.State() != twill.JobUnderway: // canceled while its start was written
 		return zero, twill.Permanent(twill.ErrCanceled)
 	}
-	arg, err := decode[A](q.opts.Codec, data)
+	arg, err := q.args.decode(data)
 	if err != nil {
 		return zero, q.park(h, fmt.Errorf("reading the argument: %w", err))
 	}
-	info := jobInfo{h.ID(), h.inner.Key(), h.inner.Attempts(), int(h.crashes)}
-	v, err := q.fn(context.WithValue(ctx, jobKey{}, info), arg)
+	v, err := q.fn(&callContext{ctx, h.id, h.inner.Key(), attempts, int(h.crashes)}, arg)
 	if err == nil {
-		if data, err = encode(q.opts.Codec, &v); err != nil {
+		if data, err = q.results.encode(&v); err != nil {
 			return zero, twill.Permanent(fmt.Errorf("durable: result: %w", err))
 		}
 		q.mu.Lock()
@@ -93,30 +114,54 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 	return zero, err
 }
 
-// start writes that a call of h begins, and returns the job itself and its
-// argument.
-func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], data []byte, err error) {
+// start writes that a call of h begins, and returns the job itself, the number
+// of the call and the argument.
+func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], attempts int, data []byte, err error) {
+	s := q.starts.Get().(*start)
 	q.mu.Lock()
 	if real := q.jobs.get(h.id); real != nil {
 		h = real // the argument in memory is that of a put that was merged
 	}
-	row := h.rowLocked()
-	row.State = store.Underway
-	wait := q.submitLocked(true, 0, func(tx *store.Tx) (err error) {
-		found, err := tx.Update(row)
-		if err != nil {
-			return err
-		}
-		// If the argument cannot be read, nothing is written, because a transaction
-		// that has met a page that cannot be read may not be committed.
-		if data, err = tx.Arg(row.ID); err == nil && !found {
-			err = fmt.Errorf("%w: no row of job %d", ErrDamaged, row.ID)
-		}
-		return err
-	})
+	s.row = h.rowLocked()
+	s.row.State = store.Underway
+	q.store.Submit(store.Op{Must: true, Do: s.do, Done: s.report})
 	q.mu.Unlock()
-	return h, data, wait()
+	err = <-s.done
+	attempts, data = int(s.row.Attempts), s.data
+	s.row, s.data = store.Job{}, nil
+	q.starts.Put(s)
+	return h, attempts, data, err
 }
+
+// start is the start of a call on its way to the disk. It is used again.
+type start struct {
+	row    store.Job
+	data   []byte // the argument, when it has been written
+	done   chan error
+	do     func(tx *store.Tx) error
+	report func(err error)
+}
+
+func newStart() *start {
+	s := &start{done: make(chan error, 1)}
+	s.do, s.report = s.write, s.written
+	return s
+}
+
+func (s *start) write(tx *store.Tx) error {
+	found, err := tx.Update(s.row)
+	if err != nil {
+		return err
+	}
+	// If the argument cannot be read, nothing is written, because a transaction
+	// that has met a page that cannot be read may not be committed.
+	if s.data, err = tx.Arg(s.row.ID); err == nil && !found {
+		err = fmt.Errorf("%w: no row of job %d", ErrDamaged, s.row.ID)
+	}
+	return err
+}
+
+func (s *start) written(err error) { s.done <- err }
 
 // requeueLocked writes that h, whose call has returned, is pending for d.
 func (q *Queue[A, R]) requeueLocked(h *Job[A, R], d time.Duration, change func(row *store.Job)) {
@@ -205,16 +250,16 @@ func (h *Job[A, R]) deliver(settle func()) {
 // the disk, and settles the future when it is there.
 func (h *Job[A, R]) ended(err error, settle func()) {
 	q := h.q
-	r := h.inner.Record()
-	row := store.Job{
-		ID: h.id, State: store.Finished, Priority: int64(r.Priority), Queued: toMillis(r.Queued), Due: toMillis(r.Due),
-		Started: toMillis(r.Started), Expires: toMillis(r.Expires), Ended: toMillis(r.Stopped), Attempts: int64(r.Attempts),
-		Crashes: int64(h.crashes), Key: h.inner.Key(), Group: h.inner.Group(),
-	}
+	r := dispatch.RowOf(h.inner)
+	e := q.endings.Get().(*ending[A, R])
+	e.job, e.settle = h, settle
+	row := &e.row
+	*row = h.baseRow(&r)
+	row.State, row.Ended = store.Finished, r.Ended
 	if err != nil {
 		row.Error, row.Kind = describe(err)
 		switch {
-		case r.State == twill.JobCanceled:
+		case twill.JobState(r.State) == twill.JobCanceled:
 			row.State = store.Canceled
 		case h.has(bitDead):
 			row.State = store.Dead
@@ -228,7 +273,7 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		m.result = nil
 		q.dropKeyLocked(h, m.key)
 	}
-	interrupted := q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && !r.Started.IsZero() && errors.Is(err, twill.ErrStopped)
+	e.interrupted = q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && r.Started != 0 && errors.Is(err, twill.ErrStopped)
 	closed := q.closed
 	prune := false
 	if q.ends++; q.ends >= pruneEvery {
@@ -245,34 +290,14 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		}
 		return
 	}
-	do := func(tx *store.Tx) error {
-		_, err := tx.End(row, q.opts.Keep >= 0 || row.State == store.Dead)
-		return err
-	}
-	if interrupted {
+	if e.interrupted {
 		row.State, row.Due, row.Ended, row.Error, row.Kind = store.Pending, 0, 0, "", ""
 		row.Attempts--
-		do = func(tx *store.Tx) error {
-			_, err := tx.Update(row)
-			return err
-		}
 	}
-	q.store.Submit(store.Op{Must: true, Size: len(row.Result) + 100, Do: do, Done: func(err error) {
-		go func() { // handlers of the future may call the queue
-			if !interrupted {
-				q.mu.Lock()
-				q.jobs.delete(h.id)
-				q.mu.Unlock()
-			}
-			if err != nil {
-				h.Future.Cancel(err)
-				return
-			}
-			settle()
-		}()
-	}})
+	key := row.Key
+	q.store.Submit(store.Op{Must: true, Size: len(row.Result) + 100, Do: e.do, Done: e.report})
 	h.set(bitSubmitted)
-	q.runEnded(row.Key)
+	q.runEnded(key)
 	if prune {
 		q.store.Submit(store.Op{Do: func(tx *store.Tx) error {
 			_, err := q.prune(tx, 2*pruneEvery)
@@ -282,6 +307,56 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 	if q.opts.Early {
 		settle()
 	}
+}
+
+// ending is the end of a job on its way to the disk. It is used again.
+type ending[A, R any] struct {
+	job         *Job[A, R]
+	row         store.Job
+	settle      func() // the future of the job
+	interrupted bool   // the job goes on in the next process
+	err         error  // of the writing
+	do          func(tx *store.Tx) error
+	report      func(err error)
+	over        func()
+}
+
+func newEnding[A, R any]() *ending[A, R] {
+	e := new(ending[A, R])
+	e.do, e.report, e.over = e.write, e.written, e.finish
+	return e
+}
+
+func (e *ending[A, R]) write(tx *store.Tx) (err error) {
+	if e.interrupted {
+		_, err = tx.Update(e.row)
+	} else {
+		_, err = tx.End(e.row, e.job.q.opts.Keep >= 0 || e.row.State == store.Dead)
+	}
+	return err
+}
+
+func (e *ending[A, R]) written(err error) {
+	e.err = err
+	e.job.q.kept.run(e.over) // handlers of the future may call the queue
+}
+
+// finish ends the job when its end is on disk, or cannot be written.
+func (e *ending[A, R]) finish() {
+	h, settle, interrupted, err := e.job, e.settle, e.interrupted, e.err
+	q := h.q
+	*e = ending[A, R]{do: e.do, report: e.report, over: e.over}
+	q.endings.Put(e)
+	if !interrupted {
+		q.mu.Lock()
+		q.jobs.delete(h.id)
+		q.mu.Unlock()
+	}
+	if err != nil {
+		h.Future.Cancel(err)
+		return
+	}
+	settle()
 }
 
 // dropKeyLocked forgets that h has its key.
@@ -320,6 +395,7 @@ func (q *Queue[A, R]) prune(tx *store.Tx, n int64) (more bool, err error) {
 
 // tidy is called by the store when there is nothing to do.
 func (q *Queue[A, R]) tidy(tx *store.Tx) error {
+	q.kept.trim()
 	_, err := q.prune(tx, 10_000)
 	return err
 }

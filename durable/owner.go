@@ -140,7 +140,7 @@ func (s steered[A, R]) Import(jobs []steer.Imported, dry bool) []steer.Outcome {
 		}
 		if row.Policy != "" && s.q.opts.Retries[row.Policy] == nil {
 			im.end(i, steer.Failed, fmt.Sprintf("the retry %q is not one of Options.Retries", row.Policy))
-		} else if _, err := decode[A](s.q.opts.Codec, jobs[i].Data); err != nil {
+		} else if _, err := s.q.args.decode(jobs[i].Data); err != nil {
 			im.end(i, steer.Failed, "reading the argument: "+err.Error())
 		}
 	}

@@ -95,8 +95,12 @@ func (j *Job) sum(buf []byte) (int64, []byte) {
 
 // dataSum is the checksum of the argument of a job, or of a setting.
 func dataSum(id int64, name string, data []byte) int64 {
-	var b [binary.MaxVarintLen64]byte
-	sum := crc32.Checksum(binary.AppendVarint(b[:0], id), castagnoli)
-	sum = crc32.Update(sum, castagnoli, []byte(name))
-	return int64(crc32.Update(sum, castagnoli, data))
+	sum, _ := dataSumIn(nil, id, name, data)
+	return sum
+}
+
+// dataSumIn is dataSum with a buffer, which it returns.
+func dataSumIn(buf []byte, id int64, name string, data []byte) (int64, []byte) {
+	b := append(binary.AppendVarint(buf[:0], id), name...)
+	return int64(crc32.Update(crc32.Checksum(b, castagnoli), castagnoli, data)), b
 }

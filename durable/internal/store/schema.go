@@ -129,7 +129,7 @@ var queries = [stmtCount]string{
 	stmtRollback:    "ROLLBACK",
 	stmtMeta:        "UPDATE meta SET seq = ?, last = ?, live = ?, ids = ?, sum = ? WHERE one = 1",
 	stmtInsertJob:   "INSERT INTO jobs (" + jobColumns + ") VALUES (" + marks(19) + ")",
-	stmtUpdateJob:   "UPDATE jobs SET (" + jobColumns + ") = (" + marks(19) + ") WHERE id = ?1",
+	stmtUpdateJob:   "UPDATE jobs SET (" + jobColumns[len("id, "):] + ") = (" + marks(19)[len("?1, "):] + ") WHERE id = ?1",
 	stmtDeleteJob:   "DELETE FROM jobs WHERE id = ?",
 	stmtJob:         "SELECT " + jobColumns + " FROM jobs WHERE id = ?",
 	stmtJobs:        "SELECT " + jobColumns + " FROM jobs WHERE id >= ? AND id <= ? ORDER BY id DESC",

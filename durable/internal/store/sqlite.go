@@ -175,6 +175,23 @@ func (c *conn) each(which stmt, fn func(row) bool, args ...value) error {
 	return c.step(c.stmts[which], args, fn)
 }
 
+// first runs a prepared query up to its first row, if there is one. The row's
+// done must be called then.
+func (c *conn) first(which stmt, args ...value) (r row, found bool, err error) {
+	r = row{c.tls, c.stmts[which]}
+	if err = c.bind(r.st, args); err == nil {
+		switch rc := sqlite3.Xsqlite3_step(c.tls, r.st); rc {
+		case sqlite3.SQLITE_ROW:
+			return r, true, nil
+		case sqlite3.SQLITE_DONE:
+		default:
+			err = c.failed(rc)
+		}
+	}
+	r.done()
+	return r, false, err
+}
+
 // step runs a statement to its end, or until fn returns false.
 func (c *conn) step(st uintptr, args []value, fn func(row) bool) error {
 	defer sqlite3.Xsqlite3_reset(c.tls, st) // returns the error of the last step again
@@ -270,6 +287,9 @@ type row struct {
 	tls *libc.TLS
 	st  uintptr
 }
+
+// done ends the query of a row that first has returned.
+func (r row) done() { sqlite3.Xsqlite3_reset(r.tls, r.st) }
 
 // int is a column as a number.
 func (r row) int(i int) (n int64, ok bool) {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"time"
 )
@@ -94,7 +95,8 @@ type Store struct {
 
 	mu      sync.Mutex
 	ops     []Op
-	size    int // of ops
+	spare   []Op // for the next ops
+	size    int  // of ops
 	broken  error
 	closing bool
 	more    chan struct{} // holds a token if there is something to do
@@ -315,10 +317,11 @@ func (s *Store) Submit(op Op) {
 		err = nil
 	}
 	if err == nil {
-		s.ops = append(s.ops, op)
-		select {
-		case s.more <- struct{}{}:
-		default:
+		if s.ops = append(s.ops, op); len(s.ops) == 1 {
+			select {
+			case s.more <- struct{}{}:
+			default:
+			}
 		}
 	}
 	s.mu.Unlock()
@@ -382,11 +385,18 @@ func (s *Store) run() {
 	timer := time.NewTimer(idleAfter)
 	defer timer.Stop()
 	tidied := false
+	usual := 0
 	for {
+		s.gather(usual)
 		batch, closing := s.take()
+		usual = max(len(batch), usual-usual/8)
 		if len(batch) > 0 {
 			tidied = false
 			s.commit(batch)
+			clear(batch)
+			s.mu.Lock()
+			s.spare = batch[:0]
+			s.mu.Unlock()
 			continue
 		}
 		if closing {
@@ -404,6 +414,22 @@ func (s *Store) run() {
 	}
 }
 
+// gather lets other goroutines run while they submit operations and there are
+// far fewer than usual: a transaction for a few of them costs nearly as much as
+// one for all.
+func (s *Store) gather(usual int) {
+	for n := -1; ; {
+		s.mu.Lock()
+		now := len(s.ops)
+		s.mu.Unlock()
+		if now == 0 || now == n || 2*now >= usual {
+			return
+		}
+		n = now
+		runtime.Gosched()
+	}
+}
+
 // take returns the operations for the next transaction.
 func (s *Store) take() (batch []Op, closing bool) {
 	s.mu.Lock()
@@ -417,7 +443,7 @@ func (s *Store) take() (batch []Op, closing bool) {
 	}
 	batch = s.ops[:n:n]
 	if n == len(s.ops) {
-		s.ops = nil
+		s.ops, s.spare = s.spare, nil
 	} else {
 		s.ops = s.ops[n:]
 	}

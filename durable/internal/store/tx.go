@@ -76,7 +76,9 @@ func (tx *Tx) SetArg(id int64, arg []byte) error {
 	if arg == nil {
 		arg = []byte{}
 	}
-	_, err := tx.change(stmtSetArg, num(id), data(arg), num(dataSum(id, "", arg)))
+	var sum int64
+	sum, tx.buf = dataSumIn(tx.buf, id, "", arg)
+	_, err := tx.change(stmtSetArg, num(id), data(arg), num(sum))
 	return err
 }
 
@@ -89,28 +91,25 @@ func (tx *Tx) Update(j Job) (found bool, err error) {
 
 // Arg returns the argument of a job.
 func (tx *Tx) Arg(id int64) (arg []byte, err error) {
-	found := false
-	var damage error
-	err = tx.s.db.each(stmtArg, func(r row) bool {
-		found = true
-		var ok bool
+	r, found, err := tx.s.db.first(stmtArg, num(id))
+	if found {
+		defer r.done()
+		var ok, isInt bool
+		var sum, want int64
 		arg, ok = r.bytes(0)
-		if sum, isInt := r.int(1); !ok || !isInt || sum != dataSum(id, "", arg) {
-			damage = fmt.Errorf("%w: checksum of the argument of job %d", ErrDamaged, id)
+		want, isInt = r.int(1)
+		if sum, tx.buf = dataSumIn(tx.buf, id, "", arg); !ok || !isInt || sum != want {
+			return nil, fmt.Errorf("%w: checksum of the argument of job %d", ErrDamaged, id)
 		}
-		return false
-	}, num(id))
+		return arg, nil
+	}
 	switch {
 	case code(err) == codeCorrupt:
 		return nil, fmt.Errorf("%w: argument of job %d: %w", ErrDamaged, id, err)
 	case err != nil:
 		return nil, err
-	case !found:
-		return nil, fmt.Errorf("%w: no argument of job %d", ErrDamaged, id)
-	case damage != nil:
-		return nil, damage
 	}
-	return arg, nil
+	return nil, fmt.Errorf("%w: no argument of job %d", ErrDamaged, id)
 }
 
 // End moves a job to the ended ones, or deletes it if it is not to be kept, and
