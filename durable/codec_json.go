@@ -32,10 +32,10 @@ var (
 	numberType      = reflect.TypeFor[json.Number]()
 )
 
-// jsonCheckOf returns the check for values of t, and whether there is one. There
-// is none for a type that has, anywhere in it, methods for its own text, an
-// interface, an embedded or unexported field, or something else of which only
-// encoding/json knows what becomes of it.
+// jsonCheckOf returns the check for values of t, and whether there is one. A
+// type has none if anything in it has methods for its own text, or is an
+// interface, an embedded or unexported field, or something else for which only
+// encoding/json knows the outcome.
 func jsonCheckOf(t reflect.Type) (*jsonCheck, bool) { return jsonCheckIn(t, nil) }
 
 // jsonCheckIn is jsonCheckOf of a type that is within others.
