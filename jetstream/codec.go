@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -17,11 +18,24 @@ type appender interface{ appendJSON(b []byte) []byte }
 
 // encode is the JSON of a value of this package, which can always be written.
 func encode(v any) []byte {
-	if a, ok := v.(appender); ok {
-		return a.appendJSON(make([]byte, 0, 512))
+	a, ok := v.(appender)
+	if !ok {
+		return marshal(v)
 	}
-	return marshal(v)
+	b := buffers.Get().(*[]byte)
+	*b = a.appendJSON((*b)[:0])
+	data := bytes.Clone(*b)
+	if cap(*b) <= maxBuffer {
+		buffers.Put(b)
+	}
+	return data
 }
+
+// buffers has what messages are written to before their sizes are known.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxBuffer is the size of the largest buffer that is kept.
+const maxBuffer = 64 << 10
 
 func marshal(v any) []byte {
 	data, err := json.Marshal(v)

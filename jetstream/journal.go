@@ -423,7 +423,7 @@ func (s *scheduler) commit() (more bool, err error) {
 	lease := s.n.opts.Lease
 	s.mu.Lock()
 	items := s.items
-	s.items = nil
+	s.items, s.spare = s.spare, nil
 	mergeChanges(items)
 	var parts []*part
 	if s.snapshot == nil && s.since > snapshotAfter+2*len(s.jobs) {
@@ -461,6 +461,11 @@ func (s *scheduler) commit() (more bool, err error) {
 		s.sendPosted()
 		left = left[n:]
 	}
+	if clear(items); cap(items) <= maxSpare {
+		s.mu.Lock()
+		s.spare = items[:0]
+		s.mu.Unlock()
+	}
 	if parts != nil {
 		s.snapshot = parts
 	}
@@ -481,6 +486,9 @@ func (s *scheduler) commit() (more bool, err error) {
 	}
 	return len(items) > 0, nil
 }
+
+// maxSpare is for how many items memory is kept.
+const maxSpare = 4 << 10
 
 // mergeChanges leaves one record of each job that was put or has changed, the
 // last, in the place of its first. That says no more than the journal may: a

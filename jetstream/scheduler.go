@@ -59,6 +59,7 @@ type scheduler struct {
 	ended    []*endedJob // the latest, oldest first
 	ticked   time.Time   // when the workers were looked at last
 	items    []item      // to commit
+	spare    []item      // the memory for the next ones, which have been committed
 	deferred []deferredRequest
 	early    map[string]*outcome // of jobs that were canceled and whose puts may be in the inbox
 	limit    *rateLimit          // as config has it, nil if that was never set
