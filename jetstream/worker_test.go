@@ -3,6 +3,9 @@ package jetstream
 import (
 	"context"
 	"encoding/json"
+	"strconv"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -60,4 +63,53 @@ func TestTheEndOfALostAttemptIsReported(t *testing.T) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	require.Empty(t, w.attempts)
+}
+
+// An outcome whose write is not answered is found in the stream, and the job
+// ends with it: it is neither stored twice nor run twice.
+func TestAnOutcomeWhoseAnswerIsLostIsFound(t *testing.T) {
+	t.Parallel()
+	conn := natstest.Start(t, nil).Connect(t)
+	n := candidate(t, conn, "answers")
+	n.candidate = true
+	var calls atomic.Int32
+	n.worker = newWorker(n, 4, func(context.Context, json.RawMessage) (json.RawMessage, error) {
+		calls.Add(1)
+		return json.RawMessage(`2`), nil
+	})
+	outcomes := make(chan *outcome, 10)
+	n.receive = func(m *message) {
+		for _, o := range m.Outcomes {
+			outcomes <- o
+		}
+	}
+	require.NoError(t, n.start(t.Context()))
+	for _, sub := range n.subs {
+		if strings.HasPrefix(sub.Subject, n.worker.answers) {
+			require.NoError(t, sub.Unsubscribe())
+		}
+	}
+	const jobs = 3
+	puts := &wirePut{}
+	for i := range jobs {
+		puts.Jobs = append(puts.Jobs, putJob{"J" + strconv.Itoa(i), json.RawMessage(`1`)})
+	}
+	data := putData(n.id, []*waitingPut{{data: encode(puts)}}, false)
+	_, err := n.st.publish(t.Context(), n.st.inbox(), n.st.inboxSubject(), data, nil)
+	require.NoError(t, err)
+	for range jobs {
+		select {
+		case o := <-outcomes:
+			require.Equal(t, outFinished, o.State)
+		case <-time.After(time.Minute):
+			require.FailNow(t, "a job has not ended")
+		}
+	}
+	require.EqualValues(t, jobs, calls.Load())
+	info, err := n.st.info(t.Context(), n.st.outcomes())
+	require.NoError(t, err)
+	require.EqualValues(t, jobs, info.State.Last)
+	n.worker.mu.Lock()
+	defer n.worker.mu.Unlock()
+	require.Empty(t, n.worker.storing)
 }
