@@ -96,7 +96,6 @@ func watch[T any](f *Future[T], fn func(T, error)) *watching {
 		panic("twill: OnSettled with a nil function")
 	}
 	w := &watchNode[T]{src: f, fn: fn}
-	w.core = &f.core
 	w.link.Do = w
 	if !f.core.Add(&w.link, 0) {
 		settle.Run(w, nil)
@@ -430,13 +429,17 @@ type watchNode[T any] struct {
 	fn  func(T, error)
 }
 
-// watching is the part of a watch without the type of the value.
+// watching is the part of a watch without the type of the value: a method value
+// of a type with parameters is allocated even if it is not used.
 type watching struct {
-	link settle.Link
-	core *settle.Core // of the future that is watched
+	link settle.Link // its node is the watch
 }
 
-func (w *watching) stop() bool { return w.core.Remove(&w.link, 0) }
+func (w *watching) stop() bool {
+	return w.link.Do.(interface{ watched() *settle.Core }).watched().Remove(&w.link, 0)
+}
+
+func (w *watchNode[T]) watched() *settle.Core { return &w.src.core }
 
 // Fire calls the function.
 func (w *watchNode[T]) Fire(*settle.Failure) (*settle.Core, *settle.Link) {
