@@ -12,6 +12,7 @@ import (
 	"github.com/twillgo/twill/internal/list"
 	"github.com/twillgo/twill/internal/ring"
 	"github.com/twillgo/twill/internal/sched"
+	"github.com/twillgo/twill/internal/settle"
 )
 
 // Errors of the queues.
@@ -106,6 +107,7 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
+	ask := contextToAsk(ctx) // user code, like ctx.Err: not called with the lock held
 	locked, err := q.gets.lockToPut(v)
 	if !locked {
 		return err
@@ -115,7 +117,7 @@ func (q *Queue[T]) PutWait(ctx context.Context, v T) error {
 		q.gets.mu.Unlock()
 		return nil
 	}
-	p := &queuePutter[T]{v: v, blockedPut: blockedPut{ctx: contextToAsk(ctx)}}
+	p := &queuePutter[T]{v: v, blockedPut: blockedPut{ctx: ask, parker: settle.NewParker()}}
 	q.putters.PushBack(p)
 	q.gets.mu.Unlock()
 	return p.await(ctx, &q.gets.mu, func() bool { return q.putters.Remove(p) })
@@ -366,6 +368,7 @@ func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*Pri
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	ask := contextToAsk(ctx)
 	item := &PriorityItem[T]{q: q, priority: priority}
 	locked, err := q.gets.lockToPut(v)
 	switch {
@@ -376,7 +379,7 @@ func (q *PriorityQueue[T]) PutWait(ctx context.Context, v T, priority int) (*Pri
 		q.gets.mu.Unlock()
 	default:
 		item.value = v
-		p := &priorityPutter[T]{item: item, blockedPut: blockedPut{ctx: contextToAsk(ctx)}}
+		p := &priorityPutter[T]{item: item, blockedPut: blockedPut{ctx: ask, parker: settle.NewParker()}}
 		q.putters.Push(p, q.nextKeyLocked(priority))
 		q.gets.mu.Unlock()
 		err = p.await(ctx, &q.gets.mu, func() bool { return q.removePutterLocked(p) })
@@ -946,8 +949,17 @@ func (g *getters[T]) closeAndUnlock() {
 
 // blockedPut is a PutWait that waits.
 type blockedPut struct {
-	ctx  context.Context  // nil if it never ends
-	done Future[struct{}] // of the put; has no handlers, so that it can be settled with a lock held
+	ctx    context.Context // nil if it never ends
+	parker *settle.Parker
+	err    error // the result, after a Wake
+}
+
+// contextToAsk returns ctx, or nil if ctx never ends.
+func contextToAsk(ctx context.Context) context.Context {
+	if ctx.Done() == nil {
+		return nil
+	}
+	return ctx
 }
 
 // endedLocked returns the cause of the context if it has ended. It unlocks mu
@@ -962,31 +974,28 @@ func (p *blockedPut) endedLocked(mu *sched.Mutex) (cause error) {
 }
 
 // admitted ends the wait with success, refused with a failure.
-func (p *blockedPut) admitted()         { p.done.settleResult(struct{}{}, nil) }
-func (p *blockedPut) refused(err error) { p.done.settleResult(struct{}{}, err) }
+func (p *blockedPut) admitted() { p.parker.Wake() }
+
+func (p *blockedPut) refused(err error) {
+	p.err = err
+	p.parker.Wake()
+}
 
 // await blocks until the put is admitted or refused, or until ctx ends.
 // removeLocked removes the put from the waiting puts, with mu held.
 func (p *blockedPut) await(ctx context.Context, mu *sched.Mutex, removeLocked func() bool) error {
-	if err := p.done.core.Wait(ctx); err != nil {
+	if err := p.parker.Park(ctx); err != nil {
 		mu.Lock()
 		waited := removeLocked()
 		mu.Unlock()
 		if waited {
+			p.parker.Keep()
 			return err
 		}
-		_ = p.done.core.Wait(context.Background()) // another goroutine admits or refuses it now
+		_ = p.parker.Park(context.Background()) // another goroutine admits or refuses it now
 	}
-	_, err := p.done.result()
-	return err
-}
-
-// contextToAsk returns ctx, or nil if ctx never ends.
-func contextToAsk(ctx context.Context) context.Context {
-	if ctx.Done() == nil {
-		return nil
-	}
-	return ctx
+	p.parker.Keep()
+	return p.err
 }
 
 // atLimit reports whether n has reached limit, an option for which zero means

@@ -199,6 +199,86 @@ func TestGetWaitInAndOutOfABubble(t *testing.T) {
 	}
 }
 
+// askingContext is a context whose methods use what is waited for.
+type askingContext struct {
+	context.Context
+	ask func()
+}
+
+func (c askingContext) Done() <-chan struct{} { c.ask(); return c.Context.Done() }
+func (c askingContext) Err() error            { c.ask(); return c.Context.Err() }
+func (c askingContext) Value(key any) any     { c.ask(); return c.Context.Value(key) }
+
+// The methods of a context are user code: they are called without a lock.
+func TestContextsMayUseWhatIsWaitedFor(t *testing.T) {
+	full := &twill.QueueOptions{Size: 1}
+	for name, wait := range map[string]func() (ask func(), wait func(context.Context) error, end func()){
+		"Queue.PutWait": func() (func(), func(context.Context) error, func()) {
+			q := twill.NewQueue[int](full)
+			_ = q.Put(1)
+			return func() { q.Len() }, func(ctx context.Context) error { return q.PutWait(ctx, 2) }, func() { q.TryGet() }
+		},
+		"PriorityQueue.PutWait": func() (func(), func(context.Context) error, func()) {
+			q := twill.NewPriorityQueue[int](full)
+			_, _ = q.Put(1, 0)
+			return func() { q.Len() }, func(ctx context.Context) error { _, err := q.PutWait(ctx, 2, 0); return err }, func() { q.TryGet() }
+		},
+		"Queue.GetWait": func() (func(), func(context.Context) error, func()) {
+			q := new(twill.Queue[int])
+			return func() { q.Len() }, func(ctx context.Context) error { _, err := q.GetWait(ctx); return err }, func() { _ = q.Put(1) }
+		},
+		"PriorityQueue.GetWait": func() (func(), func(context.Context) error, func()) {
+			q := new(twill.PriorityQueue[int])
+			return func() { q.Len() }, func(ctx context.Context) error { _, err := q.GetWait(ctx); return err }, func() { _, _ = q.Put(1, 0) }
+		},
+		"GetAny": func() (func(), func(context.Context) error, func()) {
+			q := new(twill.Queue[int])
+			return func() { q.Len() }, func(ctx context.Context) error { _, err := twill.GetAny(ctx, q, new(twill.Queue[int])); return err }, func() { _ = q.Put(1) }
+		},
+		"Semaphore.AcquireWait": func() (func(), func(context.Context) error, func()) {
+			var s twill.Semaphore
+			release, _ := s.TryAcquire()
+			return func() { s.Waiting() }, func(ctx context.Context) error { _, err := s.AcquireWait(ctx); return err }, release
+		},
+		"Pool.EmptyWait": func() (func(), func(context.Context) error, func()) {
+			var p twill.Pool
+			work := twill.NewPromise[int]()
+			_ = p.Add(work.Future())
+			return func() { p.Len() }, p.EmptyWait, func() { work.Resolve(1) }
+		},
+		"Dict.GetWait": func() (func(), func(context.Context) error, func()) {
+			d := new(twill.Dict[int, int])
+			return func() { d.Len() }, func(ctx context.Context) error { _, err := d.GetWait(ctx, 1); return err }, func() { _ = d.Set(1, 1) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, served := range []bool{true, false} {
+				base, cancel := context.WithCancel(t.Context())
+				ask, wait, end := wait()
+				ended := make(chan error, 1)
+				go func() { ended <- wait(askingContext{base, ask}) }()
+				select {
+				case err := <-ended:
+					t.Fatal("ended at once: ", err)
+				case <-time.After(time.Millisecond):
+				}
+				if served {
+					go end()
+				} else {
+					cancel()
+				}
+				select {
+				case err := <-ended:
+					require.Equal(t, served, err == nil, err)
+				case <-time.After(20 * time.Second):
+					t.Fatal("a method of the context waits for the lock")
+				}
+				cancel()
+			}
+		})
+	}
+}
+
 // Several calls wait at once, so that some of them have the kept waiter and
 // others do not, and give up at any moment: each item is taken once.
 func TestGetWaitOfManyThatGiveUp(t *testing.T) {
