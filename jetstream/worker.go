@@ -192,19 +192,10 @@ func (w *worker) publish(results []*storing) {
 
 // onStored takes the server's answer to what publish has sent.
 func (w *worker) onStored(m *nats.Msg) {
-	number, err := strconv.ParseUint(strings.TrimPrefix(m.Subject, w.answers), 10, 64)
-	if err != nil {
-		return
-	}
+	number, _ := strconv.ParseUint(strings.TrimPrefix(m.Subject, w.answers), 10, 64) // 0 is the number of none
 	if _, err := ackOf(m.Data, w.n.st.outcomes()); err != nil {
 		w.storeAgain(number)
-		return
-	}
-	w.mu.Lock()
-	s := w.storing[number]
-	delete(w.storing, number)
-	w.mu.Unlock()
-	if s != nil {
+	} else if s := w.answered(number); s != nil {
 		w.stored(s, s.report.outcome)
 	}
 	// The ends of answers that have come together go in one message.
@@ -216,13 +207,18 @@ func (w *worker) onStored(m *nats.Msg) {
 // storeAgain finds out what has become of an outcome that was published, and
 // has it stored.
 func (w *worker) storeAgain(number uint64) {
-	w.mu.Lock()
-	s := w.storing[number]
-	delete(w.storing, number)
-	w.mu.Unlock()
-	if s != nil {
+	if s := w.answered(number); s != nil {
 		w.n.st.calls.run(func() { w.store(s) })
 	}
+}
+
+// answered returns the outcome that was published with that number, once.
+func (w *worker) answered(number uint64) *storing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.storing[number]
+	delete(w.storing, number)
+	return s
 }
 
 // storeOverdue does that with the outcomes whose answers have not come in time.
