@@ -27,7 +27,8 @@ import (
 // The queue in memory does all the scheduling, and what its documentation says
 // holds here. The file is its journal. In memory is, for each job that has not
 // ended, what decides when it starts, about 400 bytes; arguments are on disk
-// until the job starts, and results when it has ended.
+// until the job starts, and results when it has ended. Up to 1 MB of arguments
+// that were put last are in memory as well, and are not read for the start.
 type Queue[A, R any] struct {
 	fn      func(context.Context, A) (R, error)
 	opts    Options
@@ -47,6 +48,7 @@ type Queue[A, R any] struct {
 	mu       sync.Mutex
 	jobs     table[Job[A, R]]
 	lastID   int64
+	recent   recent
 	keys     map[string][]*Job[A, R] // jobs with a key, until their ends are on their way to the disk
 	stopping bool                    // by StopNow, Drain or Close: what is canceled with ErrStopped goes on in the next process
 	closed   bool
@@ -469,6 +471,9 @@ func (q *Queue[A, R]) adoptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R]) {
 func (q *Queue[A, R]) insertLocked(h *Job[A, R], in *insert) {
 	in.row = h.rowLocked()
 	in.bits = &h.bits
+	if in.from == 0 && in.row.Key == "" && in.row.Due == 0 && !in.row.Held {
+		q.recent.put(h.id, in.data)
+	}
 	q.store.Submit(store.Op{Size: len(in.data) + 100, Do: in.do, Done: in.report})
 }
 

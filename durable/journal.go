@@ -19,7 +19,7 @@ import (
 //
 //	put         Held in memory; its row; then released
 //	start       its row, with the attempt counted, before the call; the argument
-//	            is read in the same transaction
+//	            is read in the same transaction if it is not in memory
 //	retry       its row, when the pause begins
 //	end         its row moves to the ended ones; then its future settles
 //	interrupted its row, pending again, without the attempt
@@ -124,6 +124,7 @@ func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], attempts int, data []by
 	}
 	s.row = h.rowLocked()
 	s.row.State = store.Underway
+	s.data = q.recent.take(h.id)
 	q.store.Submit(store.Op{Must: true, Do: s.do, Done: s.report})
 	q.mu.Unlock()
 	err = <-s.done
@@ -136,7 +137,7 @@ func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], attempts int, data []by
 // start is the start of a call on its way to the disk. It is used again.
 type start struct {
 	row    store.Job
-	data   []byte // the argument, when it has been written
+	data   []byte // the argument, which is read with the row if it is not in memory
 	done   chan error
 	do     func(tx *store.Tx) error
 	report func(err error)
@@ -155,7 +156,10 @@ func (s *start) write(tx *store.Tx) error {
 	}
 	// If the argument cannot be read, nothing is written, because a transaction
 	// that has met a page that cannot be read may not be committed.
-	if s.data, err = tx.Arg(s.row.ID); err == nil && !found {
+	if s.data == nil {
+		s.data, err = tx.Arg(s.row.ID)
+	}
+	if err == nil && !found {
 		err = fmt.Errorf("%w: no row of job %d", ErrDamaged, s.row.ID)
 	}
 	return err
@@ -268,6 +272,7 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		}
 	}
 	q.mu.Lock()
+	q.recent.take(h.id)
 	if m := h.more; m != nil {
 		row.Timeout, row.Policy, row.Retries, row.Held, row.Result = int64(m.timeout), m.policy, m.retries, m.held, m.result
 		m.result = nil

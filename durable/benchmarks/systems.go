@@ -123,10 +123,7 @@ func openRaw(_ context.Context, _, dir string, _ int) (*queue, error) {
 		}
 		j.State, j.Attempts, j.Started = store.Underway, 1, time.Now().UnixMilli()
 		if err := s.Run(func(tx *store.Tx) error {
-			if _, err := tx.Update(j); err != nil {
-				return err
-			}
-			data, err = tx.Arg(j.ID)
+			_, err := tx.Update(j)
 			return err
 		}); err != nil {
 			return err
