@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twillgo/twill/internal/clock"
-	"github.com/twillgo/twill/internal/dispatch"
 	"github.com/twillgo/twill/internal/feed"
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/list"
@@ -105,7 +104,6 @@ type ResizableDispatchQueue[A, R any] struct {
 	opts  DispatchOptions                                              // with the defaults in place
 	run   atomic.Pointer[func(context.Context, *Job[A, R]) (R, error)] // fn within its hooks; nil if there are no hooks
 	clock clock.Clock
-	spawn func(func()) // starts a worker
 
 	mu       sched.Mutex                         // guards the fields below and those of the jobs; not held while user code runs
 	latest   instant                             // the time at which mu was last locked
@@ -165,6 +163,13 @@ type DispatchOptions struct {
 	// Its end does not stop the queue: the function receives the ended context and
 	// decides.
 	Context context.Context
+
+	// Go, if not nil, starts the goroutines that run jobs, in place of a go
+	// statement: to give them labels for a profile, or to keep goroutines for
+	// later work. It must call work once, on another goroutine, which runs jobs
+	// until none can start. Go is called with the lock of the queue held: it must
+	// not block, and not use the queue.
+	Go func(work func())
 
 	// Rate limits the rate at which jobs start; nil means no limit. See SetRate.
 	Rate Limiter
@@ -228,22 +233,16 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	if o.Context == nil {
 		o.Context = context.Background()
 	}
-	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, seq: firstSeq, restored: firstSeq, spawn: sched.Go}
+	if o.Go == nil {
+		o.Go = sched.Go
+	}
+	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, seq: firstSeq, restored: firstSeq}
 	q.clock.Start()
 	q.rate.limiter = o.Rate
 	q.groups.limit = o.GroupLimit
 	q.groups.none.q = q
 	return q
 }
-
-func init() {
-	dispatch.SetSpawn = func(queue any, spawn func(func())) {
-		queue.(interface{ setSpawn(func(func())) }).setSpawn(spawn)
-	}
-	dispatch.RowOf = func(job any) dispatch.Row { return job.(interface{ row() dispatch.Row }).row() }
-}
-
-func (q *ResizableDispatchQueue[A, R]) setSpawn(spawn func(func())) { q.spawn = spawn }
 
 // NewResizableDispatchQueueFuture is [NewResizableDispatchQueue] for a function
 // that returns a future. The job settles as that future does, and holds its
@@ -869,7 +868,7 @@ func (f failedJob[A, R]) settle() {
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
-	q.spawn(func() { q.work(j) })
+	q.opts.Go(func() { q.work(j) })
 }
 
 // beginLocked makes j, which was removed from where it waited, underway.
@@ -929,7 +928,7 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 func (q *ResizableDispatchQueue[A, R]) replaceWorker() {
 	next, signals := q.nextJob()
 	if next != nil {
-		q.spawn(func() { q.work(next) })
+		q.opts.Go(func() { q.work(next) })
 	}
 	signals.settle()
 }

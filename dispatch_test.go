@@ -954,3 +954,39 @@ func TestLeavingAJoinedJobAlone(t *testing.T) {
 		require.EqualValues(t, 1, q.Stats().Canceled, "the last one to leave takes it down")
 	})
 }
+
+// All jobs run on goroutines that Go has started, even after a job has ended
+// its goroutine.
+func TestDispatchOptionsGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var started, ended atomic.Int32
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			if started.Load() == ended.Load() {
+				t.Error("a job runs on another goroutine")
+			}
+			if n == 0 {
+				runtime.Goexit()
+			}
+			time.Sleep(time.Second)
+			return n, nil
+		}, &twill.DispatchOptions{Width: 2, Go: func(work func()) {
+			started.Add(1)
+			go func() {
+				defer ended.Add(1)
+				work()
+			}()
+		}})
+		jobs, err := q.PutAll([]int{0, 1, 2, 0, 3}, 0)
+		require.NoError(t, err)
+		for i, n := range []int{0, 1, 2, 0, 3} {
+			if n == 0 {
+				kit.AwaitError(t, &jobs[i].Future, twill.ErrGoexit)
+			} else {
+				kit.AwaitValue(t, &jobs[i].Future, n)
+			}
+		}
+		synctest.Wait()
+		require.Equal(t, started.Load(), ended.Load())
+		require.EqualValues(t, 4, started.Load(), "two for the width, and one in place of each that has exited")
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"time"
@@ -150,6 +151,27 @@ func ExampleDispatchOptions() {
 
 // A crawler fetches each page once, at most three at a time, pages near the
 // front first. The links of a page are put by the job that has read it.
+// In a processor profile, what the jobs of this queue use has the label
+// queue=mail: go tool pprof -tagfocus queue=mail cpu.out
+func ExampleDispatchOptions_labels() {
+	labels := pprof.Labels("queue", "mail")
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, to string) (string, error) {
+		return "sent to " + to, nil
+	}, &twill.DispatchOptions{
+		Width: 5,
+		Go: func(work func()) {
+			go pprof.Do(context.Background(), labels, func(context.Context) { work() })
+		},
+	})
+	job, err := q.Put("ada@example.org", 0)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Println(job.Await(context.Background()))
+	// Output: sent to ada@example.org <nil>
+}
+
 func ExampleResizableDispatchQueue_crawl() {
 	links := map[string]string{"/": "/news /about", "/news": "/news/1 /news/2 /", "/about": "/", "/news/1": "/news"}
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

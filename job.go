@@ -14,7 +14,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/twillgo/twill/internal/dispatch"
 	"github.com/twillgo/twill/internal/heap"
 	"github.com/twillgo/twill/internal/lazyctx"
 	"github.com/twillgo/twill/internal/list"
@@ -166,28 +165,6 @@ func (j *Job[A, R]) Record() JobRecord[A] {
 	}
 	if !utf8.ValidString(r.Group) {
 		r.GroupBytes = []byte(r.Group)
-	}
-	return r
-}
-
-// row returns the record of j for a journal.
-func (j *Job[A, R]) row() dispatch.Row {
-	q := j.queue()
-	wall := q.clock.Wall()
-	millis := func(t instant) int64 {
-		if t.IsZero() {
-			return 0
-		}
-		return wall.Time(t).Add(time.Millisecond - 1).UnixMilli()
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r := dispatch.Row{
-		Priority: j.priority, State: uint8(j.state), Attempts: j.attempts(),
-		Queued: millis(j.queued), Due: millis(j.due()), Started: millis(j.started), Ended: millis(j.ended),
-	}
-	if m := j.extra.Load(); m != nil {
-		r.Expires, r.Again = millis(m.expires), m.follows
 	}
 	return r
 }

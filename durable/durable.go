@@ -13,7 +13,6 @@ import (
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable/internal/steer"
 	"github.com/twillgo/twill/durable/internal/store"
-	"github.com/twillgo/twill/internal/dispatch"
 )
 
 // Queue is a [twill.ResizableDispatchQueue] whose jobs survive the process:
@@ -109,8 +108,10 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 	q.endings.New = func() any { return newEnding[A, R]() }
 	inMemory := o.Dispatch
 	inMemory.Retry = nil // each job has its own, which tells the journal
+	if inMemory.Go == nil {
+		inMemory.Go = q.kept.run
+	}
 	q.inner = twill.NewResizableDispatchQueue(q.run, &inMemory)
-	dispatch.SetSpawn(q.inner, q.kept.run)
 	s, err := store.Open(path, store.Options{Wait: o.Wait, AnyFileSystem: o.AnyFileSystem, VFS: o.vfs})
 	if err != nil {
 		return nil, err

@@ -10,7 +10,6 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable/internal/store"
-	"github.com/twillgo/twill/internal/dispatch"
 )
 
 // Job is one job of a [Queue] and the future of its result. It is made by Put,
@@ -253,11 +252,11 @@ func toTime(ms int64) time.Time {
 
 // rowLocked is what the file is to have of a live job.
 func (h *Job[A, R]) rowLocked() store.Job {
-	r := dispatch.RowOf(h.inner)
+	r := h.inner.Record()
 	row := h.baseRow(&r)
 	row.Again = r.Again || h.has(bitAgain)
 	switch {
-	case twill.JobState(r.State) == twill.JobUnderway:
+	case r.State == twill.JobUnderway:
 		row.State = store.Underway
 	case h.has(bitParked):
 		row.State = store.Parked
@@ -269,10 +268,10 @@ func (h *Job[A, R]) rowLocked() store.Job {
 }
 
 // baseRow is what the queue in memory knows of a job, as the file has it.
-func (h *Job[A, R]) baseRow(r *dispatch.Row) store.Job {
+func (h *Job[A, R]) baseRow(r *twill.JobRecord[*Job[A, R]]) store.Job {
 	return store.Job{
-		ID: h.id, Priority: int64(r.Priority), Queued: r.Queued, Due: r.Due, Started: r.Started, Expires: r.Expires,
-		Attempts: int64(r.Attempts), Crashes: int64(h.crashes), Key: h.inner.Key(), Group: h.inner.Group(),
+		ID: h.id, Priority: int64(r.Priority), Queued: toMillis(r.Queued), Due: toMillis(r.Due), Started: toMillis(r.Started),
+		Expires: toMillis(r.Expires), Attempts: int64(r.Attempts), Crashes: int64(h.crashes), Key: r.Key, Group: r.Group,
 	}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/twillgo/twill"
 	"github.com/twillgo/twill/durable/internal/store"
-	"github.com/twillgo/twill/internal/dispatch"
 )
 
 // What happens to a job in memory, and what is written of it:
@@ -254,16 +253,16 @@ func (h *Job[A, R]) deliver(settle func()) {
 // the disk, and settles the future when it is there.
 func (h *Job[A, R]) ended(err error, settle func()) {
 	q := h.q
-	r := dispatch.RowOf(h.inner)
+	r := h.inner.Record()
 	e := q.endings.Get().(*ending[A, R])
 	e.job, e.settle = h, settle
 	row := &e.row
 	*row = h.baseRow(&r)
-	row.State, row.Ended = store.Finished, r.Ended
+	row.State, row.Ended = store.Finished, toMillis(r.Stopped)
 	if err != nil {
 		row.Error, row.Kind = describe(err)
 		switch {
-		case twill.JobState(r.State) == twill.JobCanceled:
+		case r.State == twill.JobCanceled:
 			row.State = store.Canceled
 		case h.has(bitDead):
 			row.State = store.Dead
@@ -278,7 +277,7 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		m.result = nil
 		q.dropKeyLocked(h, m.key)
 	}
-	e.interrupted = q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && r.Started != 0 && errors.Is(err, twill.ErrStopped)
+	e.interrupted = q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && !r.Started.IsZero() && errors.Is(err, twill.ErrStopped)
 	closed := q.closed
 	prune := false
 	if q.ends++; q.ends >= pruneEvery {

@@ -57,7 +57,7 @@ type Options struct {
 	// the whole cluster; 0 means as many as the workers run. Timeout holds for
 	// jobs that are put without one, Retry for those that run here, and Context is
 	// the parent of the contexts of calls made here. Rate and the callbacks are
-	// used while this process schedules.
+	// used while this process schedules. Go is not used.
 	twill.DispatchOptions
 
 	// WorkerWidth is how many jobs run at once in this process; 0 means 1. See
