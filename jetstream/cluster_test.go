@@ -2,6 +2,7 @@ package jetstream_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -598,3 +599,52 @@ func TestConnectionClosedForGoodHangsNobody(t *testing.T) {
 	_, err = worker.Drain(withPatience(t)) // the job itself goes on
 	require.NoError(t, err)
 }
+
+// What is nested too deeply for encoding/json with a message around it is
+// refused: in the journal it would keep every later scheduler from its work.
+func TestWhatIsNestedTooDeeplyIsRefused(t *testing.T) {
+	t.Parallel()
+	servers, name := natstest.Start(t, nil), newName()
+	nested := func(depth int) json.RawMessage {
+		return json.RawMessage(strings.Repeat("[", depth) + strings.Repeat("]", depth))
+	}
+	deepen := func(_ context.Context, arg json.RawMessage) (json.RawMessage, error) {
+		return slices.Concat([]byte("["), arg, []byte("]")), nil
+	}
+	ctx := withPatience(t)
+	open := func() *jetstream.Queue[json.RawMessage, json.RawMessage] {
+		q, err := jetstream.NewQueue(ctx, natstest.Connect(t, servers.URL()), name, deepen, &jetstream.Options{Lease: lease})
+		require.NoError(t, err)
+		t.Cleanup(q.Close)
+		return q
+	}
+	first := open()
+	for _, depth := range []int{9901, 9998, 10000} {
+		_, err := first.Put(nested(depth), 0)
+		require.ErrorContains(t, err, "nested", "%d deep", depth)
+	}
+	j, err := first.Put(nested(9899), 0)
+	require.NoError(t, err)
+	v, err := j.Await(ctx)
+	require.NoError(t, err)
+	require.Len(t, v, 2*9900)
+	j, err = first.Put(nested(9900), 0)
+	require.NoError(t, err)
+	_, err = j.Await(ctx)
+	require.ErrorContains(t, err, "nested")
+	// Another program may put it.
+	conn := natstest.Connect(t, servers.URL())
+	for _, depth := range []int{9995, 9998} {
+		m := fmt.Sprintf(`{"v":1,"from":"P","puts":[{"jobs":[{"id":"P-%d","arg":%s}]}]}`, depth, nested(depth))
+		_, err = conn.Request("twill."+name+".in", []byte(m), patience)
+		require.NoError(t, err)
+	}
+	require.NoError(t, errOf(first.Empty().Await(ctx)))
+	first.Close()
+	j, err = open().Put(nested(1), 0)
+	require.NoError(t, err)
+	_, err = j.Await(ctx)
+	require.NoError(t, err, "the next scheduler")
+}
+
+func errOf[T any](_ T, err error) error { return err }

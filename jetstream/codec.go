@@ -3,6 +3,7 @@ package jetstream
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -482,7 +483,10 @@ value:
 				}
 			}
 		case '{', '[':
-			depth++
+			if depth++; depth > maxNesting {
+				r.bad = true // encoding/json counts what is around it, too
+				return nil
+			}
 		case '}', ']':
 			if depth == 0 {
 				break value
@@ -505,6 +509,23 @@ value:
 		return nil
 	}
 	return bytes.Clone(v)
+}
+
+// maxNesting is how deep objects and lists of an argument or a result may be in
+// each other. encoding/json reads no more than 10,000, with those of the
+// message: a scheduler that put a deeper argument into the journal would make it
+// unreadable.
+const maxNesting = 9900
+
+// checkNesting returns an error if the JSON data is nested too deeply.
+func checkNesting(data []byte) error {
+	if bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) <= maxNesting {
+		return nil
+	}
+	if r := (reader{data: data}); r.raw() == nil {
+		return fmt.Errorf("nested more than %d deep", maxNesting)
+	}
+	return nil
 }
 
 // readOther reads a value that few messages have.

@@ -254,6 +254,9 @@ func NewQueue[A, R any](ctx context.Context, conn *nats.Conn, name string, fn fu
 				return nil, err
 			}
 			data, err := json.Marshal(r)
+			if err == nil {
+				err = checkNesting(data)
+			}
 			if err != nil {
 				return nil, twill.Permanent(fmt.Errorf("jetstream: result: %w", err))
 			}
@@ -432,6 +435,9 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 	size := 0
 	for i, arg := range args {
 		data, err := json.Marshal(arg)
+		if err == nil {
+			err = checkNesting(data)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("jetstream: argument: %w", err)
 		}
