@@ -639,6 +639,9 @@ func TestWhatIsNestedTooDeeplyIsRefused(t *testing.T) {
 		_, err = conn.Request("twill."+name+".in", []byte(m), patience)
 		require.NoError(t, err)
 	}
+	// No outcome could be stored under this id.
+	_, err = conn.Request("twill."+name+".in", []byte(`{"v":1,"from":"P","puts":[{"jobs":[{"id":"P 1","arg":[]}]}]}`), patience)
+	require.NoError(t, err)
 	require.NoError(t, errOf(first.Empty().Await(ctx)))
 	first.Close()
 	j, err = open().Put(nested(1), 0)
@@ -648,3 +651,36 @@ func TestWhatIsNestedTooDeeplyIsRefused(t *testing.T) {
 }
 
 func errOf[T any](_ T, err error) error { return err }
+
+// scribble writes into what it is read from.
+type scribble string
+
+func (s *scribble) UnmarshalJSON(data []byte) error {
+	*s = scribble(data)
+	for i := range data {
+		data[i] = 'x'
+	}
+	return nil
+}
+
+// A process that schedules hands itself jobs without the server: the argument
+// of the next call is still that of the put.
+func TestAnArgumentOutlivesItsReading(t *testing.T) {
+	t.Parallel()
+	servers, name := natstest.Start(t, nil), newName()
+	calls := 0
+	work := func(_ context.Context, arg scribble) (string, error) {
+		if calls++; calls < 3 {
+			return "", twill.Snooze(time.Millisecond)
+		}
+		return string(arg), nil
+	}
+	q, err := jetstream.NewQueue(t.Context(), natstest.Connect(t, servers.URL()), name, work, &jetstream.Options{Lease: lease})
+	require.NoError(t, err)
+	t.Cleanup(q.Close)
+	j, err := q.Put("hello", 0)
+	require.NoError(t, err)
+	v, err := j.Await(withPatience(t))
+	require.NoError(t, err)
+	require.Equal(t, `"hello"`, v)
+}

@@ -1,6 +1,7 @@
 package jetstream
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -283,6 +284,9 @@ func (n *node) onMessage(m *nats.Msg) {
 // make the way through the server. It may be lost.
 func (n *node) send(process string, m *message) error {
 	if process == n.id {
+		for _, a := range m.Jobs {
+			a.Arg = bytes.Clone(a.Arg) // that of the scheduler stays as it is, whatever an UnmarshalJSON does
+		}
 		n.take(m)
 		return nil
 	}

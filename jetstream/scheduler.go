@@ -383,7 +383,7 @@ func (s *scheduler) takePuts(seq uint64, at time.Time, data []byte) {
 	}
 	s.inbox = seq
 	for _, p := range m.Puts {
-		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return s.jobs[j.ID] != nil })
+		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return s.jobs[j.ID] != nil || !isName(j.ID) })
 		if len(p.Jobs) > 0 {
 			s.putLocked(m.From, &p, at.UnixNano())
 		}
