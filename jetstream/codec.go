@@ -513,8 +513,8 @@ value:
 
 // maxNesting is how deep objects and lists of an argument or a result may be in
 // each other. encoding/json reads no more than 10,000, with those of the
-// message: a scheduler that put a deeper argument into the journal would make it
-// unreadable.
+// message: a scheduler that put a deeper argument into the journal would make
+// it unreadable.
 const maxNesting = 9900
 
 // checkNesting returns an error if the JSON data is nested too deeply.
