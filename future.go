@@ -455,14 +455,6 @@ func (f *Future[T]) settle(v T, fail *settle.Failure) bool {
 	return true
 }
 
-// settleResult is settle with the result of a function.
-func (f *Future[T]) settleResult(v T, err error) bool {
-	if err != nil {
-		return f.fail(settle.NewFailure(err))
-	}
-	return f.settle(v, nil)
-}
-
 // fail settles f with a failure, and reports whether f was pending.
 func (f *Future[T]) fail(fail *settle.Failure) bool {
 	var zero T
