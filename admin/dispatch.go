@@ -130,11 +130,14 @@ func (d *DispatchQueue[A, R]) keepEnded(ctx context.Context, results iter.Seq[*t
 	}
 }
 
-// keep records j, which has ended. OnSettled handles nothing: a failure that
-// the program does not handle is still reported.
+// keep records j, which has ended. Its context has its error, and reading that
+// handles nothing: a failure that the program does not handle is still
+// reported.
 func (d *DispatchQueue[A, R]) keep(j *twill.Job[A, R]) {
 	e := endedJob[A]{id: j.ID(), record: j.Record()}
-	j.OnSettled(func(_ R, err error) { e.err = err }) // at once, as j has settled
+	if e.record.State != twill.JobFinished {
+		e.err = context.Cause(j.Future.Context())
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.ended) < d.opts.Keep {

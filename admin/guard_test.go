@@ -892,3 +892,29 @@ func TestS12Dependencies(t *testing.T) {
 		require.True(t, ours || dep == "golang.org/x/time/rate", "%s is not for tests only", dep)
 	}
 }
+
+// The error of a job that has ended is kept while handlers of the job still
+// run: a watch of the job would be called after them.
+func TestErrorsOfJobsWhoseHandlersRun(t *testing.T) {
+	broken, begin, end := errors.New("broken"), make(chan struct{}), make(chan struct{})
+	q := twill.NewResizableDispatchQueue(func(context.Context, int) (int, error) {
+		<-begin
+		return 0, broken
+	}, nil)
+	d := admin.Dispatch(q, admin.DispatchOptions[int]{})
+	defer d.Close()
+	j, err := q.Put(1, 0)
+	require.NoError(t, err)
+	handled := j.Catch(func(error) (int, error) { <-end; return 0, nil })
+	close(begin)
+	eventually(t, func() bool {
+		for id := range d.EndedJobs() {
+			return id == j.ID()
+		}
+		return false
+	})
+	require.ErrorIs(t, d.JobError(j.ID()), broken)
+	close(end)
+	_, err = handled.Await(t.Context())
+	require.NoError(t, err)
+}
