@@ -354,3 +354,33 @@ func TestUnhandledPanicIsLoggedWithItsStack(t *testing.T) {
 		})
 	}
 }
+
+// A job that exceeds its time limit fails as a network call does, and its
+// context prints none of its values.
+func TestTimeoutIsThatOfANetworkError(t *testing.T) {
+	type key struct{}
+	values := context.WithValue(t.Context(), key{}, "secret")
+	printed := make(chan string, 1)
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, _ int) (int, error) {
+		require.Equal(t, "secret", ctx.Value(key{}))
+		printed <- fmt.Sprint(ctx)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}, nil)
+	j, err := q.Put(1, 0, twill.JobOptions{Timeout: time.Millisecond, Context: values})
+	require.NoError(t, err)
+	_, err = j.Await(t.Context())
+	var timeout interface{ Timeout() bool }
+	require.ErrorAs(t, err, &timeout)
+	require.True(t, timeout.Timeout())
+	require.Equal(t, "twill.Job context", <-printed)
+
+	base := make(chan string, 1)
+	q.Use(func(ctx context.Context, _ *twill.Job[int, int], _ func(context.Context) (int, error)) (int, error) {
+		base <- fmt.Sprintf("%v", ctx)
+		return 0, nil
+	})
+	_, err = q.Put(2, 0, twill.JobOptions{Context: values})
+	require.NoError(t, err)
+	require.NotContains(t, <-base, "secret")
+}
