@@ -290,7 +290,7 @@ func (s *Semaphore) acquire(n int) *Future[func()] {
 	}
 	a := &acquireWaiter{token: token{s: s, n: n}}
 	a.init(a)
-	a.served = a
+	a.served = a // from which acquireOf has its tokens
 	s.waiting.PushBack(&a.waiter)
 	s.mu.Unlock()
 	return &a.f
@@ -311,7 +311,7 @@ func (s *Semaphore) acquireWait(ctx context.Context, n int) (release func(), err
 		return (&token{s: s, n: n}).release, nil
 	}
 	a := &blockedAcquire{blockedWaiter: blockUntil[func()](ctx), token: token{s: s, n: n}}
-	a.served = a
+	a.served = a // as in acquire
 	s.waiting.PushBack(&a.waiter)
 	s.mu.Unlock()
 	release, err = a.await(s)
