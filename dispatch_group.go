@@ -501,8 +501,17 @@ type putLine[A, R any] struct {
 
 // keyLine has the PutWaits of one key.
 type keyLine[A, R any] struct {
-	all list.By[*putWaiter[A, R], waiterKeyLinks[A, R]]
-	due map[string]*dueLine[A, R] // those that are due, by group
+	runs  list.By[*putWaiter[A, R], waiterKeyLinks[A, R]] // those that ask for a run after a job that is underway
+	joins list.By[*putWaiter[A, R], waiterKeyLinks[A, R]] // the others, which join any job
+	due   map[string]*dueLine[A, R]                       // those that are due, by group
+}
+
+// of returns the list to which w belongs.
+func (l *keyLine[A, R]) of(w *putWaiter[A, R]) *list.By[*putWaiter[A, R], waiterKeyLinks[A, R]] {
+	if w.opts.Again && !w.opts.Refuse {
+		return &l.runs
+	}
+	return &l.joins
 }
 
 // dueLine has the PutWaits of one key and one group that are due. If no job has
@@ -582,7 +591,7 @@ func (q *ResizableDispatchQueue[A, R]) joinLineLocked(w *putWaiter[A, R], now in
 		if l.keys[key] == nil {
 			l.keys[key] = new(keyLine[A, R])
 		}
-		l.keys[key].all.PushBack(w)
+		l.keys[key].of(w).PushBack(w)
 	}
 	m := w.job.extra.Load()
 	switch {
@@ -732,8 +741,8 @@ func (q *ResizableDispatchQueue[A, R]) removeWaiterLocked(w *putWaiter[A, R], no
 		q.leaveSlotLocked(w, now)
 		return
 	}
-	line.all.Remove(w)
-	if line.all.Len() == 0 {
+	line.of(w).Remove(w)
+	if line.runs.Len()+line.joins.Len() == 0 {
 		delete(l.keys, key)
 	}
 	due := line.due[group]
@@ -807,18 +816,28 @@ func (q *ResizableDispatchQueue[A, R]) joinWaitersLocked(now instant) {
 	claimed := q.line.claimed
 	q.line.claimed = nil
 	for _, key := range claimed {
-		for line := q.line.keys[key]; line != nil && line.all.Len() > 0; {
-			old := q.keys[key]
-			w, _ := line.all.Front()
-			if old == nil || q.needsRunLocked(old, w.opts) && !w.opts.Refuse && q.roomLocked(0) == 0 {
-				break
-			}
+		for w := q.nextToJoinLocked(key); w != nil; w = q.nextToJoinLocked(key) {
 			q.removeWaiterLocked(w, now)
-			w.job, w.err = q.joinLocked(old, w.job, w.opts, now)
+			w.job, w.err = q.joinLocked(q.keys[key], w.job, w.opts, now)
 			w.put = true
 			close(w.done)
 		}
 	}
+}
+
+// nextToJoinLocked returns the first PutWait that joins the job with its key,
+// if there is one. A PutWait whose job has to run after that job does not join:
+// it needs room, for which it waits in its turn.
+func (q *ResizableDispatchQueue[A, R]) nextToJoinLocked(key string) *putWaiter[A, R] {
+	old, line := q.keys[key], q.line.keys[key]
+	if old == nil || line == nil {
+		return nil
+	}
+	first, ok := line.joins.Front()
+	if w, has := line.runs.Front(); has && !q.needsRunLocked(old, w.opts) && (!ok || w.number < first.number) {
+		return w
+	}
+	return first
 }
 
 // refuseWaitersLocked refuses all waiting PutWaits, because the queue is

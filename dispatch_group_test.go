@@ -349,6 +349,75 @@ func TestPutWaitInLineJoinsItsKey(t *testing.T) {
 	})
 }
 
+// A waiting PutWait whose job has to run after the job with its key needs room.
+// It waits for that in its turn, and the PutWaits behind it that only join do
+// not wait for it.
+func TestPutWaitJoinsBesideOneThatNeedsRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: -1})
+		q.Pause()
+		wait, returned := putWaits(t, q)
+		wait("first", twill.JobOptions{Key: "k"})
+		wait("other", twill.JobOptions{})
+		wait("again", twill.JobOptions{Key: "k", Again: true})
+		wait("joins", twill.JobOptions{Key: "k"})
+		wait("refused", twill.JobOptions{Key: "k", Again: true, Refuse: true})
+		wait("joins again", twill.JobOptions{Key: "k", Again: true})
+		require.Empty(t, returned())
+		require.NoError(t, q.Resume())
+		require.ElementsMatch(t, []string{"first", "joins", "refused"}, returned())
+		time.Sleep(time.Second + time.Millisecond) // first has ended
+		for _, name := range []string{"other", "again", "joins again"} {
+			require.Equal(t, []string{name}, returned())
+			time.Sleep(time.Second)
+		}
+		_, err := q.Empty().Await(t.Context())
+		require.NoError(t, err)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		q := twill.NewResizableDispatchQueue(kit.Sleep, &twill.DispatchOptions{Size: 1})
+		wait, returned := putWaits(t, q)
+		kit.PutJob(t, q, time.Hour, 0)
+		kit.PutJob(t, q, time.Hour, 0)
+		wait("first", twill.JobOptions{Key: "k"})
+		wait("other", twill.JobOptions{})
+		wait("again", twill.JobOptions{Key: "k", Again: true})
+		require.Empty(t, returned())
+		require.NoError(t, q.SetWidth(3)) // one starts, and there is room for another
+		require.ElementsMatch(t, []string{"first", "other"}, returned())
+		time.Sleep(time.Second + time.Millisecond)
+		require.ElementsMatch(t, []string{"again"}, returned())
+		q.StopNow()
+	})
+}
+
+// putWaits returns a function that puts a job of a second by a PutWait on a
+// goroutine of its own, and a function that returns the names of the PutWaits
+// that have returned since it was called before.
+func putWaits(t *testing.T, q *twill.ResizableDispatchQueue[time.Duration, time.Duration]) (wait func(string, twill.JobOptions), returned func() []string) {
+	var mu sync.Mutex
+	var names []string
+	wait = func(name string, o twill.JobOptions) {
+		go func() {
+			_, err := q.PutWait(t.Context(), time.Second, 0, o)
+			mu.Lock()
+			defer mu.Unlock()
+			if errors.Is(err, twill.ErrDuplicateJob) == o.Refuse {
+				names = append(names, name)
+			}
+		}()
+		synctest.Wait()
+	}
+	return wait, func() []string {
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		now := names
+		names = nil
+		return now
+	}
+}
+
 // While a job has a key, a PutWait that would run after it must not use a free
 // slot. When the key is free, the first one that is due may, also behind one
 // that is not.

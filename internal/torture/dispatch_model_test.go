@@ -476,7 +476,7 @@ func (m *dispatchModel) letIn() bool {
 func (m *dispatchModel) joinLine() {
 	for _, w := range slices.Clone(m.putters) {
 		old := m.keyed(w.job.key)
-		if old == nil || m.needsRun(old, w.job) && m.room(&modelJob{held: true}, 1) <= 0 {
+		if old == nil || m.needsRun(old, w.job) { // it takes room, in its turn
 			continue
 		}
 		m.putters = slices.DeleteFunc(m.putters, func(x *modelPut) bool { return x == w })
