@@ -28,14 +28,22 @@ func times(n, more int) int {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if checks := flag.Lookup("rapid.checks"); checks.Value.String() == checks.DefValue {
-		_ = checks.Value.Set(strconv.Itoa(times(500, 100)))
+	byDefault("rapid.checks", times(500, 100))
+	if !*long {
+		byDefault("rapid.seed", 1) // whether a change passes must not depend on luck
 	}
 	twill.OnUnhandled(nil) // many tests drop failures on purpose
 	if name := os.Getenv(crashVariable); name != "" {
 		os.Exit(crashChild(name))
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/twillgo/twill/internal/torture_test.plantedLeak"))
+}
+
+// byDefault sets a flag that the command line has not set.
+func byDefault(name string, n int) {
+	if f := flag.Lookup(name); f.Value.String() == f.DefValue {
+		_ = f.Value.Set(strconv.Itoa(n))
+	}
 }
 
 // await returns the result of f, and fails the test if f does not settle soon.
