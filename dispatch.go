@@ -138,6 +138,7 @@ type ResizableDispatchQueue[A, R any] struct {
 	killed    []*Job[A, R]               // canceled by StopNow, in order of start
 	closed    bool                       // stopped, and the last worker has ended
 	failed    []failedJob[A, R]          // jobs that ended without a call, to be settled
+	starting  []*Job[A, R]               // jobs underway for which DispatchOptions.Go is still to be called
 
 	hooks  []func(context.Context, *Job[A, R], func(context.Context) (R, error)) (R, error)
 	marks  watermark.Marks
@@ -166,9 +167,10 @@ type DispatchOptions struct {
 
 	// Go, if not nil, starts the goroutines that run jobs, in place of a go
 	// statement: to give them labels for a profile, or to keep goroutines for
-	// later work. It must call work once, on another goroutine, which runs jobs
-	// until none can start. Go is called with the lock of the queue held: it must
-	// not block, and not use the queue.
+	// later work. It must call work on another goroutine, which runs jobs until
+	// none can start. The call that makes a job start, such as Put, calls Go
+	// without a lock, and waits for it. If Go panics or ends its goroutine, that
+	// is reported (see [OnUnhandled]), and the job runs on a goroutine of its own.
 	Go func(work func())
 
 	// Rate limits the rate at which jobs start; nil means no limit. See SetRate.
@@ -233,9 +235,6 @@ func NewResizableDispatchQueue[A, R any](fn func(context.Context, A) (R, error),
 	if o.Context == nil {
 		o.Context = context.Background()
 	}
-	if o.Go == nil {
-		o.Go = sched.Go
-	}
 	q := &ResizableDispatchQueue[A, R]{fn: fn, opts: o, width: o.Width, seq: firstSeq, restored: firstSeq}
 	q.clock.Start()
 	q.rate.limiter = o.Rate
@@ -287,7 +286,8 @@ func (q *ResizableDispatchQueue[A, R]) Put(arg A, priority int, opts ...JobOptio
 // PutWait is Put, but waits while Size jobs are pending. Waiting calls are
 // admitted in their order. If ctx ends before there is room, PutWait returns
 // [context.Cause] of ctx and has added nothing. If another job takes the Key of
-// a waiting PutWait, the call joins that job at once.
+// a waiting PutWait, the call joins that job at once, unless its job has to run
+// after that one: see [JobOptions.Again].
 //
 // Do not call PutWait from a job of the same queue: it may deadlock. Use Put.
 func (q *ResizableDispatchQueue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...JobOptions) (*Job[A, R], error) {
@@ -787,9 +787,26 @@ func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
 
 // commit ends a change that a method has made, and unlocks q.
 func (q *ResizableDispatchQueue[A, R]) commit(now instant) {
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
+	signals := q.advance(now)
 	signals.settle()
+}
+
+// advance is advanceLocked that unlocks q.
+func (q *ResizableDispatchQueue[A, R]) advance(now instant) *signals[A, R] {
+	signals := q.advanceLocked(now)
+	q.unlock()
+	return signals
+}
+
+// unlock unlocks q, and starts the goroutines of jobs for which
+// DispatchOptions.Go has to be called.
+func (q *ResizableDispatchQueue[A, R]) unlock() {
+	starting := q.starting
+	q.starting = nil
+	q.mu.Unlock()
+	if starting != nil {
+		each(starting, q.startWorker)
+	}
 }
 
 // advanceLocked does everything that has become possible: it starts jobs,
@@ -864,11 +881,40 @@ func (f failedJob[A, R]) settle() {
 	f.job.settle(zero, fail)
 }
 
-// startLocked makes j underway, on its own goroutine.
+// startLocked makes j underway, on its own goroutine. Its caller ends with
+// advance or unlock.
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
-	q.opts.Go(func() { q.work(j) })
+	if q.opts.Go != nil {
+		q.starting = append(q.starting, j)
+		return
+	}
+	sched.Go(func() { q.work(j) })
+}
+
+// startWorker starts a goroutine that runs j, which is underway, and then other
+// jobs. It is called without the lock.
+func (q *ResizableDispatchQueue[A, R]) startWorker(j *Job[A, R]) {
+	if q.opts.Go == nil {
+		sched.Go(func() { q.work(j) })
+		return
+	}
+	var begun atomic.Bool
+	work := func() {
+		if !begun.Swap(true) {
+			q.work(j)
+		}
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			reportPanic(recover())
+			sched.Go(work)
+		}
+	}()
+	q.opts.Go(work)
+	returned = true
 }
 
 // beginLocked makes j, which was removed from where it waited, underway.
@@ -928,7 +974,7 @@ func (q *ResizableDispatchQueue[A, R]) work(j *Job[A, R]) {
 func (q *ResizableDispatchQueue[A, R]) replaceWorker() {
 	next, signals := q.nextJob()
 	if next != nil {
-		q.opts.Go(func() { q.work(next) })
+		q.startWorker(next)
 	}
 	signals.settle()
 }
@@ -1010,7 +1056,7 @@ func (q *ResizableDispatchQueue[A, R]) finishCall(j *Job[A, R], v R, err error) 
 			j.val = v
 			if j.core.Succeed() {
 				next, signals := q.nextJobLocked(now)
-				q.mu.Unlock()
+				q.unlock()
 				return next, signals, true
 			}
 		}
@@ -1071,7 +1117,7 @@ func (q *ResizableDispatchQueue[A, R]) endLocked(j *Job[A, R], state JobState, n
 // has ended. The worker settles the signals.
 func (q *ResizableDispatchQueue[A, R]) nextJob() (*Job[A, R], *signals[A, R]) {
 	now := q.lock()
-	defer q.mu.Unlock()
+	defer q.unlock()
 	return q.nextJobLocked(now)
 }
 

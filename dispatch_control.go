@@ -136,8 +136,7 @@ func (q *ResizableDispatchQueue[A, R]) Clear() int {
 		q.endLocked(j, JobCanceled, now)
 	}
 	q.setDueTimerLocked(now)
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
+	signals := q.advance(now)
 	fail := canceled(nil)
 	defer signals.settle() // runs even if a handler ends the goroutine
 	each(jobs, func(j *Job[A, R]) {
@@ -311,8 +310,7 @@ func (q *ResizableDispatchQueue[A, R]) Drain(ctx context.Context) ([]*Job[A, R],
 	now = q.lock()
 	killed := q.stopLocked(kill, now)
 	left := q.snapshotLocked()
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
+	signals := q.advance(now)
 	q.settleKilled(killed, kill)
 	signals.settle()
 	return append(killed, left.inOrder()...), err
@@ -350,8 +348,7 @@ func (q *ResizableDispatchQueue[A, R]) stop(kill *settle.Failure) *Future[[]*Job
 	now := q.lock()
 	killed := q.stopLocked(kill, now)
 	leftovers := q.leftovers
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
+	signals := q.advance(now)
 
 	q.settleKilled(killed, kill)
 	signals.settle()
@@ -552,7 +549,7 @@ func (q *ResizableDispatchQueue[A, R]) limiterReturned(w *limiterWait, err error
 	}
 	signals := q.advanceLocked(now)
 	goOn := r.waiter == w
-	q.mu.Unlock()
+	q.unlock()
 	signals.settle()
 	return goOn
 }

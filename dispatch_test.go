@@ -955,6 +955,50 @@ func TestLeavingAJoinedJobAlone(t *testing.T) {
 	})
 }
 
+// Go may use the queue, and a Go that panics, exits or calls work twice loses
+// no job and runs none twice.
+func TestDispatchOptionsGoMisbehaves(t *testing.T) {
+	for name, end := range map[string]func(work func()){
+		"panic":                 func(func()) { panic(kit.ErrBoom) },
+		"exit":                  func(func()) { runtime.Goexit() },
+		"panic after the start": func(work func()) { go work(); panic(kit.ErrBoom) },
+		"two starts":            func(work func()) { go work(); go work() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			reports := kit.CollectReports(t)
+			synctest.Test(t, func(t *testing.T) {
+				var q *twill.ResizableDispatchQueue[int, int]
+				var calls atomic.Int32
+				q = twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+					calls.Add(1)
+					time.Sleep(time.Second)
+					return n, nil
+				}, &twill.DispatchOptions{Width: 3, Size: 10, Go: func(work func()) {
+					require.NotZero(t, q.Stats().Underway)
+					_, _ = q.Put(0, 0, twill.JobOptions{Key: "from Go", After: time.Minute})
+					end(work)
+				}})
+				q.Pause()
+				jobs, err := q.PutAll([]int{1, 2, 3, 4, 5}, 0)
+				require.NoError(t, err)
+				resumed := make(chan struct{})
+				go func() {
+					defer close(resumed)
+					_ = q.Resume()
+				}()
+				<-resumed
+				for i, j := range jobs {
+					kit.AwaitValue(t, &j.Future, i+1)
+				}
+				_, err = q.Empty().Await(t.Context())
+				require.NoError(t, err)
+				require.EqualValues(t, 6, calls.Load())
+			})
+			require.Equal(t, name == "two starts", len(reports.All()) == 0)
+		})
+	}
+}
+
 // All jobs run on goroutines that Go has started, even after a job has ended
 // its goroutine.
 func TestDispatchOptionsGo(t *testing.T) {

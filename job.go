@@ -711,8 +711,7 @@ func (h jobHook[A, R]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 		q.mu.Unlock()
 		return nil, nil // the goroutine that has ended the job settles its future
 	}
-	signals := q.advanceLocked(now)
-	q.mu.Unlock()
+	signals := q.advance(now)
 
 	m := j.extra.Load()
 	if pending {
@@ -1026,8 +1025,7 @@ func (q *ResizableDispatchQueue[A, R]) timeOut(j *Job[A, R]) {
 		fail := settle.NewFailure(m.timeoutError(nil))
 		fail.Expected = true // the end of the job's own context is not reported
 		q.abortLocked(j, JobFailed, fail, now)
-		signals := q.advanceLocked(now)
-		q.mu.Unlock()
+		signals := q.advance(now)
 		// The context has its own timer, which sets its cause.
 		defer signals.settle() // runs even if a handler ends the goroutine
 		var zero R
