@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -264,6 +265,26 @@ func TestListsArePagedAndSearched(t *testing.T) {
 	}
 	require.Equal(t, http.StatusBadRequest, k.get("/api/queues/sms/jobs?state=none").Code)
 	require.Len(t, k.jobs("state=underway").Jobs, 2)
+}
+
+// A list offers the actions that can apply to the jobs in its states.
+func TestListsOfferWhatApplies(t *testing.T) {
+	k := newKit(t, admin.Options{})
+	k.put("one")
+	for state, offered := range map[string][]string{
+		"":         {"cancel", "reprioritize"},
+		"pending":  {"cancel", "reprioritize"},
+		"underway": {"cancel"},
+		"ended":    {"run"},
+		"failed":   {"run"},
+		"any":      {"cancel", "reprioritize", "run"},
+	} {
+		page := k.get("/q/sms/jobs?state=" + state).Body.String()
+		for _, action := range []string{"cancel", "reprioritize", "run", "count"} {
+			shown := strings.Contains(page, "/q/sms/bulk/"+action+`"`)
+			require.Equal(t, action == "count" || slices.Contains(offered, action), shown, "%s in a list of state %q", action, state)
+		}
+	}
 }
 
 func TestActionsOnAllThatMatch(t *testing.T) {

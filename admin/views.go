@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/twillgo/twill"
 )
 
 //go:embed ui
@@ -269,6 +271,7 @@ func (rq *request) showJobs() {
 	lr, err := parseList(q, 50)
 	if err == nil {
 		data.State = lr.state
+		data.Offers = applicable(data.Offers, lr.states)
 		data.List, err = p.list(rq, e, lr)
 	}
 	if err != nil {
@@ -290,6 +293,15 @@ func (rq *request) showJobs() {
 		data.Op = &v
 	}
 	rq.render(status, "jobs.html", data)
+}
+
+// applicable returns those of the actions that can apply to a job in one of the
+// states.
+func applicable(actions []string, states []twill.JobState) []string {
+	return slices.DeleteFunc(actions, func(name string) bool {
+		of, on := covers[name]
+		return on && !slices.ContainsFunc(states, func(s twill.JobState) bool { return slices.Contains(of, s) })
+	})
 }
 
 func (rq *request) showJob() { rq.renderJob("") }
