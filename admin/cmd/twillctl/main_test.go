@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,10 +65,9 @@ func TestCommands(t *testing.T) {
 	require.NotContains(t, out, "bad")
 	require.Equal(t, 2, strings.Count(ok("list", "-n", "1", "sms/a"), "\n"))
 	require.Equal(t, 3, strings.Count(ok("list", "sms/a", "arg:odd"), "\n"))
-	for {
-		if out = ok("list", "-state", "failed", "sms/a"); strings.Contains(out, "it is") {
-			break
-		}
+	deadline := time.Now().Add(time.Minute)
+	for out = ""; !strings.Contains(out, "it is"); out = ok("list", "-state", "failed", "sms/a") {
+		require.True(t, time.Now().Before(deadline), out)
 	}
 	require.NotContains(t, out, "\x1b")
 	require.Contains(t, ok("show", "sms/a"), "underway          2")
