@@ -339,6 +339,7 @@ func (m *message) appendJSON(b []byte) []byte {
 	b = appendSetList(b, `"outcomes":`, m.Outcomes, func(b []byte, o *outcome) []byte { return o.appendJSON(b) })
 	b = appendSetList(b, `"ended":`, m.Ended, appendString)
 	b = appendSetList(b, `"taken":`, m.Taken, appendString)
+	b = appendSetList(b, `"skipped":`, m.Skipped, func(b []byte, s skipped) []byte { return append(b, marshal(s)...) })
 	return closeObject(b)
 }
 
@@ -747,6 +748,14 @@ func (m *message) read(r *reader) {
 	}
 	if r.has(`"taken":`) {
 		m.Taken = readList(r, readText)
+	}
+	if r.has(`"skipped":`) {
+		m.Skipped = readList(r, func(r *reader) (s skipped) {
+			if other := readOther[skipped](r); other != nil {
+				s = *other
+			}
+			return s
+		})
 	}
 	r.take('}')
 }

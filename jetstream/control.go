@@ -334,7 +334,8 @@ func (q *Queue[A, R]) stats() *wireStats {
 
 // Stats returns the numbers of the whole cluster, zero if it does not answer.
 // What is counted was counted since the streams were made; the histograms and
-// the throughput are those of the present scheduler.
+// the throughput are those of the present scheduler. Refused includes the puts
+// of other programs that cannot be read.
 func (q *Queue[A, R]) Stats() twill.DispatchStats {
 	w := q.stats()
 	c := w.Counters

@@ -237,8 +237,8 @@ func (s *streams) appendTo(ctx context.Context, b *batch, last uint64) (uint64, 
 }
 
 // replay reads the journal from its first message up to the term's own epoch
-// record. While it does, it announces the term, so that no other candidate
-// takes over.
+// record. While it does, it announces the term and answers the candidates, so
+// that none of them takes over. Other requests wait until it is done.
 func (s *scheduler) replay(ctx context.Context, first, epochSeq uint64) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -247,8 +247,17 @@ func (s *scheduler) replay(ctx context.Context, first, epochSeq uint64) error {
 	reached := false
 	s.seq = epochSeq
 	s.journalSeq.Store(epochSeq)
+	sub, err := s.n.conn.Subscribe(s.n.st.askSubject(), s.onRequest)
+	if err != nil {
+		return err
+	}
+	_ = sub.SetPendingLimits(1<<20, 256<<20)
+	s.mu.Lock()
+	s.sub = sub
+	s.mu.Unlock()
 	s.announce(false)
-	err := s.n.st.follow(ctx, s.n.st.journal(), first, func(seq uint64, at time.Time, data []byte) bool {
+	go s.announces()
+	err = s.n.st.follow(ctx, s.n.st.journal(), first, func(seq uint64, at time.Time, data []byte) bool {
 		var b batch
 		if failed = json.Unmarshal(data, &b); failed != nil {
 			failed = fmt.Errorf("%w: message %d: %w", ErrJournal, seq, failed)
@@ -257,9 +266,7 @@ func (s *scheduler) replay(ctx context.Context, first, epochSeq uint64) error {
 		if failed = j.read(&b); failed != nil {
 			return false
 		}
-		if time.Since(s.announced) > s.n.opts.Lease/3 {
-			s.announce(false)
-		}
+		s.moved()
 		if seq < epochSeq {
 			return true
 		}
@@ -289,7 +296,9 @@ func (s *scheduler) replay(ctx context.Context, first, epochSeq uint64) error {
 		j.inbox = 0 // it is another one
 	}
 	s.number, s.acked, s.ticked = j.number, time.Now(), time.Now()
+	s.moved()
 	s.load(&j)
+	s.moved()
 	// What was decided while there was no scheduler, or was not in the journal
 	// when the last one ended.
 	since := time.Time{}
@@ -308,6 +317,8 @@ var errPurged = errors.New("jetstream: the journal was purged during a replay")
 
 // reconcile ends the job of o, or keeps o until the put of that job is taken.
 func (s *scheduler) reconcile(o *outcome) {
+	s.n.opts.delayed(stepOutcome)
+	s.moved()
 	if o.State == outJoined || o.State == outRefused {
 		return
 	}
@@ -324,43 +335,65 @@ func (s *scheduler) reconcile(o *outcome) {
 
 // serve runs the term until it ends, and returns why.
 func (s *scheduler) serve() error {
-	sub, err := s.n.conn.Subscribe(s.n.st.askSubject(), s.onRequest)
-	if err != nil {
-		return err
+	if w := s.n.worker; w != nil { // lists have it from the first answer on
+		s.take(&nats.Msg{}, &request{Version: wireVersion, From: s.n.id, Op: opBeat, Worker: w.nextBeat()})
 	}
-	_ = sub.SetPendingLimits(1<<20, 256<<20)
-	s.mu.Lock()
-	s.sub = sub
-	s.mu.Unlock()
+	go s.takeBacklog()
+	var err error
 	var followers sync.WaitGroup
 	followers.Go(s.followInbox)
 	followers.Go(s.watchStreams)
 	defer followers.Wait()
 	s.announce(false)
 	s.n.event(Event{Kind: SchedulerStarted, Process: s.n.id, Term: s.term.Epoch})
-	tick := time.NewTicker(s.n.opts.Lease / 8)
+	pause := s.n.opts.Lease / 8
+	tick := time.NewTicker(pause)
 	defer tick.Stop()
-	for {
+	for looked := time.Now(); ; {
 		select {
 		case <-s.kick:
 			runtime.Gosched() // more may just be coming
 		case <-tick.C:
-			s.tick()
 		case <-s.ctx.Done():
 			return context.Cause(s.ctx)
 		}
 		for more := true; more; {
+			resigning := s.resigning.Load()
+			if time.Since(looked) >= pause/2 { // however much there is to commit
+				looked = time.Now()
+				s.tick()
+				s.purgeInbox()
+			}
 			if more, err = s.commit(); err != nil {
 				s.close(err)
 				return err
 			}
-		}
-		if s.resigning.Load() {
-			s.close(errResigned)
-			s.announce(true) // when nothing is sent to this process any longer
-			return errResigned
+			if resigning {
+				s.close(errResigned)
+				s.announce(true) // when nothing is sent to this process any longer
+				return errResigned
+			}
 		}
 	}
+}
+
+// announces announces the term until it ends, however much there is to do, as
+// long as it moves: a term that hangs is left to others.
+func (s *scheduler) announces() {
+	for sleep(s.ctx, s.n.opts.Lease/8) {
+		if s.moves() {
+			s.announce(false)
+		}
+	}
+}
+
+// moved notes that the term has made a step: it has read or written a message,
+// or sent what follows from one.
+func (s *scheduler) moved() { s.step.Store(int64(time.Since(s.began))) }
+
+// moves reports whether the term has made a step within a lease.
+func (s *scheduler) moves() bool {
+	return time.Since(s.began)-time.Duration(s.step.Load()) < s.n.opts.Lease
 }
 
 // errResigned ends a term that another process should go on with at once.
@@ -420,7 +453,6 @@ var errAnotherInbox = errors.New("jetstream: the inbox was made anew")
 // commit appends the effects that wait to the journal, and does what is to be
 // done after that. It reports whether there may be more.
 func (s *scheduler) commit() (more bool, err error) {
-	lease := s.n.opts.Lease
 	s.mu.Lock()
 	items := s.items
 	s.items, s.spare = s.spare, nil
@@ -455,7 +487,9 @@ func (s *scheduler) commit() (more bool, err error) {
 		s.publishEvents(left[:n])
 		for _, it := range left[:n] {
 			if it.after != nil {
+				s.n.opts.delayed(stepAfter)
 				it.after()
+				s.moved()
 			}
 		}
 		s.sendPosted()
@@ -475,14 +509,10 @@ func (s *scheduler) commit() (more bool, err error) {
 		}
 		return true, nil
 	}
-	if time.Since(s.acked) > lease/3 { // it lives
+	if time.Since(s.acked) > s.n.opts.Lease/3 { // it lives
 		if err := s.append(&batch{Inbox: s.committed}); err != nil {
 			return false, err
 		}
-	}
-	if time.Since(s.announced) > lease/4 {
-		s.announce(false)
-		s.purgeInbox()
 	}
 	return len(items) > 0, nil
 }
@@ -521,6 +551,7 @@ func mergeChanges(items []item) {
 // the lease: by then another process may have taken over.
 func (s *scheduler) append(b *batch) error {
 	began := time.Now()
+	s.n.opts.delayed(stepAppend)
 	ctx, cancel := context.WithTimeout(s.ctx, s.n.opts.Lease*2/3)
 	defer cancel()
 	b.Version, b.Nonce, b.Time, b.Number, b.Made = wireVersion, s.nonce, s.now(), s.number+1, s.inboxMade
@@ -530,6 +561,7 @@ func (s *scheduler) append(b *batch) error {
 	}
 	s.seq, s.number, s.committed, s.acked = seq, b.Number, b.Inbox, began
 	s.journalSeq.Store(seq)
+	s.moved()
 	s.since += len(b.Effects) + 1
 	return nil
 }
@@ -602,8 +634,12 @@ func (s *scheduler) appendPart() error {
 
 // announce publishes that the term lives.
 func (s *scheduler) announce(resigns bool) {
-	s.announced = time.Now()
+	s.announceMu.Lock()
+	defer s.announceMu.Unlock()
+	if s.closed.Load() && !resigns {
+		return
+	}
 	_ = s.n.conn.Publish(s.n.st.beatSubject(), encode(announcement{
-		Version: wireVersion, Term: s.term, Name: s.n.opts.Name, Process: s.n.id, Journal: s.seq, Resigns: resigns,
+		Version: wireVersion, Term: s.term, Name: s.n.opts.Name, Process: s.n.id, Journal: s.journalSeq.Load(), Resigns: resigns,
 	}))
 }

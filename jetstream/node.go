@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -255,8 +256,8 @@ func (n *node) onAnnouncement(m *nats.Msg) {
 	if old != nil && old.term.before(a.Term) {
 		old.close(errOvertaken)
 	}
-	if fresh && n.worker != nil {
-		n.worker.beatNow()
+	if w := n.worker; w != nil && (fresh || w.unanswered.Load()) {
+		w.beatNow()
 	}
 	if a.Resigns {
 		n.wakeUp()
@@ -308,6 +309,9 @@ func (n *node) take(msg *message) {
 		for _, t := range msg.Cancel {
 			w.cancel(t)
 		}
+	}
+	for _, skipped := range msg.Skipped {
+		n.report(fmt.Errorf("jetstream: message %d of %s was refused: %w", skipped.Seq, n.st.inbox(), decodeError(skipped.Error)))
 	}
 	if msg.Outcomes != nil || msg.Ended != nil || msg.Taken != nil {
 		n.receive(msg)

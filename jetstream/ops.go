@@ -1,6 +1,8 @@
 package jetstream
 
 import (
+	"cmp"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -26,20 +28,82 @@ func (s *scheduler) runDeferredLocked() {
 	})
 }
 
-// onRequest answers a request. It is called by one goroutine.
+// onRequest answers a request. It is called by one goroutine. After a burst of
+// requests, what this process has to know at once does not wait for them: that
+// a candidate asks whether the scheduler lives, and that a worker does.
 func (s *scheduler) onRequest(m *nats.Msg) {
 	if s.closed.Load() {
 		return
 	}
 	var r request
-	if err := decode(m.Data, &r); err != nil {
-		return
-	}
-	if r.Version > wireVersion {
+	err := decode(m.Data, &r)
+	switch {
+	case err == nil && r.Version > wireVersion:
 		s.respond(m, reply{Error: codeVersion})
 		return
+	case err != nil || r.From != "" && !isID(r.From) || r.From == "" && r.Op == opBeat:
+		s.respond(m, reply{Error: codeRequest})
+		s.n.report(&WireError{Subject: s.n.st.askSubject(), Version: r.Version, Err: cmp.Or(err, errProcess)})
+		return
+	case r.Op == opPing:
+		if s.moves() {
+			s.respond(m, reply{})
+		}
+		return
 	}
-	s.take(m, &r)
+	behind := false
+	if m.Sub != nil {
+		left, _, err := m.Sub.Pending()
+		behind = err == nil && left > inTime
+	}
+	s.backlogMu.Lock()
+	if !s.backlogged && !behind {
+		s.backlogMu.Unlock()
+		s.take(m, &r)
+		return
+	}
+	defer s.backlogMu.Unlock()
+	if r.Op == opBeat {
+		s.arrived[r.From] = time.Now()
+	}
+	if len(s.backlog) < maxBacklog { // else the process asks again
+		s.backlog = append(s.backlog, asked{m, &r})
+	}
+	if !s.backlogged {
+		s.backlogged = true
+		go s.takeBacklog()
+	}
+}
+
+const (
+	inTime     = 64      // how many requests may wait for the goroutine that receives them
+	maxBacklog = 1 << 20 // requests
+)
+
+// asked is a request that waits.
+type asked struct {
+	m *nats.Msg
+	r *request
+}
+
+// errProcess is the error of a request whose process has no valid id.
+var errProcess = errors.New("jetstream: request without the id of a process")
+
+// takeBacklog takes the requests that wait until there are none.
+func (s *scheduler) takeBacklog() {
+	for {
+		s.backlogMu.Lock()
+		some := s.backlog
+		s.backlog = nil
+		s.backlogged = some != nil
+		s.backlogMu.Unlock()
+		if some == nil {
+			return
+		}
+		for _, a := range some {
+			s.take(a.m, a.r)
+		}
+	}
 }
 
 // take takes the request r, whose message is m.
@@ -49,6 +113,7 @@ func (s *scheduler) take(m *nats.Msg, r *request) {
 	if s.closed.Load() {
 		return
 	}
+	s.n.opts.delayed(stepRequest)
 	if r.Inbox > s.inbox && r.Made == s.inboxMade {
 		s.deferred = append(s.deferred, deferredRequest{r.Inbox, func() { s.requestLocked(m, r) }})
 		return
@@ -72,8 +137,6 @@ func (s *scheduler) requestLocked(m *nats.Msg, r *request) {
 	now := func(r reply) { s.respond(m, r) }
 	committed := func(r reply) { s.afterLocked(func() { s.respond(m, r) }) }
 	switch r.Op {
-	case opPing:
-		now(reply{})
 	case opBeat:
 		if r.Worker == nil {
 			return
@@ -97,6 +160,9 @@ func (s *scheduler) requestLocked(m *nats.Msg, r *request) {
 		for _, id := range r.IDs {
 			if s.jobs[id] == nil {
 				rep.Gone = append(rep.Gone, id)
+			}
+			if !isID(id) {
+				rep.Invalid = append(rep.Invalid, id)
 			}
 		}
 		committed(rep)

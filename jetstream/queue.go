@@ -113,6 +113,24 @@ type Options struct {
 	Show func(arg json.RawMessage) string
 
 	clock func() time.Time // the time of day, nil means time.Now: tests set it
+	delay func(step)       // is called before each step of a scheduler, if tests set it
+}
+
+// step is a part of the work of a scheduler, which a test can make slow.
+type step uint8
+
+const (
+	stepPut     step = iota // a message of the inbox is taken
+	stepRequest             // a request is carried out
+	stepAppend              // a batch is appended to the journal
+	stepAfter               // what is to be done after an append is done
+	stepOutcome             // an outcome is taken when a term begins
+)
+
+func (o *Options) delayed(s step) {
+	if o.delay != nil {
+		o.delay(s)
+	}
 }
 
 // Event is something that has happened in the cluster; see Options.OnEvent.
@@ -314,7 +332,7 @@ func newStreams(conn *nats.Conn, o *Options, name string) (*streams, error) {
 	return &streams{
 		conn: conn, js: api, api: o.API,
 		subject: o.Prefix + "." + name, name: strings.ToUpper(o.Prefix) + "-" + name,
-		try: min(max(o.Lease/6, 250*time.Millisecond), 3*time.Second), calls: newGoroutines(),
+		try: min(max(o.Lease/6, 250*time.Millisecond), 3*time.Second), calls: newGoroutines(), slots: make(chan struct{}, maxOutcomes),
 	}, nil
 }
 
@@ -329,12 +347,13 @@ func (q *Queue[A, R]) bounded() (context.Context, context.CancelFunc) {
 //
 // It returns [twill.ErrStopped] after a stop of q, [twill.ErrQueueFull] if Size
 // jobs are pending, [twill.ErrDuplicateJob], with the job that has the key, for
-// one that is refused, a [*TooLargeError] for an argument above half of the
-// server's max_payload less 10 KiB, [ErrFull] if the stream has no room,
-// [ErrNoStream] if it does not exist, and [ErrOption] for options with a Retry,
-// which is a setting of the process that runs the job, or a Key that is not
-// UTF-8. The Context of the options is not sent. With any other error the job
-// was not added, except for [ErrUnconfirmed].
+// one that is refused, a [*TooLargeError] for an argument that has, with the
+// key and the group, more than half of the server's max_payload less 10 KiB,
+// [ErrFull] if the stream has no room, [ErrNoStream] if it does not exist, and
+// [ErrOption] for options with a Retry, which is a setting of the process that
+// runs the job, or a Key that is not UTF-8. The Context of the options is not
+// sent. With any other error the job was not added, except for
+// [ErrUnconfirmed].
 func (q *Queue[A, R]) Put(arg A, priority int, opts ...twill.JobOptions) (*Job[A, R], error) {
 	ctx, cancel := q.bounded()
 	defer cancel()
@@ -432,7 +451,7 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 	}
 	p := &wirePut{Options: flags}
 	jobs := make([]*Job[A, R], len(args))
-	size := 0
+	size := len(flags.Key) + len(flags.Group)
 	for i, arg := range args {
 		data, err := json.Marshal(arg)
 		if err == nil {
@@ -631,7 +650,11 @@ func (q *Queue[A, R]) settle(o *outcome) {
 		if o.State == outRefused { // Put returns it
 			j.handled()
 		}
-		j.p.Reject(decodeError(o.Error))
+		err := decodeError(o.Error)
+		if err == nil {
+			err = &Error{fmt.Sprintf("jetstream: outcome with the state %q and no error", o.State)}
+		}
+		j.p.Reject(err)
 	}
 }
 

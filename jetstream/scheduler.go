@@ -40,6 +40,15 @@ type scheduler struct {
 	kick       chan struct{} // there is something to commit
 	inboxMade  int64         // when the inbox stream was created
 	journalSeq atomic.Uint64 // as seq
+	began      time.Time
+	step       atomic.Int64 // when the term has made a step last, since began
+
+	announceMu sync.Mutex // is held while an announcement is sent: none follows the last
+
+	backlogMu  sync.Mutex           // guards the fields below; it is taken after mu
+	backlog    []asked              // requests that have arrived and wait, in order
+	backlogged bool                 // a goroutine takes them
+	arrived    map[string]time.Time // of beats that may be among them, by process
 
 	mu       sync.Mutex // guards the fields below
 	rq       *rootQueue
@@ -72,7 +81,6 @@ type scheduler struct {
 	number    uint64               // of the last batch
 	committed uint64               // the inbox position that is in the journal
 	acked     time.Time
-	announced time.Time
 	since     int     // effects since the last snapshot
 	snapshot  []*part // to commit, the next first
 	firstPart uint64  // the sequence of the first part of the latest snapshot
@@ -140,7 +148,7 @@ func newScheduler(n *node, t term, nonce string) *scheduler {
 	s := &scheduler{
 		n: n, term: t, nonce: nonce, kick: make(chan struct{}, 1),
 		jobs: map[string]*entry{}, byJob: map[*rootJob]*entry{}, attempts: map[token]*entry{}, workers: map[string]*workerState{}, early: map[string]*outcome{},
-		out: map[string]*outgoing{},
+		out: map[string]*outgoing{}, arrived: map[string]time.Time{}, backlogged: true, began: time.Now(),
 	}
 	s.ctx, s.end = context.WithCancelCause(n.ctx)
 	o := n.opts.DispatchOptions
@@ -357,183 +365,6 @@ func (s *scheduler) changedLocked(e *entry, arg bool, after func()) {
 		rec.Arg = nil
 	}
 	s.emitLocked(effect{Change: &rec}, after)
-}
-
-// takePuts takes a message of the inbox.
-func (s *scheduler) takePuts(seq uint64, at time.Time, data []byte) {
-	var m putMessage
-	err := decode(data, &m)
-	if err != nil || m.Version > wireVersion {
-		s.n.report(&WireError{Subject: s.n.st.inboxSubject(), Version: m.Version, Err: err})
-		m.Puts = nil
-	}
-	if m.Again { // what has an outcome is not run again
-		ended := s.endedOf(m.Puts)
-		if s.ctx.Err() != nil {
-			return
-		}
-		for i, p := range m.Puts {
-			m.Puts[i].Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return ended[j.ID] })
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if seq <= s.inbox {
-		return
-	}
-	s.inbox = seq
-	for _, p := range m.Puts {
-		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return s.jobs[j.ID] != nil || !isName(j.ID) })
-		if len(p.Jobs) > 0 {
-			s.putLocked(m.From, &p, at.UnixNano())
-		}
-	}
-	s.addLocked(item{inbox: seq})
-	s.runDeferredLocked()
-}
-
-// endedOf returns which jobs of puts have outcomes. It asks until the term is
-// over.
-func (s *scheduler) endedOf(puts []wirePut) map[string]bool {
-	const width = 32 // requests at a time
-	ids := func(yield func(string) bool) {
-		for _, p := range puts {
-			for _, j := range p.Jobs {
-				if !yield(j.ID) {
-					return
-				}
-			}
-		}
-	}
-	ended := map[string]bool{}
-	for id := range twill.Map(s.ctx, ids, width, func(ctx context.Context, id string) (string, error) {
-		for pause := range pauses(ctx) {
-			switch o, err := s.n.st.outcome(ctx, id); {
-			case err == nil && o != nil:
-				return id, nil
-			case err == nil || !pause():
-				return "", nil
-			}
-		}
-		return "", nil
-	}) {
-		ended[id] = true
-	}
-	return ended
-}
-
-// putLocked puts the jobs of p, all or none.
-func (s *scheduler) putLocked(from string, p *wirePut, at int64) {
-	f := p.Options
-	o := twill.JobOptions{Key: f.Key, Refuse: f.Refuse, Again: f.Again, Debounce: f.Debounce, Group: f.Group, Held: f.Held}
-	due := int64(0)
-	if f.After > 0 {
-		due = at + int64(f.After)
-		o.After = max(time.Duration(due-s.now()), 0)
-	}
-	expires := int64(0)
-	if f.Expires != 0 {
-		expires = at + int64(f.Expires)
-		o.Expires = s.local(expires)
-	}
-	args := make([]json.RawMessage, len(p.Jobs))
-	for i, j := range p.Jobs {
-		args[i] = j.Arg
-	}
-	jobs, err := s.putRootLocked(args, f.Priority, o)
-	if err != nil {
-		s.counters.Refused += uint64(len(p.Jobs))
-		to := ""
-		if len(jobs) == 1 && s.byJob[jobs[0]] != nil {
-			to = s.byJob[jobs[0]].rec.ID
-		}
-		refused := encodeError(err)
-		s.emitLocked(effect{Refuse: len(p.Jobs)}, func() {
-			for _, j := range p.Jobs {
-				s.answer(from, &outcome{ID: j.ID, State: outRefused, To: to, Error: refused})
-			}
-		})
-		return
-	}
-	var taken []string
-	for i, job := range jobs {
-		id := p.Jobs[i].ID
-		if old := s.byJob[job]; old != nil {
-			s.joinLocked(old, id, from)
-			continue
-		}
-		s.order++
-		s.counters.Put++
-		e := &entry{rec: record{
-			ID: id, Arg: args[i], Priority: f.Priority, Key: f.Key, Group: f.Group, Order: s.order, Queued: at, Due: due, Expires: expires,
-			Timeout: f.Timeout, Held: f.Held, From: from,
-		}}
-		if f.Timeout == 0 {
-			e.rec.Timeout = s.n.opts.Timeout
-		}
-		if f.Again && f.Key != "" {
-			e.rec.Follows = job.Record().Again
-		}
-		s.jobs[id] = e
-		s.bindLocked(e, job)
-		rec := e.rec
-		s.emitLocked(effect{Put: &rec}, nil)
-		s.eventLocked(twill.EventPut, e, nil)
-		if o := s.early[id]; o != nil {
-			delete(s.early, id)
-			s.endLocked(e, o, false, false)
-		}
-		taken = append(taken, id)
-	}
-	if taken != nil {
-		s.afterLocked(func() { s.post(from, message{Taken: taken}) })
-	}
-}
-
-func (s *scheduler) putRootLocked(args []json.RawMessage, priority int, o twill.JobOptions) ([]*rootJob, error) {
-	if len(args) != 1 {
-		return s.rq.PutAll(args, priority, o)
-	}
-	job, err := s.rq.Put(args[0], priority, o)
-	if job == nil {
-		return nil, err
-	}
-	return []*rootJob{job}, err
-}
-
-// joinLocked makes the put of id one of old.
-func (s *scheduler) joinLocked(old *entry, id, from string) {
-	if id == old.rec.ID { // of a PutAll whose jobs share a key
-		return
-	}
-	s.counters.Joined++
-	r := old.job.Record()
-	changed := string(r.Arg) != string(old.rec.Arg)
-	old.rec.Arg, old.rec.Priority = r.Arg, r.Priority
-	if old.rec.Attempts == 0 && r.State == twill.JobPending {
-		old.rec.Due = 0
-		if !r.Due.IsZero() {
-			old.rec.Due = s.now() + int64(time.Until(r.Due))
-		}
-	}
-	if from != old.rec.From && !slices.Contains(old.rec.Watch, from) {
-		old.rec.Watch = append(old.rec.Watch, from)
-	}
-	to := old.rec.ID
-	s.emitLocked(effect{Joined: 1}, nil)
-	s.changedLocked(old, changed, func() { s.answer(from, &outcome{ID: id, State: outJoined, To: to}) })
-}
-
-// answer stores what has become of a put that is no job, and sends it.
-func (s *scheduler) answer(process string, o *outcome) {
-	o.Version, o.By, o.Nonce = wireVersion, s.n.id, s.nonce
-	go func() {
-		if got, err := s.n.st.decide(s.ctx, o); err == nil {
-			s.send(process, message{Outcomes: []*outcome{got}})
-		} else if s.ctx.Err() == nil {
-			s.n.report(err)
-		}
-	}()
 }
 
 // send sends a message to a process. It may be lost.
@@ -910,6 +741,14 @@ func (s *scheduler) tick() {
 		}
 	}
 	s.ticked = now
+	s.backlogMu.Lock()
+	for id, at := range s.arrived {
+		if w := s.workers[id]; w != nil && w.beat.Before(at) {
+			w.beat = at
+		}
+	}
+	clear(s.arrived)
+	s.backlogMu.Unlock()
 	for _, w := range s.workers {
 		if now.Sub(w.beat) > lease {
 			s.loseLocked(w, false)

@@ -27,7 +27,25 @@ type streams struct {
 	name    string        // the prefix of the names of streams
 	try     time.Duration // how long a request may take: a lost answer must not cost a lease
 	calls   *goroutines
+	slots   chan struct{} // is full while as many requests about outcomes are made as may be at once
 }
+
+// maxOutcomes is how many requests about outcomes this process makes at once.
+// The servers carry out what arrives on a connection in order: the journal of a
+// scheduler does not wait behind thousands of cancels.
+const maxOutcomes = 64
+
+// enter waits for a slot, and reports whether there is one before ctx ends.
+func (s *streams) enter(ctx context.Context) bool {
+	select {
+	case s.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (s *streams) leave() { <-s.slots }
 
 func (s *streams) inbox() string    { return s.name + "-in" }
 func (s *streams) journal() string  { return s.name + "-journal" }
@@ -335,15 +353,26 @@ func (s *streams) purge(ctx context.Context, stream string, below uint64) error 
 
 // outcome reads the outcome of a job; nil if there is none.
 func (s *streams) outcome(ctx context.Context, id string) (*outcome, error) {
+	if !s.enter(ctx) {
+		return nil, context.Cause(ctx)
+	}
 	m, err := s.get(ctx, s.outcomes(), bySubject{s.outcomeSubject(id)})
+	s.leave()
 	if m == nil || err != nil {
 		return nil, err
 	}
+	return readOutcome(id, m.data), nil
+}
+
+// readOutcome reads the outcome of a job. One that cannot be read counts, as
+// the first that is stored: the job has failed.
+func readOutcome(id string, data []byte) *outcome {
 	var o outcome
-	if err := decode(m.data, &o); err != nil {
-		return nil, fmt.Errorf("jetstream: outcome of job %s: %w", id, err)
+	if err := decode(data, &o); err != nil {
+		return &outcome{Version: wireVersion, ID: id, State: outFailed, Error: encodeError(fmt.Errorf("jetstream: outcome: %w", err))}
 	}
-	return &o, nil
+	o.ID = id
+	return &o
 }
 
 // decide stores o as the outcome of its job, unless the job has one, and
@@ -354,7 +383,11 @@ func (s *streams) decide(ctx context.Context, o *outcome) (*outcome, error) {
 	data := encode(o)
 	var last error
 	for pause := range pauses(ctx) {
+		if !s.enter(ctx) {
+			break
+		}
 		_, err := s.publish(ctx, s.outcomes(), s.outcomeSubject(o.ID), data, createOnly)
+		s.leave()
 		if err == nil {
 			return o, nil
 		}
@@ -610,9 +643,8 @@ func (s *streams) outcomesSinceOnce(ctx context.Context, since time.Time, each f
 		got := uint64(0)
 		for m := range fetch.Messages() {
 			got++
-			var o outcome
-			if json.Unmarshal(m.Data(), &o) == nil && o.Version <= wireVersion {
-				each(&o)
+			if o := readOutcome(strings.TrimPrefix(m.Subject(), s.outcomeSubject("")), m.Data()); o.Version <= wireVersion {
+				each(o)
 			}
 		}
 		cancel()

@@ -303,6 +303,7 @@ type reply struct {
 	Record  *jobView   `json:"record,omitempty"`
 	Records []jobView  `json:"records,omitempty"`
 	Gone    []string   `json:"gone,omitempty"`
+	Invalid []string   `json:"invalid,omitempty"` // of Gone, what cannot be the id of a job
 	Lost    []token    `json:"lost,omitempty"`
 	Known   []token    `json:"known,omitempty"` // reports that need not be repeated
 	Inbox   uint64     `json:"inbox,omitempty"`
@@ -321,6 +322,7 @@ const (
 	codeNegative   = "negative"    // width
 	codeVersion    = "version"     // the request is of a later version of the wire format
 	codeOp         = "operation"   // not known
+	codeRequest    = "request"     // the request cannot be read, or its process id is not one
 	codeResumed    = "resumed"     // a pause
 )
 
@@ -411,6 +413,14 @@ type message struct {
 	Outcomes []*outcome    `json:"outcomes,omitempty"` // jobs have ended
 	Ended    []string      `json:"ended,omitempty"`    // jobs have ended: their outcomes are in the stream
 	Taken    []string      `json:"taken,omitempty"`    // puts that have become jobs
+	Skipped  []skipped     `json:"skipped,omitempty"`  // messages of the inbox that cannot be read
+}
+
+// skipped is a message of the inbox in which the scheduler has found no ids of
+// jobs.
+type skipped struct {
+	Seq   uint64   `json:"seq"`
+	Error *failure `json:"error"`
 }
 
 // add adds what o has.
@@ -421,11 +431,13 @@ func (m *message) add(o message) {
 	m.Outcomes = append(m.Outcomes, o.Outcomes...)
 	m.Ended = append(m.Ended, o.Ended...)
 	m.Taken = append(m.Taken, o.Taken...)
+	m.Skipped = append(m.Skipped, o.Skipped...)
 }
 
 // size is at least as many bytes as m has on the wire.
 func (m *message) size() int {
 	n := 128 * (1 + len(m.Cancel) + len(m.Known) + len(m.Ended) + len(m.Taken))
+	n += maxFailure * len(m.Skipped)
 	for _, a := range m.Jobs {
 		n += len(a.Arg) + 512 + maxFailure*len(a.Errs)
 	}

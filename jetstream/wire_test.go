@@ -60,6 +60,9 @@ func vectors() map[string]any {
 		"message.outcomes": &message{Version: 1, Outcomes: []*outcome{{Version: 1, ID: "P1-4", State: outFinished, Value: json.RawMessage(`"sent"`), Attempt: 2, Attempts: 1, By: "W1", Nonce: "N"}}},
 		"message.ended":    &message{Version: 1, Term: t, Ended: []string{"P1-4"}},
 		"message.taken":    &message{Version: 1, Term: t, Taken: []string{"P1-4"}},
+		"message.skipped":  &message{Version: 1, Term: t, Skipped: []skipped{{Seq: 7, Error: &failure{Text: "jetstream: message on twill.q.in: unexpected end of JSON input"}}}},
+		"outcome.refused":  &outcome{Version: 1, ID: "a b", State: outRefused, Error: &failure{Text: "jetstream: job id \"a b\" is not a name of at most 128 letters, digits, - and _"}, By: "W1", Nonce: "N"},
+		"reply.status":     &reply{Version: 1, Term: t, Gone: []string{"P1-4", "a b"}, Invalid: []string{"a b"}, Inbox: 4, Created: 1764400000000000000},
 	}
 }
 

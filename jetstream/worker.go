@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -42,6 +43,8 @@ type worker struct {
 	stores   uint64               // the number of the last
 	ended    []ended              // attempts whose ends were not sent yet
 	more     chan struct{}        // there are results or ends to send
+
+	unanswered atomic.Bool // the last beat
 
 	answers string // the prefix of the subjects of the answers to what is published
 }
@@ -530,7 +533,10 @@ func (w *worker) beats() {
 	lease := w.n.opts.Lease
 	for w.n.ctx.Err() == nil {
 		pause := lease / 4
-		if !w.beat() {
+		w.unanswered.Store(true)
+		if w.beat() {
+			w.unanswered.Store(false)
+		} else {
 			pause = lease / 16
 		}
 		select {
@@ -560,11 +566,12 @@ func (w *worker) watch() {
 	}
 }
 
-// beat reports whether the scheduler has answered.
-func (w *worker) beat() bool {
+// nextBeat is the next beat.
+func (w *worker) nextBeat() *workerBeat {
 	lease := w.n.opts.Lease
 	b := &workerBeat{Name: w.n.opts.Name, Program: w.n.opts.Version}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.number++
 	b.Number = w.number
 	w.sent[b.Number] = time.Now()
@@ -584,7 +591,13 @@ func (w *worker) beat() bool {
 			b.Running = append(b.Running, t)
 		}
 	}
-	w.mu.Unlock()
+	return b
+}
+
+// beat reports whether the scheduler has answered.
+func (w *worker) beat() bool {
+	lease := w.n.opts.Lease
+	b := w.nextBeat()
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(w.n.ctx, lease/4)
 	defer cancel()
