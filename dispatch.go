@@ -173,6 +173,11 @@ type DispatchOptions struct {
 	// is reported (see [OnUnhandled]), and the job runs on a goroutine of its own.
 	Go func(work func())
 
+	// GoJob, if not nil, is called in place of Go, in the same way, and gets the
+	// argument of the job that work runs first as well. A journal can write that
+	// the job starts, and call work when that is done.
+	GoJob func(arg any, work func())
+
 	// Rate limits the rate at which jobs start; nil means no limit. See SetRate.
 	Rate Limiter
 
@@ -886,7 +891,7 @@ func (f failedJob[A, R]) settle() {
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
-	if q.opts.Go != nil {
+	if q.opts.Go != nil || q.opts.GoJob != nil {
 		q.starting = append(q.starting, j)
 		return
 	}
@@ -896,7 +901,7 @@ func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 // startWorker starts a goroutine that runs j, which is underway, and then other
 // jobs. It is called without the lock.
 func (q *ResizableDispatchQueue[A, R]) startWorker(j *Job[A, R]) {
-	if q.opts.Go == nil {
+	if q.opts.Go == nil && q.opts.GoJob == nil {
 		sched.Go(func() { q.work(j) })
 		return
 	}
@@ -913,7 +918,11 @@ func (q *ResizableDispatchQueue[A, R]) startWorker(j *Job[A, R]) {
 			sched.Go(work)
 		}
 	}()
-	q.opts.Go(work)
+	if q.opts.GoJob != nil {
+		q.opts.GoJob(j.arg, work) // no put changes the argument while j is underway
+	} else {
+		q.opts.Go(work)
+	}
 	returned = true
 }
 

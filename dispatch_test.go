@@ -999,6 +999,41 @@ func TestDispatchOptionsGoMisbehaves(t *testing.T) {
 	}
 }
 
+// GoJob is Go with the argument of the job that comes first.
+func TestDispatchOptionsGoJob(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var args []any
+		var last atomic.Int64
+		q := twill.NewResizableDispatchQueue(func(_ context.Context, n int) (int, error) {
+			if n == 1 {
+				runtime.Goexit()
+			}
+			last.Store(int64(n))
+			return n, nil
+		}, &twill.DispatchOptions{
+			Go: func(func()) { t.Error("Go is called") },
+			GoJob: func(arg any, work func()) {
+				args = append(args, arg)
+				go func() {
+					time.Sleep(time.Second)
+					if last.Load() == int64(arg.(int)) {
+						t.Error("a job runs before its work")
+					}
+					work()
+				}()
+			},
+		})
+		jobs, err := q.PutAll([]int{1, 2, 3}, 0)
+		require.NoError(t, err)
+		kit.AwaitError(t, &jobs[0].Future, twill.ErrGoexit)
+		kit.AwaitValue(t, &jobs[1].Future, 2)
+		kit.AwaitValue(t, &jobs[2].Future, 3)
+		synctest.Wait()
+		require.Equal(t, []any{1, 2}, args, "the third job runs on the goroutine of the second")
+		require.True(t, jobs[2].StartedAt().After(jobs[0].StartedAt()))
+	})
+}
+
 // All jobs run on goroutines that Go has started, even after a job has ended
 // its goroutine.
 func TestDispatchOptionsGo(t *testing.T) {

@@ -25,6 +25,7 @@ type coder[T any] struct {
 	Codec
 	known bool       // check is all that encode has to look at
 	check *jsonCheck // of the values, if known
+	flat  bool       // a copy of a value shares nothing with it that can change, and is what decode returns
 }
 
 func newCoder[T any](c Codec) coder[T] {
@@ -32,6 +33,7 @@ func newCoder[T any](c Codec) coder[T] {
 	if reflect.ValueOf(c.Marshal).Pointer() == reflect.ValueOf(json.Marshal).Pointer() &&
 		reflect.ValueOf(c.Unmarshal).Pointer() == reflect.ValueOf(json.Unmarshal).Pointer() {
 		own.check, own.known = jsonCheckOf(reflect.TypeFor[T]())
+		own.flat = own.known && isFlat(reflect.TypeFor[T]())
 	}
 	return own
 }
@@ -66,6 +68,14 @@ func (c *coder[T]) encodeAndRead(v *T) (data []byte, err error) {
 		return nil, fmt.Errorf("%w: %s", ErrNotKept, where)
 	}
 	return data, nil
+}
+
+// copyOf returns a copy of v, which is flat and was encoded. It keeps nothing
+// of a larger text of which v may have a part.
+func (c *coder[T]) copyOf(v *T) *T {
+	own := *v
+	c.check.clone(reflect.ValueOf(&own).Elem())
+	return &own
 }
 
 // decode reads what encode has written.

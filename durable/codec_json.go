@@ -118,6 +118,43 @@ func jsonCheckIn(t reflect.Type, within []reflect.Type) (_ *jsonCheck, ok bool) 
 	return c, ok
 }
 
+// isFlat reports whether values of t, for which there is a check, have nothing
+// but numbers and texts in them, and come back with all their fields.
+func isFlat(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice, reflect.Map:
+		return false
+	case reflect.Array:
+		return isFlat(t.Elem())
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if f := t.Field(i); f.Tag.Get("json") == "-" || !isFlat(f.Type) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// clone gives v, which is flat, its own texts.
+func (c *jsonCheck) clone(v reflect.Value) {
+	if c == nil {
+		return
+	}
+	switch c.kind {
+	case reflect.String:
+		v.SetString(strings.Clone(v.String()))
+	case reflect.Array:
+		for i := range v.Len() {
+			c.elem.clone(v.Index(i))
+		}
+	case reflect.Struct:
+		for _, f := range c.fields {
+			f.check.clone(v.Field(f.index))
+		}
+	}
+}
+
 // isPlainName reports whether a field has that name in JSON, whatever else is
 // in its tag.
 func isPlainName(name string) bool {

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -271,6 +272,41 @@ func fill(r *rand.Rand, v reflect.Value, depth int) {
 			fill(r, v.Field(i), depth-1)
 		}
 	}
+}
+
+// What is not decoded for the first call shares nothing that the caller can
+// change, and is what would be decoded.
+func TestFlatValuesAreCopied(t *testing.T) {
+	type flat struct {
+		Text  string `json:"text,omitempty"`
+		N     int
+		Lines [2]struct{ Line plainText }
+	}
+	v := flat{"text", 1, [2]struct{ Line plainText }{{"one"}, {"two"}}}
+	c := newCoder[flat](JSON)
+	require.True(t, c.flat)
+	data, err := c.encode(&v)
+	require.NoError(t, err)
+	own := c.copyOf(&v)
+	back, err := c.decode(data)
+	require.NoError(t, err)
+	require.Equal(t, back, *own)
+	require.NotSame(t, unsafe.StringData(v.Text), unsafe.StringData(own.Text), "it would keep all of which it is a part")
+	v.Lines[1].Line = "changed"
+	require.EqualValues(t, "two", own.Lines[1].Line)
+
+	require.True(t, newCoder[string](JSON).flat)
+	require.True(t, newCoder[float64](JSON).flat)
+	require.False(t, newCoder[[]string](JSON).flat)
+	require.False(t, newCoder[*int](JSON).flat)
+	require.False(t, newCoder[map[string]int](JSON).flat)
+	require.False(t, newCoder[struct{ Next *int }](JSON).flat)
+	require.False(t, newCoder[struct {
+		N int `json:"-"`
+	}](JSON).flat, "it comes back as 0")
+	require.False(t, newCoder[time.Time](JSON).flat)
+	require.False(t, newCoder[any](JSON).flat)
+	require.False(t, newCoder[string](Codec{Marshal: json.Marshal, Unmarshal: func(b []byte, v any) error { return json.Unmarshal(b, v) }}).flat)
 }
 
 func TestEncodeReadsWithAnotherCodec(t *testing.T) {

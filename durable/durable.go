@@ -41,12 +41,14 @@ type Queue[A, R any] struct {
 
 	puts, starts, endings sync.Pool // of *put, *start and *ending
 
+	begun portion[*start] // starts that are yet to be submitted
+	over  settler[A, R]   // of the jobs whose ends are on disk
+
 	// mu puts changes of the queue in memory and their way to the disk in one
 	// order. Operations are submitted under it, and never waited for; no user
 	// code runs under it.
 	mu       sync.Mutex
 	jobs     table[Job[A, R]]
-	lastID   int64
 	recent   recent
 	keys     map[string][]*Job[A, R] // jobs with a key, until their ends are on their way to the disk
 	stopping bool                    // by StopNow, Drain or Close: what is canceled with ErrStopped goes on in the next process
@@ -54,6 +56,9 @@ type Queue[A, R any] struct {
 	ends     int // since the ended jobs were pruned
 	limiter  twill.Limiter
 	every    periodics[A, R]
+
+	idMu   sync.Mutex // may be locked while mu is held
+	lastID int64
 }
 
 // Report is what Open has found in the file.
@@ -105,11 +110,13 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 		args: newCoder[A](o.Codec), results: newCoder[R](o.Codec), every: newPeriodics[A, R](), kept: new(goroutines)}
 	q.puts.New = func() any { return new(put[A, R]) }
 	q.starts.New = func() any { return newStart() }
+	q.begun.kept, q.begun.do = q.kept, q.submitStarts
+	q.over.q = q
 	q.endings.New = func() any { return newEnding[A, R]() }
 	inMemory := o.Dispatch
 	inMemory.Retry = nil // each job has its own, which tells the journal
-	if inMemory.Go == nil {
-		inMemory.Go = q.kept.run
+	if inMemory.Go == nil && inMemory.GoJob == nil {
+		inMemory.GoJob = q.begin
 	}
 	q.inner = twill.NewResizableDispatchQueue(q.run, &inMemory)
 	s, err := store.Open(path, store.Options{Wait: o.Wait, AnyFileSystem: o.AnyFileSystem, VFS: o.vfs})
@@ -133,6 +140,7 @@ func (q *Queue[A, R]) Found() Report { return q.found }
 type put[A, R any] struct {
 	job  *Job[A, R]
 	data []byte
+	arg  any // as in insert
 	opts []twill.JobOptions
 	key  string
 	held bool
@@ -236,7 +244,11 @@ func (q *Queue[A, R]) PutAll(args []A, priority int, opts ...twill.JobOptions) (
 	puts := make([]*put[A, R], len(args))
 	jobs := make([]*Job[A, R], len(args))
 	for i := range args {
-		p, err := q.newPut(&args[i], opts)
+		data, err := q.args.encode(&args[i])
+		if err != nil {
+			return nil, fmt.Errorf("argument %d: %w", i, err)
+		}
+		p, err := q.newPutData(data, opts)
 		if err != nil {
 			return nil, fmt.Errorf("argument %d: %w", i, err)
 		}
@@ -336,7 +348,11 @@ func (q *Queue[A, R]) newPut(arg *A, opts []twill.JobOptions) (*put[A, R], error
 	if err != nil {
 		return nil, err
 	}
-	return q.newPutData(data, opts)
+	p, err := q.newPutData(data, opts)
+	if err == nil && q.args.flat && p.key == "" {
+		p.arg = q.args.copyOf(arg)
+	}
+	return p, err
 }
 
 func (q *Queue[A, R]) newPutData(data []byte, opts []twill.JobOptions) (*put[A, R], error) {
@@ -372,8 +388,8 @@ func (q *Queue[A, R]) newPutData(data []byte, opts []twill.JobOptions) (*put[A, 
 	} else {
 		p.opts = append(opts[:len(opts):len(opts)], last)
 	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	q.idMu.Lock()
+	defer q.idMu.Unlock()
 	id, err := store.NextID(q.lastID)
 	if err != nil {
 		return nil, err
@@ -426,7 +442,7 @@ func (q *Queue[A, R]) acceptLocked(p *put[A, R], j *twill.Job[*Job[A, R], R], er
 	q.adoptLocked(p, j)
 	if in == nil {
 		in = &p.in
-		in.data = p.data
+		in.data, in.arg = p.data, p.arg
 	}
 	in.setUp()
 	if earlier := q.endingLocked(h, p.key); earlier != nil {
@@ -473,7 +489,7 @@ func (q *Queue[A, R]) insertLocked(h *Job[A, R], in *insert) {
 	in.row = h.rowLocked()
 	in.bits = &h.bits
 	if in.from == 0 && in.row.Key == "" && in.row.Due == 0 && !in.row.Held {
-		q.recent.put(h.id, in.data)
+		q.recent.put(h.id, in.data, in.arg)
 	}
 	q.store.Submit(store.Op{Size: len(in.data) + 100, Do: in.do, Done: in.report})
 }
@@ -481,6 +497,7 @@ func (q *Queue[A, R]) insertLocked(h *Job[A, R], in *insert) {
 // insert is a job on its way to the disk. It is used again when it is there.
 type insert struct {
 	data   []byte
+	arg    any   // nil or a pointer to the argument, which need not be decoded
 	from   int64 // the job whose argument it has, if there is no data
 	forget bool  // that job, which is dead
 

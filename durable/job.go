@@ -57,9 +57,10 @@ type more struct {
 	retries int64
 	held    bool // by JobOptions.Held
 	key     string
-	result  []byte
+	result  atomic.Pointer[[]byte] // of the latest call that has returned; not guarded
 	lastErr string
 	insert  *insert // until it is on its way to the disk
+	begun   *start  // of the call that is next, written by Queue.begin
 	past    *store.Job
 }
 

@@ -76,7 +76,8 @@ const forever = 100 * 365 * 24 * time.Hour
 
 // run is the function of the queue in memory: a call of one job.
 func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error) {
-	h, attempts, data, err := q.start(h)
+	c, err := q.start(h)
+	h = c.job
 	switch {
 	case errors.Is(err, ErrDamaged):
 		h.set(bitDead)
@@ -87,18 +88,21 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 	case h.inner.State() != twill.JobUnderway: // canceled while its start was written
 		return zero, twill.Permanent(twill.ErrCanceled)
 	}
-	arg, err := q.args.decode(data)
-	if err != nil {
-		return zero, q.park(h, fmt.Errorf("reading the argument: %w", err))
+	arg := c.arg
+	if arg == nil {
+		read, err := q.args.decode(c.data)
+		if err != nil {
+			return zero, q.park(h, fmt.Errorf("reading the argument: %w", err))
+		}
+		arg = &read
 	}
-	v, err := q.fn(&callContext{ctx, h.id, h.inner.Key(), attempts, int(h.crashes)}, arg)
+	v, err := q.fn(&callContext{ctx, h.id, h.inner.Key(), c.attempts, int(h.crashes)}, *arg)
 	if err == nil {
-		if data, err = q.results.encode(&v); err != nil {
+		result, err := q.results.encode(&v)
+		if err != nil {
 			return zero, twill.Permanent(fmt.Errorf("durable: result: %w", err))
 		}
-		q.mu.Lock()
-		h.moreLocked().result = data
-		q.mu.Unlock()
+		c.more.result.Store(&result)
 		return v, nil
 	}
 	if d, ok := twill.SnoozedFor(err); ok {
@@ -113,40 +117,103 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 	return zero, err
 }
 
-// start writes that a call of h begins, and returns the job itself, the number
-// of the call and the argument.
-func (q *Queue[A, R]) start(h *Job[A, R]) (_ *Job[A, R], attempts int, data []byte, err error) {
-	s := q.starts.Get().(*start)
+// call is what is known of a call that begins.
+type call[A, R any] struct {
+	job      *Job[A, R] // itself
+	more     *more      // of job
+	attempts int        // its number
+	arg      *A         // nil if it is to be read from data
+	data     []byte
+}
+
+// start returns what is known of a call of h when its start is on disk. It
+// writes that unless it was done before, as for a job whose goroutine is
+// started for it.
+func (q *Queue[A, R]) start(h *Job[A, R]) (c call[A, R], err error) {
 	q.mu.Lock()
-	if real := q.jobs.get(h.id); real != nil {
-		h = real // the argument in memory is that of a put that was merged
+	h = q.itselfLocked(h)
+	c.job, c.more = h, h.moreLocked()
+	s := c.more.begun
+	if s != nil {
+		c.more.begun = nil
+		q.mu.Unlock()
+	} else {
+		s = q.starts.Get().(*start)
+		q.submitStartLocked(h, s)
+		q.mu.Unlock()
+		<-s.done
 	}
-	s.row = h.rowLocked()
-	s.row.State = store.Underway
-	s.data = q.recent.take(h.id)
-	q.store.Submit(store.Op{Must: true, Do: s.do, Done: s.report})
-	q.mu.Unlock()
-	err = <-s.done
-	attempts, data = int(s.row.Attempts), s.data
-	s.row, s.data = store.Job{}, nil
+	c.attempts, c.data, err = int(s.row.Attempts), s.data, s.err
+	c.arg, _ = s.arg.(*A)
+	s.clear()
 	q.starts.Put(s)
-	return h, attempts, data, err
+	return c, err
+}
+
+// itselfLocked is the job whose argument in memory h is: that of a put that was
+// merged is not the job.
+func (q *Queue[A, R]) itselfLocked(h *Job[A, R]) *Job[A, R] {
+	if real := q.jobs.get(h.id); real != nil {
+		return real
+	}
+	return h
+}
+
+// begin is called by the queue in memory, to run work,
+// which begins with a call of the job arg, on another goroutine. That goroutine
+// is woken when the start is on disk.
+func (q *Queue[A, R]) begin(arg any, work func()) {
+	s := q.starts.Get().(*start)
+	s.job, s.work, s.kept = arg, work, q.kept
+	q.begun.add(s)
+}
+
+// submitStarts sends starts to the disk.
+func (q *Queue[A, R]) submitStarts(starts []*start) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, s := range starts {
+		h := q.itselfLocked(s.job.(*Job[A, R]))
+		h.moreLocked().begun = s
+		q.submitStartLocked(h, s)
+	}
+}
+
+// submitStartLocked sends the start of a call of h to the disk, unless h has
+// ended.
+func (q *Queue[A, R]) submitStartLocked(h *Job[A, R], s *start) {
+	s.row = h.rowLocked()
+	if s.row.State != store.Underway { // its end may be on its way
+		s.written(twill.ErrCanceled)
+		return
+	}
+	s.data, s.arg = q.recent.take(h.id)
+	q.store.Submit(store.Op{Must: true, Do: s.do, Done: s.report})
 }
 
 // start is the start of a call on its way to the disk. It is used again.
 type start struct {
 	row    store.Job
 	data   []byte // the argument, which is read with the row if it is not in memory
-	done   chan error
+	arg    any    // a pointer to the argument, if that is in memory and need not be decoded
+	err    error
+	done   chan struct{} // has a token when it is on disk, if there is no work
 	do     func(tx *store.Tx) error
 	report func(err error)
+
+	job  any    // of work
+	work func() // nil or what is to run when it is on disk
+	kept *goroutines
 }
 
 func newStart() *start {
-	s := &start{done: make(chan error, 1)}
+	s := &start{done: make(chan struct{}, 1)}
 	s.do, s.report = s.write, s.written
 	return s
 }
+
+// clear makes s as good as new.
+func (s *start) clear() { *s = start{done: s.done, do: s.do, report: s.report} }
 
 func (s *start) write(tx *store.Tx) error {
 	found, err := tx.Update(s.row)
@@ -155,7 +222,7 @@ func (s *start) write(tx *store.Tx) error {
 	}
 	// If the argument cannot be read, nothing is written, because a transaction
 	// that has met a page that cannot be read may not be committed.
-	if s.data == nil {
+	if s.data == nil && s.arg == nil {
 		s.data, err = tx.Arg(s.row.ID)
 	}
 	if err == nil && !found {
@@ -164,7 +231,13 @@ func (s *start) write(tx *store.Tx) error {
 	return err
 }
 
-func (s *start) written(err error) { s.done <- err }
+func (s *start) written(err error) {
+	if s.err = err; s.work != nil {
+		s.kept.run(s.work)
+	} else {
+		s.done <- struct{}{}
+	}
+}
 
 // requeueLocked writes that h, whose call has returned, is pending for d.
 func (q *Queue[A, R]) requeueLocked(h *Job[A, R], d time.Duration, change func(row *store.Job)) {
@@ -273,8 +346,10 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 	q.mu.Lock()
 	q.recent.take(h.id)
 	if m := h.more; m != nil {
-		row.Timeout, row.Policy, row.Retries, row.Held, row.Result = int64(m.timeout), m.policy, m.retries, m.held, m.result
-		m.result = nil
+		row.Timeout, row.Policy, row.Retries, row.Held = int64(m.timeout), m.policy, m.retries, m.held
+		if result := m.result.Swap(nil); result != nil {
+			row.Result = *result
+		}
 		q.dropKeyLocked(h, m.key)
 	}
 	e.interrupted = q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && !r.Started.IsZero() && errors.Is(err, twill.ErrStopped)
@@ -322,12 +397,11 @@ type ending[A, R any] struct {
 	err         error  // of the writing
 	do          func(tx *store.Tx) error
 	report      func(err error)
-	over        func()
 }
 
 func newEnding[A, R any]() *ending[A, R] {
 	e := new(ending[A, R])
-	e.do, e.report, e.over = e.write, e.written, e.finish
+	e.do, e.report = e.write, e.written
 	return e
 }
 
@@ -342,20 +416,29 @@ func (e *ending[A, R]) write(tx *store.Tx) (err error) {
 
 func (e *ending[A, R]) written(err error) {
 	e.err = err
-	e.job.q.kept.run(e.over) // handlers of the future may call the queue
+	e.job.q.over.add(e)
 }
 
-// finish ends the job when its end is on disk, or cannot be written.
-func (e *ending[A, R]) finish() {
-	h, settle, interrupted, err := e.job, e.settle, e.interrupted, e.err
-	q := h.q
-	*e = ending[A, R]{do: e.do, report: e.report, over: e.over}
-	q.endings.Put(e)
-	if !interrupted {
-		q.mu.Lock()
-		q.jobs.delete(h.id)
-		q.mu.Unlock()
+// forget removes jobs from the table whose ends are on disk, or cannot be
+// written.
+func (q *Queue[A, R]) forget(ends []*ending[A, R]) {
+	if len(ends) == 0 {
+		return
 	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range ends {
+		if !e.interrupted { // else it goes on in the next process
+			q.jobs.delete(e.row.ID)
+		}
+	}
+}
+
+// finish settles the future of a job that forget has removed.
+func (e *ending[A, R]) finish() {
+	h, settle, err := e.job, e.settle, e.err
+	*e = ending[A, R]{do: e.do, report: e.report}
+	h.q.endings.Put(e)
 	if err != nil {
 		h.Future.Cancel(err)
 		return

@@ -190,6 +190,8 @@ func (im *importing[A, R]) put(dry bool) (wait func() error) {
 	q := im.q
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.idMu.Lock()
+	defer q.idMu.Unlock()
 	if err := q.endedLocked(); err != nil {
 		im.endRest(steer.Failed, err.Error())
 		return nil

@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,6 +100,116 @@ func TestPromise01AcknowledgedPutsAreSynced(t *testing.T) {
 	require.Less(t, made, callers*each/2, "callers share commits")
 	require.GreaterOrEqual(t, after-before, made, "each commit is synced")
 	t.Logf("%d puts by %d callers: %d commits, %d fsyncs", callers*each, callers, made, after-before)
+}
+
+// A call begins when its start is on disk, whether its goroutine is started for
+// it or has run another job before, and a future settles when the end is.
+func TestStartsAndEndsAreSynced(t *testing.T) {
+	disk := faultfs.New()
+	syncs := func() int {
+		_, log := disk.Count(faultfs.Sync)
+		return log
+	}
+	var atCall atomic.Int64
+	first := make(chan struct{})
+	fn := func(_ context.Context, n int) (int, error) {
+		atCall.Store(int64(syncs()))
+		if n == 2 {
+			<-first
+		}
+		return n, nil
+	}
+	q := open(t, tempFile(t), fn, durable.WithVFS(nil, disk.Name))
+	for range 20 {
+		j, err := q.Put(1, 0, twill.JobOptions{Held: true})
+		require.NoError(t, err)
+		before := syncs()
+		require.True(t, j.Release())
+		_, err = j.Await(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, int(atCall.Load()), before+2, "one for the release, one for the start")
+		require.Greater(t, syncs(), int(atCall.Load()), "one for the end")
+	}
+
+	running, err := q.Put(2, 0)
+	require.NoError(t, err)
+	next, err := q.Put(3, 0)
+	require.NoError(t, err)
+	before := syncs()
+	close(first)
+	_, err = running.Await(t.Context())
+	require.NoError(t, err)
+	_, err = next.Await(t.Context())
+	require.NoError(t, err)
+	require.Greater(t, int(atCall.Load()), before)
+	require.Greater(t, syncs(), int(atCall.Load()))
+}
+
+// Handlers of futures that settle by one transaction run at the same time if
+// they have to, and one that ends its goroutine keeps none from running.
+func TestHandlersWaitForNoOthers(t *testing.T) {
+	const n = 16
+	ready, end := make(chan struct{}, n), make(chan struct{})
+	q := open(t, tempFile(t), func(context.Context, int) (int, error) {
+		ready <- struct{}{}
+		<-end
+		return 1, nil
+	}, &durable.Options{Dispatch: twill.DispatchOptions{Width: n}})
+	for _, exit := range []bool{false, true} {
+		var all, over sync.WaitGroup
+		all.Add(n)
+		for range n {
+			j, err := q.Put(1, 0)
+			require.NoError(t, err)
+			over.Add(1)
+			j.OnSettled(func(int, error) {
+				defer over.Done()
+				if exit {
+					runtime.Goexit()
+				}
+				all.Done()
+				all.Wait()
+			})
+		}
+		for range n {
+			<-ready
+		}
+		for range n {
+			end <- struct{}{}
+		}
+		_, err := twill.Go(within(t), func(context.Context) (bool, error) {
+			over.Wait()
+			return true, nil
+		}).Await(within(t))
+		require.NoError(t, err)
+	}
+}
+
+// A handler may wait for a job whose end comes later.
+func TestHandlersWaitForLaterJobs(t *testing.T) {
+	q := open(t, tempFile(t), double, nil)
+	first, err := q.Put(1, 0, twill.JobOptions{Held: true})
+	require.NoError(t, err)
+	later := make(chan int, 1)
+	first.OnSettled(func(int, error) {
+		j, err := q.Put(2, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		v, err := j.Await(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		later <- v
+	})
+	require.True(t, first.Release())
+	select {
+	case v := <-later:
+		require.Equal(t, 4, v)
+	case <-within(t).Done():
+		t.Fatal("the later job has not ended")
+	}
 }
 
 // Promise 2: a job that was running at a crash is runnable as soon as the file

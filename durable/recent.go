@@ -1,10 +1,16 @@
 package durable
 
-// recent has the encoded arguments of jobs that were just put and may start
-// soon, so that their starts need not read them from the file. It is bounded:
-// those of the other jobs are on disk only.
+// recent has the arguments of jobs that were just put and may start soon, so
+// that their starts need not read them from the file. It is bounded: those of
+// the other jobs are on disk only.
 type recent struct {
-	data map[int64][]byte // by the ids of the jobs
+	entries map[int64]recentEntry // by the ids of the jobs
+	size    int
+}
+
+type recentEntry struct {
+	data []byte // the encoded argument
+	arg  any    // a pointer to the argument, if it need not be decoded; then there is no data
 	size int
 }
 
@@ -12,28 +18,32 @@ type recent struct {
 const maxRecent = 1 << 20
 
 // recentExtra is what an entry takes beside its argument.
-const recentExtra = 64
+const recentExtra = 80
 
 // put adds the argument of a job if there is room.
-func (r *recent) put(id int64, data []byte) {
-	size := len(data) + recentExtra
-	if data == nil || r.size+size > maxRecent {
+func (r *recent) put(id int64, data []byte, arg any) {
+	e := recentEntry{data, arg, len(data) + recentExtra}
+	if data == nil || r.size+e.size > maxRecent {
 		return
 	}
-	if r.data == nil {
-		r.data = make(map[int64][]byte)
+	if arg != nil {
+		e.data = nil
 	}
-	r.data[id] = data
-	r.size += size
+	if r.entries == nil {
+		r.entries = make(map[int64]recentEntry)
+	}
+	r.entries[id] = e
+	r.size += e.size
 }
 
-// take removes the argument of a job and returns it, nil if it is not there.
-func (r *recent) take(id int64) []byte {
-	data := r.data[id]
-	if data == nil {
-		return nil
+// take removes the argument of a job and returns it; both are nil if it is not
+// there.
+func (r *recent) take(id int64) (data []byte, arg any) {
+	e, ok := r.entries[id]
+	if !ok {
+		return nil, nil
 	}
-	delete(r.data, id)
-	r.size -= len(data) + recentExtra
-	return data
+	delete(r.entries, id)
+	r.size -= e.size
+	return e.data, e.arg
 }

@@ -96,7 +96,6 @@ type Store struct {
 	mu      sync.Mutex
 	ops     []Op
 	spare   []Op // for the next ops
-	size    int  // of ops
 	broken  error
 	closing bool
 	more    chan struct{} // holds a token if there is something to do
@@ -590,9 +589,6 @@ func (s *Store) tidy() {
 		s.fail(err)
 	}
 }
-
-// now is the time as rows have it.
-func now() int64 { return time.Now().UnixMilli() }
 
 // forever is a bound for ids, and the highest one.
 const forever = math.MaxInt64
