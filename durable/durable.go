@@ -190,7 +190,16 @@ func (q *Queue[A, R]) beginPut(p *put[A, R], priority int, in *insert) (wait wai
 		}
 	}
 	j, err := q.inner.Put(p.job, priority, p.opts...)
-	return q.acceptLocked(p, j, err, in)
+	return q.acceptLocked(p, j, q.reasonLocked(err), in)
+}
+
+// reasonLocked is err of a put or, if the queue in memory is stopped because
+// nothing is written any longer, why that is so.
+func (q *Queue[A, R]) reasonLocked(err error) error {
+	if err == twill.ErrStopped {
+		return cmp.Or(q.endedLocked(), err)
+	}
+	return err
 }
 
 // endedLocked returns why nothing is written any longer, nil if that is not so.
@@ -218,10 +227,7 @@ func (q *Queue[A, R]) PutWait(ctx context.Context, arg A, priority int, opts ...
 	if p.key == "" {
 		j, err := q.inner.PutWait(ctx, p.job, priority, p.opts...)
 		q.mu.Lock()
-		if ended := q.endedLocked(); err == twill.ErrStopped && ended != nil {
-			err = ended
-		}
-		wait, job, err := q.acceptLocked(p, j, err, nil)
+		wait, job, err := q.acceptLocked(p, j, q.reasonLocked(err), nil)
 		q.mu.Unlock()
 		return q.written(p, wait, job, err)
 	}
@@ -268,8 +274,8 @@ func (q *Queue[A, R]) PutAll(args []A, priority int, opts ...twill.JobOptions) (
 	}
 	inner, err := q.inner.PutAll(jobs, priority, puts[0].opts...)
 	if err != nil {
-		q.mu.Unlock()
-		return nil, err
+		defer q.mu.Unlock()
+		return nil, q.reasonLocked(err)
 	}
 	size := 0
 	for i, j := range inner {
@@ -312,7 +318,7 @@ func (q *Queue[A, R]) putAllOfKey(puts []*put[A, R], jobs []*Job[A, R], priority
 		}
 		inner, err := q.inner.PutAll(jobs, priority, first.opts...)
 		if err != nil {
-			return nil, nil, err
+			return nil, nil, q.reasonLocked(err)
 		}
 		// The job has the argument of one of the puts, and that put counts.
 		var alias *Job[A, R]

@@ -159,9 +159,9 @@ func (q *Queue[A, R]) itselfLocked(h *Job[A, R]) *Job[A, R] {
 	return h
 }
 
-// begin is called by the queue in memory, to run work,
-// which begins with a call of the job arg, on another goroutine. That goroutine
-// is woken when the start is on disk.
+// begin is called by the queue in memory to run work, which begins with a call
+// of the job arg, on another goroutine. That goroutine is woken when the start
+// is on disk.
 func (q *Queue[A, R]) begin(arg any, work func()) {
 	s := q.starts.Get().(*start)
 	s.job, s.work, s.kept = arg, work, q.kept
