@@ -486,6 +486,7 @@ func TestAHandlerMayBlock(t *testing.T) {
 	_, err := await(t, put(t, p, "before", 0))                                                            // a scheduler is there
 	require.NoError(t, err)
 	began := time.Now()
+	p.Pause() // until the jobs have their handlers, which this goroutine would call else
 	put(t, p, "blocks", 0).Tap(func(string, error) { <-done })
 	put(t, p, "exits", 0).Tap(func(string, error) { runtime.Goexit() })
 	waits := twill.ThenFuture(put(t, p, "first", 0).Future, func(string) *twill.Future[string] {
@@ -495,6 +496,7 @@ func TestAHandlerMayBlock(t *testing.T) {
 		}
 		return twill.Resolved(v)
 	})
+	require.NoError(t, p.Resume())
 	v, err := waits.Await(withPatience(t))
 	require.NoError(t, err)
 	require.Equal(t, "did second", v)

@@ -44,9 +44,9 @@ func (q *Queue[A, R]) stoppedError() error {
 	return nil
 }
 
-// SetWidth changes how many jobs run at once in the whole cluster, as in the
-// root package. [Unlimited] leaves the limit to the workers. It returns when
-// the journal has the change: from then on it holds, whichever process
+// SetWidth changes how many jobs are underway at once in the whole cluster, as
+// in the root package. [Unlimited] leaves the limit to the workers. It returns
+// when the journal has the change: from then on it holds, whichever process
 // schedules.
 func (q *Queue[A, R]) SetWidth(n int) error {
 	if n < 0 {
@@ -63,7 +63,7 @@ func (q *Queue[A, R]) SetWidth(n int) error {
 // if only the workers limit them.
 func (q *Queue[A, R]) Width() int { return q.stats().Width }
 
-// SetWorkerWidth changes how many jobs run at once in this process. Narrowing
+// SetWorkerWidth changes how many calls run at once in this process. Narrowing
 // interrupts none. It returns [twill.ErrNegativeWidth] for a negative n, and
 // [twill.ErrStopped] after a stop and if this process runs no jobs.
 func (q *Queue[A, R]) SetWorkerWidth(n int) error {
@@ -263,7 +263,8 @@ func (q *Queue[A, R]) PendingPage(from, n int) []*Job[A, R] {
 	return q.list("pending", from, n)
 }
 
-// Underway returns the jobs that workers have, in the order of their starts.
+// Underway returns the jobs that workers have, in the order of their starts,
+// with those whose outcomes are being stored.
 func (q *Queue[A, R]) Underway() []*Job[A, R] { return q.list("underway", 0, -1) }
 
 func (q *Queue[A, R]) list(state string, from, n int) []*Job[A, R] {
@@ -367,8 +368,8 @@ type Worker struct {
 	Process string // its id
 	Name    string
 	Version string        // of the program
-	Width   int           // how many jobs it runs at once
-	Running int           // how many it has
+	Width   int           // how many calls it runs at once
+	Running int           // how many it runs
 	Beat    time.Duration // since its last message
 }
 

@@ -203,7 +203,7 @@ func TestTheJournalAddsUpToTheState(t *testing.T) {
 			return nil
 		}
 		e := some()
-		switch k := rnd.IntN(12); {
+		switch k := rnd.IntN(13); {
 		case k < 4 || e == nil:
 			s.putLocked("p", &wirePut{Jobs: []putJob{{"j" + strconv.Itoa(i), json.RawMessage(strconv.Itoa(i))}}, Options: putFlags{
 				Priority: rnd.IntN(3), After: time.Duration(rnd.IntN(2)) * time.Hour, Held: rnd.IntN(8) == 0,
@@ -224,12 +224,20 @@ func TestTheJournalAddsUpToTheState(t *testing.T) {
 			s.configureLocked(&request{Op: opGroup, Key: "g" + strconv.Itoa(rnd.IntN(3)), Limit: &twill.GroupLimit{Width: 1 + rnd.IntN(3)}})
 		case k == 10:
 			s.beatLocked("w", &workerBeat{Name: "w", Width: rnd.IntN(4)})
+		case k == 11:
+			for tok := range s.attempts {
+				s.mu.Unlock()
+				s.returned("w", []token{tok, tok})
+				s.mu.Lock()
+				break
+			}
 		default:
 			for tok, e := range s.attempts {
 				s.doneLocked(&doneReport{Token: tok, Again: true, Counts: true, After: time.Hour, Error: &failure{Text: "failed " + e.rec.ID}})
 				break
 			}
 		}
+		checkSlotsLocked(t, s)
 		s.mu.Unlock()
 		if rnd.IntN(5) == 0 {
 			commit()
@@ -261,6 +269,28 @@ func TestTheJournalAddsUpToTheState(t *testing.T) {
 	for id, e := range s.jobs {
 		require.JSONEq(t, string(encode(e.rec)), string(encode(j.jobs[id])), id)
 	}
+}
+
+// checkSlotsLocked compares the numbers of slots with the attempts.
+func checkSlotsLocked(t *testing.T, s *scheduler) {
+	running, storing := map[*workerState]int{}, map[*workerState]int{}
+	for _, e := range s.attempts {
+		if e.free {
+			storing[e.w]++
+		} else {
+			running[e.w]++
+		}
+	}
+	capacity, all := 0, 0
+	for _, w := range s.workers {
+		require.Equal(t, running[w], w.running)
+		require.Equal(t, storing[w], w.storing)
+		capacity += w.slots()
+		all += w.storing
+	}
+	require.Equal(t, capacity, s.capacity)
+	require.Equal(t, all, s.storing)
+	require.Equal(t, min(s.configuredWidth(), capacity+all), s.width)
 }
 
 // A process does not schedule on a journal of which messages are missing.

@@ -60,8 +60,10 @@ type Options struct {
 	// used while this process schedules. Go is not used.
 	twill.DispatchOptions
 
-	// WorkerWidth is how many jobs run at once in this process; 0 means 1. See
-	// SetWorkerWidth.
+	// WorkerWidth is how many calls run at once in this process; 0 means 1. If it
+	// is more than 1 and this process schedules, a call that has returned may not
+	// count while its outcome is stored: up to WorkerWidth-1 jobs more may be
+	// underway. See SetWorkerWidth.
 	WorkerWidth int
 
 	// Name is the name of this process in lists; "" means that of the host and the

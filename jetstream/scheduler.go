@@ -58,6 +58,7 @@ type scheduler struct {
 	workers  map[string]*workerState
 	free     []*workerState // with a free slot, in turn; each is there once
 	capacity int            // slots of all workers, free or in use
+	storing  int            // attempts of all workers that take no slot
 	width    int            // of rq
 	config   config
 	counters counters
@@ -99,6 +100,7 @@ type entry struct {
 	job     *rootJob
 	w       *workerState // that has the job
 	over    bool         // it has ended
+	free    bool         // its call has returned, and takes no slot while its outcome is stored
 	farDue  bool         // job is held back by a due time that does not come, as the root restores no held jobs
 	called  time.Time    // the start of the latest call
 	sent    int          // beats of the worker since it was handed over that did not name it
@@ -121,7 +123,8 @@ type workerState struct {
 	name    string
 	program string
 	width   int
-	running int // attempts
+	running int // attempts, without those whose calls have returned
+	storing int // those
 	beat    time.Time
 	number  uint64 // of the last beat
 	queued  bool   // in free
@@ -501,10 +504,10 @@ func (s *scheduler) queueLocked(w *workerState) {
 }
 
 // fitWidthLocked gives the root's queue the width of the queue, or as many
-// slots as the workers have.
+// slots as the workers have and attempts that take none.
 func (s *scheduler) fitWidthLocked() {
 	width := s.configuredWidth()
-	if fit := min(width, s.capacity); fit != s.width {
+	if fit := min(width, s.capacity+s.storing); fit != s.width {
 		s.width = fit
 		_ = s.rq.SetWidth(fit)
 	}
@@ -544,7 +547,12 @@ func (s *scheduler) endAttemptLocked(e *entry, t token, pause time.Duration) {
 	}
 	delete(s.attempts, t)
 	s.running.Add(time.Since(e.called))
-	if w := e.w; s.workers[w.id] == w {
+	if w := e.w; e.free {
+		e.free = false
+		w.storing--
+		s.storing--
+		s.fitWidthLocked()
+	} else if s.workers[w.id] == w {
 		s.changeWorkerLocked(w, func() { w.running-- })
 	}
 	e.w, e.rec.Worker = nil, ""
@@ -555,6 +563,31 @@ func (s *scheduler) endAttemptLocked(e *entry, t token, pause time.Duration) {
 		e.release <- pause
 		e.release = nil
 	}
+}
+
+// returned notes that calls of a worker have returned whose outcomes are being
+// stored. Their slots are free: the journal gets the starts of the next jobs
+// while the outcomes are stored. The attempts go on, and count in the width of
+// the queue. A worker has fewer of them than slots: with one slot, a job starts
+// when the one before has ended, and if outcomes cannot be stored, the slots
+// stay taken.
+func (s *scheduler) returned(worker string, tokens []token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.workers[worker]
+	if w == nil || s.closed.Load() {
+		return
+	}
+	s.changeWorkerLocked(w, func() {
+		for _, t := range tokens {
+			if e := s.attempts[t]; e != nil && e.w == w && !e.free && w.storing < w.width-1 {
+				e.free = true
+				s.storing++
+				w.storing++
+				w.running--
+			}
+		}
+	})
 }
 
 // endLocked ends e with the outcome o. If a worker runs it, its context ends,
@@ -708,7 +741,7 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 			lost = append(lost, t)
 		}
 	}
-	if w.running > len(named) {
+	if w.running+w.storing > len(named) {
 		for t, e := range s.attempts {
 			if e.w != w || named[t] {
 				continue

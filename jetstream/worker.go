@@ -61,7 +61,8 @@ type attempt struct {
 	a      *assignment
 	cancel context.CancelCauseFunc
 	lost   bool        // it belongs to this process no longer
-	over   bool        // the call has returned, and what follows from it is stored
+	free   bool        // the call has returned, and takes no slot
+	over   bool        // it has returned, and what follows from it is stored
 	report *doneReport // that the scheduler does not know yet
 }
 
@@ -94,7 +95,7 @@ func (w *worker) assign(a *assignment) {
 			other.lost = true // it was given up, and comes back
 			other.cancel(ErrLost)
 		}
-		if !other.over {
+		if !other.over && !other.free {
 			running++
 		}
 	}
@@ -173,6 +174,34 @@ func (w *worker) finish(at *attempt, report callReport, cause error) {
 	w.end(at, report)
 	w.tellSoon()
 }
+
+// freeSlots has the slots of calls that have returned used again, if this
+// process schedules. For another process the message would cost as much as is
+// gained. A large result keeps its slot until it is stored, so that no more of
+// them are on their way than there are slots.
+func (w *worker) freeSlots(results []*storing) {
+	w.n.mu.Lock()
+	s := w.n.sched
+	w.n.mu.Unlock()
+	if s == nil || len(results) == 0 {
+		return
+	}
+	tokens := make([]token, 0, len(results))
+	w.mu.Lock()
+	for _, r := range results {
+		if len(r.report.outcome.Value) <= smallResult {
+			r.at.free = true
+			tokens = append(tokens, r.at.a.Token)
+		}
+	}
+	w.mu.Unlock()
+	if len(tokens) > 0 {
+		s.returned(w.n.id, tokens)
+	}
+}
+
+// smallResult is the size of the largest result that takes no slot.
+const smallResult = 16 << 10
 
 // publish publishes outcomes. What has become of them is known when the answers
 // arrive.
@@ -439,6 +468,7 @@ func (w *worker) tell() {
 		results, all := w.results, w.ended
 		w.results, w.ended = nil, nil
 		w.mu.Unlock()
+		w.freeSlots(results)
 		w.publish(results)
 		w.tellPutters(all)
 		for len(all) > 0 {
