@@ -166,17 +166,14 @@ type DispatchOptions struct {
 	Context context.Context
 
 	// Go, if not nil, starts the goroutines that run jobs, in place of a go
-	// statement: to give them labels for a profile, or to keep goroutines for
-	// later work. It must call work on another goroutine, which runs jobs until
-	// none can start. The call that makes a job start, such as Put, calls Go
-	// without a lock, and waits for it. If Go panics or ends its goroutine, that
-	// is reported (see [OnUnhandled]), and the job runs on a goroutine of its own.
-	Go func(work func())
-
-	// GoJob, if not nil, is called in place of Go, in the same way, and gets the
-	// argument of the job that work runs first as well. A journal can write that
-	// the job starts, and call work when that is done.
-	GoJob func(arg any, work func())
+	// statement: to give them labels for a profile, to keep goroutines for later
+	// work, or to write first that a job starts. It must call work on another
+	// goroutine, which runs the job with the argument arg, and then other jobs,
+	// until none can start. The call that makes the job start, such as Put, calls
+	// Go without a lock, and waits for it. If Go panics or ends its goroutine,
+	// that is reported (see [OnUnhandled]), and the job runs on a goroutine of its
+	// own.
+	Go func(arg any, work func())
 
 	// Rate limits the rate at which jobs start; nil means no limit. See SetRate.
 	Rate Limiter
@@ -891,7 +888,7 @@ func (f failedJob[A, R]) settle() {
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
-	if q.opts.Go != nil || q.opts.GoJob != nil {
+	if q.opts.Go != nil {
 		q.starting = append(q.starting, j)
 		return
 	}
@@ -901,7 +898,7 @@ func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 // startWorker starts a goroutine that runs j, which is underway, and then other
 // jobs. It is called without the lock.
 func (q *ResizableDispatchQueue[A, R]) startWorker(j *Job[A, R]) {
-	if q.opts.Go == nil && q.opts.GoJob == nil {
+	if q.opts.Go == nil {
 		sched.Go(func() { q.work(j) })
 		return
 	}
@@ -918,11 +915,7 @@ func (q *ResizableDispatchQueue[A, R]) startWorker(j *Job[A, R]) {
 			sched.Go(work)
 		}
 	}()
-	if q.opts.GoJob != nil {
-		q.opts.GoJob(j.arg, work) // no put changes the argument while j is underway
-	} else {
-		q.opts.Go(work)
-	}
+	q.opts.Go(j.arg, work) // no put changes the argument while j is underway
 	returned = true
 }
 

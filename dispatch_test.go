@@ -973,7 +973,7 @@ func TestDispatchOptionsGoMisbehaves(t *testing.T) {
 					calls.Add(1)
 					time.Sleep(time.Second)
 					return n, nil
-				}, &twill.DispatchOptions{Width: 3, Size: 10, Go: func(work func()) {
+				}, &twill.DispatchOptions{Width: 3, Size: 10, Go: func(_ any, work func()) {
 					require.NotZero(t, q.Stats().Underway)
 					_, _ = q.Put(0, 0, twill.JobOptions{Key: "from Go", After: time.Minute})
 					end(work)
@@ -999,8 +999,9 @@ func TestDispatchOptionsGoMisbehaves(t *testing.T) {
 	}
 }
 
-// GoJob is Go with the argument of the job that comes first.
-func TestDispatchOptionsGoJob(t *testing.T) {
+// Go gets the argument of the job that comes first, which does not begin before
+// work is called.
+func TestDispatchOptionsGoGetsTheArgument(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var args []any
 		var last atomic.Int64
@@ -1011,8 +1012,7 @@ func TestDispatchOptionsGoJob(t *testing.T) {
 			last.Store(int64(n))
 			return n, nil
 		}, &twill.DispatchOptions{
-			Go: func(func()) { t.Error("Go is called") },
-			GoJob: func(arg any, work func()) {
+			Go: func(arg any, work func()) {
 				args = append(args, arg)
 				go func() {
 					time.Sleep(time.Second)
@@ -1048,7 +1048,7 @@ func TestDispatchOptionsGo(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 			return n, nil
-		}, &twill.DispatchOptions{Width: 2, Go: func(work func()) {
+		}, &twill.DispatchOptions{Width: 2, Go: func(_ any, work func()) {
 			started.Add(1)
 			go func() {
 				defer ended.Add(1)

@@ -159,7 +159,7 @@ func ExampleDispatchOptions_labels() {
 		return "sent to " + to, nil
 	}, &twill.DispatchOptions{
 		Width: 5,
-		Go: func(work func()) {
+		Go: func(_ any, work func()) {
 			go pprof.Do(context.Background(), labels, func(context.Context) { work() })
 		},
 	})

@@ -115,8 +115,8 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 	q.endings.New = func() any { return newEnding[A, R]() }
 	inMemory := o.Dispatch
 	inMemory.Retry = nil // each job has its own, which tells the journal
-	if inMemory.Go == nil && inMemory.GoJob == nil {
-		inMemory.GoJob = q.begin
+	if inMemory.Go == nil {
+		inMemory.Go = q.begin
 	}
 	q.inner = twill.NewResizableDispatchQueue(q.run, &inMemory)
 	s, err := store.Open(path, store.Options{Wait: o.Wait, AnyFileSystem: o.AnyFileSystem, VFS: o.vfs})
