@@ -208,7 +208,10 @@ func (q *Queue[A, R]) JobError(id string) error {
 // the job has ended or there is none.
 func (q *Queue[A, R]) CancelJob(id string, cause error) error {
 	j, err := q.Find(id)
-	if err != nil || !j.Cancel(cause) {
+	if err != nil {
+		return fmt.Errorf("durable: no such job: %w", twill.ErrNotPending)
+	}
+	if !j.Cancel(cause) {
 		return fmt.Errorf("durable: job has ended: %w", twill.ErrNotPending)
 	}
 	return nil

@@ -47,18 +47,31 @@ func (c *coder[T]) encode(v *T) (data []byte, err error) {
 		}
 	}()
 	if c.known && c.check.passes(reflect.ValueOf(v).Elem()) {
-		if data, err = c.Marshal(v); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrNotKept, err)
-		}
-		return data, nil
+		return c.write(v)
 	}
 	return c.encodeAndRead(v)
 }
 
+// write returns v as bytes.
+func (c *coder[T]) write(v any) ([]byte, error) {
+	data, err := c.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotKept, err)
+	}
+	if len(data) > maxValue {
+		return nil, fmt.Errorf("%w: %d bytes, and at most %d can be kept", ErrNotKept, len(data), maxValue)
+	}
+	return data, nil
+}
+
+// maxValue is how many bytes an argument or a result may have. A row of SQLite
+// has at most 1,000,000,000.
+const maxValue = 900_000_000
+
 // encodeAndRead is encode that reads what was written.
 func (c *coder[T]) encodeAndRead(v *T) (data []byte, err error) {
-	if data, err = c.Marshal(*v); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNotKept, err)
+	if data, err = c.write(*v); err != nil {
+		return nil, err
 	}
 	var back T
 	if err := c.Unmarshal(data, &back); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -107,7 +108,7 @@ func (q *Queue[A, R]) SetRate(limiter twill.Limiter) {
 		value, _ = json.Marshal(rateSetting{"none", 0})
 	}
 	if err := q.change(func() error { q.setRateLocked(limiter); return nil }, settingRate, value); err != nil {
-		q.opts.Logger.Error("durable: the rate limit was not written", "error", err)
+		q.log(slog.LevelError, "durable: the rate limit was not written", "error", err)
 	}
 }
 
@@ -163,7 +164,7 @@ func (q *Queue[A, R]) Groups() iter.Seq2[string, twill.GroupStats] { return q.in
 func (q *Queue[A, R]) applySettings(settings map[string]string) (paused bool) {
 	warn := func(name string, err error) {
 		if err != nil {
-			q.opts.Logger.Error("durable: setting not applied", "setting", name, "error", err)
+			q.log(slog.LevelError, "durable: setting not applied", "setting", name, "error", err)
 		}
 	}
 	for name, text := range settings {

@@ -32,8 +32,9 @@
 // Other programs cannot open it while the queue is open, and a program must not
 // open, read or copy the file or its log by itself in the process of the queue:
 // closing them would drop SQLite's locks. Beside the file are its log, ending
-// in -wal, and a file that ends in -owner, which names the process that has the
-// queue open and the port on which it listens for command twill-jobs.
+// in -wal, at times an index of that, ending in -shm, and a file that ends in
+// -owner, which names the process that has the queue open and the port on which
+// it listens for command twill-jobs.
 //
 // That command, in cmd/twill-jobs, lists, shows, retries, cancels, exports,
 // imports, backs up, compacts and checks a queue, while a process has it open

@@ -710,7 +710,9 @@ func (q *Queue[A, R]) arg(id int64) (arg A, err error) {
 
 func (q *Queue[A, R]) data(id int64) (data []byte, err error) {
 	err = q.store.Run(func(tx *store.Tx) (err error) {
-		data, err = tx.Arg(id)
+		if data, err = tx.Arg(id); errors.Is(err, ErrDamaged) && !tx.Has(id) {
+			err = fmt.Errorf("%w: %d", ErrNoJob, id)
+		}
 		return err
 	})
 	return data, err

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strconv"
@@ -173,6 +174,7 @@ type periodic[A, R any] struct {
 	row     store.Periodic
 	listed  time.Time // the time of the next run
 	trouble string
+	retryAt time.Time // when a run that could not be put is tried again
 
 	// Of the goroutine.
 	looked  bool
@@ -462,7 +464,7 @@ func (q *Queue[A, R]) runPeriodics() {
 // queue accepts no more runs.
 func (q *Queue[A, R]) step(p *periodic[A, R]) (time.Duration, error) {
 	q.mu.Lock()
-	active, row := p.active, p.row
+	active, row, retryAt := p.active, p.row, p.retryAt
 	busy := !p.opts.Overlap && q.every.live[row.Name] > 0
 	err := q.endedLocked()
 	q.mu.Unlock()
@@ -473,10 +475,12 @@ func (q *Queue[A, R]) step(p *periodic[A, R]) (time.Duration, error) {
 		return 0, twill.ErrStopped
 	case !active:
 		return 0, nil
+	case time.Now().Before(retryAt): // the end of a run that was not put has woken this
+		return time.Until(retryAt), nil
 	}
 	now := q.now()
 	if last := toTime(row.Last); last.Sub(now) > setBack {
-		q.opts.Logger.Warn("durable: the clock was set back: a periodic job begins anew", "periodic", row.Name, "was", last, "now", now)
+		q.log(slog.LevelWarn, "durable: the clock was set back: a periodic job begins anew", "periodic", row.Name, "was", last, "now", now)
 		if err := q.advance(p, now); err != nil {
 			return q.troubled(p, err)
 		}
@@ -641,10 +645,10 @@ func (q *Queue[A, R]) troubled(p *periodic[A, R], err error) (time.Duration, err
 	q.mu.Lock()
 	replaced := q.every.byName[p.row.Name] != p
 	first := p.trouble == ""
-	p.trouble = err.Error()
+	p.trouble, p.retryAt = err.Error(), time.Now().Add(pollEvery)
 	q.mu.Unlock()
 	if first && !replaced && err != errReplaced { // otherwise a call of Every is about to replace it
-		q.opts.Logger.Warn("durable: the run of a periodic job was not put, and is tried again", "periodic", p.row.Name, "error", err)
+		q.log(slog.LevelWarn, "durable: the run of a periodic job was not put, and is tried again", "periodic", p.row.Name, "error", err)
 	}
 	return pollEvery, nil
 }
@@ -654,5 +658,5 @@ func (q *Queue[A, R]) endPeriodic(p *periodic[A, R], why string) {
 	q.mu.Lock()
 	p.active, p.trouble, p.listed = false, why, time.Time{}
 	q.mu.Unlock()
-	q.opts.Logger.Error("durable: a periodic job has no more runs", "periodic", p.row.Name, "error", why)
+	q.log(slog.LevelError, "durable: a periodic job has no more runs", "periodic", p.row.Name, "error", why)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
@@ -81,7 +82,7 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 	switch {
 	case errors.Is(err, ErrDamaged):
 		h.set(bitDead)
-		q.opts.Logger.Error("durable: the argument of a job is damaged", "job", h.ID(), "error", err)
+		q.log(slog.LevelError, "durable: the argument of a job is damaged", "job", h.ID(), "error", err)
 		return zero, twill.Permanent(fmt.Errorf("%w: %w", ErrDead, err))
 	case err != nil:
 		return zero, twill.Permanent(err)
@@ -239,6 +240,12 @@ func (s *start) written(err error) {
 	}
 }
 
+// log reports what no call returns. A logger that panics changes nothing else.
+func (q *Queue[A, R]) log(level slog.Level, text string, args ...any) {
+	defer func() { _ = recover() }()
+	q.opts.Logger.Log(context.Background(), level, text, args...)
+}
+
 // requeueLocked writes that h, whose call has returned, is pending for d.
 func (q *Queue[A, R]) requeueLocked(h *Job[A, R], d time.Duration, change func(row *store.Job)) {
 	row := h.rowLocked()
@@ -256,7 +263,7 @@ func (q *Queue[A, R]) requeueLocked(h *Job[A, R], d time.Duration, change func(r
 func (q *Queue[A, R]) park(h *Job[A, R], why error) error {
 	text, _ := describe(why)
 	h.set(bitParked)
-	q.opts.Logger.Warn("durable: job parked", "job", h.ID(), "error", text)
+	q.log(slog.LevelWarn, "durable: job parked", "job", h.ID(), "error", text)
 	q.mu.Lock()
 	h.moreLocked().lastErr = text
 	q.requeueLocked(h, 0, func(row *store.Job) {
@@ -514,11 +521,11 @@ func (q *Queue[A, R]) restore() error {
 	q.found.Missing, q.found.Extra = int(about.Missing), int(about.Extra)
 	q.found.DroppedFrames, q.found.DroppedCommits = int(about.DroppedFrames), int(about.DroppedCommits)
 	if about.Missing+about.Extra+about.DroppedFrames > 0 {
-		q.opts.Logger.Error("durable: jobs of the file were lost", "file", about.Path, "missing", about.Missing, "extra", about.Extra,
+		q.log(slog.LevelError, "durable: jobs of the file were lost", "file", about.Path, "missing", about.Missing, "extra", about.Extra,
 			"dropped transactions", about.DroppedCommits)
 	}
 	q.store.Start(q.tidy, func(err error) {
-		q.opts.Logger.Error("durable: the disk has failed, and nothing more is acknowledged", "file", q.store.Path(), "error", err)
+		q.log(slog.LevelError, "durable: the disk has failed, and nothing more is acknowledged", "file", q.store.Path(), "error", err)
 		go func() {
 			q.inner.Stop()  // no job may start whose start cannot be written
 			q.inner.Clear() // the futures fail with err: their ends cannot be written either
@@ -536,7 +543,7 @@ func (q *Queue[A, R]) restore() error {
 func (q *Queue[A, R]) damaged(damaged []store.Damage) {
 	for _, d := range damaged {
 		q.found.Damaged = append(q.found.Damaged, d.Err)
-		q.opts.Logger.Error("durable: damaged row", "file", q.store.Path(), "error", d.Err)
+		q.log(slog.LevelError, "durable: damaged row", "file", q.store.Path(), "error", d.Err)
 	}
 }
 
@@ -694,7 +701,7 @@ func (q *Queue[A, R]) writeCrashes(crashed, dead []store.Job) error {
 	for _, row := range dead {
 		id := strconv.FormatInt(row.ID, 10)
 		q.found.Dead = append(q.found.Dead, id)
-		q.opts.Logger.Error("durable: job is dead", "job", id, "crashes", row.Crashes)
+		q.log(slog.LevelError, "durable: job is dead", "job", id, "crashes", row.Crashes)
 	}
 	if len(crashed)+len(dead) == 0 {
 		return nil

@@ -21,7 +21,10 @@ type Options struct {
 	Dispatch twill.DispatchOptions
 
 	// Codec turns arguments and results into bytes and back; the zero value is
-	// JSON.
+	// JSON. What is written is read again at once, and refused if the two differ.
+	// What a type leaves out on purpose is not compared: fields with the tag
+	// json:"-", and those that a method of the type, such as MarshalJSON, drops.
+	// Empty and nil slices and maps are equal.
 	Codec Codec
 
 	// Retries are the settings that JobOptions.Retry may have, by the names by
@@ -37,7 +40,8 @@ type Options struct {
 	// Keep is how many ended jobs are kept, with result or error, to be found
 	// by their id; 0 means 1000, and a negative value none. KeepFor is how
 	// long; 0 means no limit. KeepDead is how many dead jobs are kept; 0 means
-	// 10,000, and a negative value no limit.
+	// 10,000, and a negative value no limit. Jobs beyond these bounds are removed
+	// after each 64 ends and some seconds after the last one.
 	Keep     int
 	KeepFor  time.Duration
 	KeepDead int
@@ -87,12 +91,13 @@ var (
 	ErrNewer = store.ErrNewer
 
 	// ErrBroken is returned by all calls that would write after the disk has
-	// failed, and is the cause with which the futures of jobs are canceled
-	// whose ends could not be written. Nothing is acknowledged any longer, and
-	// no job starts: close the queue, and open it when the disk works.
+	// failed, or the file was deleted, moved or replaced, and is the cause with
+	// which the futures of jobs are canceled whose ends could not be written.
+	// Nothing is acknowledged any longer, and no job starts: close the queue, and
+	// open it when the disk works.
 	ErrBroken = store.ErrBroken
 
-	// ErrDiskFull is returned by Put and its kin if there is no space. Jobs
+	// ErrDiskFull is returned by Open, Put and its kin if there is no space. Jobs
 	// that are underway wait for space. The next call may succeed.
 	ErrDiskFull = store.ErrDiskFull
 
@@ -107,7 +112,8 @@ var (
 	ErrNoJob = store.ErrNoJob
 
 	// ErrNotKept is returned by Put for an argument or a setting that could not
-	// be brought back from the file.
+	// be brought back from the file, or is larger than 900,000,000 bytes, and is
+	// the error of a job with such a result.
 	ErrNotKept = errors.New("durable: cannot be kept in a file")
 
 	// ErrUnknownKind is returned by the function of a queue, alone or wrapped,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"strconv"
 	"time"
@@ -25,7 +26,7 @@ func (q *Queue[A, R]) listen() {
 	server, err := steer.Serve(q.store, service)
 	if err != nil {
 		_ = q.store.Announce(store.Off, "")
-		q.opts.Logger.Warn("durable: twill-jobs cannot reach the queue", "file", q.store.Path(), "error", err)
+		q.log(slog.LevelWarn, "durable: twill-jobs cannot reach the queue", "file", q.store.Path(), "error", err)
 		return
 	}
 	q.owner = server

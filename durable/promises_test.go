@@ -2,12 +2,14 @@ package durable_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -535,6 +537,11 @@ func TestPromise09DiskUseIsBounded(t *testing.T) {
 	require.GreaterOrEqual(t, n, 10)
 }
 
+// panicLogger is enabled, and panics.
+type panicLogger struct{ slog.Handler }
+
+func (panicLogger) Enabled(context.Context, slog.Level) bool { panic("logger") }
+
 // Promise 10: nothing disappears silently.
 func TestPromise10NothingDisappears(t *testing.T) {
 	t.Run("a full disk", func(t *testing.T) {
@@ -554,6 +561,88 @@ func TestPromise10NothingDisappears(t *testing.T) {
 		v, err := j.Await(within(t))
 		require.NoError(t, err)
 		require.Equal(t, 4, v)
+	})
+	t.Run("a full disk, while an end waits for space", func(t *testing.T) {
+		disk, gate := faultfs.New(), make(chan struct{})
+		q := open(t, tempFile(t), func(_ context.Context, n int) (int, error) {
+			<-gate
+			return n, nil
+		}, durable.WithVFS(nil, disk.Name))
+		j, err := q.Put(1, 0)
+		require.NoError(t, err)
+		until(t, "it is underway", func() bool { return j.State() == twill.JobUnderway })
+		var refused atomic.Int64
+		disk.Decide(func(call faultfs.Call, _ string, _ int) faultfs.Fault {
+			if call == faultfs.Write {
+				refused.Add(1)
+				return faultfs.Full
+			}
+			return faultfs.None
+		})
+		close(gate)
+		until(t, "its end is refused", func() bool { return refused.Load() > 0 })
+		began := time.Now()
+		for range 40 {
+			_, err = q.Put(2, 0)
+			require.ErrorIs(t, err, durable.ErrDiskFull)
+		}
+		require.Less(t, time.Since(began), 20*time.Second, "no put waits for the next try of the end")
+		_, over := j.Poll()
+		require.False(t, over)
+		disk.Decide(nil)
+		v, err := j.Await(within(t))
+		require.NoError(t, err)
+		require.Equal(t, 1, v)
+	})
+	t.Run("a file that is deleted, moved or replaced", func(t *testing.T) {
+		for _, remove := range []func(file string) error{
+			os.Remove,
+			func(file string) error { return os.Rename(file, file+"2") },
+			func(file string) error { return errors.Join(os.Rename(file, file+"2"), os.WriteFile(file, nil, 0o600)) },
+		} {
+			file := tempFile(t)
+			q := open(t, file, double, nil)
+			_, err := q.Put(1, 0)
+			require.NoError(t, err)
+			require.NoError(t, remove(file))
+			_, err = q.Put(2, 0)
+			require.ErrorIs(t, err, durable.ErrBroken)
+			require.ErrorContains(t, err, file)
+			require.ErrorIs(t, q.Trouble(), durable.ErrBroken)
+		}
+	})
+	t.Run("what is too large", func(t *testing.T) {
+		file := tempFile(t)
+		large := durable.Codec{Marshal: func(v any) ([]byte, error) {
+			if fmt.Sprint(v) == "large" {
+				return make([]byte, 900_000_001), nil
+			}
+			return json.Marshal(v)
+		}, Unmarshal: json.Unmarshal}
+		enlarge := func(context.Context, string) (string, error) { return "large", nil }
+		q := open(t, file, enlarge, &durable.Options{Codec: large})
+		_, err := q.Put("large", 0)
+		require.ErrorIs(t, err, durable.ErrNotKept)
+		j, err := q.Put("small", 0)
+		require.NoError(t, err)
+		_, err = j.Await(within(t))
+		require.ErrorIs(t, err, durable.ErrNotKept)
+		require.NoError(t, q.Close(within(t)))
+		q = open(t, file, enlarge, &durable.Options{Codec: large})
+		old, err := q.Find(j.ID())
+		require.NoError(t, err)
+		require.Equal(t, twill.JobFailed, old.State(), "it has failed for good")
+	})
+	t.Run("the argument of a job that is not kept", func(t *testing.T) {
+		q := open(t, tempFile(t), double, &durable.Options{Keep: -1})
+		j, err := q.Put(1, 0)
+		require.NoError(t, err)
+		_, err = j.Await(within(t))
+		require.NoError(t, err)
+		_, err = j.Arg()
+		require.ErrorIs(t, err, durable.ErrNoJob)
+		require.NotErrorIs(t, err, durable.ErrDamaged)
+		require.ErrorContains(t, q.CancelJob("77", nil), "no such job")
 	})
 	t.Run("a locked file", func(t *testing.T) {
 		file := tempFile(t)
@@ -579,6 +668,14 @@ func TestPromise10NothingDisappears(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 5, v)
 		require.Equal(t, []any{3, "k", 1}, []any{j.Priority(), j.Key(), j.Attempts()})
+	})
+	t.Run("an unknown kind, with a logger that panics", func(t *testing.T) {
+		q := open(t, tempFile(t), func(context.Context, string) (int, error) {
+			return 0, durable.ErrUnknownKind
+		}, &durable.Options{Logger: slog.New(panicLogger{slog.DiscardHandler})})
+		j, err := q.Put("seven", 3)
+		require.NoError(t, err)
+		until(t, "it is parked", j.Parked)
 	})
 	t.Run("an argument of another type", func(t *testing.T) {
 		file := tempFile(t)

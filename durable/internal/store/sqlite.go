@@ -455,10 +455,16 @@ const (
 	codeNotADB   = sqlite3.SQLITE_NOTADB
 )
 
+// codeNoShm is the extended result code for a -shm file that could not grow.
+const codeNoShm = sqlite3.SQLITE_IOERR_SHMSIZE
+
 // code is the primary result code in err, 0 if there is none.
-func code(err error) int {
+func code(err error) int { return extended(err) & 0xff }
+
+// extended is the extended result code in err, 0 if there is none.
+func extended(err error) int {
 	if e, ok := errors.AsType[*sqliteError](err); ok {
-		return e.code & 0xff
+		return e.code
 	}
 	return 0
 }

@@ -90,7 +90,8 @@ type Store struct {
 	lock  *fileLock
 	db    *conn
 	about About
-	meta  meta // as committed; of the goroutine of the store
+	file  os.FileInfo // of what is open; nil if that cannot be compared
+	meta  meta        // as committed; of the goroutine of the store
 	ended [2]int64
 
 	mu      sync.Mutex
@@ -181,6 +182,12 @@ func Open(path string, o Options) (_ *Store, err error) {
 	if err = s.setUp(o); err != nil {
 		return nil, err
 	}
+	// The names of files on a network, and those of Windows, do not identify them.
+	if !o.AnyFileSystem && runtime.GOOS != "windows" {
+		if s.file, err = os.Lstat(path); err != nil {
+			return nil, fmt.Errorf("durable: %w", err)
+		}
+	}
 	return s, nil
 }
 
@@ -267,6 +274,12 @@ func openError(path string, err error) error {
 		return fmt.Errorf("durable: %s: file cannot be written: %w", path, err)
 	case codeCorrupt:
 		return fmt.Errorf("durable: %s: %w", path, errors.Join(ErrDamaged, err))
+	case codeFull:
+		return fmt.Errorf("%w: %s: %w", ErrDiskFull, path, err)
+	case codeIOErr:
+		if extended(err) == codeNoShm { // no room for the -shm file
+			return fmt.Errorf("%w: %s: %w", ErrDiskFull, path, err)
+		}
 	}
 	if errors.Is(err, ErrNotQueue) || errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) {
 		return fmt.Errorf("%w: %s", err, path)
@@ -461,6 +474,10 @@ func (s *Store) commit(batch []Op) {
 			finish(batch, err)
 			return
 		}
+		if err := s.gone(); err != nil {
+			s.fail(err)
+			continue
+		}
 		err, ofOp := s.transact(batch)
 		switch {
 		case err == nil:
@@ -487,10 +504,13 @@ func (s *Store) commit(batch []Op) {
 				finish(must, fmt.Errorf("%w: %w", ErrDiskFull, err))
 				return
 			}
-			time.Sleep(pause)
-			pause = min(2*pause, time.Second)
+			select {
+			case <-s.more: // what can be refused is not to wait
+			case <-time.After(pause):
+				pause = min(2*pause, time.Second)
+			}
 			s.mu.Lock()
-			batch = append(must, s.ops...) // what can be refused is not to wait
+			batch = append(must, s.ops...)
 			s.ops = nil
 			s.mu.Unlock()
 		case ofOp && len(batch) > 1:
@@ -508,6 +528,23 @@ func (s *Store) commit(batch []Op) {
 			s.fail(err)
 		}
 	}
+}
+
+// gone returns an error if the file that is open is not at its path any longer:
+// what is written to it would end with the process. Asking for its name opens
+// and closes nothing.
+func (s *Store) gone() error {
+	if s.file == nil {
+		return nil
+	}
+	now, err := os.Lstat(s.path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%s was deleted or moved while it was open", s.path)
+	case err == nil && !os.SameFile(s.file, now):
+		return fmt.Errorf("%s was replaced while it was open", s.path)
+	}
+	return nil
 }
 
 // isFatal reports whether an error of an operation says that the disk fails,

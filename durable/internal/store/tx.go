@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql/driver"
+	"errors"
 	"fmt"
 )
 
@@ -110,6 +111,13 @@ func (tx *Tx) Arg(id int64) (arg []byte, err error) {
 		return nil, err
 	}
 	return nil, fmt.Errorf("%w: no argument of job %d", ErrDamaged, id)
+}
+
+// Has reports whether a job has not ended, or is kept.
+func (tx *Tx) Has(id int64) bool {
+	_, live := tx.Job(id)
+	_, ended := tx.Ended(id)
+	return !errors.Is(live, ErrNoJob) || !errors.Is(ended, ErrNoJob)
 }
 
 // End moves a job to the ended ones, or deletes it if it is not to be kept, and
