@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -248,15 +249,28 @@ func (q *Queue[A, R]) Clear() int {
 func (q *Queue[A, R]) Flush() error { return q.store.Run(func(*store.Tx) error { return nil }) }
 
 // Use puts a hook around the calls that are started from now on; see
-// [twill.ResizableDispatchQueue.Use]. The job is on disk, with this call
-// counted, and its context has its id.
+// [twill.ResizableDispatchQueue.Use]. The call is on disk before the hook runs,
+// with its number, and the context has the id of the job. What the hook returns
+// is the result on disk.
 func (q *Queue[A, R]) Use(hook func(ctx context.Context, j *Job[A, R], next func(context.Context) (R, error)) (R, error)) {
 	if hook == nil {
 		panic("durable: Use of a nil function")
 	}
-	q.inner.Use(func(ctx context.Context, j *twill.Job[*Job[A, R], R], next func(context.Context) (R, error)) (R, error) {
-		return hook(ctx, q.jobOf(j), next)
-	})
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hooks = append(q.hooks, hook)
+	run := q.callFn
+	for _, hook := range slices.Backward(q.hooks) {
+		inner := run
+		run = func(ctx context.Context, j *Job[A, R], arg A) (R, error) {
+			return hook(ctx, j, func(ctx context.Context) (R, error) { return inner(ctx, j, arg) })
+		}
+	}
+	q.hooked.Store(&run)
+}
+
+func (q *Queue[A, R]) callFn(ctx context.Context, _ *Job[A, R], arg A) (R, error) {
+	return q.fn(ctx, arg)
 }
 
 // jobOf is the job whose job in memory is j.

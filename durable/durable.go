@@ -30,6 +30,7 @@ import (
 // that were put last are in memory as well, and are not read for the start.
 type Queue[A, R any] struct {
 	fn      func(context.Context, A) (R, error)
+	hooked  atomic.Pointer[func(context.Context, *Job[A, R], A) (R, error)] // fn within the hooks, nil if there are none
 	opts    Options
 	args    coder[A]
 	results coder[R]
@@ -55,6 +56,7 @@ type Queue[A, R any] struct {
 	closed   bool
 	ends     int // since the ended jobs were pruned
 	limiter  twill.Limiter
+	hooks    []func(context.Context, *Job[A, R], func(context.Context) (R, error)) (R, error)
 	every    periodics[A, R]
 
 	idMu   sync.Mutex // may be locked while mu is held

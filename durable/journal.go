@@ -97,7 +97,13 @@ func (q *Queue[A, R]) run(ctx context.Context, h *Job[A, R]) (zero R, err error)
 		}
 		arg = &read
 	}
-	v, err := q.fn(&callContext{ctx, h.id, h.inner.Key(), c.attempts, int(h.crashes)}, *arg)
+	ctx = &callContext{ctx, h.id, h.inner.Key(), c.attempts, int(h.crashes)}
+	var v R
+	if hooked := q.hooked.Load(); hooked != nil {
+		v, err = (*hooked)(ctx, h, *arg)
+	} else {
+		v, err = q.fn(ctx, *arg)
+	}
 	if err == nil {
 		result, err := q.results.encode(&v)
 		if err != nil {

@@ -537,6 +537,71 @@ func TestPromise09DiskUseIsBounded(t *testing.T) {
 	require.GreaterOrEqual(t, n, 10)
 }
 
+// What a hook makes of a call is what is on disk: another result, an error, a
+// snooze, a result without a call. The call is on disk before the hook runs.
+func TestHooksAreJournaled(t *testing.T) {
+	file := tempFile(t)
+	quarter := func(context.Context, int) (int, error) { return 1, nil }
+	q := open(t, file, quarter, &durable.Options{Dispatch: twill.DispatchOptions{Width: 1}})
+	var seen []string
+	snoozed := make(chan struct{}, 1)
+	q.Use(func(ctx context.Context, j *durable.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+		arg, err := j.Arg()
+		require.NoError(t, err)
+		attempt, _ := durable.JobAttempt(ctx)
+		seen = append(seen, fmt.Sprint(arg, " ", durable.JobID(ctx) == j.ID(), " ", attempt))
+		switch arg {
+		case 1: // twice the result
+			v, err := next(ctx)
+			return 2 * v, err
+		case 2: // a result without a call
+			return 20, nil
+		case 3:
+			return 0, fmt.Errorf("refused by the hook")
+		case 4:
+			snoozed <- struct{}{}
+			return 0, twill.Snooze(time.Hour)
+		}
+		return next(ctx)
+	})
+	q.Use(func(ctx context.Context, _ *durable.Job[int, int], next func(context.Context) (int, error)) (int, error) {
+		v, err := next(ctx)
+		return v + 100, err
+	})
+	var jobs []*durable.Job[int, int]
+	for arg := range 5 {
+		j, err := q.Put(arg, arg)
+		require.NoError(t, err)
+		jobs = append(jobs, j)
+	}
+	<-snoozed
+	until(t, "the last one snoozes", func() bool { return jobs[4].State() == twill.JobPending })
+	require.NoError(t, q.Close(within(t)))
+	require.Equal(t, []string{"0 true 1", "1 true 1", "2 true 1", "3 true 1", "4 true 1"}, seen)
+
+	q = open(t, file, quarter, nil)
+	require.Zero(t, q.Found().Interrupted, "the hook has put the job off")
+	for i, want := range []int{101, 202, 20} {
+		v, err := jobs[i].Await(within(t))
+		require.NoError(t, err)
+		require.Equal(t, want, v)
+		old, err := q.Find(jobs[i].ID())
+		require.NoError(t, err)
+		v, err = old.Await(within(t))
+		require.NoError(t, err)
+		require.Equal(t, want, v)
+	}
+	old, err := q.Find(jobs[3].ID())
+	require.NoError(t, err)
+	_, err = old.Await(within(t))
+	require.ErrorContains(t, err, "refused by the hook")
+	old, err = q.Find(jobs[4].ID())
+	require.NoError(t, err)
+	require.Equal(t, twill.JobPending, old.State())
+	require.Greater(t, time.Until(old.Record().Due), 50*time.Minute)
+	require.Zero(t, old.Attempts())
+}
+
 // panicLogger is enabled, and panics.
 type panicLogger struct{ slog.Handler }
 
