@@ -365,7 +365,9 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 		}
 		q.dropKeyLocked(h, m.key)
 	}
-	e.interrupted = q.stopping && row.State == store.Canceled && !h.has(bitCanceled) && !r.Started.IsZero() && errors.Is(err, twill.ErrStopped)
+	// Its call was canceled, or never made, because the queue ended.
+	stopped := row.State == store.Canceled && !h.has(bitCanceled) && errors.Is(err, twill.ErrStopped)
+	e.interrupted = q.stopping && stopped && !r.Started.IsZero()
 	closed := q.closed
 	prune := false
 	if q.ends++; q.ends >= pruneEvery {
@@ -373,12 +375,14 @@ func (h *Job[A, R]) ended(err error, settle func()) {
 	}
 	q.mu.Unlock()
 
-	if closed { // nothing is written any longer: the job goes on in the next process
+	if closed {
+		// Nothing is written any longer, and the job goes on in the next process:
+		// a result that is not on disk is not shown.
 		h.set(bitSubmitted)
-		if h.has(bitCanceled) {
-			go h.Future.Cancel(ErrClosed)
-		} else {
+		if stopped {
 			settle()
+		} else {
+			go h.Future.Cancel(ErrClosed)
 		}
 		return
 	}

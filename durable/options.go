@@ -104,7 +104,9 @@ var (
 	// ErrDamaged is found in errors about data whose checksum is wrong.
 	ErrDamaged = store.ErrDamaged
 
-	// ErrClosed is returned by calls after Close.
+	// ErrClosed is returned by calls after Close, and is the cause with which the
+	// futures of jobs are canceled that ended when nothing could be written any
+	// longer: they run again in the next process.
 	ErrClosed = store.ErrClosed
 
 	// ErrNoJob is returned if there is no job with an id, or no periodic job

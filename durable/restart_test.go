@@ -451,3 +451,38 @@ func TestAfterARestart(t *testing.T) {
 		})
 	}
 }
+
+// slowError blocks while the queue reads its text.
+type slowError struct{ reading, read chan struct{} }
+
+func (e slowError) Error() string {
+	select {
+	case e.reading <- struct{}{}:
+	default:
+	}
+	<-e.read
+	return "slow"
+}
+
+// An end that comes when nothing is written any longer is not shown, as the job
+// runs again in the next process.
+func TestEndAfterCloseIsNotShown(t *testing.T) {
+	file := tempFile(t)
+	slow := slowError{make(chan struct{}, 1), make(chan struct{})}
+	q := open(t, file, func(context.Context, int) (int, error) { return 0, slow }, nil)
+	j, err := q.Put(1, 0)
+	require.NoError(t, err)
+	<-slow.reading
+	shut(t, q)
+	close(slow.read)
+	_, err = j.Await(within(t))
+	require.ErrorIs(t, err, durable.ErrClosed)
+	require.ErrorIs(t, err, twill.ErrCanceled)
+
+	q = open(t, file, double, nil)
+	again, err := q.Find(j.ID())
+	require.NoError(t, err)
+	v, err := again.Await(within(t))
+	require.NoError(t, err)
+	require.Equal(t, 2, v)
+}
