@@ -2,13 +2,18 @@ package store
 
 import (
 	"database/sql/driver"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/twillgo/twill/durable/internal/faultfs"
 )
 
 func newConn(t *testing.T) *conn {
@@ -100,4 +105,105 @@ func TestErrorCodes(t *testing.T) {
 	require.ErrorContains(t, err, "unable to open database file")
 	_, err = openConn(filepath.Join(t.TempDir(), "a\x00b"), Options{})
 	require.Error(t, err)
+}
+
+// While the disk is full, what can be refused is, wherever it is in a batch or
+// behind it, and the rest waits and runs in the order of submission.
+func TestFullDiskKeepsTheOrder(t *testing.T) {
+	disk := faultfs.New()
+	s, err := Open(filepath.Join(t.TempDir(), "jobs.db"), Options{VFS: disk.Name})
+	require.NoError(t, err)
+	defer s.Close()
+	disk.Decide(func(call faultfs.Call, _ string, _ int) faultfs.Fault {
+		if call == faultfs.Write {
+			return faultfs.Full
+		}
+		return faultfs.None
+	})
+	errBad := errors.New("bad")
+	var mu sync.Mutex
+	var order []string // of what was not refused
+	outcomes := map[string]chan error{}
+	report := func(name string) func(error) {
+		outcome := make(chan error, 1)
+		outcomes[name] = outcome
+		return func(err error) {
+			if !errors.Is(err, ErrDiskFull) {
+				mu.Lock()
+				order = append(order, name)
+				mu.Unlock()
+			}
+			outcome <- err
+		}
+	}
+	submit := func(name string, must bool, fails error) {
+		s.Submit(Op{Must: must, Done: report(name), Do: func(tx *Tx) error {
+			if fails != nil {
+				return fails
+			}
+			return tx.Set(name, []byte(name))
+		}})
+	}
+	outcome := func(name string) error {
+		select {
+		case err := <-outcomes[name]:
+			return err
+		case <-time.After(20 * time.Second):
+			t.Fatal("no outcome of " + name)
+			return nil
+		}
+	}
+	submit("first", true, nil)
+	submit("fails", true, errBad)
+	submit("refused", false, nil)
+	s.Start(nil, nil)
+	require.ErrorIs(t, outcome("refused"), ErrDiskFull)
+
+	submit("later", true, nil)
+	submit("refused later", false, nil)
+	require.ErrorIs(t, outcome("refused later"), ErrDiskFull)
+	s.Submit(Op{alone: func() error { return nil }, Done: report("alone")})
+	submit("behind", true, nil)
+	submit("refused behind", false, nil)
+	require.ErrorIs(t, outcome("refused behind"), ErrDiskFull)
+
+	disk.Decide(nil)
+	require.NoError(t, outcome("first"))
+	require.ErrorIs(t, outcome("fails"), errBad)
+	require.NoError(t, outcome("later"))
+	require.NoError(t, outcome("alone"))
+	require.NoError(t, outcome("behind"))
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []string{"first", "fails", "later", "alone", "behind"}, order)
+}
+
+// A store that is closed while the disk is full ends, and so does what waits
+// for space and what is behind an operation that runs alone.
+func TestFullDiskClose(t *testing.T) {
+	disk := faultfs.New()
+	s, err := Open(filepath.Join(t.TempDir(), "jobs.db"), Options{VFS: disk.Name})
+	require.NoError(t, err)
+	full := make(chan struct{}, 1)
+	disk.Decide(func(call faultfs.Call, _ string, _ int) faultfs.Fault {
+		if call == faultfs.Write {
+			select {
+			case full <- struct{}{}:
+			default:
+			}
+			return faultfs.Full
+		}
+		return faultfs.None
+	})
+	outcomes := make(chan error, 3)
+	write := func(tx *Tx) error { return tx.Set("name", []byte("value")) }
+	s.Submit(Op{Must: true, Do: write, Done: func(err error) { outcomes <- err }})
+	s.Submit(Op{alone: func() error { return nil }, Done: func(err error) { outcomes <- err }})
+	s.Submit(Op{Must: true, Do: write, Done: func(err error) { outcomes <- err }})
+	s.Start(nil, nil)
+	<-full
+	_ = s.Close()
+	require.ErrorIs(t, <-outcomes, ErrDiskFull)
+	require.NoError(t, <-outcomes, "it needs no space")
+	require.ErrorIs(t, <-outcomes, ErrDiskFull)
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 )
@@ -329,11 +330,10 @@ func (s *Store) Submit(op Op) {
 		err = nil
 	}
 	if err == nil {
-		if s.ops = append(s.ops, op); len(s.ops) == 1 {
-			select {
-			case s.more <- struct{}{}:
-			default:
-			}
+		s.ops = append(s.ops, op)
+		select {
+		case s.more <- struct{}{}:
+		default:
 		}
 	}
 	s.mu.Unlock()
@@ -446,13 +446,7 @@ func (s *Store) gather(usual int) {
 func (s *Store) take() (batch []Op, closing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, size := 0, 0
-	for n < len(s.ops) && n < maxBatch && (n == 0 || s.ops[n].alone == nil && size+s.ops[n].Size <= maxBatchBytes) {
-		size += s.ops[n].Size
-		if n++; s.ops[n-1].alone != nil {
-			break
-		}
-	}
+	n := fitting(s.ops)
 	batch = s.ops[:n:n]
 	if n == len(s.ops) {
 		s.ops, s.spare = s.spare, nil
@@ -462,14 +456,30 @@ func (s *Store) take() (batch []Op, closing bool) {
 	return batch, s.closing
 }
 
-// commit runs a batch and reports to each operation.
+// fitting returns how many of the operations run in one transaction, or 1 if
+// the first one runs alone.
+func fitting(ops []Op) int {
+	n, size := 0, 0
+	for n < len(ops) && n < maxBatch && (n == 0 || ops[n].alone == nil && size+ops[n].Size <= maxBatchBytes) {
+		size += ops[n].Size
+		if n++; ops[n-1].alone != nil {
+			break
+		}
+	}
+	return n
+}
+
+// commit runs a batch and reports to each operation, in the order of their
+// submission. While it waits for space it runs those that were submitted later
+// as well.
 func (s *Store) commit(batch []Op) {
 	if len(batch) == 1 && batch[0].alone != nil {
 		finish(batch, batch[0].alone())
 		return
 	}
+	single := 0 // how many of the next run one by one, as one of them fails
 	pause := 50 * time.Millisecond
-	for {
+	for len(batch) > 0 {
 		if err := s.Broken(); err != nil {
 			finish(batch, err)
 			return
@@ -478,30 +488,15 @@ func (s *Store) commit(batch []Op) {
 			s.fail(err)
 			continue
 		}
-		err, ofOp := s.transact(batch)
+		n := 1
+		if single == 0 {
+			n = fitting(batch)
+		}
+		err, ofOp := s.transact(batch[:n])
 		switch {
-		case err == nil:
-			finish(batch, nil)
-			return
-		case code(err) == codeFull:
-			// What can be refused is. The rest has happened, and waits for
-			// space.
-			var must []Op
-			for _, op := range batch {
-				if op.Must {
-					must = append(must, op)
-				} else if op.Done != nil {
-					op.Done(fmt.Errorf("%w: %w", ErrDiskFull, err))
-				}
-			}
-			if len(must) == 0 {
-				return
-			}
-			s.mu.Lock()
-			closing := s.closing
-			s.mu.Unlock()
-			if closing {
-				finish(must, fmt.Errorf("%w: %w", ErrDiskFull, err))
+		case err != nil && code(err) == codeFull:
+			var closing bool
+			if batch, closing = s.refuse(batch, fmt.Errorf("%w: %w", ErrDiskFull, err)); len(batch) == 0 || closing {
 				return
 			}
 			select {
@@ -509,25 +504,74 @@ func (s *Store) commit(batch []Op) {
 			case <-time.After(pause):
 				pause = min(2*pause, time.Second)
 			}
-			s.mu.Lock()
-			batch = append(must, s.ops...)
-			s.ops = nil
-			s.mu.Unlock()
-		case ofOp && len(batch) > 1:
-			for i := range batch {
-				s.commit(batch[i : i+1])
-			}
-			return
-		case ofOp && !isFatal(err):
+			batch = s.takeMore(batch)
+			single = 0
+		case ofOp && n > 1:
+			single = n
+		case err == nil || ofOp && !isFatal(err):
 			if code(err) == codeCorrupt {
 				err = fmt.Errorf("%w: %w", ErrDamaged, err)
 			}
-			finish(batch, err)
-			return
+			finish(batch[:n], err)
+			batch = batch[n:]
+			single = max(single-1, 0)
 		default:
 			s.fail(err)
 		}
 	}
+}
+
+// refuse reports full to the operations of a batch that can be refused, and
+// returns the others: what they write has happened, and waits for space. If the
+// store is closing, these are refused as well. An operation that runs alone
+// waits for the batch, so that those behind it are refused here.
+func (s *Store) refuse(batch []Op, full error) (kept []Op, closing bool) {
+	kept, refused := split(batch)
+	s.mu.Lock()
+	closing = s.closing
+	if !closing && len(kept) > 0 {
+		n := untilAlone(s.ops)
+		left, behind := split(s.ops[n:])
+		s.ops = s.ops[:n+len(left)]
+		refused = append(refused, behind...)
+	}
+	s.mu.Unlock()
+	finish(refused, full)
+	if closing {
+		finish(kept, full)
+	}
+	return kept, closing
+}
+
+// split removes those from ops that can be refused.
+func split(ops []Op) (kept, refused []Op) {
+	kept = slices.DeleteFunc(ops, func(op Op) bool {
+		refuse := !op.Must && op.alone == nil
+		if refuse {
+			refused = append(refused, op)
+		}
+		return refuse
+	})
+	return kept, refused
+}
+
+// takeMore adds the operations to a batch that were submitted since, up to one
+// that runs alone.
+func (s *Store) takeMore(batch []Op) []Op {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := untilAlone(s.ops)
+	batch = append(batch, s.ops[:n]...)
+	s.ops = slices.Clone(s.ops[n:])
+	return batch
+}
+
+// untilAlone returns how many operations come before the first that runs alone.
+func untilAlone(ops []Op) int {
+	if n := slices.IndexFunc(ops, func(op Op) bool { return op.alone != nil }); n >= 0 {
+		return n
+	}
+	return len(ops)
 }
 
 // gone returns an error if the file that is open is not at its path any longer:

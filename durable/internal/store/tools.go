@@ -11,15 +11,12 @@ import (
 
 // What twill-jobs needs of the store, beside what a queue does.
 
-// errAlone makes an operation that runs alone leave a batch.
-var errAlone = errors.New("durable: operation runs alone")
-
 // alone runs fn on the goroutine of the store, outside a transaction and in
 // order with the operations that are submitted. Even after the disk has failed
 // it is called, unless it is waiting then.
 func (s *Store) alone(fn func() error) error {
 	done := make(chan error, 1)
-	s.Submit(Op{alone: fn, Do: func(*Tx) error { return errAlone }, Done: func(err error) { done <- err }})
+	s.Submit(Op{alone: fn, Done: func(err error) { done <- err }})
 	return <-done
 }
 
