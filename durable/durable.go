@@ -117,7 +117,9 @@ func Open[A, R any](path string, fn func(context.Context, A) (R, error), opts *O
 	q.endings.New = func() any { return newEnding[A, R]() }
 	inMemory := o.Dispatch
 	inMemory.Retry = nil // each job has its own, which tells the journal
-	if inMemory.Go == nil {
+	if inMemory.Go != nil {
+		inMemory.Go = q.callGo
+	} else {
 		inMemory.Go = q.begin
 	}
 	q.inner = twill.NewResizableDispatchQueue(q.run, &inMemory)

@@ -175,6 +175,23 @@ func (q *Queue[A, R]) begin(arg any, work func()) {
 	q.begun.add(s)
 }
 
+// callGo is begin if Options.Dispatch has a Go, which is called on a goroutine
+// of its own: the queue in memory calls this while mu may be held.
+func (q *Queue[A, R]) callGo(arg any, work func()) {
+	called := twill.Go(context.Background(), func(context.Context) (struct{}, error) {
+		q.mu.Lock()
+		h := q.itselfLocked(arg.(*Job[A, R]))
+		q.mu.Unlock()
+		q.opts.Dispatch.Go(h, work)
+		return struct{}{}, nil
+	})
+	called.OnSettled(func(_ struct{}, err error) { // a failure is left to be reported
+		if err != nil {
+			q.kept.run(work)
+		}
+	})
+}
+
 // submitStarts sends starts to the disk.
 func (q *Queue[A, R]) submitStarts(starts []*start) {
 	q.mu.Lock()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -485,4 +487,50 @@ func TestEndAfterCloseIsNotShown(t *testing.T) {
 	v, err := again.Await(within(t))
 	require.NoError(t, err)
 	require.Equal(t, 2, v)
+}
+
+// Options.Dispatch.Go gets the job, and may use the queue, whichever call makes
+// the job start. If it misbehaves, the job runs, once.
+func TestGoUsesTheQueue(t *testing.T) {
+	for name, start := range map[string]func(work func()){
+		"starts":                func(work func()) { go work() },
+		"panic":                 func(func()) { panic("boom") },
+		"exit":                  func(func()) { runtime.Goexit() },
+		"panic after the start": func(work func()) { go work(); panic("boom") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			var q *durable.Queue[int, int]
+			var calls atomic.Int32
+			ids := make(chan string, 10)
+			opts := &durable.Options{Dispatch: twill.DispatchOptions{Go: func(arg any, work func()) {
+				q.FindKey("key")
+				_ = q.SetWidth(2)
+				ids <- arg.(*durable.Job[int, int]).ID()
+				start(work)
+			}}}
+			q = open(t, tempFile(t), func(_ context.Context, n int) (int, error) {
+				calls.Add(1)
+				return 2 * n, nil
+			}, opts)
+			_, err := q.Pause().Await(within(t))
+			require.NoError(t, err)
+			j, err := q.Put(1, 0, twill.JobOptions{Key: "key"})
+			require.NoError(t, err)
+			resumed := make(chan error, 1)
+			go func() { resumed <- q.Resume() }()
+			select {
+			case err := <-resumed:
+				require.NoError(t, err)
+			case <-time.After(time.Minute):
+				t.Fatal("Resume waits for Go, which waits for Resume")
+			}
+			v, err := j.Await(within(t))
+			require.NoError(t, err)
+			require.Equal(t, 2, v)
+			require.Equal(t, j.ID(), <-ids)
+			_, err = q.Empty().Await(within(t))
+			require.NoError(t, err)
+			require.EqualValues(t, 1, calls.Load())
+		})
+	}
 }
