@@ -77,6 +77,10 @@ func (t *settling[A, R]) run() {
 		t.s.q.forget(list)
 		all := &ends[A, R]{list: list}
 		t.ends.Store(all)
+		if t.replaced() { // look was called before the Store
+			t.handOver()
+			break
+		}
 		t.watch()
 		for e := all.take(); e != nil; e = all.take() {
 			e.finish()
@@ -92,6 +96,13 @@ func (t *settling[A, R]) watch() {
 		t.timer = time.AfterFunc(patience, t.look)
 		t.s.mu.Unlock()
 	}
+}
+
+// replaced reports whether look has handed over, and does not look again.
+func (t *settling[A, R]) replaced() bool {
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	return t.s.current != t
 }
 
 // following returns the list, and nil if there is nothing more to do for t.
