@@ -476,7 +476,7 @@ func (q *Queue[A, R]) step(p *periodic[A, R]) (time.Duration, error) {
 	case !active:
 		return 0, nil
 	case time.Now().Before(retryAt): // the end of a run that was not put has woken this
-		return time.Until(retryAt), nil
+		return max(time.Until(retryAt), time.Millisecond), nil
 	}
 	now := q.now()
 	if last := toTime(row.Last); last.Sub(now) > setBack {
