@@ -170,9 +170,9 @@ type DispatchOptions struct {
 	// work, or to write first that a job starts. It must call work on another
 	// goroutine, which runs the job with the argument arg, and then other jobs,
 	// until none can start. The call that makes the job start, such as Put, calls
-	// Go without a lock, and waits for it. If Go panics or ends its goroutine,
-	// that is reported (see [OnUnhandled]), and the job runs on a goroutine of its
-	// own.
+	// Go without a lock, and waits for it. If Go panics, that is reported (see
+	// [OnUnhandled]), and the job runs on a goroutine of its own. The time until
+	// work is called counts in the Timeout of the job.
 	Go func(arg any, work func())
 
 	// Rate limits the rate at which jobs start; nil means no limit. See SetRate.

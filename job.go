@@ -936,8 +936,8 @@ func (m *jobExtra[A, R]) dropContext() {
 // callExtra is callJob for a job with extra settings.
 func (q *ResizableDispatchQueue[A, R]) callExtra(j *Job[A, R], m *jobExtra[A, R]) (v R, err error) {
 	ctx := q.contextOf(j, m)
-	if m.timeout > 0 && m.timer == nil {
-		m.timer = sched.AfterFunc(m.timeout, func() { q.timeOut(j) })
+	if m.timeout > 0 && m.timer == nil { // DispatchOptions.Go may have taken some of the time
+		m.timer = sched.AfterFunc(max(m.deadline.Sub(q.clock.Now()), 0), func() { q.timeOut(j) })
 	}
 	r := m.retry
 	if r == nil {

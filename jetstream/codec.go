@@ -159,6 +159,17 @@ func appendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
+// textSize is the number of bytes that s takes in a message, without the
+// quotes.
+func textSize(s string) int {
+	for i := range len(s) {
+		if c := s[i]; !plain(c) || c == '<' || c == '>' || c == '&' {
+			return len(encode(s)) - 2
+		}
+	}
+	return len(s)
+}
+
 // plain reports whether c stands for itself in a string.
 func plain(c byte) bool { return c >= ' ' && c <= '~' && c != '"' && c != '\\' }
 

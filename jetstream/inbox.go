@@ -29,29 +29,52 @@ func (s *scheduler) takePuts(seq uint64, at time.Time, data []byte) {
 			m.Puts[i].Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return ended[j.ID] })
 		}
 	}
+	var refused []error
+	defer func() { // without the lock: OnEvent may ask the scheduler
+		for _, err := range refused {
+			s.n.report(&WireError{Subject: s.n.st.inboxSubject(), Version: m.Version, Err: err})
+		}
+	}()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if seq <= s.inbox {
 		return
 	}
 	for _, p := range m.Puts {
-		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool { return s.jobs[j.ID] != nil })
+		again := map[string]bool{}
+		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool {
+			known := s.jobs[j.ID] != nil || again[j.ID]
+			if len(p.Jobs) > 1 {
+				again[j.ID] = true
+			}
+			return known
+		})
 		if len(p.Jobs) == 0 {
 			continue
 		}
 		for i, j := range p.Jobs {
-			if j.Arg == nil {
-				p.Jobs[i].Arg = json.RawMessage("null")
-			}
+			p.Jobs[i].Arg = asWritten(j.Arg)
 		}
 		if err := s.checkPut(m.From, &p); err != nil {
 			s.refuseLocked(m.From, idsOf(&p), err)
-			s.n.report(&WireError{Subject: s.n.st.inboxSubject(), Version: m.Version, Err: err})
+			refused = append(refused, err)
 			continue
 		}
 		s.putLocked(m.From, &p, at.UnixNano())
 	}
 	s.takenLocked(seq)
+}
+
+// asWritten is an argument as encoding/json writes it, so that it takes as much
+// room wherever it is written again.
+func asWritten(arg json.RawMessage) json.RawMessage {
+	switch {
+	case arg == nil:
+		return json.RawMessage("null")
+	case bytes.ContainsAny(arg, "<>&") || bytes.Contains(arg, []byte("\xe2\x80")):
+		return encode(arg)
+	}
+	return arg
 }
 
 // takenLocked notes that the inbox was taken up to seq.
@@ -79,7 +102,7 @@ func (s *scheduler) checkPut(from string, p *wirePut) error {
 		if !isID(j.ID) {
 			return fmt.Errorf("jetstream: job id %.200q is not a name of at most %d letters, digits, - and _", j.ID, maxID)
 		}
-		if size := len(j.Arg) + len(p.Options.Key) + len(p.Options.Group); size > s.n.maxArg {
+		if size := len(j.Arg) + textSize(p.Options.Key) + textSize(p.Options.Group); size > s.n.maxArg {
 			return &TooLargeError{What: "argument", Size: size, Max: s.n.maxArg}
 		}
 	}

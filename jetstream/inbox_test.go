@@ -31,6 +31,11 @@ func newForeign(t *testing.T) *foreign {
 	f := &foreign{t: t, n: candidate(t, servers.Connect(t), "foreign"), conn: servers.Connect(t), trouble: make(chan error, 100)}
 	f.n.opts.OnEvent = func(e Event) {
 		if e.Kind == Trouble {
+			if s := f.scheduler(); s != nil { // it may be asked
+				s.mu.Lock()
+				_ = s.config
+				s.mu.Unlock()
+			}
 			f.trouble <- e.Err
 		}
 	}
@@ -40,6 +45,12 @@ func newForeign(t *testing.T) *foreign {
 	f.to, err = f.conn.SubscribeSync("twill.foreign.to.LANG")
 	require.NoError(t, err)
 	return f
+}
+
+func (f *foreign) scheduler() *scheduler {
+	f.n.mu.Lock()
+	defer f.n.mu.Unlock()
+	return f.n.sched
 }
 
 // put publishes a message to the inbox.
@@ -100,6 +111,8 @@ func TestAPutThatCannotBeReadIsRefused(t *testing.T) {
 		"a message that is cut off":  {data: `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"cut-1","arg":1},{"id":"cut-`, stored: []string{"cut-1"}, text: "unexpected end"},
 		"an argument without room":   {data: `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"large-1","arg":"` + strings.Repeat("x", f.n.maxArg) + `"}]}]}`, stored: []string{"large-1"}, text: "larger than the limit"},
 		"a key without room":         {data: `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"large-2","arg":1}],"options":{"key":"` + strings.Repeat("x", f.n.maxArg) + `"}}]}`, stored: []string{"large-2"}, text: "larger than the limit"},
+		"a key that grows":           {data: `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"large-4","arg":1}],"options":{"key":"` + strings.Repeat("<", f.n.maxArg/2) + `"}}]}`, stored: []string{"large-4"}, text: "larger than the limit"},
+		"an argument that grows":     {data: `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"large-5","arg":"` + strings.Repeat("<", f.n.maxArg/2) + `"}]}]}`, stored: []string{"large-5"}, text: "larger than the limit"},
 		"nearly all of a message":    {data: `{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"large-3","arg":"` + strings.Repeat("x", int(f.conn.MaxPayload())-100) + `"}]}]}`, stored: []string{"large-3"}, text: "larger than the limit"},
 		"a message that is no JSON":  {data: `put "hello"`, text: "invalid"},
 		"a message without ids":      {data: `{"v":1,"from":"LANG","puts":"none"}`, text: "cannot unmarshal"},
@@ -171,6 +184,27 @@ func TestAJobThatIsPutAgainUnreadablyStays(t *testing.T) {
 	o, err := f.n.st.outcome(t.Context(), "one")
 	require.NoError(t, err)
 	require.Nil(t, o)
+}
+
+// A job whose id is twice in one put is put once.
+func TestAnIDThatIsTwiceInAPut(t *testing.T) {
+	t.Parallel()
+	servers := natstest.Start(t, nil)
+	q, err := NewQueue(t.Context(), servers.Connect(t), "twice", func(_ context.Context, n int) (int, error) { return n, nil }, nil)
+	require.NoError(t, err)
+	defer q.Close()
+	m, err := servers.Connect(t).Request("twill.twice.in", []byte(`{"v":1,"from":"LANG","puts":[{"jobs":[{"id":"d","arg":1},{"id":"d","arg":2}]}]}`), time.Minute)
+	require.NoError(t, err)
+	_, err = ackOf(m.Data, q.n.st.inbox())
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		s := q.Stats()
+		return s.Finished == 1 && s.Put == 1 && s.Underway+s.Pending == 0
+	}, time.Minute, time.Millisecond)
+	workers, _ := q.Workers()
+	for _, w := range workers {
+		require.Zero(t, w.Running)
+	}
 }
 
 // A request that cannot be read, or has no valid id of a process, is answered

@@ -584,6 +584,16 @@ func (s *scheduler) purgeInbox() {
 // the number of jobs.
 var snapshotAfter = 20_000 // tests change it
 
+// room is at least the number of bytes that r takes in a message. It is found
+// without writing r, as the lock is held meanwhile.
+func (r *record) room() int {
+	n := len(r.Arg) + textSize(r.Key) + textSize(r.Group) + (maxID+3)*len(r.Watch) + 1024
+	for _, err := range r.Errs {
+		n += len(appendFailure(nil, err))
+	}
+	return n
+}
+
 // snapshotLocked is the state as the parts of a snapshot. All effects so far
 // are committed before the parts.
 func (s *scheduler) snapshotLocked() []*part {
@@ -592,7 +602,7 @@ func (s *scheduler) snapshotLocked() []*part {
 	size := 0
 	last := first
 	for _, e := range s.jobs {
-		n := len(e.rec.Arg) + 1024
+		n := e.rec.room()
 		if size > 0 && size+n > s.n.maxBatch {
 			last = &part{Index: len(parts)}
 			parts = append(parts, last)

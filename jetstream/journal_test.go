@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,6 +176,36 @@ func TestCandidatesTakeOverOneAfterTheOther(t *testing.T) {
 		seen[(<-terms).Epoch] = true
 	}
 	require.Len(t, seen, 5, "each term has its own number")
+}
+
+// The parts of a snapshot fit their messages, whatever takes the room in a
+// record: keys, errors, or the processes that wait.
+func TestPartsOfASnapshotFit(t *testing.T) {
+	servers := natstest.Start(t, nil)
+	n := candidate(t, servers.Connect(t), "parts")
+	s, err := n.takeOver(t.Context())
+	require.NoError(t, err)
+	commit := func() {
+		for more := true; more; {
+			more, err = s.commit()
+			require.NoError(t, err)
+		}
+	}
+	for i := range 300 {
+		s.mu.Lock()
+		s.putLocked("p", &wirePut{Jobs: []putJob{{"j" + strconv.Itoa(i), json.RawMessage("1")}}, Options: putFlags{
+			After: time.Hour, Key: strconv.Itoa(i) + strings.Repeat("<", 2000),
+		}}, s.now())
+		s.mu.Unlock()
+	}
+	commit()
+	for _, e := range s.jobs {
+		require.LessOrEqual(t, len(encode(&e.rec)), e.rec.room())
+	}
+	s.since = 1_000_000
+	commit()
+	require.Zero(t, s.since/1000, "there is a snapshot")
+	require.Nil(t, s.snapshot)
 }
 
 // Whatever happens, the journal adds up to what the scheduler has in memory,

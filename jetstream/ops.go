@@ -64,7 +64,11 @@ func (s *scheduler) onRequest(m *nats.Msg) {
 	}
 	defer s.backlogMu.Unlock()
 	if r.Op == opBeat {
-		s.arrived[r.From] = time.Now()
+		a := arrival{at: time.Now()}
+		if r.Worker != nil {
+			a.number = r.Worker.Number
+		}
+		s.arrived[r.From] = a
 	}
 	if len(s.backlog) < maxBacklog { // else the process asks again
 		s.backlog = append(s.backlog, asked{m, &r})

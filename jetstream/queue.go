@@ -453,7 +453,7 @@ func (q *Queue[A, R]) put(ctx context.Context, args []A, priority int, opts []tw
 	}
 	p := &wirePut{Options: flags}
 	jobs := make([]*Job[A, R], len(args))
-	size := len(flags.Key) + len(flags.Group)
+	size := textSize(flags.Key) + textSize(flags.Group)
 	for i, arg := range args {
 		data, err := json.Marshal(arg)
 		if err == nil {

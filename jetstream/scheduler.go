@@ -45,10 +45,10 @@ type scheduler struct {
 
 	announceMu sync.Mutex // is held while an announcement is sent: none follows the last
 
-	backlogMu  sync.Mutex           // guards the fields below; it is taken after mu
-	backlog    []asked              // requests that have arrived and wait, in order
-	backlogged bool                 // a goroutine takes them
-	arrived    map[string]time.Time // of beats that may be among them, by process
+	backlogMu  sync.Mutex         // guards the fields below; it is taken after mu
+	backlog    []asked            // requests that have arrived and wait, in order
+	backlogged bool               // a goroutine takes them
+	arrived    map[string]arrival // the latest of the beats that may be among them, by process
 
 	mu       sync.Mutex // guards the fields below
 	rq       *rootQueue
@@ -151,7 +151,7 @@ func newScheduler(n *node, t term, nonce string) *scheduler {
 	s := &scheduler{
 		n: n, term: t, nonce: nonce, kick: make(chan struct{}, 1),
 		jobs: map[string]*entry{}, byJob: map[*rootJob]*entry{}, attempts: map[token]*entry{}, workers: map[string]*workerState{}, early: map[string]*outcome{},
-		out: map[string]*outgoing{}, arrived: map[string]time.Time{}, backlogged: true, began: time.Now(),
+		out: map[string]*outgoing{}, arrived: map[string]arrival{}, backlogged: true, began: time.Now(),
 	}
 	s.ctx, s.end = context.WithCancelCause(n.ctx)
 	o := n.opts.DispatchOptions
@@ -761,6 +761,12 @@ func (s *scheduler) beatLocked(id string, b *workerBeat) (lost, known []token) {
 	return lost, known
 }
 
+// arrival is that of a beat.
+type arrival struct {
+	at     time.Time
+	number uint64
+}
+
 // tick looks for workers that are lost. If this process itself stood still, or
 // the stores did, the workers get the time.
 func (s *scheduler) tick() {
@@ -775,9 +781,9 @@ func (s *scheduler) tick() {
 	}
 	s.ticked = now
 	s.backlogMu.Lock()
-	for id, at := range s.arrived {
-		if w := s.workers[id]; w != nil && w.beat.Before(at) {
-			w.beat = at
+	for id, a := range s.arrived {
+		if w := s.workers[id]; w != nil && w.beat.Before(a.at) {
+			w.beat, w.number = a.at, max(w.number, a.number)
 		}
 	}
 	clear(s.arrived)
