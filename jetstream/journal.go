@@ -585,7 +585,7 @@ func (s *scheduler) purgeInbox() {
 var snapshotAfter = 20_000 // tests change it
 
 // room is at least the number of bytes that r takes in a message. It is found
-// without writing r, as the lock is held meanwhile.
+// without writing r, as this is done under the lock.
 func (r *record) room() int {
 	n := len(r.Arg) + textSize(r.Key) + textSize(r.Group) + (maxID+3)*len(r.Watch) + 1024
 	for _, err := range r.Errs {

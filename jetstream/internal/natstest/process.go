@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // childMode is set when TestMain has called Main.
@@ -70,10 +71,22 @@ type process struct {
 	once  sync.Once
 }
 
-func (n *Node) startProcess() (*process, error) {
+// startProcess starts the server as a process. Another process may have the
+// port for a moment, or the machine may be busy: it is tried several times.
+func (n *Node) startProcess() (p *process, err error) {
 	if !childMode {
 		return nil, errors.New("TestMain does not call natstest.Main")
 	}
+	for try := range 5 {
+		time.Sleep(time.Duration(try) * time.Second)
+		if p, err = n.tryProcess(); err == nil {
+			return p, nil
+		}
+	}
+	return nil, err
+}
+
+func (n *Node) tryProcess() (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
