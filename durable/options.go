@@ -17,9 +17,9 @@ type Options struct {
 	// in the file and comes before them. A change of Width or GroupLimit here,
 	// since the process before, comes before what the file has.
 	//
-	// Size must not be negative. A job counts for Size while it is written. Go gets
-	// the *Job as its argument, and is called on a goroutine of its own, for which
-	// the call that makes the job start does not wait.
+	// Size must not be negative. A job counts for Size while it is written. Go
+	// gets the *Job as its argument, and is called on a goroutine of its own, for
+	// which the call that makes the job start does not wait.
 	Dispatch twill.DispatchOptions
 
 	// Codec turns arguments and results into bytes and back; the zero value is
