@@ -778,10 +778,7 @@ func (n *viaNode[T]) Fire(left *settle.Failure) (*settle.Core, *settle.Link) {
 	if fail == nil {
 		val = src.val
 	}
-	if c.Settled() {
-		return n.deliver(val, fail)
-	}
-	run(func() {
+	run(func() { // even if a cancel has ended the future just now, as one a moment later
 		if core, list := n.deliver(val, fail); list != nil {
 			settle.Drain(core, list)
 		}

@@ -266,6 +266,32 @@ func TestASecondBoundDoesNotWaitForACanceler(t *testing.T) {
 	})
 }
 
+// run is called for each job that ends, even when a cancel of the new future
+// comes in that moment.
+func TestViaRunsForEachEnd(t *testing.T) {
+	q := twill.NewResizableDispatchQueue(func(ctx context.Context, n int) (int, error) {
+		_ = ctx.Done() // so that the future settles some time after the call has ended
+		return n, nil
+	}, &twill.DispatchOptions{Width: 2})
+	var runs sync.WaitGroup
+	for i := range 20_000 {
+		runs.Add(1)
+		via := kit.PutJob(t, q, i, 0).Via(func(fn func()) {
+			fn()
+			runs.Done()
+		})
+		for range i % 50 {
+			_, _ = via.Poll()
+		}
+		via.Cancel(nil)
+	}
+	done := twill.Go(t.Context(), func(context.Context) (struct{}, error) {
+		runs.Wait()
+		return struct{}{}, nil
+	})
+	kit.AwaitValue(t, done, struct{}{})
+}
+
 // A future that waits in its executor's queue ends at once.
 func TestViaEndsWhileItsExecutorIsBusy(t *testing.T) {
 	for end, bound := range ends {
