@@ -789,8 +789,7 @@ func (q *ResizableDispatchQueue[A, R]) lock() (now instant) {
 
 // commit ends a change that a method has made, and unlocks q.
 func (q *ResizableDispatchQueue[A, R]) commit(now instant) {
-	signals := q.advance(now)
-	signals.settle()
+	q.advance(now).settle()
 }
 
 // advance is advanceLocked that unlocks q.
@@ -888,15 +887,15 @@ func (f failedJob[A, R]) settle() {
 func (q *ResizableDispatchQueue[A, R]) startLocked(j *Job[A, R], now instant) {
 	q.workers++
 	q.beginLocked(j, now)
-	if q.opts.Go != nil {
+	if q.opts.Go == nil {
+		q.startWorker(j)
+	} else {
 		q.starting = append(q.starting, j)
-		return
 	}
-	sched.Go(func() { q.work(j) })
 }
 
 // startWorker starts a goroutine that runs j, which is underway, and then other
-// jobs. It is called without the lock.
+// jobs. It is called without the lock if it has to call DispatchOptions.Go.
 func (q *ResizableDispatchQueue[A, R]) startWorker(j *Job[A, R]) {
 	if q.opts.Go == nil {
 		sched.Go(func() { q.work(j) })

@@ -41,11 +41,14 @@ func (s *scheduler) takePuts(seq uint64, at time.Time, data []byte) {
 		return
 	}
 	for _, p := range m.Puts {
-		again := map[string]bool{}
+		var seen map[string]bool // of the jobs of this put
+		if len(p.Jobs) > 1 {
+			seen = make(map[string]bool, len(p.Jobs))
+		}
 		p.Jobs = slices.DeleteFunc(p.Jobs, func(j putJob) bool {
-			known := s.jobs[j.ID] != nil || again[j.ID]
-			if len(p.Jobs) > 1 {
-				again[j.ID] = true
+			known := s.jobs[j.ID] != nil || seen[j.ID]
+			if seen != nil {
+				seen[j.ID] = true
 			}
 			return known
 		})
